@@ -1,0 +1,50 @@
+"""The outcome of one clustering step, as every consumer of it sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+__all__ = ["PseudoLabelState"]
+
+
+@dataclass
+class PseudoLabelState:
+    """Pseudo-labels of one epoch with the features they were made from.
+
+    Indices always refer to the full list of the target's training images, outliers included.
+
+    Args:
+        epoch: Epoch that is about to be trained, 0-based.
+        labels: int64 (N,), ``0..num_clusters-1``, -1 = outlier; every class has at least one member.
+        features: float32 (N, D), the features that were clustered, rows of unit norm.
+        seed: Seed for draws that depend on the labels (for instance a random instance per cluster).
+        statistics: Figures for the log: clusters, outliers, quality, seconds.
+    """
+
+    epoch: int
+    labels: Tensor
+    features: Tensor
+    seed: int = 0
+    statistics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def num_clusters(self) -> int:
+        """Number of classes, outliers not counted."""
+        return int(self.labels.max()) + 1 if self.labels.numel() else 0
+
+    @property
+    def num_outliers(self) -> int:
+        """Number of images without a class."""
+        return int((self.labels < 0).sum())
+
+    def centroids(self) -> Tensor:
+        """Mean feature of each class, not normalised: float32 (num_clusters, D)."""
+        inlier = self.labels >= 0
+        labels, features = self.labels[inlier].to(self.features.device), self.features[inlier]
+        sums = features.new_zeros(self.num_clusters, features.shape[1])
+        sums.index_add_(0, labels, features)
+        counts = torch.bincount(labels, minlength=self.num_clusters)
+        return sums / counts.unsqueeze(1).to(sums.dtype)

@@ -1,0 +1,25 @@
+"""The annotations of a batch, one tensor per field."""
+
+from __future__ import annotations
+
+from mmengine.structures import InstanceData
+
+__all__ = ["ReIDDataSample"]
+
+
+class ReIDDataSample(InstanceData):
+    """The annotations of a batch of ``B`` images; every field is a tensor whose first dimension is ``B``.
+
+    A batch is one object instead of ``B`` small ones: losses read ``samples.gt_label`` as it is, and indexing with a
+    slice, a mask or an index tensor gives the sub-batch.
+
+    Fields:
+        gt_label (int64, B): The label to train on: identity of a labelled source, pseudo label of a target
+            (-1 = outlier, never sampled for training).
+        sample_idx (int64, B): Position in the *full* list of the data set, outliers included.
+        camid (int64, B): Camera, 0-based.
+        domain (int64, B): 0 = source, 1 = target.
+        pid (int64, B): Identity; only in test sets, never in training batches.
+        is_query (bool, B), set_id (int64, B): Only in test sets: role, and which of the test sets.
+        features (float32, B × D): What the model answers in ``mode='predict'``.
+    """
