@@ -1,0 +1,6 @@
+"""Evaluation as functions: arrays in, numbers out."""
+
+from .distance import distance_blocks, prepare_features
+from .rank import RankResult, evaluate_rank
+
+__all__ = ["RankResult", "distance_blocks", "evaluate_rank", "prepare_features"]

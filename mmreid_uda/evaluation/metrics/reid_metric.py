@@ -1,0 +1,238 @@
+"""The metric of the validation and test loops: every test set's mAP, CMC and mINP, in percent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as torch_dist
+from mmengine.dist import all_gather, gather, get_comm_device, is_distributed
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmreid_uda.evaluation.functional import evaluate_rank
+from mmreid_uda.registry import METRICS
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.dist import run_on_rank0
+from mmreid_uda.utils.files import atomic_path
+
+__all__ = ["ReIDMetric"]
+
+_LABELS = ("pid", "camid", "is_query", "set_id", "sample_idx")
+
+
+@METRICS.register_module()
+class ReIDMetric(BaseMetric):
+    """Rank the gallery of every test set for its queries: ``market1501/mAP``, ``market1501/R1``, ...
+
+    The features of all ranks are gathered as tensors and put in the order of ``sample_idx``, so that the figures
+    neither depend on the number of ranks nor on the images that a sampler repeats to fill up the last batch. Rank 0
+    evaluates, every rank returns the same dict.
+
+    Reported for each set: ``mAP``, ``R1``, ``R5``, ``R10``, ``mINP``, in percent (0..100).
+
+    Args:
+        max_rank: Length of the CMC curve.
+        protocol: ``'market'`` or ``'cuhk03'``, see :func:`~mmreid_uda.evaluation.functional.evaluate_rank`.
+        same_camera: ``'auto'`` takes what each test set says in ``metainfo['same_camera']``; ``'remove'`` or
+            ``'keep'`` overrules it for all sets.
+        ap: ``'precision'`` or ``'trapezoid'``, see :func:`~mmreid_uda.evaluation.functional.evaluate_rank`.
+        device: Where distances are computed: ``'auto'`` (a GPU if there is one), ``'cpu'``, ``'cuda'``.
+        dump_features: Path of an ``.npz`` file to which rank 0 writes ``features``, ``pid``, ``camid``,
+            ``is_query``, ``set_id``, ``sample_idx`` and ``set_names`` at each evaluation; None writes nothing.
+        collect_device: ``'cpu'`` gathers through a gloo group of its own, ``'gpu'`` through the training group.
+        prefix: Put in front of the keys; only needed when two such metrics run side by side.
+
+    Raises:
+        InputError: An option is unknown.
+
+    Example:
+        >>> val_evaluator = dict(type='ReIDMetric')
+        >>> test_evaluator = dict(type='ReIDMetric', dump_features='work_dirs/features.npz')
+    """
+
+    default_prefix = ""
+
+    def __init__(
+        self,
+        max_rank: int = 50,
+        protocol: str = "market",
+        same_camera: str = "auto",
+        ap: str = "precision",
+        device: str = "auto",
+        dump_features: str | None = None,
+        collect_device: str = "cpu",
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if same_camera not in ("auto", "remove", "keep"):
+            raise InputError(
+                f"ReIDMetric.same_camera is {same_camera!r}, but must be 'auto', 'remove' or 'keep'."
+            )
+        if dump_features is not None and not dump_features.endswith(".npz"):
+            raise InputError(
+                f"ReIDMetric.dump_features is {dump_features!r}, but must end in .npz: a file is written."
+            )
+        self.same_camera = same_camera
+        self.options: dict[str, Any] = {"max_rank": max_rank, "protocol": protocol, "ap": ap}
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device)
+        self.dump_features = dump_features
+        self._group: torch_dist.ProcessGroup | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep the features and labels of some batches, on the CPU.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Batches as ``ReIDDataSample.to_dict()`` gives them: ``features`` (B, D), and ``pid``,
+                ``camid``, ``is_query``, ``set_id``, ``sample_idx``, each (B,).
+
+        Raises:
+            InputError: A field is missing.
+        """
+        for batch in data_samples:
+            missing = [name for name in ("features", *_LABELS) if name not in batch]
+            if missing:
+                raise InputError(
+                    f"ReIDMetric got samples without {', '.join(missing)}: set the loader's dataset to "
+                    f"type='ReIDTestDataset', and let the model answer mode='predict' with features."
+                )
+            labels = torch.stack([batch[name].long().cpu() for name in _LABELS], dim=1)
+            self.results.append((batch["features"].detach().float().cpu(), labels))
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Gather the features of all ranks and evaluate them.
+
+        Args:
+            size: Number of images in the test sets, used if ``dataset_meta`` has no ``num_samples``.
+
+        Returns:
+            The figures in percent, the same on every rank.
+
+        Raises:
+            InputError: Images are missing, or a test set has no query with a match; raised on every rank.
+        """
+        try:
+            parts = self._gather()
+        finally:
+            self.results.clear()
+        metrics = run_on_rank0(lambda: self.compute_metrics(parts, size))
+        return {
+            f"{self.prefix}/{key}" if self.prefix else key: value for key, value in metrics.items()
+        }
+
+    def compute_metrics(
+        self, results: list[tuple[Tensor, Tensor]], size: int | None = None
+    ) -> dict[str, float]:
+        """Evaluate features that are all in this process.
+
+        Args:
+            results: Pairs of features, float32 (B, D), and labels, int64 (B, 5): ``pid``, ``camid``, ``is_query``,
+                ``set_id``, ``sample_idx``.
+            size: Number of images expected, used if ``dataset_meta`` has no ``num_samples``.
+
+        Returns:
+            The figures in percent.
+
+        Raises:
+            InputError: Images are missing, or a test set has no query with a match.
+        """
+        meta = self.dataset_meta or {}
+        if "set_names" not in meta:
+            raise InputError(
+                "ReIDMetric does not know the names of the test sets: set the loader's dataset to "
+                "type='ReIDTestDataset', whose metainfo has them."
+            )
+        features, labels = _merge(results, meta.get("num_samples", size))
+        if self.dump_features is not None:
+            _dump(Path(self.dump_features), features, labels, meta["set_names"])
+        metrics: dict[str, float] = {}
+        for set_id, name in enumerate(meta["set_names"]):
+            inside = labels[:, _LABELS.index("set_id")] == set_id
+            rule = meta["same_camera"][name] if self.same_camera == "auto" else self.same_camera
+            try:
+                figures = self._evaluate_set(name, features[inside], labels[inside], rule)
+            except InputError as error:
+                raise InputError(f"test set {name!r}: {error}") from None
+            metrics.update({f"{name}/{key}": value for key, value in figures.items()})
+        return metrics
+
+    def _evaluate_set(
+        self, name: str, features: Tensor, labels: Tensor, same_camera: str
+    ) -> dict[str, float]:
+        """Figures of one test set."""
+        is_query = labels[:, _LABELS.index("is_query")] == 1
+        query, gallery = features[is_query].to(self.device), features[~is_query].to(self.device)
+        (query_pids, query_camids), (gallery_pids, gallery_camids) = (
+            (part[:, 0], part[:, 1]) for part in (labels[is_query], labels[~is_query])
+        )
+        arguments = (query_pids, gallery_pids, query_camids, gallery_camids)
+        result = evaluate_rank(query, gallery, *arguments, same_camera=same_camera, **self.options)
+        if result.num_valid < result.num_queries:
+            print_log(
+                f"{name}: {result.num_queries - result.num_valid} of {result.num_queries} queries have no match and "
+                f"are skipped",
+                logger="current",
+            )
+        return result.summary()
+
+    def _communication_group(self) -> torch_dist.ProcessGroup | None:
+        """The group to gather through; made at the first call, which every rank makes at the same point."""
+        if self.collect_device == "cpu" and self._group is None:
+            self._group = torch_dist.new_group(backend="gloo")
+        return self._group
+
+    def _gather(self) -> list[tuple[Tensor, Tensor]]:
+        """Bring the results of all ranks to rank 0; the others get an empty list."""
+        if not is_distributed():
+            return self.results.copy()
+        group = self._communication_group()
+        device = get_comm_device(group)
+        counts = torch.tensor([len(labels) for _, labels in self.results]).sum()
+        dimension = self.results[0][0].shape[1] if self.results else 0
+        shape = torch.tensor([int(counts), dimension], device=device)
+        shapes = torch.stack(all_gather(shape, group)).tolist()
+        most, dimension = (max(column) for column in zip(*shapes))
+        # Every rank sends the same shape: rows of zeros fill up, and are cut off again.
+        features = torch.zeros(most, dimension)
+        labels = torch.zeros(most, len(_LABELS), dtype=torch.int64)
+        if self.results:
+            own_features, own_labels = (torch.cat(parts) for parts in zip(*self.results))
+            features[: len(own_features)] = own_features
+            labels[: len(own_labels)] = own_labels
+        gathered = zip(
+            shapes, gather(features.to(device), 0, group), gather(labels.to(device), 0, group)
+        )
+        return [(some[:count].cpu(), marks[:count].cpu()) for (count, _), some, marks in gathered]
+
+
+def _merge(parts: list[tuple[Tensor, Tensor]], expected: int | None) -> tuple[Tensor, Tensor]:
+    """Put the images in the order of ``sample_idx``, each once."""
+    if parts:
+        features, labels = (torch.cat(tensors) for tensors in zip(*parts))
+        _, first = np.unique(labels[:, _LABELS.index("sample_idx")].numpy(), return_index=True)
+        features, labels = features[first], labels[first]
+    else:
+        features, labels = torch.zeros(0, 0), torch.zeros(0, len(_LABELS), dtype=torch.int64)
+    if len(labels) == 0 or (expected is not None and len(labels) != expected):
+        raise InputError(
+            f"{len(labels)} different images reached ReIDMetric, but the test sets have {expected}: use "
+            f"sampler=dict(type='DefaultSampler', shuffle=False) and drop_last=False in val_dataloader and "
+            f"test_dataloader."
+        )
+    return features, labels
+
+
+def _dump(path: Path, features: Tensor, labels: Tensor, set_names: Sequence[str]) -> None:
+    columns: dict[str, Any] = {
+        name: column.numpy() for name, column in zip(_LABELS, labels.unbind(1))
+    }
+    columns["is_query"] = columns["is_query"].astype(bool)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, features=features.numpy(), set_names=np.array(set_names), **columns)

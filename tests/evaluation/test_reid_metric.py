@@ -1,0 +1,204 @@
+"""The metric gives one process's figures on any number of ranks, and explains what is missing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.dataset import DefaultSampler
+from mmengine.evaluator import Evaluator
+
+from mmreid_uda.evaluation import ReIDMetric, evaluate_rank
+from mmreid_uda.registry import METRICS
+from mmreid_uda.structures import ReIDDataSample
+from mmreid_uda.utils import InputError
+
+SET_SIZES = {"market1501": 61, "msmt17": 40}
+NUM_SAMPLES = sum(SET_SIZES.values())
+META = {
+    "set_names": list(SET_SIZES),
+    "same_camera": {"market1501": "remove", "msmt17": "keep"},
+    "num_samples": NUM_SAMPLES,
+}
+
+
+def make_images() -> ReIDDataSample:
+    """Two test sets of noisy identities."""
+    rng = np.random.default_rng(0)
+    pid = rng.integers(0, 8, NUM_SAMPLES)
+    features = rng.normal(size=(8, 6))[pid] + rng.normal(size=(NUM_SAMPLES, 6))
+    return ReIDDataSample(
+        features=torch.from_numpy(features).float(),
+        pid=torch.from_numpy(pid),
+        camid=torch.from_numpy(rng.integers(0, 3, NUM_SAMPLES)),
+        is_query=torch.from_numpy(rng.random(NUM_SAMPLES) < 0.3),
+        set_id=torch.from_numpy(np.repeat([0, 1], list(SET_SIZES.values()))),
+        sample_idx=torch.arange(NUM_SAMPLES),
+    )
+
+
+def make_metric(**options: Any) -> ReIDMetric:
+    metric = METRICS.build({"type": "ReIDMetric", **options})
+    metric.dataset_meta = META
+    return metric
+
+
+def feed(metric: ReIDMetric, images: ReIDDataSample, batch_size: int = 16) -> ReIDMetric:
+    for start in range(0, len(images), batch_size):
+        metric.process(None, [images[start : start + batch_size].to_dict()])
+    return metric
+
+
+def expected_metrics(images: ReIDDataSample, **options: Any) -> dict[str, float]:
+    expected = {}
+    for set_id, name in enumerate(SET_SIZES):
+        own = images[images.set_id == set_id]
+        query, gallery = own[own.is_query], own[~own.is_query]
+        result = evaluate_rank(
+            query.features,
+            gallery.features,
+            query.pid,
+            gallery.pid,
+            query.camid,
+            gallery.camid,
+            **{"same_camera": META["same_camera"][name], **options},  # type: ignore[index]
+        )
+        expected.update({f"{name}/{key}": value for key, value in result.summary().items()})
+    return expected
+
+
+def test_every_set_is_evaluated_by_its_own_rule() -> None:
+    images = make_images()
+    metrics = feed(make_metric(), images).evaluate(NUM_SAMPLES)
+    assert metrics == expected_metrics(images)
+    assert set(metrics) == {
+        f"{name}/{key}" for name in SET_SIZES for key in ("mAP", "R1", "R5", "R10", "mINP")
+    }
+    assert 1 < metrics["market1501/mAP"] <= 100
+
+
+def test_options_reach_the_evaluation() -> None:
+    images = make_images()
+    for options in (
+        {"same_camera": "keep"},
+        {"ap": "trapezoid"},
+        {"same_camera": "remove", "protocol": "cuhk03"},
+    ):
+        metrics = feed(make_metric(**options), images).evaluate(NUM_SAMPLES)
+        assert metrics == expected_metrics(images, **options)
+        assert metrics != expected_metrics(images)
+
+
+def test_neither_order_nor_repeated_images_change_the_figures() -> None:
+    images = make_images()
+    order = torch.from_numpy(np.random.default_rng(1).permutation(NUM_SAMPLES))
+    order = torch.cat([order, order[:7]])
+    assert feed(make_metric(), images[order], batch_size=5).evaluate(
+        NUM_SAMPLES
+    ) == expected_metrics(images)
+
+
+def test_works_inside_an_evaluator_and_twice() -> None:
+    images = make_images()
+    evaluator = Evaluator({"type": "mmreid_uda.ReIDMetric"})
+    evaluator.dataset_meta = META
+    for _ in range(2):
+        evaluator.process([images[:50], images[50:]])
+        assert evaluator.evaluate(NUM_SAMPLES) == expected_metrics(images)
+
+
+def test_prefix_is_put_in_front() -> None:
+    metrics = feed(make_metric(prefix="teacher"), make_images()).evaluate(NUM_SAMPLES)
+    assert "teacher/msmt17/mAP" in metrics
+
+
+def test_features_are_written_in_order(tmp_path: Path) -> None:
+    images = make_images()
+    path = tmp_path / "run" / "features.npz"
+    feed(make_metric(dump_features=str(path)), images[torch.arange(NUM_SAMPLES).flip(0)]).evaluate(
+        NUM_SAMPLES
+    )
+    with np.load(path) as saved:
+        assert np.array_equal(saved["features"], images.features.numpy())
+        assert np.array_equal(saved["is_query"], images.is_query.numpy())
+        assert np.array_equal(saved["camid"], images.camid.numpy())
+        assert saved["set_names"].tolist() == list(SET_SIZES)
+
+
+def test_missing_images_are_counted() -> None:
+    metric = feed(make_metric(), make_images()[:90])
+    with pytest.raises(
+        InputError, match=r"90 different images .* the test sets have 101.*drop_last"
+    ):
+        metric.evaluate(NUM_SAMPLES)
+
+
+def test_a_set_without_any_match_is_named() -> None:
+    images = make_images()
+    images.pid[(images.set_id == 1) & images.is_query] += 100
+    with pytest.raises(
+        InputError, match=r"test set 'msmt17': none of \d+ queries .*0 shared identities"
+    ):
+        feed(make_metric(), images).evaluate(NUM_SAMPLES)
+
+
+def test_wrong_use_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"must be 'auto', 'remove' or 'keep'"):
+        make_metric(same_camera="no")
+    with pytest.raises(InputError, match=r"must end in \.npz"):
+        make_metric(dump_features=str(tmp_path))
+    with pytest.raises(InputError, match=r"without pid, is_query.*ReIDTestDataset"):
+        images = make_images()
+        del images.pid, images.is_query
+        feed(make_metric(), images)
+    metric = make_metric()
+    metric.dataset_meta = None  # type: ignore[assignment]
+    with pytest.raises(InputError, match="names of the test sets"):
+        feed(metric, make_images()).evaluate(NUM_SAMPLES)
+
+
+def evaluate_on_one_rank(rank: int, folder: str, num_images: int) -> None:
+    """One of two processes: its share of the images as mmengine's sampler cuts it, padded to an equal length."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    images = make_images()[:num_images]
+    outcome: dict[str, Any] = {}
+    for collect_device in (
+        "cpu",
+        "gpu",
+    ):  # the gloo group of the metric's own, and the training group
+        share = images[torch.tensor(list(DefaultSampler(images, shuffle=False, seed=0)))]
+        metric = feed(make_metric(collect_device=collect_device), share, batch_size=7 + rank)
+        try:
+            outcome[collect_device] = metric.evaluate(NUM_SAMPLES)
+        except InputError as error:
+            outcome[collect_device] = str(error)
+    if num_images == NUM_SAMPLES:  # everything on rank 1, nothing on rank 0
+        metric = make_metric()
+        outcome["lopsided"] = (feed(metric, images) if rank else metric).evaluate(NUM_SAMPLES)
+    Path(folder, f"{rank}.json").write_text(json.dumps(outcome))
+    dist.destroy_process_group()
+
+
+def two_ranks(folder: Path, num_images: int) -> list[dict[str, Any]]:
+    mp.spawn(evaluate_on_one_rank, args=(str(folder), num_images), nprocs=2)
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_two_ranks_equal_one(tmp_path: Path) -> None:
+    """The number of images is odd, so that the sampler repeats one."""
+    assert NUM_SAMPLES % 2 == 1
+    expected = expected_metrics(make_images())
+    assert (
+        two_ranks(tmp_path, NUM_SAMPLES)
+        == [{"cpu": expected, "gpu": expected, "lopsided": expected}] * 2
+    )
+
+
+def test_an_error_is_raised_on_every_rank(tmp_path: Path) -> None:
+    for outcome in two_ranks(tmp_path, 90):
+        assert all("90 different images" in message for message in outcome.values())
