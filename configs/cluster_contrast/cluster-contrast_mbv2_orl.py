@@ -1,0 +1,5 @@
+# Real photographs: ORL faces, 20 people without labels for training, the other 20 for testing.
+_base_ = "./cluster-contrast_mbv2_synthb.py"
+
+target = "orl"
+input_size = (160, 128)

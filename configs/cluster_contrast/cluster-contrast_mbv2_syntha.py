@@ -1,0 +1,3 @@
+_base_ = "./cluster-contrast_mbv2_synthb.py"
+
+target = "syntha"

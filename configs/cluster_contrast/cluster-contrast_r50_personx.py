@@ -1,0 +1,3 @@
+_base_ = "./cluster-contrast_r50_market.py"
+
+target = "personx"

@@ -1,0 +1,9 @@
+# ISE on rendered pedestrians, trains on a CPU in minutes.
+_base_ = [
+    "../_base_/methods/ise.py",
+    "../_base_/encoders/mbv2.py",
+    "../_base_/schedules/usl_small.py",
+]
+
+target = "synthb"
+input_size = (128, 64)

@@ -1,0 +1,3 @@
+_base_ = "./ise_mbv2_synthb.py"
+
+target = "synthc"

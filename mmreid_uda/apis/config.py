@@ -1,0 +1,231 @@
+"""Configurations: a few recipe keys say what is trained on what; here they become mmengine's dictionaries.
+
+A recipe key is written once, at the top level, where a child config, or ``--cfg-options``, changes it in one line:
+
+==================== =====================================================================================
+``data_root``        folder that holds the data sets
+``target``           name (or config) of the unlabelled training set
+``source``           name, or list of names, of labelled training sets; ``None`` = fully unsupervised
+``test``             names of the test sets; ``None`` = the target's
+``input_size``       (height, width) in pixels; ``None`` = what is usual for the target
+``train_pipeline``   transforms of training images
+``test_pipeline``    transforms of test images and of the features that are clustered
+``encoder``          the network of every model that has one
+``global_batch_size`` images per iteration and domain, over all ranks
+``num_instances``    K of the P×K batch
+``iters_per_epoch``  iterations between two clusterings; ``None`` = one pass over the images
+==================== =====================================================================================
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine import registry as mmengine_registries
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmreid_uda import registry as registries
+from mmreid_uda.datasets import dataset_config, input_size
+from mmreid_uda.utils import InputError
+
+__all__ = ["apply_recipe", "check_keys", "load_config"]
+
+RECIPE_KEYS = (
+    "data_root",
+    "target",
+    "source",
+    "test",
+    "input_size",
+    "train_pipeline",
+    "test_pipeline",
+    "encoder",
+    "global_batch_size",
+    "num_instances",
+    "iters_per_epoch",
+)
+# Top-level keys that the Runner reads from the configuration without having an argument of that name.
+# Every registry whose entries a config can name: ours (with mmengine's as parents), then those mmengine has alone.
+_REGISTRIES = (
+    *(getattr(registries, name) for name in registries.__all__),
+    mmengine_registries.OPTIMIZERS,
+    mmengine_registries.PARAM_SCHEDULERS,
+    mmengine_registries.LOOPS,
+    mmengine_registries.VISUALIZERS,
+    mmengine_registries.VISBACKENDS,
+    mmengine_registries.LOG_PROCESSORS,
+    mmengine_registries.MODEL_WRAPPERS,
+    mmengine_registries.WEIGHT_INITIALIZERS,
+)
+# Keys that the Runner takes out of a component's dictionary before it builds the component.
+_TAKEN_OUT = ("type", "_scope_", "priority", "constructor", "paramwise_cfg", "convert_to_iter_based")
+_RUNNER_EXTRAS = ("custom_imports", "find_unused_parameters", "sync_bn", "compile", "env_cfg", "model_wrapper_cfg")
+
+
+def load_config(path: str | Path, options: dict[str, Any] | None = None, world_size: int = 1) -> Config:
+    """Read a config file, merge options into it, put the recipe in place and check every key.
+
+    Args:
+        path: Config file.
+        options: Dotted keys -> values, as ``--cfg-options`` gives them.
+        world_size: Number of processes the global batch is divided over.
+
+    Returns:
+        A config that ``Runner.from_cfg`` takes.
+
+    Raises:
+        InputError: For a missing file, a misspelt key, an unknown name, a batch that cannot be divided.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"found no config file {str(path)!r}; see the folder configs/ for those there are.")
+    cfg = Config.fromfile(str(path))
+    if options:
+        cfg.merge_from_dict(options)
+    init_default_scope(cfg.get("default_scope", "mmreid_uda"))
+    _check_top_level(cfg)
+    apply_recipe(cfg, world_size)
+    check_keys(cfg)
+    return cfg
+
+
+def apply_recipe(cfg: Config, world_size: int = 1) -> None:
+    """Write the recipe keys to where mmengine expects them, in place. Applying it again changes nothing.
+
+    Hooks that a child config has set to ``None`` are dropped, since mmengine can do so for its own six only.
+    """
+    cfg.default_hooks = {name: hook for name, hook in cfg.get("default_hooks", {}).items() if hook is not None}
+    size = cfg.get("input_size") or input_size(cfg.get("target") or _names(cfg, "test")[0])
+    for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
+        _set_size(pipeline, size)
+    if "model" in cfg and "encoder" in cfg:
+        cfg.model.encoder = cfg.encoder
+    _apply_training(cfg, world_size)
+    _apply_testing(cfg)
+
+
+def _apply_training(cfg: Config, world_size: int) -> None:
+    if "train_dataloader" not in cfg:
+        return
+
+    def training_set(name: Any, labels: str, domain: int) -> dict[str, Any]:
+        return dataset_config(
+            name, "train", data_root=cfg.data_root, pipeline=cfg.train_pipeline, labels=labels, domain=domain
+        )
+
+    cfg.train_dataloader.dataset.update(
+        source=[training_set(name, "truth", 0) for name in _names(cfg, "source")],
+        target=training_set(cfg.target, "hidden", 1) if cfg.get("target") else None,
+    )
+    batch, instances = cfg.global_batch_size, cfg.num_instances
+    if batch % world_size or (instances and (batch // world_size) % instances):
+        raise InputError(
+            f"found global_batch_size={batch} for {world_size} process(es) and num_instances={instances}, expected every "
+            f"process to get a multiple of {instances}: choose global_batch_size as a multiple of "
+            f"{world_size * max(instances, 1)}, or another number of processes."
+        )
+    cfg.train_dataloader.batch_size = batch // world_size
+    cfg.train_dataloader.batch_sampler.update(num_instances=instances, iters_per_epoch=cfg.iters_per_epoch)
+    if "cluster" in cfg.default_hooks:
+        cfg.default_hooks.cluster.pipeline = cfg.test_pipeline
+
+
+def _apply_testing(cfg: Config) -> None:
+    if "val_dataloader" not in cfg:
+        return
+    names = _names(cfg, "test") or [cfg.target]
+    cfg.val_dataloader.dataset.sets = [dataset_config(name, "query", data_root=cfg.data_root) for name in names]
+    cfg.val_dataloader.dataset.pipeline = cfg.test_pipeline
+    cfg.test_dataloader = cfg.val_dataloader
+    cfg.test_evaluator = cfg.val_evaluator
+
+
+def _names(cfg: Config, key: str) -> list[Any]:
+    value = cfg.get(key)
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _set_size(pipeline: list[dict[str, Any]], size: tuple[int, int]) -> None:
+    """Resize transforms without a size of their own get the recipe's, also inside views."""
+    for transform in pipeline:
+        if transform["type"] == "Resize":
+            transform["scale"] = (size[1], size[0])  # mmcv counts (width, height)
+        _set_size(transform.get("transforms", []), size)
+
+
+# ---- misspelt keys, found before anything is built
+
+
+def check_keys(cfg: Config) -> None:
+    """Compare the keys of every ``dict(type=...)`` with the arguments of that class.
+
+    Raises:
+        InputError: Naming the key, where it stands, and the closest argument there is.
+    """
+    for where, node in _typed_dicts("", cfg._cfg_dict):
+        target = _resolve(node["type"])
+        accepted = _arguments(target) if target is not None else None
+        if accepted is None:
+            continue
+        for key in node:
+            if key not in accepted and key not in _TAKEN_OUT:
+                name = getattr(target, "__name__", node["type"])
+                raise InputError(
+                    f"found the key `{where}.{key}` in the config, but {name} takes {_closest(key, accepted)}."
+                )
+
+
+def _check_top_level(cfg: Config) -> None:
+    known = {*inspect.signature(Runner.__init__).parameters, *RECIPE_KEYS, *_RUNNER_EXTRAS} - {"self", "cfg"}
+    for key in cfg:
+        if key not in known and difflib.get_close_matches(key, known, n=1, cutoff=0.8):
+            raise InputError(f"found the top-level key `{key}` in the config, expected {_closest(key, known)}.")
+
+
+def _typed_dicts(where: str, node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(node, dict):
+        if isinstance(node.get("type"), str):
+            yield where, node
+        for key, value in node.items():
+            # The recipe's originals are checked at the places they were written to.
+            if where or key not in ("encoder", "train_pipeline", "test_pipeline", "target", "source", "test"):
+                yield from _typed_dicts(f"{where}.{key}" if where else key, value)
+    elif isinstance(node, (list, tuple)):
+        for number, value in enumerate(node):
+            yield from _typed_dicts(f"{where}[{number}]", value)
+
+
+def _resolve(name: str) -> Any:
+    """The class or function a type string stands for, in whichever registry has it."""
+    for registry in _REGISTRIES:
+        found = registry.get(name)
+        if found is not None:
+            return found
+    return None
+
+
+def _arguments(target: Any) -> set[str] | None:
+    """Names a callable accepts, following ``**kwargs`` to the base classes; ``None`` if anything goes."""
+    if not inspect.isclass(target):
+        parameters = inspect.signature(target).parameters.values()
+        return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else {p.name for p in parameters}
+    accepted: set[str] = set()
+    for base in target.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(base.__init__).parameters.values()
+        accepted |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return accepted - {"self"}
+    return None
+
+
+def _closest(key: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"`{close[0]}`" if close else "one of " + ", ".join(f"`{name}`" for name in sorted(known))

@@ -1,0 +1,73 @@
+"""How a tool starts: processes, a Runner, and one sentence when the input is wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmreid_uda.utils import InputError
+
+__all__ = ["build_runner", "init_processes", "run_tool"]
+
+
+def init_processes(launcher: str) -> int:
+    """Join the other processes of a distributed run, on GPUs (NCCL) or on CPUs (gloo).
+
+    mmengine insists on a GPU for ``launcher='pytorch'``, but leaves a process group that exists alone: on a machine
+    without one the group is made here.
+
+    Args:
+        launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
+
+    Returns:
+        Number of processes.
+    """
+    if launcher == "none":
+        return 1
+    if torch.cuda.is_available():
+        from mmengine.dist import init_dist
+
+        init_dist(launcher)
+    else:
+        dist.init_process_group("gloo")
+    return dist.get_world_size()
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the Runner of a loaded config (:func:`load_config`); on the CPU, ranks are joined without device ids."""
+    if cfg.get("launcher", "none") != "none" and not torch.cuda.is_available():
+        cfg.model_wrapper_cfg = dict(
+            type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False, **_unused_parameters(cfg)
+        )
+    return Runner.from_cfg(cfg)
+
+
+def _unused_parameters(cfg: Config) -> dict[str, bool]:
+    return dict(find_unused_parameters=cfg.get("find_unused_parameters", False))
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Run a tool's ``main``; an :class:`InputError` becomes one sentence on stderr and exit status 2."""
+    try:
+        main()
+    except InputError as error:
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        _leave()
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; continue from the last checkpoint with --resume", file=sys.stderr)
+        _leave()
+        sys.exit(130)
+    _leave()
+
+
+def _leave() -> None:
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()

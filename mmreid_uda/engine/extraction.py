@@ -1,0 +1,107 @@
+"""The one way features are extracted: for clustering, for tools and for the inferencer."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.dataset import Compose
+from mmengine.dist import get_rank, get_world_size
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from mmreid_uda.datasets.transforms import reid_collate
+
+__all__ = ["extract_features", "unwrap", "with_pipeline"]
+
+# A line in the log every so many seconds, so that a long extraction does not look like a hang.
+_REPORT_EVERY = 30.0
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The algorithm inside a ``DistributedDataParallel`` wrapper, or the model itself."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def with_pipeline(dataset: Dataset, pipeline: Sequence[Any]) -> Dataset:
+    """The same images and labels (shared, not copied) seen through another pipeline."""
+    view = copy.copy(dataset)
+    view.pipeline = Compose(pipeline)  # type: ignore[attr-defined]
+    return view
+
+
+@torch.no_grad()
+def extract_features(
+    model: nn.Module,
+    dataset: Dataset,
+    batch_size: int = 64,
+    num_workers: int = 2,
+    amp_dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Compute the test features of all images of a data set, on all ranks together.
+
+    Ranks take whole batches in turn, so that every image is computed in the same batch whatever the number of ranks, and
+    its feature is the same to the last bit. The model is put in evaluation mode and back.
+
+    Args:
+        model: An algorithm, wrapped or not; its ``data_preprocessor`` and ``mode='tensor'`` are used.
+        dataset: A data set with the *test* pipeline, ``N`` items.
+        batch_size: Images per forward pass and rank.
+        num_workers: Loading processes per rank.
+        amp_dtype: Autocast to this type during the forward pass; ``None`` computes in float32.
+
+    Returns:
+        float32 (N, D) on the model's device, in the order of the data set, the same on every rank.
+    """
+    model = unwrap(model)
+    device = next(model.parameters()).device
+    size, rank, world_size = len(dataset), get_rank(), get_world_size()  # type: ignore[arg-type]
+    batches = torch.arange(size).split(batch_size)
+    own = list(batches[rank::world_size])
+    loader = DataLoader(
+        Subset(dataset, torch.cat(own).tolist() if own else []),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=reid_collate,
+        pin_memory=device.type == "cuda",
+    )
+    was_training, parts = model.training, []
+    model.eval()
+    started = reported = time.monotonic()
+    for number, batch in enumerate(loader, 1):
+        batch = model.data_preprocessor(batch, False)
+        with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
+            parts.append(model(batch["inputs"], batch["data_samples"], mode="tensor").float())
+        if time.monotonic() - reported > _REPORT_EVERY:
+            reported = time.monotonic()
+            done = min(size, number * batch_size * world_size)
+            MMLogger.get_current_instance().info(
+                f"extracting features: {done}/{size} images, {done / (reported - started):.0f} images/s"
+            )
+    model.train(was_training)
+    return _gather_in_turn(parts, len(batches), batch_size, size, device)
+
+
+def _gather_in_turn(parts: list[Tensor], num_batches: int, batch_size: int, size: int, device: torch.device) -> Tensor:
+    """Put the batches that ranks took in turn back in order: (N, D) on every rank."""
+    world_size = get_world_size()
+    if world_size == 1:
+        return torch.cat(parts)
+    # Every rank pads to the same number of full batches; the width is rank 0's, which always has a batch.
+    width = torch.tensor(parts[0].shape[1] if parts else 0, device=device)
+    dist.broadcast(width, src=0)
+    turns = -(-num_batches // world_size)
+    padded = torch.zeros(turns * batch_size, int(width), device=device)
+    for turn, part in enumerate(parts):
+        padded[turn * batch_size : turn * batch_size + len(part)] = part
+    gathered = [torch.empty_like(padded) for _ in range(world_size)]
+    dist.all_gather(gathered, padded)
+    # (world, turns, batch, D) -> (turns, world, batch, D): the order in which batches were dealt out.
+    in_order = torch.stack(gathered).view(world_size, turns, batch_size, -1).transpose(0, 1)
+    return in_order.reshape(turns * world_size * batch_size, -1)[:size].contiguous()

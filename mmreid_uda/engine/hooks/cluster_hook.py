@@ -1,0 +1,261 @@
+"""Pseudo-labels, made before every epoch: extract, cluster, refine, check, hand out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmreid_uda.clustering import cluster_quality
+from mmreid_uda.datasets import ReIDDataset
+from mmreid_uda.registry import CLUSTERERS, REFINERS
+from mmreid_uda.registry import HOOKS as _HOOKS
+from mmreid_uda.structures import PseudoLabelState
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.dist import run_on_rank0
+from mmreid_uda.utils.files import atomic_path
+
+from ..extraction import extract_features, unwrap, with_pipeline
+
+__all__ = ["ClusterHook"]
+
+# Each step of the policy 'relax_eps' widens (or narrows) the radius by this factor.
+_RELAX_FACTOR = 1.15
+_RELAX_STEPS = 6
+
+
+@_HOOKS.register_module()
+class ClusterHook(Hook):
+    """Give the target's training images new pseudo-labels before an epoch (DESIGN §2).
+
+    All ranks extract features; rank 0 clusters and refines them; every rank gets the same labels, writes them into the
+    data set's shared memory, and tells the model (``on_relabel``). A result that cannot be trained on is met by a stated
+    policy, and the log says why (USER_NEEDS R2).
+
+    Args:
+        clusterer: Config of the clusterer (features -> labels).
+        pipeline: Test-time transforms for the extraction, normally the configuration's ``test_pipeline``.
+        refiners: Configs of refiners (labels, features -> labels), applied in order.
+        interval: Cluster every so many epochs; between, the labels stay. Defaults to 1.
+        min_clusters: Fewest clusters to train on. Defaults to the identities in a global batch (P of P×K).
+        max_outlier_ratio: Largest share of images without a cluster, 0..1. Defaults to 0.95.
+        policy: What to do with a result outside these limits: ``'relax_eps'`` (default) clusters again with a radius
+            that is up to 6 times 15 % wider (or narrower, when nearly everything has merged), then falls back on the
+            previous labels, if there are any; ``'keep_previous'`` falls back at once; ``'raise'`` stops.
+        batch_size: Images per forward pass and rank during extraction. Defaults to 128.
+        num_workers: Loading processes per rank during extraction. Defaults to 2.
+        seed: Seed of the clusterer; defaults to the run's.
+        save_labels: Write ``work_dir/pseudo_labels/epoch_<n>.npz`` (paths, labels, statistics).
+
+    Raises:
+        InputError: If a usable result cannot be had: one sentence with the numbers found.
+
+    Example:
+        >>> default_hooks = dict(cluster=dict(
+        ...     type='ClusterHook', pipeline=test_pipeline,
+        ...     clusterer=dict(type='JaccardDBSCAN', eps=0.6, min_samples=4, k1=30, k2=6)))
+    """
+
+    # Before the batch sampler reads the labels and before the ranks compare them.
+    priority = "HIGH"
+
+    def __init__(
+        self,
+        clusterer: dict[str, Any],
+        pipeline: Sequence[Any],
+        refiners: Sequence[dict[str, Any]] = (),
+        interval: int = 1,
+        min_clusters: int | None = None,
+        max_outlier_ratio: float = 0.95,
+        policy: Literal["relax_eps", "keep_previous", "raise"] = "relax_eps",
+        batch_size: int = 128,
+        num_workers: int = 2,
+        seed: int | None = None,
+        save_labels: bool = True,
+    ) -> None:
+        if policy not in ("relax_eps", "keep_previous", "raise"):
+            raise InputError(
+                f"ClusterHook: found policy={policy!r}, expected 'relax_eps', 'keep_previous' or 'raise'."
+            )
+        self.clusterer = CLUSTERERS.build(clusterer)
+        self.refiners = [REFINERS.build(refiner) for refiner in refiners]
+        self.pipeline = list(pipeline)
+        self.interval = interval
+        self.min_clusters = min_clusters
+        self.max_outlier_ratio = max_outlier_ratio
+        self.policy = policy
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.seed = seed
+        self.save_labels = save_labels
+
+    # ---- life cycle
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that there is a target, and enough images of it to fill a batch."""
+        needed = self._needed(runner)
+        target = _target(runner)
+        if len(target) < needed * 2:
+            raise InputError(
+                f"found {len(target)} training images, expected at least {needed * 2} to form {needed} clusters of two; "
+                "add images or lower global_batch_size."
+            )
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Cluster, unless the labels of an earlier epoch still hold (``interval``, also after a resume)."""
+        target = _target(runner)
+        if runner.epoch % self.interval and bool((target.labels >= 0).any()):
+            return
+        started = time.monotonic()
+        features = self._extract(runner, target)
+        seconds = dict(extract=time.monotonic() - started)
+        labels, statistics = run_on_rank0(lambda: self._cluster(runner, features.cpu().numpy(), target))
+        seconds.update({name: statistics.pop(f"seconds_{name}") for name in ("cluster", "refine")})
+        state = PseudoLabelState(runner.epoch, torch.from_numpy(labels), features, self._seed(runner), statistics)
+        target.set_labels(state.labels)
+        unwrap(runner.model).on_relabel(state)
+        self._report(runner, state, seconds)
+        if self.save_labels and is_main_process():
+            self._save(runner, state, target)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Put labels and the clusterer's state beside the weights."""
+        checkpoint["pseudo_labels"] = dict(
+            labels=_target(runner).labels.clone(),
+            fingerprint=_target(runner).fingerprint,
+            clusterer=self.clusterer.state_dict(),
+        )
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """On resume, take labels and the clusterer's state back."""
+        saved = checkpoint.get("pseudo_labels")
+        if not runner._resume or saved is None:
+            return
+        target = _target(runner)
+        if saved["fingerprint"] != target.fingerprint:
+            raise InputError(
+                f"the checkpoint was trained on another list of images than the {len(target)} found in "
+                f"{target.data_root!r}: resume with the same data, or start anew with load_from instead of --resume."
+            )
+        target.set_labels(saved["labels"].cpu())
+        self.clusterer.load_state_dict(saved["clusterer"])
+
+    # ---- steps
+
+    def _seed(self, runner: Runner) -> int:
+        return runner.seed if self.seed is None else self.seed
+
+    def _needed(self, runner: Runner) -> int:
+        if self.min_clusters is not None:
+            return self.min_clusters
+        return runner.train_dataloader.batch_sampler.ids_per_batch["target"]
+
+    def _extract(self, runner: Runner, target: ReIDDataset) -> Tensor:
+        # Under mixed precision the features that are clustered are still computed in float32.
+        features = extract_features(
+            runner.model, with_pipeline(target, self.pipeline), self.batch_size, self.num_workers
+        )
+        broken = int((~torch.isfinite(features).all(1)).sum())
+        if broken:
+            raise InputError(
+                f"found NaN or infinite values in the features of {broken} of {len(features)} images before epoch "
+                f"{runner.epoch + 1}: training has diverged or the checkpoint is damaged; lower optim_wrapper.optimizer.lr, "
+                "train without --amp, or resume from an earlier checkpoint."
+            )
+        return features
+
+    def _cluster(
+        self, runner: Runner, features: np.ndarray, target: ReIDDataset
+    ) -> tuple[np.ndarray, dict[str, float]]:
+        """Rank 0's part: labels int64 (N,) that satisfy the limits, and figures for the log."""
+        scale, complaint = 1.0, ""
+        for attempt in range(1 + (_RELAX_STEPS if self.policy == "relax_eps" else 0)):
+            started = time.monotonic()
+            labels = self.clusterer(features, seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale)
+            clustered = time.monotonic()
+            for refiner in self.refiners:
+                labels = refiner(labels, features)
+            statistics = _statistics(labels)
+            complaint = self._complaint(runner, statistics)
+            if not complaint:
+                statistics.update(
+                    self.clusterer.info,
+                    seconds_cluster=clustered - started,
+                    seconds_refine=time.monotonic() - clustered,
+                    **_quality(labels, target),
+                )
+                return labels, statistics
+            # Too many outliers: widen the radius. Few outliers, yet few clusters: all has merged, narrow it.
+            wider = statistics["outlier_ratio"] > 0.5
+            scale = (_RELAX_FACTOR if wider else 1 / _RELAX_FACTOR) ** (attempt + 1)
+            runner.logger.warning(f"Clustering before epoch {runner.epoch + 1}: {complaint} (policy {self.policy!r})")
+        previous = target.labels.numpy().copy()
+        if self.policy != "raise" and (previous >= 0).any():
+            runner.logger.warning("Keeping the labels of the previous epoch.")
+            return previous, dict(_statistics(previous), seconds_cluster=0.0, seconds_refine=0.0, kept_previous=1.0)
+        raise InputError(
+            f"clustering before epoch {runner.epoch + 1}: {complaint}; change default_hooks.cluster.clusterer (eps, "
+            "min_samples, k1), use better initial weights, or lower global_batch_size."
+        )
+
+    def _complaint(self, runner: Runner, statistics: dict[str, float]) -> str:
+        """Why this result cannot be trained on: half a sentence with the numbers, or nothing."""
+        found, needed = int(statistics["clusters"]), self._needed(runner)
+        if statistics["outlier_ratio"] > self.max_outlier_ratio:
+            return (
+                f"found {statistics['outlier_ratio']:.1%} of {int(statistics['images'])} images without a cluster, "
+                f"expected at most {self.max_outlier_ratio:.1%}"
+            )
+        if found < needed:
+            return f"found {found} clusters among {int(statistics['images'])} images, expected at least {needed}"
+        return ""
+
+    def _report(self, runner: Runner, state: PseudoLabelState, seconds: dict[str, float]) -> None:
+        figures = state.statistics
+        text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        profile = " / ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+        runner.logger.info(f"Pseudo-labels of epoch {state.epoch + 1}: {text} ({profile} s)")
+        runner.visualizer.add_scalars({f"cluster/{name}": value for name, value in figures.items()}, step=state.epoch)
+
+    def _save(self, runner: Runner, state: PseudoLabelState, target: ReIDDataset) -> None:
+        folder = Path(runner.work_dir) / "pseudo_labels"
+        with atomic_path(folder / f"epoch_{state.epoch + 1:03d}.npz") as path:
+            np.savez_compressed(
+                path, labels=state.labels.numpy(), paths=np.array(target.paths), **{
+                    name: np.float64(value) for name, value in state.statistics.items()
+                }
+            )
+
+
+def _target(runner: Runner) -> ReIDDataset:
+    """The data set that gets pseudo-labels."""
+    target = runner.train_dataloader.dataset.target
+    if target is None:
+        raise InputError("ClusterHook needs unlabelled training images: set `target` in the config.")
+    return target
+
+
+def _statistics(labels: np.ndarray) -> dict[str, float]:
+    """Clusters, outliers, and the size of the largest cluster (which shows a merge of everything)."""
+    sizes = np.bincount(labels[labels >= 0])
+    outliers = int((labels < 0).sum())
+    return dict(
+        images=float(len(labels)),
+        clusters=float(len(sizes)),
+        outliers=float(outliers),
+        outlier_ratio=outliers / len(labels),
+        largest=float(sizes.max(initial=0)),
+    )
+
+
+def _quality(labels: np.ndarray, target: ReIDDataset) -> dict[str, float]:
+    """Agreement with the true identities, for the log alone, where the data have them."""
+    true_labels = target.true_labels
+    return cluster_quality(labels, true_labels) if (true_labels >= 0).any() else {}

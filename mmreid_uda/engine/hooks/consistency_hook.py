@@ -1,0 +1,74 @@
+"""All ranks train the same thing, and the batch is the one the recipe was made for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmreid_uda.registry import HOOKS
+from mmreid_uda.utils.dist import agree, broadcast_buffers
+
+from ..extraction import unwrap
+
+__all__ = ["ConsistencyHook"]
+
+
+@HOOKS.register_module()
+class ConsistencyHook(Hook):
+    """Compare data, labels and weights over ranks, share batch-norm statistics, and report the batch (R1, R8).
+
+    * Before training: file lists (their fingerprints) and weights must be the same on every rank; the global batch, its
+      share per rank and the batch-norm group are printed, with a warning if the global batch is not the one the
+      configuration's learning rate was chosen for (``auto_scale_lr.base_batch_size``).
+    * Before every epoch's first iteration: labels must be the same on every rank.
+    * After every epoch: batch-norm statistics of rank 0 go to all ranks, before anything is evaluated or saved.
+    """
+
+    # After the cluster hook's relabelling (before_train_epoch), before validation and checkpoints (after_train_epoch).
+    priority = "ABOVE_NORMAL"
+
+    def before_train(self, runner: Runner) -> None:
+        """Check what every rank holds and print the batch arithmetic."""
+        dataset = runner.train_dataloader.dataset
+        agree({"the list of training images": dataset.fingerprint, "the model's weights": _weights(runner)})
+        self._report_batch(runner)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Check the labels of this epoch."""
+        agree({"the training labels": runner.train_dataloader.dataset.labels})
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Share rank 0's batch-norm statistics."""
+        broadcast_buffers(unwrap(runner.model))
+
+    def _report_batch(self, runner: Runner) -> None:
+        world_size, accumulation = get_world_size(), runner.cfg.optim_wrapper.get("accumulative_counts", 1)
+        batch_sampler = runner.train_dataloader.batch_sampler
+        global_batch = batch_sampler.batch_size * world_size
+        groups = {m.samples_per_group for m in runner.model.modules() if hasattr(m, "samples_per_group")}
+        runner.logger.info(
+            f"Global batch per domain: {global_batch} images = {world_size} rank(s) x {batch_sampler.batch_size}"
+            + (f", gradients accumulated over {accumulation} iterations" if accumulation > 1 else "")
+            + f"; {len(batch_sampler)} iterations per epoch; batch-norm statistics over "
+            + (f"{sorted(groups)} images" if groups else f"{batch_sampler.batch_size} images (those of a rank)")
+            + f"; learning rate {runner.optim_wrapper.get_lr()['lr'][0]:.3g}."
+        )
+        scaling = runner.auto_scale_lr or {}
+        reference = scaling.get("base_batch_size")
+        if reference and reference != global_batch * accumulation and not scaling.get("enable"):
+            runner.logger.warning(
+                f"The global batch is {global_batch * accumulation} images, but this recipe's learning rate is for "
+                f"{reference}: expect other numbers, or pass --auto-scale-lr."
+            )
+
+
+def _weights(runner: Runner) -> list[Any]:
+    """A short summary of all parameters: name and sum in double precision."""
+    with torch.no_grad():
+        return [
+            (name, float(parameter.double().sum())) for name, parameter in unwrap(runner.model).named_parameters()
+        ]

@@ -1,0 +1,65 @@
+"""ISE's label-preserving loss: a support sample must stay with the class it was made from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mmreid_uda.registry import MODELS
+from mmreid_uda.utils import InputError
+
+__all__ = ["LabelPreservingLoss"]
+
+_TINY = 1e-6
+
+
+@MODELS.register_module()
+class LabelPreservingLoss(nn.Module):
+    """The least similar own support against the most similar support of every other class (ISE, CVPR 2022, Eq. 8).
+
+    With ``e_ij = exp(<x_i, s_j> / tau)``::
+
+        pos_i  = min  {e_ij : y_j = y_i}
+        neg_ic = max  {e_ij : y_j = c},  c != y_i
+        L      = mean_i -ln( pos_i / (pos_i + sum_c neg_ic) )
+
+    (1e-6 is added to the denominator and to the fraction, as released). The released code finds the maxima by reshaping
+    to blocks of equal size and falls back to another formula when a class is incomplete; here the classes are read off
+    the labels, so any batch has the loss of the formula.
+
+    Args:
+        temperature: tau > 0. Defaults to 0.6.
+        positive_in_denominator: False gives the poster's form, whose denominator has the negatives only (METHODS §7.3).
+    """
+
+    def __init__(self, temperature: float = 0.6, positive_in_denominator: bool = True) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise InputError(f"LabelPreservingLoss: found temperature={temperature}, expected a value above 0.")
+        self.temperature = temperature
+        self.positive_in_denominator = positive_in_denominator
+
+    def forward(self, features: Tensor, labels: Tensor, supports: Tensor, support_labels: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            features: (B, D) unit rows.
+            labels: int64 (B,).
+            supports: (S, D) unit rows.
+            support_labels: int64 (S,); every label of ``labels`` occurs here.
+
+        Returns:
+            A scalar, float32.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            similarity = torch.exp(features.float() @ supports.float().t() / self.temperature)
+            classes, column = torch.unique(support_labels, return_inverse=True)
+            # One column per class: the largest and the smallest similarity to its supports.
+            shape, column = (len(features), len(classes)), column.expand_as(similarity)
+            largest = similarity.new_zeros(shape).scatter_reduce(1, column, similarity, "amax", include_self=False)
+            smallest = similarity.new_zeros(shape).scatter_reduce(1, column, similarity, "amin", include_self=False)
+            own = labels.unsqueeze(1) == classes
+            positive = smallest[own]
+            negative = largest.masked_fill(own, 0).sum(1)
+            denominator = negative + positive if self.positive_in_denominator else negative
+            return -torch.log(positive / (denominator + _TINY) + _TINY).mean()

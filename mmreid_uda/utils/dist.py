@@ -1,0 +1,144 @@
+"""What ranks tell each other: the global batch, rank 0's labels, and whether all of them agree."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pickle
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from mmengine.dist import get_rank, get_world_size
+from torch import Tensor, nn
+
+from .errors import InputError
+
+__all__ = ["agree", "broadcast_buffers", "gather_batch", "gather_live", "run_on_rank0"]
+
+T = TypeVar("T")
+
+# Clustering a million images keeps rank 0 busy for longer than any collective's default time-out (30 minutes), and an
+# NCCL collective that waits burns a GPU meanwhile. Ranks wait on the CPU, in a group of their own (USER_NEEDS R21).
+_WAIT = timedelta(hours=24)
+
+
+@functools.cache
+def _waiting_group() -> Any:
+    return dist.new_group(backend="gloo", timeout=_WAIT)
+
+
+def gather_batch(tensor: Tensor) -> Tensor:
+    """Join the batches of all ranks in rank order, without gradient.
+
+    Args:
+        tensor: (B, ...), the same shape on every rank.
+
+    Returns:
+        (world_size * B, ...), identical on every rank; ``tensor`` itself, detached, in a single process.
+    """
+    tensor = tensor.detach()
+    if get_world_size() == 1:
+        return tensor
+    parts = [torch.empty_like(tensor) for _ in range(get_world_size())]
+    dist.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
+
+
+def gather_live(tensor: Tensor) -> Tensor:
+    """Join the batches of all ranks in rank order, keeping the gradient of this rank's own part.
+
+    Every rank then computes the loss of the *global* batch, and backpropagates it into its own images only. Summed over
+    ranks these gradients are those of a single process; because ``DistributedDataParallel`` averages instead of summing,
+    the gradient is multiplied by the world size here. So W ranks equal one rank on the same global batch, without
+    a custom autograd function (DESIGN §4).
+
+    Args:
+        tensor: (B, ...), the same shape on every rank.
+
+    Returns:
+        (world_size * B, ...); ``tensor`` itself in a single process.
+    """
+    world_size = get_world_size()
+    if world_size == 1:
+        return tensor
+    own = tensor.view_as(tensor)
+    if own.requires_grad:
+        own.register_hook(lambda grad: grad * world_size)
+    parts = list(gather_batch(tensor).split(len(tensor)))
+    parts[get_rank()] = own
+    return torch.cat(parts)
+
+
+def run_on_rank0(function: Callable[[], T]) -> T:
+    """Run a function on rank 0 only and give its (picklable) result to every rank.
+
+    An error of rank 0 is raised on every rank, so that none is left waiting: an :class:`InputError` with its sentence,
+    anything else as a ``RuntimeError`` that quotes it (rank 0 raises the original).
+    """
+    if get_world_size() == 1:
+        return function()
+    box: list[Any] = [None]
+    error: Exception | None = None
+    if get_rank() == 0:
+        try:
+            box[0] = (True, function())
+        except Exception as caught:
+            error = caught
+            box[0] = (False, (isinstance(caught, InputError), f"{caught}"))
+    dist.broadcast_object_list(box, src=0, group=_waiting_group())
+    if error is not None:
+        raise error
+    succeeded, value = box[0]
+    if succeeded:
+        return value
+    is_input_error, message = value
+    raise InputError(message) if is_input_error else RuntimeError(f"rank 0 failed: {message}")
+
+
+def _digest(value: Any) -> str:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().contiguous().numpy()
+    if isinstance(value, np.ndarray):
+        value = (value.dtype.str, value.shape, value.tobytes())
+    return hashlib.sha256(pickle.dumps(value)).hexdigest()[:16]
+
+
+def agree(what: dict[str, Any]) -> None:
+    """Check that all ranks hold the same values, by comparing their hashes (USER_NEEDS R8).
+
+    Args:
+        what: Name of each value -> the value (a tensor, an array, or anything that pickles deterministically).
+
+    Raises:
+        InputError: On every rank, naming the values that differ and on which ranks.
+    """
+    if get_world_size() == 1:
+        return
+    digests: list[dict[str, str]] = [{}] * get_world_size()
+    dist.all_gather_object(digests, {name: _digest(value) for name, value in what.items()}, group=_waiting_group())
+    for name in what:
+        strangers = [rank for rank, digest in enumerate(digests) if digest[name] != digests[0][name]]
+        if strangers:
+            raise InputError(
+                f"{name} on rank(s) {strangers} differs from rank 0: every process must see the same files, "
+                "configuration and package versions; compare data_root and the installed packages of the machines."
+            )
+
+
+def broadcast_buffers(model: nn.Module) -> None:
+    """Give every rank the floating-point buffers of rank 0 (batch-norm statistics), in one message.
+
+    The statistics of rank 0 are *the* statistics, as in ``torch``'s own ``broadcast_buffers=True``, but once before they
+    are used instead of at every forward pass.
+    """
+    if get_world_size() == 1:
+        return
+    buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    flat = torch.cat([buffer.reshape(-1).float() for buffer in buffers])
+    dist.broadcast(flat, src=0)
+    for buffer, values in zip(buffers, flat.split([buffer.numel() for buffer in buffers])):
+        buffer.copy_(values.view_as(buffer))

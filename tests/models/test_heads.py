@@ -1,0 +1,54 @@
+"""ClusterMemoryHead: METHODS 5.5, and the order of loss and update."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmreid_uda.models.heads import ClusterMemoryHead
+from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
+from mmreid_uda.utils import InputError
+
+
+def make_head(**memory):
+    head = ClusterMemoryHead(memory=dict(type="ClusterMemory", **memory))
+    rows = F.normalize(torch.tensor([[1, 0.2], [0.3, 1], [-1, 0.5]]), dim=1)
+    head.on_relabel(PseudoLabelState(epoch=0, labels=torch.arange(3), features=rows))
+    return head
+
+
+def batch():
+    features = F.normalize(torch.tensor([[0.9, 0.1], [1, 0.8], [0.1, 0.9]]), dim=1).requires_grad_()
+    return features, ReIDDataSample(gt_label=torch.tensor([0, 0, 1]), sample_idx=torch.arange(3))
+
+
+def test_loss_and_gradient_are_those_of_the_memory_before_the_update():
+    head = make_head(update="momentum", momentum=0.1)
+    features, samples = batch()
+    loss = head.loss(features, samples)["loss_contrast"]
+    loss.backward()
+    assert loss.item() == pytest.approx(0.079646, abs=1e-5)
+    torch.testing.assert_close(features.grad[1], torch.tensor([-0.982215, 1.079238]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(head.memory.prototypes[0], torch.tensor([0.813147, 0.582058]), atol=1e-5, rtol=0)
+
+
+def test_the_loss_equals_a_slow_loop():
+    head = make_head()
+    features, samples = batch()
+    rows, expected = head.memory.prototypes.clone(), 0.0
+    for x, y in zip(features.detach(), samples.gt_label):
+        logits = [float(x @ row) / 0.05 for row in rows]
+        expected += float(torch.logsumexp(torch.tensor(logits), 0)) - logits[y]
+    assert head.contrast(features, samples.gt_label).item() == pytest.approx(expected / 3, abs=1e-5)
+
+
+def test_autocast_does_not_touch_the_loss():
+    head = make_head()
+    features, samples = batch()
+    exact = head.contrast(features, samples.gt_label)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(head.contrast(features, samples.gt_label), exact)
+
+
+def test_a_temperature_of_zero_is_refused():
+    with pytest.raises(InputError, match="temperature"):
+        ClusterMemoryHead(temperature=0)

@@ -1,0 +1,78 @@
+"""Two real processes: gathered batches, gradients, rank 0's errors, disagreement."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.dist import agree, broadcast_buffers, gather_batch, gather_live, run_on_rank0
+
+WEIGHT = torch.linspace(-1, 1, 12).view(4, 3)
+INPUTS = torch.sin(torch.arange(24.0)).view(8, 3)
+
+
+def global_loss(features):
+    """A loss in which every image meets every other one."""
+    features = F.normalize(features, dim=1)
+    return (features @ features.t()).exp().log1p().mean()
+
+
+def gathered_gradient(rank):
+    layer = nn.Linear(3, 4, bias=False)
+    layer.weight.data.copy_(WEIGHT)
+    model = nn.parallel.DistributedDataParallel(layer)
+    loss = global_loss(gather_live(model(INPUTS[rank * 4 : rank * 4 + 4])))
+    loss.backward()
+    return loss.item(), layer.weight.grad.tolist()
+
+
+def test_two_ranks_have_the_loss_and_gradient_of_one(run_ranks):
+    weight = WEIGHT.clone().requires_grad_()
+    loss = global_loss(INPUTS @ weight.t())
+    loss.backward()
+    for other_loss, gradient in run_ranks(gathered_gradient):
+        assert other_loss == pytest.approx(loss.item(), abs=1e-6)
+        torch.testing.assert_close(torch.tensor(gradient), weight.grad, atol=1e-6, rtol=1e-5)
+
+
+def everything_else(rank):
+    found = {"order": gather_batch(torch.tensor([rank, rank + 10])).tolist()}
+    found["rank0"] = run_on_rank0(lambda: f"made on {rank}")
+    module = nn.BatchNorm1d(2)
+    module.running_mean.fill_(rank)
+    broadcast_buffers(module)
+    found["buffers"] = module.running_mean.tolist()
+    for name, function in dict(
+        input=lambda: run_on_rank0(lambda: refuse(InputError)),
+        other=lambda: run_on_rank0(lambda: refuse(RuntimeError)),
+        differ=lambda: agree({"labels": torch.arange(3), "weights": rank}),
+    ).items():
+        try:
+            function()
+        except (InputError, RuntimeError) as error:
+            found[name] = (type(error).__name__, str(error))
+    return found
+
+
+def refuse(kind):
+    raise kind("not like this")
+
+
+def test_ranks_share_values_and_errors(run_ranks):
+    first, second = run_ranks(everything_else)
+    assert first["order"] == second["order"] == [0, 10, 1, 11]
+    assert first["rank0"] == second["rank0"] == "made on 0"
+    assert second["buffers"] == [0, 0]
+    assert first["input"] == second["input"] == ("InputError", "not like this")
+    assert second["other"] == ("RuntimeError", "rank 0 failed: not like this")
+    for found in (first, second):
+        assert found["differ"][0] == "InputError"
+        assert found["differ"][1].startswith("weights on rank(s) [1] differs from rank 0")
+
+
+def test_a_single_process_needs_no_group():
+    features = torch.ones(2, 2, requires_grad=True)
+    assert gather_live(features) is features
+    assert run_on_rank0(lambda: 3) == 3
+    agree({"anything": 1})

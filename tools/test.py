@@ -1,0 +1,67 @@
+"""Evaluate a checkpoint on the test sets of a config file.
+
+Examples:
+    python tools/test.py configs/ise/ise_r50_market.py work_dirs/ise_r50_market/epoch_70.pth
+    python tools/test.py configs/ise/ise_r50_market.py CHECKPOINT --cfg-options test=msmt17 --rerank --flip
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from mmengine.config import DictAction
+from mmengine.dist import is_main_process
+
+from mmreid_uda.apis import build_runner, init_processes, load_config, run_tool
+from mmreid_uda.utils.files import atomic_path
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; flags are OpenMMLab's."""
+    parser = argparse.ArgumentParser(description="Evaluate a re-ID model.")
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", nargs="?", help="checkpoint file (default: the config's initial weights)")
+    parser.add_argument("--work-dir", help="folder for logs (default: work_dirs/<config name>)")
+    parser.add_argument("--rerank", action="store_true", help="also report k-reciprocal re-ranking")
+    parser.add_argument("--flip", action="store_true", help="add the features of the mirrored images")
+    parser.add_argument("--out", help="write the figures to this JSON file")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load, build, test."""
+    args = parse_args()
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    world_size = init_processes(args.launcher)
+    cfg = load_config(args.config, args.cfg_options, world_size)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    cfg.load_from = args.checkpoint
+    # Testing needs neither training images nor their hooks.
+    for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr"):
+        cfg.pop(key, None)
+    for name in ("cluster", "consistency", "epoch_seed", "progressive", "report"):
+        cfg.default_hooks.pop(name, None)
+    if args.rerank:
+        cfg.test_evaluator.rerank = True
+    if args.flip:
+        cfg.model.test_cfg = dict(cfg.model.get("test_cfg") or {}, flip=True)
+    runner = build_runner(cfg)
+    if args.checkpoint is None:
+        runner.model.init_weights()
+    metrics = runner.test()
+    if args.out and is_main_process():
+        with atomic_path(args.out) as path:
+            path.write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    run_tool(main)

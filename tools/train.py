@@ -1,0 +1,72 @@
+"""Train a model from a config file, on one process or on several.
+
+Examples:
+    python tools/train.py configs/ise/ise_r50_market.py
+    tools/dist_train.sh configs/ise/ise_r50_market.py 4 --amp
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from mmreid_uda.apis import build_runner, init_processes, load_config, run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; flags are OpenMMLab's."""
+    parser = argparse.ArgumentParser(description="Train a re-ID model.")
+    parser.add_argument("config", help="config file")
+    parser.add_argument("--work-dir", help="folder for checkpoints and logs (default: work_dirs/<config name>)")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        help="continue from this checkpoint, or, without a value, from the latest one in the work dir",
+    )
+    parser.add_argument("--amp", action="store_true", help="train in mixed precision")
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="scale the learning rate with the global batch"
+    )
+    parser.add_argument("--seed", type=int, help="seed of everything random (default: the config's)")
+    parser.add_argument("--deterministic", action="store_true", help="deterministic kernels on the GPU")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+    return parser.parse_args()
+
+
+def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
+    """Write the flags into the config."""
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    if args.amp:
+        cfg.optim_wrapper.type = "AmpOptimWrapper"
+    if args.auto_scale_lr:
+        cfg.auto_scale_lr.enable = True
+    if args.seed is not None:
+        cfg.randomness.seed = args.seed
+    if args.deterministic:
+        cfg.randomness.deterministic = True
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == "auto" else args.resume
+
+
+def main() -> None:
+    """Load, build, train."""
+    args = parse_args()
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    world_size = init_processes(args.launcher)
+    cfg = load_config(args.config, args.cfg_options, world_size)
+    apply_flags(cfg, args)
+    build_runner(cfg).train()
+
+
+if __name__ == "__main__":
+    run_tool(main)
