@@ -1,0 +1,50 @@
+"""Data sets, samplers and transforms."""
+
+from . import samplers, transforms
+from .base_reid import ReIDDataset
+from .catalog import (
+    DATASET_CATALOG,
+    build_dataset,
+    dataset_config,
+    input_size,
+    register_dataset,
+)
+from .cuhk03 import CUHK03NP
+from .dukemtmc import DukeMTMCreID
+from .generic import CSVReIDDataset, FolderReIDDataset
+from .market1501 import Market1501, MarketStyleDataset
+from .msmt17 import MSMT17
+from .occluded_duke import OccludedDuke
+from .personx import PersonX
+from .statistics import log_statistics, statistics_table
+from .vehicleid import VehicleID
+from .veri776 import VehicleX, VeRi776
+from .wrappers import CrossDomainDataset, ReIDTestDataset, queries_with_match
+
+__all__ = [
+    "CUHK03NP",
+    "DATASET_CATALOG",
+    "MSMT17",
+    "CSVReIDDataset",
+    "CrossDomainDataset",
+    "DukeMTMCreID",
+    "FolderReIDDataset",
+    "Market1501",
+    "MarketStyleDataset",
+    "OccludedDuke",
+    "PersonX",
+    "ReIDDataset",
+    "ReIDTestDataset",
+    "VeRi776",
+    "VehicleID",
+    "VehicleX",
+    "build_dataset",
+    "dataset_config",
+    "input_size",
+    "log_statistics",
+    "queries_with_match",
+    "register_dataset",
+    "samplers",
+    "statistics_table",
+    "transforms",
+]

@@ -1,0 +1,463 @@
+"""The data set every adapter derives from: images with identities, cameras, and labels that workers see change."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmreid_uda.registry import TRANSFORMS
+from mmreid_uda.utils import InputError, SeededIndex, make_rng
+
+__all__ = [
+    "SPLITS",
+    "ReIDDataset",
+    "list_images",
+    "listing",
+    "plain_name",
+    "require_choice",
+    "require_files",
+    "sorted_ids",
+]
+
+SPLITS = ("train", "query", "gallery")
+"""The splits a re-ID data set can have; a source-only set has just ``train``."""
+
+
+def natural_key(value: object) -> tuple[list[str | int], str]:
+    """Sorting key that puts ``s2`` before ``s10`` and 2 before 10, whatever the type of the ids."""
+    text = str(value)
+    parts: list[str | int] = [
+        int(part) if position % 2 else part
+        for position, part in enumerate(re.split(r"([0-9]+)", text))
+    ]
+    return parts, text
+
+
+def sorted_ids(ids: Iterable[Any]) -> list[Any]:
+    """Sort the distinct ids: integers by value, texts with the numbers inside them by value."""
+    distinct = set(ids)
+    if all(isinstance(one, int) for one in distinct):
+        return sorted(distinct)
+    return sorted(distinct, key=natural_key)
+
+
+def list_images(folder: str, extensions: Sequence[str]) -> list[str]:
+    """Sorted names of the images that lie directly in a folder.
+
+    Hidden files are left out: archives packed on a Mac hold a ``._name.jpg`` beside every image.
+
+    Args:
+        folder: An existing folder.
+        extensions: Endings that count as images, in lower case with the dot.
+
+    Returns:
+        File names, without the folder.
+
+    Raises:
+        InputError: The folder holds no such file.
+    """
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_file())
+    images = [
+        name
+        for name in names
+        if not name.startswith(".") and os.path.splitext(name)[1].lower() in extensions
+    ]
+    if not images:
+        raise InputError(
+            f"found 0 images ({', '.join(extensions)}) and {len(names)} other files in '{folder}', expected the "
+            "images of the data set; extract the archive again or set data_root to the right folder"
+        )
+    return images
+
+
+def require_files(paths: Sequence[str], source: str) -> None:
+    """Check that every image named by a list is there.
+
+    Args:
+        paths: Image paths.
+        source: The list they were read from, for the message.
+
+    Raises:
+        InputError: Some do not exist.
+    """
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of the {len(paths)} images listed in '{source}' do not exist, the first is "
+            f"'{missing[0]}'; extract the images again or set data_root (for a CSV file: img_root)"
+        )
+
+
+def decodable(path: str) -> bool:
+    """Tell whether OpenCV can decode an image file."""
+    try:
+        content = np.fromfile(path, dtype=np.uint8)
+    except OSError:
+        return False
+    return content.size > 0 and cv2.imdecode(content, cv2.IMREAD_COLOR) is not None
+
+
+def require_choice(key: str, value: str, choices: Sequence[str]) -> None:
+    """Raise an ``InputError`` unless an option has one of its values."""
+    if value not in choices:
+        raise InputError(
+            f"{key}='{value}' was given, expected one of {', '.join(choices)}; set {key}"
+        )
+
+
+def plain_name(name: str) -> str:
+    """A folder name without case and separators: ``Market-1501`` and ``market_1501`` are one."""
+    return re.sub(r"[-_. ]", "", name).lower()
+
+
+def listing(folder: str, limit: int = 8) -> str:
+    """What a folder holds, for messages: at most ``limit`` names and the number of the others."""
+    names = sorted(os.listdir(folder))
+    if not names:
+        return "nothing"
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(f"'{name}'" for name in names[:limit]) + more
+
+
+class SharedLabels:
+    """An int64 tensor in shared memory that stays one tensor when the data set around it is copied.
+
+    ``copy.deepcopy`` of a plain tensor makes a private one, and a worker that holds it would train on the labels of
+    the first epoch for ever.
+
+    Args:
+        values: int64 (N,), the first labels.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self.tensor = values.clone().share_memory_()
+
+    def __deepcopy__(self, memo: dict) -> SharedLabels:
+        return self
+
+
+class ReIDDataset(BaseDataset):
+    """Images of one split of a re-ID data set, sorted by path.
+
+    An adapter sets the class attributes and overrides :meth:`load_split`; order, labels, cameras, checks and items
+    are made here.
+
+    Args:
+        data_root: Folder of the data; adapters take the set's own folder or the one above it.
+        split: ``'train'``, ``'query'`` or ``'gallery'``.
+        pipeline: Transforms, as configs or callables, applied to what :meth:`describe` gives.
+        labels: ``'truth'`` trains on the identities. ``'hidden'`` (unlabelled target): items carry ``gt_label=-1``
+            until :meth:`set_labels`, and the identities stay in :attr:`true_labels` for diagnostics.
+        domain: 0 source, 1 target; copied into every item.
+        corrupt: ``'raise'`` leaves a broken image to the loading transform, which names it; ``'skip'`` decodes every
+            image once at the start, drops the broken ones and logs how many.
+        seed: Seed of the augmentation of items fetched with a plain index, and of random splits.
+        name: Key of the set in logs and metrics (``<name>/mAP``). Defaults to the class's.
+        indices: Keep only these images of the sorted list; an int keeps the first (or, negative, the last) ones.
+
+    Attributes:
+        root: Folder that the set was found in.
+        paths: Image paths, sorted relative to :attr:`root`.
+        pids: (N,) identities as the data give them, int64 where all are integers, else object.
+        camids: int64 (N,) >= 0. An image of unknown camera gets a camera of its own, so that the rule "same id and
+            same camera" of the evaluation removes only the image itself.
+        has_cameras: Whether the camera of every image is known.
+        true_labels: int64 (N,) identities numbered 0.. in sorted order, -1 where the data have none.
+        fingerprint: Hash of relative paths, ids and cameras; equal on every machine with the same data.
+
+    Raises:
+        InputError: An option, a folder, a file name or the number of images or identities is not as expected.
+    """
+
+    name: str = ""
+    input_size: ClassVar[tuple[int, int]] = (256, 128)
+    """Height and width in pixels that the papers resize to."""
+    folder_names: Sequence[str] = ()
+    """Names that the set's folder goes by; case, hyphens, underscores and dots do not matter."""
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = "train",
+        pipeline: Sequence[dict | Callable] = (),
+        *,
+        labels: str = "truth",
+        domain: int = 0,
+        corrupt: str = "raise",
+        seed: int = 0,
+        name: str | None = None,
+        indices: int | Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        require_choice("split", split, SPLITS)
+        require_choice("labels", labels, ("truth", "hidden"))
+        require_choice("corrupt", corrupt, ("raise", "skip"))
+        if labels == "hidden" and split != "train":
+            raise InputError(
+                f"labels='hidden' was given for split='{split}', which is scored by its identities; "
+                "remove it, or use split='train'"
+            )
+        self.split = split
+        self.domain = domain
+        self.seed = seed
+        self.name = name or type(self).name or type(self).__name__.lower()
+        self.root = data_root
+        self._hidden = labels == "hidden"
+        self._skip_corrupt = corrupt == "skip"
+        self._selection = indices
+        super().__init__(
+            data_root=data_root,
+            data_prefix={},
+            # Built here, so that our transforms are found without a Runner having set the default scope.
+            pipeline=[TRANSFORMS.build(one) if isinstance(one, dict) else one for one in pipeline],
+            test_mode=split != "train",
+            **kwargs,
+        )
+
+    # ------------------------------------------------------------------ for adapters
+
+    def load_split(self) -> list[dict]:
+        """Read the split's images; the one method an adapter writes.
+
+        Returns:
+            One dict per image, in any order: ``img_path`` (str), ``pid`` (int or str, None = unknown), ``camid``
+            (int >= 0, None = unknown) and, where query and gallery may share images of unknown cameras, ``number``
+            (int, the image's position in the whole set).
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement load_split")
+
+    def find_root(self, *markers: str) -> str:
+        """Find the set's folder from :attr:`data_root`, which may be that folder or one above it.
+
+        Args:
+            *markers: Files or folders of which the set's folder holds at least one.
+
+        Returns:
+            Path of the folder.
+
+        Raises:
+            InputError: There is no such folder; the message says what was looked for and what is there.
+        """
+        wanted = " or ".join(f"'{marker}'" for marker in markers)
+        if not os.path.isdir(self.data_root):
+            raise InputError(
+                f"data_root '{self.data_root}' of {self.name} is not a folder (working folder: '{os.getcwd()}'), "
+                f"expected one that holds {wanted}; set data_root to where your copy of the data set lies"
+            )
+        level = [self.data_root]
+        for _ in range(4):
+            for folder in level:
+                if any(os.path.exists(os.path.join(folder, marker)) for marker in markers):
+                    return folder
+            level = [child for folder in level for child in self._named_children(folder)]
+        raise InputError(
+            f"found no {wanted} of {self.name} in data_root '{self.data_root}', which holds "
+            f"{listing(self.data_root)}, nor in sub-folders of it named like {', '.join(self.folder_names)}; "
+            "set data_root to the folder of the data set or the one above it"
+        )
+
+    def _named_children(self, folder: str) -> list[str]:
+        """Sub-folders that go by one of the set's names, sorted."""
+        names = {plain_name(name) for name in self.folder_names}
+        return [
+            path
+            for entry in sorted(os.listdir(folder))
+            if plain_name(entry) in names and os.path.isdir(path := os.path.join(folder, entry))
+        ]
+
+    # ------------------------------------------------------------------ loading
+
+    def load_data_list(self) -> list[dict]:
+        """Sort and check the split, number identities and cameras, and place the labels in shared memory.
+
+        Returns:
+            One dict per image: ``img_path`` and ``camid``.
+        """
+        records = self._select(
+            sorted(self.load_split(), key=lambda record: self._relative(record["img_path"]))
+        )
+        self.paths: list[str] = [record["img_path"] for record in records]
+        self._number_identities([record["pid"] for record in records])
+        self._number_cameras(records)
+        self._check()
+        labels = (
+            torch.full((len(records),), -1) if self._hidden else torch.from_numpy(self.true_labels)
+        )
+        self._labels = SharedLabels(labels)
+        self.fingerprint = self._hash(records)
+        return [
+            {"img_path": path, "camid": int(camid)} for path, camid in zip(self.paths, self.camids)
+        ]
+
+    def _select(self, records: list[dict]) -> list[dict]:
+        """Apply ``indices`` and ``corrupt='skip'``."""
+        if isinstance(self._selection, int):
+            cut = self._selection
+            records = records[:cut] if cut >= 0 else records[cut:]
+        elif self._selection is not None:
+            records = [records[index] for index in self._selection]
+        return self._without_corrupt(records) if self._skip_corrupt else records
+
+    def _without_corrupt(self, records: list[dict]) -> list[dict]:
+        """Drop images that cannot be decoded."""
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+            good = list(pool.map(decodable, (record["img_path"] for record in records)))
+        broken = [record["img_path"] for record, ok in zip(records, good) if not ok]
+        if broken:
+            print_log(
+                f"{self.name} {self.split}: {len(broken)} of {len(records)} images cannot be decoded and are "
+                f"skipped, the first is '{broken[0]}'",
+                logger="current",
+                level=logging.WARNING,
+            )
+        return [record for record, ok in zip(records, good) if ok]
+
+    def _number_identities(self, pids: list[Any]) -> None:
+        known = sorted_ids(pid for pid in pids if pid is not None)
+        numbers = {pid: number for number, pid in enumerate(known)}
+        whole = bool(pids) and all(isinstance(pid, int) for pid in pids)
+        self.pids = np.array(pids, dtype=np.int64 if whole else object)
+        self.num_pids = len(known)
+        self.true_labels = np.array([numbers.get(pid, -1) for pid in pids], dtype=np.int64)
+
+    def _number_cameras(self, records: list[dict]) -> None:
+        known = [record["camid"] for record in records if record["camid"] is not None]
+        self.has_cameras = bool(records) and len(known) == len(records)
+        free = max(known, default=-1) + 1
+        self.camids = np.array(
+            [
+                free + record.get("number", position)
+                if record["camid"] is None
+                else record["camid"]
+                for position, record in enumerate(records)
+            ],
+            dtype=np.int64,
+        )
+        self.num_cams = len(np.unique(self.camids))
+
+    def _check(self) -> None:
+        """Refuse a split that cannot be used, in a sentence."""
+        where = f"split '{self.split}' of {self.name} in '{self.root}'"
+        if not self.paths:
+            raise InputError(
+                f"{where} has 0 usable images, expected at least one; check data_root, indices and corrupt"
+            )
+        if len(set(self.paths)) < len(self.paths):
+            raise InputError(
+                f"{where} names {len(self.paths)} images of which only {len(set(self.paths))} are distinct, "
+                "expected every image once; remove the repeated entries of the list (or of indices)"
+            )
+        unlabelled = int((self.true_labels < 0).sum())
+        if unlabelled and not self._hidden:
+            raise InputError(
+                f"{unlabelled} of the {len(self.paths)} images of {where} have no identity, expected one for each; "
+                "give identities (a folder per identity, a pattern or a pid column), or set labels='hidden' for "
+                "unlabelled training data"
+            )
+        if self.split == "train" and not self._hidden and self.num_pids < 2:
+            raise InputError(
+                f"{where} has {self.num_pids} identity in {len(self.paths)} images, expected at least 2 to train "
+                "with labels='truth'; check that data_root is the folder above the identities"
+            )
+
+    def _relative(self, path: str) -> str:
+        prefix = os.path.join(self.root, "")
+        # os.path.relpath costs seconds on a hundred thousand paths: only for images outside the root.
+        inner = path[len(prefix) :] if path.startswith(prefix) else os.path.relpath(path, self.root)
+        return inner.replace(os.sep, "/")
+
+    def _hash(self, records: list[dict]) -> str:
+        digest = hashlib.sha256()
+        for record in records:
+            line = (self._relative(record["img_path"]), record["pid"], record["camid"])
+            digest.update(repr(line).encode())
+        return digest.hexdigest()
+
+    # ------------------------------------------------------------------ labels
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels to train on, int64 (N,) in shared memory, -1 = outlier or unknown."""
+        return self._labels.tensor
+
+    def set_labels(self, labels: Tensor) -> None:
+        """Write new labels in place; running workers, forked or spawned, and deep copies see them at once.
+
+        Args:
+            labels: Integer (N,) on any device: classes 0..K-1, each with at least one image, and -1.
+
+        Raises:
+            ValueError: Wrong shape, type or range, or a class without an image.
+        """
+        if labels.shape != self.labels.shape or labels.dtype.is_floating_point:
+            raise ValueError(
+                f"labels of {self.name} must be integers of shape {tuple(self.labels.shape)}, "
+                f"got {labels.dtype} of shape {tuple(labels.shape)}"
+            )
+        classes = torch.unique(labels[labels >= 0]).cpu()
+        if int(labels.min()) < -1 or not torch.equal(classes.long(), torch.arange(len(classes))):
+            raise ValueError(
+                f"labels of {self.name} must be -1 or contiguous 0..K-1, got {len(classes)} classes "
+                f"between {int(labels.min())} and {int(labels.max())}"
+            )
+        self.labels.copy_(labels)
+
+    # ------------------------------------------------------------------ items
+
+    def get_data_info(self, idx: int) -> dict:
+        """Describe one image.
+
+        Args:
+            idx: Index, -N <= idx < N.
+
+        Returns:
+            ``img_path``, ``camid``, ``sample_idx``, ``gt_label``, ``domain``; test splits also ``pid``: the identity
+            where the data give integers, else its number within this split (``ReIDTestDataset`` numbers query and
+            gallery together).
+        """
+        index = range(len(self))[idx]
+        info = super().get_data_info(index)
+        info.update(gt_label=int(self.labels[index]), domain=self.domain)
+        if self.split != "train":
+            pids = self.pids if self.pids.dtype != object else self.true_labels
+            info["pid"] = int(pids[index])
+        return info
+
+    def describe(self, idx: int) -> dict:
+        """What the pipeline starts from: :meth:`get_data_info` and ``rng``, the generator of this item's augmentation.
+
+        Args:
+            idx: A ``SeededIndex`` brings the seed of its place in the batch; a plain int is augmented the same way
+                every time.
+        """
+        info = self.get_data_info(idx)
+        info["rng"] = (
+            make_rng(idx.seed)
+            if isinstance(idx, SeededIndex)
+            else make_rng(self.seed, "augment", info["sample_idx"])
+        )
+        return info
+
+    def __getitem__(self, idx: int) -> Any:
+        return self.pipeline(self.describe(idx))
+
+    def get_subset_(self, indices: int | Sequence[int]) -> None:
+        """Not offered: labels, cameras and identities belong to the full list."""
+        raise NotImplementedError("build the data set with indices=... instead of taking a subset")
+
+    def get_subset(self, indices: int | Sequence[int]) -> BaseDataset:
+        """Not offered: labels, cameras and identities belong to the full list."""
+        raise NotImplementedError("build the data set with indices=... instead of taking a subset")

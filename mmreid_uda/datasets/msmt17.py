@@ -1,0 +1,111 @@
+"""MSMT17, in the layout of its authors (list files) and in Market-1501's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from mmreid_uda.registry import DATASETS
+from mmreid_uda.utils import InputError
+
+from .base_reid import require_files
+from .market1501 import MarketStyleDataset
+
+__all__ = ["MSMT17"]
+
+
+@DATASETS.register_module()
+class MSMT17(MarketStyleDataset):
+    """MSMT17 (Wei et al., CVPR 2018): 15 cameras, indoors and outdoors, four days.
+
+    Train 1,041 ids / 32,621 images (30,248 of ``list_train`` and 2,373 of ``list_val``), query 3,060 / 11,659,
+    gallery 3,060 / 82,161. The layout is detected: with list files (V1, or V2 with its ``mask_*_v2`` folders) the
+    identity is the integer at the end of the line and the camera the third field of the file name; without them the
+    folders of the re-packed archive are read. Test identities are other people than the training ones that have the
+    same numbers.
+
+    Withdrawn from open download: given by its authors on a signed agreement only; this project neither offers nor
+    links to a copy.
+
+    Args:
+        data_root: ``MSMT17_V1/`` (or ``_V2``) or the folder above it.
+        split: See :class:`ReIDDataset`.
+        pipeline: See :class:`ReIDDataset`.
+        include_val: Train on ``list_val`` too, as the unsupervised papers do; supervised work often leaves it out.
+        **kwargs: See :class:`ReIDDataset`.
+    """
+
+    name = "msmt17"
+    folder_names = ("msmt17", "MSMT17_V1", "MSMT17_V2")
+    cameras = range(1, 16)
+    lists: ClassVar[dict[str, tuple[str, ...]]] = {
+        "train": ("list_train.txt", "list_val.txt"),
+        "query": ("list_query.txt",),
+        "gallery": ("list_gallery.txt",),
+    }
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = "train",
+        pipeline: Sequence[dict | Callable] = (),
+        *,
+        include_val: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        self.include_val = include_val
+        super().__init__(data_root, split, pipeline, **kwargs)
+
+    def load_split(self) -> list[dict]:
+        """Read the list files, or the folders where there are none."""
+        lists = self.lists[self.split]
+        self.root = self.find_root(lists[0], self.split_folders[self.split])
+        if os.path.isfile(os.path.join(self.root, lists[0])):
+            chosen = lists if self.include_val else lists[:1]
+            return [record for name in chosen for record in self._read_list(name)]
+        if self.split == "train" and not self.include_val:
+            raise InputError(
+                f"'{self.root}' holds folders without list_val.txt, so the validation images cannot be told from the "
+                "training ones; set include_val=True or data_root to a copy with the list files"
+            )
+        return super().load_split()
+
+    def _read_list(self, list_name: str) -> list[dict]:
+        list_path = os.path.join(self.root, list_name)
+        if not os.path.isfile(list_path):
+            raise InputError(
+                f"found no '{list_name}' in '{self.root}', expected it beside list_train.txt; copy it there or set "
+                "include_val=False"
+            )
+        folder = self._image_folder()
+        with open(list_path, encoding="utf-8") as file:
+            records = [
+                self._parse_line(folder, line, f"{list_path}:{number}")
+                for number, line in enumerate(file, 1)
+                if line.strip()
+            ]
+        require_files([record["img_path"] for record in records], list_path)
+        return records
+
+    def _image_folder(self) -> str:
+        part = "train" if self.split == "train" else "test"
+        names = (part, f"mask_{part}_v2")
+        for name in names:
+            if os.path.isdir(folder := os.path.join(self.root, name)):
+                return folder
+        raise InputError(
+            f"found neither '{names[0]}' nor '{names[1]}' in '{self.root}', expected the images that the list files "
+            "name; extract the archive again or set data_root"
+        )
+
+    def _parse_line(self, folder: str, line: str, place: str) -> dict:
+        relative, _, pid = line.strip().rpartition(" ")
+        fields = os.path.basename(relative).split("_")
+        if len(fields) < 3 or not (pid.isdigit() and fields[2].isdigit()):
+            raise InputError(
+                f"{place} reads '{line.strip()}', expected a path like 0000/0000_000_01_0303morning_0008_0.jpg, a "
+                "space and an integer identity; take the list file of the release"
+            )
+        path = os.path.join(folder, relative)
+        return {"img_path": path, "pid": int(pid), "camid": self._camid(int(fields[2]), path)}

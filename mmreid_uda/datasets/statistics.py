@@ -1,0 +1,52 @@
+"""The table of identities, images and cameras that a run prints when it starts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+
+from .base_reid import ReIDDataset
+
+__all__ = ["log_statistics", "statistics_table"]
+
+_HEADER = ("data set", "split", "ids", "images", "cameras")
+
+
+def statistics_table(datasets: Iterable[ReIDDataset]) -> str:
+    """Lay out the size of each data set.
+
+    Args:
+        datasets: Splits of any data sets.
+
+    Returns:
+        One line per split under a header; ``-`` stands for unknown identities or cameras.
+    """
+    rows = [_HEADER, *(_row(dataset) for dataset in datasets)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def log_statistics(datasets: Iterable[ReIDDataset]) -> None:
+    """Write the table to the log of rank 0, once per process and content: val and test often read the same sets."""
+    if is_main_process():
+        _log_once(statistics_table(datasets))
+
+
+@functools.cache
+def _log_once(table: str) -> None:
+    print_log(f"Data sets:\n{table}", logger="current")
+
+
+def _row(dataset: ReIDDataset) -> tuple[str, str, str, str, str]:
+    ids = f"{dataset.num_pids:,}" if dataset.num_pids else "-"
+    cameras = f"{dataset.num_cams:,}" if dataset.has_cameras else "-"
+    return dataset.name, dataset.split, ids, f"{len(dataset):,}", cameras

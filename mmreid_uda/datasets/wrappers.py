@@ -1,0 +1,363 @@
+"""Data sets put together: source and target for training, queries and galleries of all test sets for evaluation."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import itertools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mmreid_uda.registry import DATASETS
+from mmreid_uda.utils import InputError, SeededIndex
+
+from .base_reid import ReIDDataset, require_choice, sorted_ids
+from .catalog import build_dataset
+from .statistics import log_statistics
+
+__all__ = ["CrossDomainDataset", "ReIDTestDataset", "queries_with_match"]
+
+DatasetLike = str | Mapping | ReIDDataset
+"""A name of the catalogue, a config, or a built data set."""
+
+
+class _JoinedDataset(Dataset):
+    """Several data sets one after the other; an index with a seed keeps it on the way to its data set.
+
+    Args:
+        datasets: Data sets in order.
+    """
+
+    def __init__(self, datasets: Sequence[ReIDDataset]) -> None:
+        self.datasets = list(datasets)
+        self.starts = list(itertools.accumulate((len(one) for one in datasets), initial=0))
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def _locate(self, idx: int) -> tuple[int, int]:
+        """Number of the data set that holds an index, and the index inside it."""
+        index = range(len(self))[idx]
+        part = bisect.bisect_right(self.starts, index) - 1
+        local = index - self.starts[part]
+        return part, SeededIndex(local, idx.seed) if isinstance(idx, SeededIndex) else local
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the fingerprints of all data sets, equal on ranks that read the same data."""
+        return hashlib.sha256(
+            "".join(one.fingerprint for one in self.datasets).encode()
+        ).hexdigest()
+
+
+@DATASETS.register_module()
+class CrossDomainDataset(_JoinedDataset):
+    """Labelled source(s) and unlabelled target as one list: ``[sources | target]``.
+
+    Items carry ``domain`` 0 for sources and 1 for the target. ``sample_idx`` counts inside all sources, or inside the
+    target. Identities and known cameras of several sources are numbered on, so that they stay distinct. Sources are
+    built with ``labels='truth'``, the target with ``labels='hidden'``, unless their dicts say otherwise.
+
+    Args:
+        source: Name, config or data set, or a list of them; None for a target alone (USL).
+        target: Name, config or data set; None for sources alone (supervised training).
+        data_root: Folder of the data sets that are given by name.
+        pipeline: Transforms of every data set whose dict has no ``pipeline`` of its own.
+
+    Attributes:
+        source_datasets: The sources, possibly none.
+        target: The target or None; the clustering hook calls its ``set_labels``.
+        domains: int64 (N,), 0 or 1 for each item.
+        camids: int64 (N,), as in the items.
+        num_source_pids: Identities of all sources together, the size of a source classifier.
+
+    Raises:
+        InputError: Neither source nor target is given.
+
+    Example:
+        >>> train_dataloader = dict(dataset=dict(
+        ...     type='CrossDomainDataset', source='dukemtmc', target='market1501', pipeline=train_pipeline))
+    """
+
+    def __init__(
+        self,
+        source: DatasetLike | Sequence[DatasetLike] | None = None,
+        target: DatasetLike | None = None,
+        *,
+        data_root: str = "data",
+        pipeline: Sequence[dict | Callable] = (),
+    ) -> None:
+        if isinstance(source, (str, Mapping, ReIDDataset)):
+            source = [source]
+        common = {"data_root": data_root, "pipeline": pipeline}
+        self.source_datasets = [
+            build_dataset(one, "train", domain=0, **common) for one in source or ()
+        ]
+        self.target = (
+            None
+            if target is None
+            else build_dataset(target, "train", domain=1, labels="hidden", **common)
+        )
+        datasets = [*self.source_datasets, *([self.target] if self.target is not None else [])]
+        if not datasets:
+            raise InputError(
+                "CrossDomainDataset got source=None and target=None, expected at least one; set source or target"
+            )
+        super().__init__(datasets)
+        sizes = [one.num_pids for one in self.source_datasets]
+        *self._label_offsets, self.num_source_pids = itertools.accumulate(sizes, initial=0)
+        cameras = [int(one.camids.max()) + 1 for one in self.source_datasets]
+        *self._camera_offsets, _ = itertools.accumulate(cameras, initial=0)
+        is_target = [one is self.target for one in datasets]
+        self.domains = np.repeat(
+            np.array(is_target, dtype=np.int64), [len(one) for one in datasets]
+        )
+        self.camids = np.concatenate(
+            [one.camids + self._offsets(part)[1] for part, one in enumerate(datasets)]
+        )
+        log_statistics(datasets)
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels to train on of all items, int64 (N,), read afresh at every access."""
+        return torch.cat([self._shift(part, one.labels) for part, one in enumerate(self.datasets)])
+
+    @property
+    def metainfo(self) -> dict:
+        """Names of the data sets: ``source_names`` (list) and ``target_name`` (None without a target)."""
+        return {
+            "source_names": [one.name for one in self.source_datasets],
+            "target_name": None if self.target is None else self.target.name,
+        }
+
+    def __getitem__(self, idx: int) -> Any:
+        part, local = self._locate(idx)
+        dataset = self.datasets[part]
+        info = dataset.describe(local)
+        label_offset, camera_offset = self._offsets(part)
+        if info["gt_label"] >= 0:
+            info["gt_label"] += label_offset
+        info["camid"] += camera_offset
+        info["domain"] = int(dataset is self.target)
+        if dataset is not self.target:
+            info["sample_idx"] += self.starts[part]
+        return dataset.pipeline(info)
+
+    def _offsets(self, part: int) -> tuple[int, int]:
+        """What is added to labels and cameras of a data set; the target keeps its own numbers."""
+        if part >= len(self.source_datasets):
+            return 0, 0
+        return self._label_offsets[part], self._camera_offsets[part]
+
+    def _shift(self, part: int, labels: Tensor) -> Tensor:
+        return torch.where(labels >= 0, labels + self._offsets(part)[0], labels)
+
+
+@DATASETS.register_module()
+class ReIDTestDataset(_JoinedDataset):
+    """Queries and galleries of one or several test sets as one list, checked against the evaluation protocol.
+
+    Items carry ``pid``, ``camid``, ``is_query``, ``set_id`` (position in ``sets``) and ``sample_idx`` (unique over
+    everything). Identities of a set are numbered over query and gallery together; integers stay as they are.
+
+    The rule of the field removes, per query, the gallery images of the same identity **and** the same camera
+    (METHODS section 1.9). Where it cannot be used every image gets a camera number of its own, shared by query and
+    gallery: the rule then removes only the query image itself, which is leave-one-out.
+
+    Args:
+        sets: Test sets: names, configs (``split`` is set here), or ``dict(query=, gallery=, name=)`` with two
+            configs or data sets. A dict may hold its own ``same_camera``.
+        data_root: Folder of the data sets that are given by name.
+        pipeline: Transforms of every data set whose dict has no ``pipeline`` of its own.
+        same_camera: ``'remove'`` applies the rule and asks for known cameras; ``'keep'`` lets images of one camera
+            match each other; ``'auto'`` removes where the cameras are known and keeps where they are not.
+
+    Attributes:
+        set_names: Names of the test sets, the prefixes of their metrics.
+        pids: int64 (N,).
+        camids: int64 (N,).
+        is_query: bool (N,).
+        set_ids: int64 (N,).
+        paths: Image paths (N).
+
+    Raises:
+        InputError: No test set, two of one name, or one in which no query has a match; the message counts queries,
+            gallery images, shared identities and cameras.
+
+    Example:
+        >>> val_dataloader = dict(dataset=dict(
+        ...     type='ReIDTestDataset', sets=['market1501', 'msmt17'], pipeline=test_pipeline))
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[str | Mapping],
+        *,
+        data_root: str = "data",
+        pipeline: Sequence[dict | Callable] = (),
+        same_camera: str = "auto",
+    ) -> None:
+        if isinstance(sets, (str, Mapping)):
+            sets = [sets]
+        if not sets:
+            raise InputError(
+                "ReIDTestDataset got sets=[], expected at least one test set; set sets"
+            )
+        datasets: list[ReIDDataset] = []
+        pids, camids = [], []
+        self.set_names: list[str] = []
+        for one in sets:
+            name, rule, query, gallery = _build_test_set(
+                one, same_camera, data_root=data_root, pipeline=pipeline
+            )
+            set_pids, set_camids = _joint_pids(query, gallery), _joint_camids(query, gallery, rule)
+            _check_protocol(name, set_pids, set_camids, len(query), rule)
+            self.set_names.append(name)
+            datasets += [query, gallery]
+            pids.append(set_pids)
+            camids.append(set_camids)
+        repeated = sorted({name for name in self.set_names if self.set_names.count(name) > 1})
+        if repeated:
+            raise InputError(
+                f"{len(self.set_names)} test sets share the name {', '.join(repeated)}, expected distinct names for "
+                "their metrics; give each a 'name'"
+            )
+        super().__init__(datasets)
+        lengths = [len(one) for one in datasets]
+        part_ids = np.repeat(np.arange(len(datasets), dtype=np.int64), lengths)
+        self.set_ids = part_ids // 2
+        self.is_query = part_ids % 2 == 0
+        self.pids = np.concatenate(pids)
+        self.camids = np.concatenate(camids)
+        log_statistics(datasets)
+
+    @property
+    def paths(self) -> list[str]:
+        """Image paths in the order of the items."""
+        return [path for dataset in self.datasets for path in dataset.paths]
+
+    @property
+    def metainfo(self) -> dict:
+        """``set_names``: names of the test sets in the order of ``set_id``."""
+        return {"set_names": list(self.set_names)}
+
+    def __getitem__(self, idx: int) -> Any:
+        index = range(len(self))[idx]
+        part, local = self._locate(idx)
+        info = self.datasets[part].describe(local)
+        info.update(
+            sample_idx=index,
+            pid=int(self.pids[index]),
+            camid=int(self.camids[index]),
+            is_query=bool(self.is_query[index]),
+            set_id=int(self.set_ids[index]),
+        )
+        return self.datasets[part].pipeline(info)
+
+
+def queries_with_match(
+    query_pids: np.ndarray,
+    query_camids: np.ndarray,
+    gallery_pids: np.ndarray,
+    gallery_camids: np.ndarray,
+) -> np.ndarray:
+    """Tell which queries have a gallery image of the same identity from another camera.
+
+    Args:
+        query_pids: int64 (Q,).
+        query_camids: int64 (Q,).
+        gallery_pids: int64 (G,).
+        gallery_camids: int64 (G,).
+
+    Returns:
+        bool (Q,).
+    """
+    num_query = len(query_pids)
+    _, pids = np.unique(np.concatenate([query_pids, gallery_pids]), return_inverse=True)
+    _, cams = np.unique(np.concatenate([query_camids, gallery_camids]), return_inverse=True)
+    _, pairs = np.unique(pids * (cams.max() + 1) + cams, return_inverse=True)
+    same_id = np.bincount(pids[num_query:], minlength=len(pids))[pids[:num_query]]
+    same_both = np.bincount(pairs[num_query:], minlength=len(pairs))[pairs[:num_query]]
+    return same_id > same_both
+
+
+def _build_test_set(
+    config: str | Mapping, same_camera: str, **common: Any
+) -> tuple[str, str, ReIDDataset, ReIDDataset]:
+    """Build query and gallery of one test set.
+
+    Returns:
+        Name, rule for the cameras (``'remove'`` or ``'keep'``), query, gallery.
+    """
+    options = {"name": config} if isinstance(config, str) else dict(config)
+    rule = options.pop("same_camera", same_camera)
+    require_choice("same_camera", rule, ("auto", "remove", "keep"))
+    if "query" in options and "gallery" in options:
+        query = build_dataset(options["query"], "query", **common)
+        gallery = build_dataset(options["gallery"], "gallery", **common)
+    else:
+        query = build_dataset(options, "query", **common)
+        gallery = build_dataset(options, "gallery", **common)
+    name = options.get("name", query.name)
+    known = query.has_cameras and gallery.has_cameras
+    if rule == "remove" and not known:
+        raise InputError(
+            f"same_camera='remove' was given, but the cameras of {name} are not known for all of its {len(query)} "
+            f"queries and {len(gallery)} gallery images; name the cameras, or set same_camera='auto'"
+        )
+    return name, "keep" if rule == "keep" or not known else "remove", query, gallery
+
+
+def _joint_pids(query: ReIDDataset, gallery: ReIDDataset) -> np.ndarray:
+    """Identities of query, then gallery, as int64 numbers."""
+    if query.pids.dtype != object and gallery.pids.dtype != object:
+        return np.concatenate([query.pids, gallery.pids])
+    both = [*query.pids, *gallery.pids]
+    numbers = {pid: number for number, pid in enumerate(sorted_ids(both))}
+    return np.array([numbers[pid] for pid in both], dtype=np.int64)
+
+
+def _joint_camids(query: ReIDDataset, gallery: ReIDDataset, rule: str) -> np.ndarray:
+    """Cameras of query, then gallery; with ``'keep'`` one camera per image file."""
+    if rule == "remove":
+        return np.concatenate([query.camids, gallery.camids])
+    _, numbers = np.unique(np.array([*query.paths, *gallery.paths]), return_inverse=True)
+    return numbers.astype(np.int64)
+
+
+def _check_protocol(
+    name: str, pids: np.ndarray, camids: np.ndarray, num_query: int, rule: str
+) -> None:
+    """Refuse a test set that cannot be scored, before any training; warn where part of it cannot."""
+    query, gallery = pids[:num_query], pids[num_query:]
+    matched = queries_with_match(query, camids[:num_query], gallery, camids[num_query:])
+    if matched.all():
+        return
+    shared = len(np.intersect1d(query, gallery))
+    counts = f"{num_query} queries, {len(gallery)} gallery images, {shared} shared identities" + (
+        f", {len(np.unique(camids))} cameras" if rule == "remove" else ""
+    )
+    if matched.any():
+        print_log(
+            f"{name}: {(~matched).sum()} of the queries have no match in the gallery and are not scored ({counts})",
+            logger="current",
+            level=logging.WARNING,
+        )
+        return
+    if rule == "remove" and len(np.unique(camids)) == 1 and shared:
+        raise InputError(
+            f"no query of {name} has a match ({counts}): all images share one camera, so the same-camera rule removes "
+            "every match; set same_camera='keep', or name the true cameras"
+        )
+    raise InputError(
+        f"no query of {name} has a match in the gallery ({counts}), expected an image of the same identity"
+        f"{' from another camera' if rule == 'remove' else ''}; check identities and cameras of the two splits"
+        f"{', or set same_camera=keep' if rule == 'remove' and shared else ''}"
+    )
