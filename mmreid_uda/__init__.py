@@ -1,8 +1,8 @@
 """Re-identification without target labels, on mmengine."""
 
-from . import compat
+from .compat import install
 from .version import __version__
 
-compat.install()
+install()
 
 __all__ = ["__version__"]

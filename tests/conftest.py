@@ -36,7 +36,9 @@ def run_ranks():
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         queue = mp.get_context("spawn").SimpleQueue()
-        context = mp.spawn(_enter, (world_size, port, function, args, queue), world_size, join=False)
+        context = mp.spawn(
+            _enter, (world_size, port, function, args, queue), world_size, join=False
+        )
         results = {}
         while len(results) < world_size:
             while not queue.empty():

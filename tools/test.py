@@ -23,10 +23,14 @@ def parse_args() -> argparse.Namespace:
     """Read the command line; flags are OpenMMLab's."""
     parser = argparse.ArgumentParser(description="Evaluate a re-ID model.")
     parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", nargs="?", help="checkpoint file (default: the config's initial weights)")
+    parser.add_argument(
+        "checkpoint", nargs="?", help="checkpoint file (default: the config's initial weights)"
+    )
     parser.add_argument("--work-dir", help="folder for logs (default: work_dirs/<config name>)")
     parser.add_argument("--rerank", action="store_true", help="also report k-reciprocal re-ranking")
-    parser.add_argument("--flip", action="store_true", help="add the features of the mirrored images")
+    parser.add_argument(
+        "--flip", action="store_true", help="add the features of the mirrored images"
+    )
     parser.add_argument("--out", help="write the figures to this JSON file")
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
@@ -46,7 +50,13 @@ def main() -> None:
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     cfg.load_from = args.checkpoint
     # Testing needs neither training images nor their hooks.
-    for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr"):
+    for key in (
+        "train_dataloader",
+        "train_cfg",
+        "optim_wrapper",
+        "param_scheduler",
+        "auto_scale_lr",
+    ):
         cfg.pop(key, None)
     for name in ("cluster", "consistency", "epoch_seed", "progressive", "report"):
         cfg.default_hooks.pop(name, None)

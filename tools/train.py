@@ -20,7 +20,9 @@ def parse_args() -> argparse.Namespace:
     """Read the command line; flags are OpenMMLab's."""
     parser = argparse.ArgumentParser(description="Train a re-ID model.")
     parser.add_argument("config", help="config file")
-    parser.add_argument("--work-dir", help="folder for checkpoints and logs (default: work_dirs/<config name>)")
+    parser.add_argument(
+        "--work-dir", help="folder for checkpoints and logs (default: work_dirs/<config name>)"
+    )
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -31,8 +33,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale the learning rate with the global batch"
     )
-    parser.add_argument("--seed", type=int, help="seed of everything random (default: the config's)")
-    parser.add_argument("--deterministic", action="store_true", help="deterministic kernels on the GPU")
+    parser.add_argument(
+        "--seed", type=int, help="seed of everything random (default: the config's)"
+    )
+    parser.add_argument(
+        "--deterministic", action="store_true", help="deterministic kernels on the GPU"
+    )
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
     )

@@ -7,7 +7,9 @@ default_hooks = dict(
     param_scheduler=dict(type="ParamSchedulerHook"),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     # Chosen on the test set, so it is kept and labelled, not reported: the result is the last epoch's.
-    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2, save_best="auto", rule="greater"),
+    checkpoint=dict(
+        type="CheckpointHook", interval=1, max_keep_ckpts=2, save_best="auto", rule="greater"
+    ),
     epoch_seed=dict(type="EpochSeedHook"),
     consistency=dict(type="ConsistencyHook"),
     report=dict(type="ReportHook"),

@@ -63,11 +63,27 @@ _REGISTRIES = (
     mmengine_registries.WEIGHT_INITIALIZERS,
 )
 # Keys that the Runner takes out of a component's dictionary before it builds the component.
-_TAKEN_OUT = ("type", "_scope_", "priority", "constructor", "paramwise_cfg", "convert_to_iter_based")
-_RUNNER_EXTRAS = ("custom_imports", "find_unused_parameters", "sync_bn", "compile", "env_cfg", "model_wrapper_cfg")
+_TAKEN_OUT = (
+    "type",
+    "_scope_",
+    "priority",
+    "constructor",
+    "paramwise_cfg",
+    "convert_to_iter_based",
+)
+_RUNNER_EXTRAS = (
+    "custom_imports",
+    "find_unused_parameters",
+    "sync_bn",
+    "compile",
+    "env_cfg",
+    "model_wrapper_cfg",
+)
 
 
-def load_config(path: str | Path, options: dict[str, Any] | None = None, world_size: int = 1) -> Config:
+def load_config(
+    path: str | Path, options: dict[str, Any] | None = None, world_size: int = 1
+) -> Config:
     """Read a config file, merge options into it, put the recipe in place and check every key.
 
     Args:
@@ -82,7 +98,9 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None, world_s
         InputError: For a missing file, a misspelt key, an unknown name, a batch that cannot be divided.
     """
     if not Path(path).is_file():
-        raise InputError(f"found no config file {str(path)!r}; see the folder configs/ for those there are.")
+        raise InputError(
+            f"found no config file {str(path)!r}; see the folder configs/ for those there are."
+        )
     cfg = Config.fromfile(str(path))
     if options:
         cfg.merge_from_dict(options)
@@ -98,7 +116,9 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
 
     Hooks that a child config has set to ``None`` are dropped, since mmengine can do so for its own six only.
     """
-    cfg.default_hooks = {name: hook for name, hook in cfg.get("default_hooks", {}).items() if hook is not None}
+    cfg.default_hooks = {
+        name: hook for name, hook in cfg.get("default_hooks", {}).items() if hook is not None
+    }
     size = cfg.get("input_size") or input_size(cfg.get("target") or _names(cfg, "test")[0])
     for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
         _set_size(pipeline, size)
@@ -114,7 +134,12 @@ def _apply_training(cfg: Config, world_size: int) -> None:
 
     def training_set(name: Any, labels: str, domain: int) -> dict[str, Any]:
         return dataset_config(
-            name, "train", data_root=cfg.data_root, pipeline=cfg.train_pipeline, labels=labels, domain=domain
+            name,
+            "train",
+            data_root=cfg.data_root,
+            pipeline=cfg.train_pipeline,
+            labels=labels,
+            domain=domain,
         )
 
     cfg.train_dataloader.dataset.update(
@@ -124,12 +149,14 @@ def _apply_training(cfg: Config, world_size: int) -> None:
     batch, instances = cfg.global_batch_size, cfg.num_instances
     if batch % world_size or (instances and (batch // world_size) % instances):
         raise InputError(
-            f"found global_batch_size={batch} for {world_size} process(es) and num_instances={instances}, expected every "
+            f"found global_batch_size={batch}, num_instances={instances} and {world_size} process(es), expected each "
             f"process to get a multiple of {instances}: choose global_batch_size as a multiple of "
             f"{world_size * max(instances, 1)}, or another number of processes."
         )
     cfg.train_dataloader.batch_size = batch // world_size
-    cfg.train_dataloader.batch_sampler.update(num_instances=instances, iters_per_epoch=cfg.iters_per_epoch)
+    cfg.train_dataloader.batch_sampler.update(
+        num_instances=instances, iters_per_epoch=cfg.iters_per_epoch
+    )
     if "cluster" in cfg.default_hooks:
         cfg.default_hooks.cluster.pipeline = cfg.test_pipeline
 
@@ -138,7 +165,9 @@ def _apply_testing(cfg: Config) -> None:
     if "val_dataloader" not in cfg:
         return
     names = _names(cfg, "test") or [cfg.target]
-    cfg.val_dataloader.dataset.sets = [dataset_config(name, "query", data_root=cfg.data_root) for name in names]
+    cfg.val_dataloader.dataset.sets = [
+        dataset_config(name, "query", data_root=cfg.data_root) for name in names
+    ]
     cfg.val_dataloader.dataset.pipeline = cfg.test_pipeline
     cfg.test_dataloader = cfg.val_dataloader
     cfg.test_evaluator = cfg.val_evaluator
@@ -182,10 +211,15 @@ def check_keys(cfg: Config) -> None:
 
 
 def _check_top_level(cfg: Config) -> None:
-    known = {*inspect.signature(Runner.__init__).parameters, *RECIPE_KEYS, *_RUNNER_EXTRAS} - {"self", "cfg"}
+    known = {*inspect.signature(Runner.__init__).parameters, *RECIPE_KEYS, *_RUNNER_EXTRAS} - {
+        "self",
+        "cfg",
+    }
     for key in cfg:
         if key not in known and difflib.get_close_matches(key, known, n=1, cutoff=0.8):
-            raise InputError(f"found the top-level key `{key}` in the config, expected {_closest(key, known)}.")
+            raise InputError(
+                f"found the top-level key `{key}` in the config, expected {_closest(key, known)}."
+            )
 
 
 def _typed_dicts(where: str, node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -194,7 +228,14 @@ def _typed_dicts(where: str, node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             yield where, node
         for key, value in node.items():
             # The recipe's originals are checked at the places they were written to.
-            if where or key not in ("encoder", "train_pipeline", "test_pipeline", "target", "source", "test"):
+            if where or key not in (
+                "encoder",
+                "train_pipeline",
+                "test_pipeline",
+                "target",
+                "source",
+                "test",
+            ):
                 yield from _typed_dicts(f"{where}.{key}" if where else key, value)
     elif isinstance(node, (list, tuple)):
         for number, value in enumerate(node):
@@ -214,12 +255,16 @@ def _arguments(target: Any) -> set[str] | None:
     """Names a callable accepts, following ``**kwargs`` to the base classes; ``None`` if anything goes."""
     if not inspect.isclass(target):
         parameters = inspect.signature(target).parameters.values()
-        return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else {p.name for p in parameters}
+        return (
+            None
+            if any(p.kind is p.VAR_KEYWORD for p in parameters)
+            else {p.name for p in parameters}
+        )
     accepted: set[str] = set()
     for base in target.__mro__:
         if "__init__" not in vars(base):
             continue
-        parameters = inspect.signature(base.__init__).parameters.values()
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
         accepted |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return accepted - {"self"}
@@ -228,4 +273,6 @@ def _arguments(target: Any) -> set[str] | None:
 
 def _closest(key: str, known: set[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1)
-    return f"`{close[0]}`" if close else "one of " + ", ".join(f"`{name}`" for name in sorted(known))
+    return (
+        f"`{close[0]}`" if close else "one of " + ", ".join(f"`{name}`" for name in sorted(known))
+    )

@@ -43,7 +43,10 @@ def build_runner(cfg: Config) -> Runner:
     """Build the Runner of a loaded config (:func:`load_config`); on the CPU, ranks are joined without device ids."""
     if cfg.get("launcher", "none") != "none" and not torch.cuda.is_available():
         cfg.model_wrapper_cfg = dict(
-            type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False, **_unused_parameters(cfg)
+            type="MMDistributedDataParallel",
+            device_ids=None,
+            broadcast_buffers=False,
+            **_unused_parameters(cfg),
         )
     return Runner.from_cfg(cfg)
 

@@ -24,7 +24,7 @@ __all__ = ["extract_features", "unwrap", "with_pipeline"]
 _REPORT_EVERY = 30.0
 
 
-def unwrap(model: nn.Module) -> nn.Module:
+def unwrap(model: nn.Module) -> Any:
     """The algorithm inside a ``DistributedDataParallel`` wrapper, or the model itself."""
     return model.module if is_model_wrapper(model) else model
 
@@ -46,8 +46,8 @@ def extract_features(
 ) -> Tensor:
     """Compute the test features of all images of a data set, on all ranks together.
 
-    Ranks take whole batches in turn, so that every image is computed in the same batch whatever the number of ranks, and
-    its feature is the same to the last bit. The model is put in evaluation mode and back.
+    Ranks take whole batches in turn: every image is computed in the same batch whatever the number of ranks, and its
+    feature is the same to the last bit. The model is put in evaluation mode and back.
 
     Args:
         model: An algorithm, wrapped or not; its ``data_preprocessor`` and ``mode='tensor'`` are used.
@@ -59,8 +59,8 @@ def extract_features(
     Returns:
         float32 (N, D) on the model's device, in the order of the data set, the same on every rank.
     """
-    model = unwrap(model)
-    device = next(model.parameters()).device
+    algorithm = unwrap(model)
+    device = next(algorithm.parameters()).device
     size, rank, world_size = len(dataset), get_rank(), get_world_size()  # type: ignore[arg-type]
     batches = torch.arange(size).split(batch_size)
     own = list(batches[rank::world_size])
@@ -71,24 +71,26 @@ def extract_features(
         collate_fn=reid_collate,
         pin_memory=device.type == "cuda",
     )
-    was_training, parts = model.training, []
-    model.eval()
+    was_training, parts = algorithm.training, []
+    algorithm.eval()
     started = reported = time.monotonic()
     for number, batch in enumerate(loader, 1):
-        batch = model.data_preprocessor(batch, False)
+        batch = algorithm.data_preprocessor(batch, False)
         with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
-            parts.append(model(batch["inputs"], batch["data_samples"], mode="tensor").float())
+            parts.append(algorithm(batch["inputs"], batch["data_samples"], mode="tensor").float())
         if time.monotonic() - reported > _REPORT_EVERY:
             reported = time.monotonic()
             done = min(size, number * batch_size * world_size)
             MMLogger.get_current_instance().info(
                 f"extracting features: {done}/{size} images, {done / (reported - started):.0f} images/s"
             )
-    model.train(was_training)
+    algorithm.train(was_training)
     return _gather_in_turn(parts, len(batches), batch_size, size, device)
 
 
-def _gather_in_turn(parts: list[Tensor], num_batches: int, batch_size: int, size: int, device: torch.device) -> Tensor:
+def _gather_in_turn(
+    parts: list[Tensor], num_batches: int, batch_size: int, size: int, device: torch.device
+) -> Tensor:
     """Put the batches that ranks took in turn back in order: (N, D) on every rank."""
     world_size = get_world_size()
     if world_size == 1:

@@ -31,11 +31,14 @@ class AmpOptimWrapper(OptimWrapper):
     """
 
     def __new__(cls, *args: Any, dtype: str = "bfloat16", **kwargs: Any) -> Any:
+        """Give mmengine's wrapper where there is a GPU."""
         if torch.cuda.is_available():
             return _GpuAmpOptimWrapper(*args, dtype=dtype, **kwargs)
         return super().__new__(cls)
 
-    def __init__(self, *args: Any, dtype: str = "bfloat16", loss_scale: Any = "dynamic", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, dtype: str = "bfloat16", loss_scale: Any = "dynamic", **kwargs: Any
+    ) -> None:
         if dtype != "bfloat16":
             raise InputError(
                 f"found optim_wrapper.dtype={dtype!r}, but mixed precision on the CPU supports 'bfloat16' only."

@@ -1,6 +1,13 @@
 """Evaluation: how well a gallery is ranked, as functions and as metrics of mmengine."""
 
-from .functional import RankResult, distance_blocks, evaluate_rank, prepare_features
+from .functional import RankResult, distance_blocks, evaluate_rank, prepare_features, rerank
 from .metrics import ReIDMetric
 
-__all__ = ["RankResult", "ReIDMetric", "distance_blocks", "evaluate_rank", "prepare_features"]
+__all__ = [
+    "RankResult",
+    "ReIDMetric",
+    "distance_blocks",
+    "evaluate_rank",
+    "prepare_features",
+    "rerank",
+]

@@ -1,6 +1,16 @@
 """Models: encoders with their parts, heads, losses, memories and the algorithms that compose them."""
 
-from . import backbones, layers, necks
+from . import algorithms, backbones, heads, layers, losses, memories, necks
 from .encoder import EncoderOutput, ReIDEncoder
 
-__all__ = ["EncoderOutput", "ReIDEncoder", "backbones", "layers", "necks"]
+__all__ = [
+    "EncoderOutput",
+    "ReIDEncoder",
+    "algorithms",
+    "backbones",
+    "heads",
+    "layers",
+    "losses",
+    "memories",
+    "necks",
+]

@@ -52,8 +52,8 @@ def gather_live(tensor: Tensor) -> Tensor:
     """Join the batches of all ranks in rank order, keeping the gradient of this rank's own part.
 
     Every rank then computes the loss of the *global* batch, and backpropagates it into its own images only. Summed over
-    ranks these gradients are those of a single process; because ``DistributedDataParallel`` averages instead of summing,
-    the gradient is multiplied by the world size here. So W ranks equal one rank on the same global batch, without
+    ranks these gradients are those of a single process; because ``DistributedDataParallel`` averages, the gradient
+    is multiplied by the world size here. So W ranks equal one rank on the same global batch, without
     a custom autograd function (DESIGN §4).
 
     Args:
@@ -119,9 +119,13 @@ def agree(what: dict[str, Any]) -> None:
     if get_world_size() == 1:
         return
     digests: list[dict[str, str]] = [{}] * get_world_size()
-    dist.all_gather_object(digests, {name: _digest(value) for name, value in what.items()}, group=_waiting_group())
+    dist.all_gather_object(
+        digests, {name: _digest(value) for name, value in what.items()}, group=_waiting_group()
+    )
     for name in what:
-        strangers = [rank for rank, digest in enumerate(digests) if digest[name] != digests[0][name]]
+        strangers = [
+            rank for rank, digest in enumerate(digests) if digest[name] != digests[0][name]
+        ]
         if strangers:
             raise InputError(
                 f"{name} on rank(s) {strangers} differs from rank 0: every process must see the same files, "
@@ -132,8 +136,8 @@ def agree(what: dict[str, Any]) -> None:
 def broadcast_buffers(model: nn.Module) -> None:
     """Give every rank the floating-point buffers of rank 0 (batch-norm statistics), in one message.
 
-    The statistics of rank 0 are *the* statistics, as in ``torch``'s own ``broadcast_buffers=True``, but once before they
-    are used instead of at every forward pass.
+    The statistics of rank 0 are *the* statistics, as in ``torch``'s own ``broadcast_buffers=True``, but once before
+    they are used instead of at every forward pass.
     """
     if get_world_size() == 1:
         return

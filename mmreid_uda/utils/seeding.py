@@ -47,6 +47,7 @@ class SeededIndex(int):
     seed: int
 
     def __new__(cls, index: int, seed: int) -> SeededIndex:
+        """Make an ``int`` that also has a seed."""
         self = super().__new__(cls, index)
         self.seed = seed
         return self

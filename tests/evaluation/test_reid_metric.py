@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 
-from mmreid_uda.evaluation import ReIDMetric, evaluate_rank
+from mmreid_uda.evaluation import ReIDMetric, evaluate_rank, rerank
 from mmreid_uda.registry import METRICS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
@@ -91,6 +91,28 @@ def test_options_reach_the_evaluation() -> None:
         metrics = feed(make_metric(**options), images).evaluate(NUM_SAMPLES)
         assert metrics == expected_metrics(images, **options)
         assert metrics != expected_metrics(images)
+
+
+def test_reranked_figures_stand_beside_the_plain_ones() -> None:
+    images = make_images()
+    metrics = feed(make_metric(rerank={"k1": 5, "k2": 2}), images).evaluate(NUM_SAMPLES)
+    plain = {key: value for key, value in metrics.items() if "rerank_" not in key}
+    assert plain == expected_metrics(images)
+    own = images[images.set_id == 0]
+    query, gallery = own[own.is_query], own[~own.is_query]
+    result = evaluate_rank(
+        None,
+        None,
+        query.pid,
+        gallery.pid,
+        query.camid,
+        gallery.camid,
+        distances=rerank(query.features, gallery.features, k1=5, k2=2),
+    )
+    reranked = {f"market1501/rerank_{key}": value for key, value in result.summary().items()}
+    assert reranked.items() <= metrics.items()
+    assert reranked["market1501/rerank_mAP"] != plain["market1501/mAP"]
+    assert "msmt17/rerank_R1" in feed(make_metric(rerank=True), images).evaluate(NUM_SAMPLES)
 
 
 def test_neither_order_nor_repeated_images_change_the_figures() -> None:

@@ -27,8 +27,12 @@ def test_loss_and_gradient_are_those_of_the_memory_before_the_update():
     loss = head.loss(features, samples)["loss_contrast"]
     loss.backward()
     assert loss.item() == pytest.approx(0.079646, abs=1e-5)
-    torch.testing.assert_close(features.grad[1], torch.tensor([-0.982215, 1.079238]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(head.memory.prototypes[0], torch.tensor([0.813147, 0.582058]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        features.grad[1], torch.tensor([-0.982215, 1.079238]), atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        head.memory.prototypes[0], torch.tensor([0.813147, 0.582058]), atol=1e-5, rtol=0
+    )
 
 
 def test_the_loss_equals_a_slow_loop():

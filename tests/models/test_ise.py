@@ -16,7 +16,9 @@ MEMORY = F.normalize(torch.tensor([[1, 0.2], [0.3, 1], [-1, 0.5]]), dim=1)
 FEATURES = F.normalize(torch.tensor([[0.9, 0.1], [1, 0.8], [0.1, 0.9], [-0.2, 1]]), dim=1)
 LABELS = torch.tensor([0, 0, 1, 1])
 SCALE = 0.5 * math.log((math.e - 1) * 0.5 + 1)  # lambda at half of the training
-SUPPORTS = torch.tensor([[0.968339, 0.249639], [0.671657, 0.740862], [-0.079312, 0.996850], [-0.387865, 0.921716]])
+SUPPORTS = torch.tensor(
+    [[0.968339, 0.249639], [0.671657, 0.740862], [-0.079312, 0.996850], [-0.387865, 0.921716]]
+)
 
 
 def test_supports_are_those_of_the_worked_example():
@@ -33,8 +35,12 @@ def test_supports_equal_a_slow_loop_for_several_neighbours():
     for k in range(3):
         for x, y in zip(features, labels.tolist()):
             others = sorted((c for c in range(6) if c != y), key=lambda c: -float(x @ centroids[c]))
-            expected.append(F.normalize(x + 0.3 * 0.5 * (centroids[others[k]] - centroids[y]), dim=0))
-    torch.testing.assert_close(support_samples(features, labels, centroids, 0.3, 3), torch.stack(expected))
+            expected.append(
+                F.normalize(x + 0.3 * 0.5 * (centroids[others[k]] - centroids[y]), dim=0)
+            )
+    torch.testing.assert_close(
+        support_samples(features, labels, centroids, 0.3, 3), torch.stack(expected)
+    )
 
 
 def test_the_gradient_of_a_support_goes_through_the_feature_alone():
@@ -55,7 +61,9 @@ def slow_label_preserving(features, labels, supports, support_labels, tau, posit
         e = {j: math.exp(float(x @ s) / tau) for j, s in enumerate(supports)}
         positive = min(e[j] for j in e if support_labels[j] == y)
         negative = sum(
-            max(e[j] for j in e if support_labels[j] == c) for c in set(support_labels.tolist()) if c != y
+            max(e[j] for j in e if support_labels[j] == c)
+            for c in set(support_labels.tolist())
+            if c != y
         )
         below = negative + positive if positive_below else negative
         losses.append(-math.log(positive / (below + 1e-6) + 1e-6))
@@ -78,7 +86,9 @@ def test_label_preserving_loss_equals_a_slow_loop_on_uneven_classes(positive_bel
     supports = F.normalize(torch.randn(22, 7, generator=generator), dim=1)
     labels = torch.tensor([4, 4, 4, 9, 9, 2, 2, 2, 2, 7, 7])  # not in blocks of equal size
     loss = LabelPreservingLoss(0.6, positive_below)(features, labels, supports, labels.repeat(2))
-    expected = slow_label_preserving(features, labels, supports, labels.repeat(2), 0.6, positive_below)
+    expected = slow_label_preserving(
+        features, labels, supports, labels.repeat(2), 0.6, positive_below
+    )
     assert loss.item() == pytest.approx(expected, abs=1e-5)
 
 

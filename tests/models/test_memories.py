@@ -55,14 +55,17 @@ def slow_mean(memory, features, labels, m):
 
 
 @pytest.mark.parametrize(
-    "rule, slow", [(momentum_update, slow_momentum), (hard_update, slow_hard), (mean_update, slow_mean)]
+    "rule, slow",
+    [(momentum_update, slow_momentum), (hard_update, slow_hard), (mean_update, slow_mean)],
 )
 def test_update_rules_equal_a_slow_loop(rule, slow):
     generator = torch.Generator().manual_seed(0)
     memory = F.normalize(torch.randn(9, 16, generator=generator), dim=1)
     features = F.normalize(torch.randn(40, 16, generator=generator), dim=1)
     labels = torch.randint(0, 7, (40,), generator=generator)  # unequal counts, two classes absent
-    torch.testing.assert_close(rule(memory, features, labels, 0.3), slow(memory, features, labels, 0.3))
+    torch.testing.assert_close(
+        rule(memory, features, labels, 0.3), slow(memory, features, labels, 0.3)
+    )
 
 
 def state(labels, features, seed=0):
@@ -100,7 +103,9 @@ def test_a_memory_takes_the_size_of_the_checkpoint():
 
 
 def test_the_instance_memory_moves_single_rows_and_compares_with_their_mean():
-    rows = F.normalize(torch.tensor([[1.0, 0.1], [0.8, 0.6], [0.9, 0.7], [0.6, 0.9], [0.5, 0.8]]), dim=1)
+    rows = F.normalize(
+        torch.tensor([[1.0, 0.1], [0.8, 0.6], [0.9, 0.7], [0.6, 0.9], [0.5, 0.8]]), dim=1
+    )
     memory = InstanceMemory(momentum=0.2)
     memory.reset(state([0, 0, 1, 2, 2], rows))
     torch.testing.assert_close(memory.prototypes[2], (rows[3] + rows[4]) / 2)
@@ -109,8 +114,12 @@ def test_the_instance_memory_moves_single_rows_and_compares_with_their_mean():
     expected = torch.tensor([[19.142525, 19.689056, 17.423467], [16.992975, 19.596842, 19.815008]])
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
     memory.update(queries, torch.tensor([0, 2]), torch.tensor([1, 3]))
-    torch.testing.assert_close(memory.rows[1], torch.tensor([0.869692, 0.493595]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(memory.rows[3], torch.tensor([0.632309, 0.774717]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        memory.rows[1], torch.tensor([0.869692, 0.493595]), atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        memory.rows[3], torch.tensor([0.632309, 0.774717]), atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize("arguments", [dict(update="mena"), dict(init="zero"), dict(momentum=1.0)])

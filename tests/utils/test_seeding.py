@@ -6,7 +6,10 @@ from mmreid_uda.utils import SeededIndex, make_rng
 
 
 def test_equal_keys_give_equal_streams_and_other_keys_other_streams():
-    draws = [make_rng(*keys).integers(2**32) for keys in [(1, 2, "a"), (1, 2, "a"), (1, 2, "b"), (1, 3, "a"), (2, 1, "a")]]
+    draws = [
+        make_rng(*keys).integers(2**32)
+        for keys in [(1, 2, "a"), (1, 2, "a"), (1, 2, "b"), (1, 3, "a"), (2, 1, "a")]
+    ]
     assert draws[0] == draws[1]
     assert len(set(draws)) == 4
 

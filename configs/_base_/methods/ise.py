@@ -10,5 +10,7 @@ model = dict(
 )
 default_hooks = dict(
     cluster=dict(clusterer=dict(eps=0.4)),
-    progressive=dict(type="ProgressiveLambdaHook", attribute="support_scale", base=1.0, schedule="log"),
+    progressive=dict(
+        type="ProgressiveLambdaHook", attribute="support_scale", base=1.0, schedule="log"
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,8 +38,8 @@ class ClusterHook(Hook):
     """Give the target's training images new pseudo-labels before an epoch (DESIGN §2).
 
     All ranks extract features; rank 0 clusters and refines them; every rank gets the same labels, writes them into the
-    data set's shared memory, and tells the model (``on_relabel``). A result that cannot be trained on is met by a stated
-    policy, and the log says why (USER_NEEDS R2).
+    data set's shared memory, and tells the model (``on_relabel``). A result that cannot be trained on is met by a
+    stated policy, and the log says why (USER_NEEDS R2).
 
     Args:
         clusterer: Config of the clusterer (features -> labels).
@@ -104,8 +105,8 @@ class ClusterHook(Hook):
         target = _target(runner)
         if len(target) < needed * 2:
             raise InputError(
-                f"found {len(target)} training images, expected at least {needed * 2} to form {needed} clusters of two; "
-                "add images or lower global_batch_size."
+                f"found {len(target)} training images, expected at least {needed * 2} to form {needed} clusters of "
+                "two; add images or lower global_batch_size."
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -116,9 +117,13 @@ class ClusterHook(Hook):
         started = time.monotonic()
         features = self._extract(runner, target)
         seconds = dict(extract=time.monotonic() - started)
-        labels, statistics = run_on_rank0(lambda: self._cluster(runner, features.cpu().numpy(), target))
+        labels, statistics = run_on_rank0(
+            lambda: self._cluster(runner, features.cpu().numpy(), target)
+        )
         seconds.update({name: statistics.pop(f"seconds_{name}") for name in ("cluster", "refine")})
-        state = PseudoLabelState(runner.epoch, torch.from_numpy(labels), features, self._seed(runner), statistics)
+        state = PseudoLabelState(
+            runner.epoch, torch.from_numpy(labels), features, self._seed(runner), statistics
+        )
         target.set_labels(state.labels)
         unwrap(runner.model).on_relabel(state)
         self._report(runner, state, seconds)
@@ -166,8 +171,8 @@ class ClusterHook(Hook):
         if broken:
             raise InputError(
                 f"found NaN or infinite values in the features of {broken} of {len(features)} images before epoch "
-                f"{runner.epoch + 1}: training has diverged or the checkpoint is damaged; lower optim_wrapper.optimizer.lr, "
-                "train without --amp, or resume from an earlier checkpoint."
+                f"{runner.epoch + 1}: training has diverged or the checkpoint is damaged; lower "
+                "optim_wrapper.optimizer.lr, train without --amp, or resume from an earlier checkpoint."
             )
         return features
 
@@ -178,7 +183,9 @@ class ClusterHook(Hook):
         scale, complaint = 1.0, ""
         for attempt in range(1 + (_RELAX_STEPS if self.policy == "relax_eps" else 0)):
             started = time.monotonic()
-            labels = self.clusterer(features, seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale)
+            labels = self.clusterer(
+                features, seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale
+            )
             clustered = time.monotonic()
             for refiner in self.refiners:
                 labels = refiner(labels, features)
@@ -195,11 +202,15 @@ class ClusterHook(Hook):
             # Too many outliers: widen the radius. Few outliers, yet few clusters: all has merged, narrow it.
             wider = statistics["outlier_ratio"] > 0.5
             scale = (_RELAX_FACTOR if wider else 1 / _RELAX_FACTOR) ** (attempt + 1)
-            runner.logger.warning(f"Clustering before epoch {runner.epoch + 1}: {complaint} (policy {self.policy!r})")
+            runner.logger.warning(
+                f"Clustering before epoch {runner.epoch + 1}: {complaint} (policy {self.policy!r})"
+            )
         previous = target.labels.numpy().copy()
         if self.policy != "raise" and (previous >= 0).any():
             runner.logger.warning("Keeping the labels of the previous epoch.")
-            return previous, dict(_statistics(previous), seconds_cluster=0.0, seconds_refine=0.0, kept_previous=1.0)
+            return previous, dict(
+                _statistics(previous), seconds_cluster=0.0, seconds_refine=0.0, kept_previous=1.0
+            )
         raise InputError(
             f"clustering before epoch {runner.epoch + 1}: {complaint}; change default_hooks.cluster.clusterer (eps, "
             "min_samples, k1), use better initial weights, or lower global_batch_size."
@@ -222,15 +233,18 @@ class ClusterHook(Hook):
         text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         profile = " / ".join(f"{name} {value:.1f}" for name, value in seconds.items())
         runner.logger.info(f"Pseudo-labels of epoch {state.epoch + 1}: {text} ({profile} s)")
-        runner.visualizer.add_scalars({f"cluster/{name}": value for name, value in figures.items()}, step=state.epoch)
+        runner.visualizer.add_scalars(
+            {f"cluster/{name}": value for name, value in figures.items()}, step=state.epoch
+        )
 
     def _save(self, runner: Runner, state: PseudoLabelState, target: ReIDDataset) -> None:
         folder = Path(runner.work_dir) / "pseudo_labels"
         with atomic_path(folder / f"epoch_{state.epoch + 1:03d}.npz") as path:
             np.savez_compressed(
-                path, labels=state.labels.numpy(), paths=np.array(target.paths), **{
-                    name: np.float64(value) for name, value in state.statistics.items()
-                }
+                path,
+                labels=state.labels.numpy(),
+                paths=np.array(target.paths),
+                statistics=np.array(json.dumps(state.statistics)),
             )
 
 
@@ -238,7 +252,9 @@ def _target(runner: Runner) -> ReIDDataset:
     """The data set that gets pseudo-labels."""
     target = runner.train_dataloader.dataset.target
     if target is None:
-        raise InputError("ClusterHook needs unlabelled training images: set `target` in the config.")
+        raise InputError(
+            "ClusterHook needs unlabelled training images: set `target` in the config."
+        )
     return target
 
 

@@ -34,7 +34,12 @@ class ConsistencyHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check what every rank holds and print the batch arithmetic."""
         dataset = runner.train_dataloader.dataset
-        agree({"the list of training images": dataset.fingerprint, "the model's weights": _weights(runner)})
+        agree(
+            {
+                "the list of training images": dataset.fingerprint,
+                "the model's weights": _weights(runner),
+            }
+        )
         self._report_batch(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -46,15 +51,28 @@ class ConsistencyHook(Hook):
         broadcast_buffers(unwrap(runner.model))
 
     def _report_batch(self, runner: Runner) -> None:
-        world_size, accumulation = get_world_size(), runner.cfg.optim_wrapper.get("accumulative_counts", 1)
+        world_size, accumulation = (
+            get_world_size(),
+            runner.cfg.optim_wrapper.get("accumulative_counts", 1),
+        )
         batch_sampler = runner.train_dataloader.batch_sampler
         global_batch = batch_sampler.batch_size * world_size
-        groups = {m.samples_per_group for m in runner.model.modules() if hasattr(m, "samples_per_group")}
+        groups = {
+            m.samples_per_group for m in runner.model.modules() if hasattr(m, "samples_per_group")
+        }
         runner.logger.info(
             f"Global batch per domain: {global_batch} images = {world_size} rank(s) x {batch_sampler.batch_size}"
-            + (f", gradients accumulated over {accumulation} iterations" if accumulation > 1 else "")
+            + (
+                f", gradients accumulated over {accumulation} iterations"
+                if accumulation > 1
+                else ""
+            )
             + f"; {len(batch_sampler)} iterations per epoch; batch-norm statistics over "
-            + (f"{sorted(groups)} images" if groups else f"{batch_sampler.batch_size} images (those of a rank)")
+            + (
+                f"{sorted(groups)} images"
+                if groups
+                else f"{batch_sampler.batch_size} images (those of a rank)"
+            )
             + f"; learning rate {runner.optim_wrapper.get_lr()['lr'][0]:.3g}."
         )
         scaling = runner.auto_scale_lr or {}
@@ -70,5 +88,6 @@ def _weights(runner: Runner) -> list[Any]:
     """A short summary of all parameters: name and sum in double precision."""
     with torch.no_grad():
         return [
-            (name, float(parameter.double().sum())) for name, parameter in unwrap(runner.model).named_parameters()
+            (name, float(parameter.double().sum()))
+            for name, parameter in unwrap(runner.model).named_parameters()
         ]

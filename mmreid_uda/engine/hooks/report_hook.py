@@ -59,8 +59,12 @@ class ReportHook(Hook):
         lines = [f"epoch {last} (last, the result): {_text(self.history[last])}"]
         if 0 in self.history:
             lines.insert(0, f"before training: {_text(self.history[0])}")
-        lines.append(f"epoch {best} (best {key}, chosen on the test set, for orientation): {_text(self.history[best])}")
-        runner.logger.info("Results\n  " + "\n  ".join(lines) + f"\n  all evaluations: {self._path(runner)}")
+        lines.append(
+            f"epoch {best} (best {key}, chosen on the test set, for orientation): {_text(self.history[best])}"
+        )
+        runner.logger.info(
+            "Results\n  " + "\n  ".join(lines) + f"\n  all evaluations: {self._path(runner)}"
+        )
 
     @staticmethod
     def _path(runner: Runner) -> Path:
@@ -69,7 +73,9 @@ class ReportHook(Hook):
     def _read(self, runner: Runner) -> dict[int, dict[str, float]]:
         path = self._path(runner)
         epochs = json.loads(path.read_text())["epochs"] if path.exists() else {}
-        return {int(epoch): figures for epoch, figures in epochs.items() if int(epoch) <= runner.epoch}
+        return {
+            int(epoch): figures for epoch, figures in epochs.items() if int(epoch) <= runner.epoch
+        }
 
     def _write(self, runner: Runner) -> None:
         results = dict(

@@ -14,7 +14,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmreid_uda.evaluation.functional import evaluate_rank
+from mmreid_uda.evaluation.functional import evaluate_rank, rerank
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import run_on_rank0
@@ -33,9 +33,12 @@ class ReIDMetric(BaseMetric):
     neither depend on the number of ranks nor on the images that a sampler repeats to fill up the last batch. Rank 0
     evaluates, every rank returns the same dict.
 
-    Reported for each set: ``mAP``, ``R1``, ``R5``, ``R10``, ``mINP``, in percent (0..100).
+    Reported for each set: ``mAP``, ``R1``, ``R5``, ``R10``, ``mINP``, in percent (0..100); with ``rerank`` also
+    ``rerank_mAP`` and so on.
 
     Args:
+        rerank: True evaluates a second time after k-reciprocal re-ranking; a dict sets ``k1``, ``k2`` and
+            ``lambda_value`` of :func:`~mmreid_uda.evaluation.functional.rerank`.
         max_rank: Length of the CMC curve.
         protocol: ``'market'`` or ``'cuhk03'``, see :func:`~mmreid_uda.evaluation.functional.evaluate_rank`.
         same_camera: ``'auto'`` takes what each test set says in ``metainfo['same_camera']``; ``'remove'`` or
@@ -52,13 +55,14 @@ class ReIDMetric(BaseMetric):
 
     Example:
         >>> val_evaluator = dict(type='ReIDMetric')
-        >>> test_evaluator = dict(type='ReIDMetric', dump_features='work_dirs/features.npz')
+        >>> test_evaluator = dict(type='ReIDMetric', rerank=dict(k1=20, k2=6), dump_features='work_dirs/features.npz')
     """
 
     default_prefix = ""
 
     def __init__(
         self,
+        rerank: bool | dict[str, Any] = False,
         max_rank: int = 50,
         protocol: str = "market",
         same_camera: str = "auto",
@@ -78,6 +82,9 @@ class ReIDMetric(BaseMetric):
                 f"ReIDMetric.dump_features is {dump_features!r}, but must end in .npz: a file is written."
             )
         self.same_camera = same_camera
+        self.rerank: dict[str, Any] | None = (
+            dict(rerank) if isinstance(rerank, dict) else {} if rerank else None
+        )
         self.options: dict[str, Any] = {"max_rank": max_rank, "protocol": protocol, "ap": ap}
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -180,7 +187,14 @@ class ReIDMetric(BaseMetric):
                 f"are skipped",
                 logger="current",
             )
-        return result.summary()
+        figures = result.summary()
+        if self.rerank is not None:
+            distances = rerank(query, gallery, **self.rerank)
+            result = evaluate_rank(
+                None, None, *arguments, same_camera=same_camera, distances=distances, **self.options
+            )
+            figures.update({f"rerank_{key}": value for key, value in result.summary().items()})
+        return figures
 
     def _communication_group(self) -> torch_dist.ProcessGroup | None:
         """The group to gather through; made at the first call, which every rank makes at the same point."""

@@ -42,7 +42,7 @@ class BaseReID(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor or dict(type="ReIDDataPreprocessor"), init_cfg)
         self.encoder = MODELS.build(encoder)
-        self.head = MODELS.build(head) if head is not None else None
+        self.head: Any = MODELS.build(head) if head is not None else None
         self.flip, self.feature = self._read_test_cfg(**(test_cfg or {}))
 
     @staticmethod
@@ -93,10 +93,14 @@ class BaseReID(BaseModel):
         with domain_split(self.encoder, num_source):
             out = self.encoder(inputs)
         losses: dict[str, Tensor] = {}
-        if num_source:
-            losses.update(self.loss_source(out[:num_source], data_samples[:num_source]))
-        if num_source < len(data_samples):
-            losses.update(self.loss_target(out[num_source:], data_samples[num_source:]))
+        for part, loss in (
+            (slice(num_source), self.loss_source),
+            (slice(num_source, None), self.loss_target),
+        ):
+            if len(data_samples[part]):
+                losses.update(
+                    loss(EncoderOutput(*(value[part] for value in out)), data_samples[part])
+                )
         return losses
 
     def loss_source(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
@@ -107,7 +111,9 @@ class BaseReID(BaseModel):
 
     def loss_target(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """Losses of the target images with their pseudo-labels; keys start with ``loss``."""
-        raise InputError(f"{type(self).__name__} does not train on a target; remove `target` from the config.")
+        raise InputError(
+            f"{type(self).__name__} does not train on a target; remove `target` from the config."
+        )
 
     @torch.no_grad()
     def on_relabel(self, state: PseudoLabelState) -> None:

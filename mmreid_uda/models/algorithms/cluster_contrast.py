@@ -1,7 +1,7 @@
 """Cluster-Contrast (Dai et al., arXiv 2103.11568, ACCV 2022): contrast every image with the centroids of all clusters.
 
-Every epoch: extract all target images, cluster them (Jaccard + DBSCAN, or InfoMap), start one memory row per cluster from
-its mean feature. Every iteration: InfoNCE of the batch against the memory, then move the memory towards the batch.
+Every epoch: extract all target images, cluster them (Jaccard + DBSCAN, or InfoMap), start one memory row per cluster
+from its mean feature. Every iteration: InfoNCE of the batch against the memory, then move the memory towards the batch.
 """
 
 from __future__ import annotations

@@ -68,10 +68,14 @@ class ISE(ClusterContrast):
         everything = torch.cat([features, supports]), torch.cat([labels, support_labels])
 
         losses = dict(
-            loss_contrast=self.head.contrast(*(everything if self.supports_in_loss else (features, labels)))
+            loss_contrast=self.head.contrast(
+                *(everything if self.supports_in_loss else (features, labels))
+            )
         )
         if self.lp_weight:
-            losses["loss_lp"] = self.lp_weight * self.lp_loss(features, labels, supports, support_labels)
+            losses["loss_lp"] = self.lp_weight * self.lp_loss(
+                features, labels, supports, support_labels
+            )
 
         if self.supports_in_memory:
             self.head.memory.update(*everything, sample_idx.repeat(1 + self.num_neighbors))

@@ -83,15 +83,15 @@ class TorchvisionBackbone(PretrainedModule):
 
 def _build(name: str, **kwargs: Any) -> nn.Module:
     try:
-        from torchvision.models import get_model, list_models
+        import torchvision.models as zoo
     except ImportError as error:
         raise InputError(
             f"Backbone torchvision {name!r} needs torchvision, which is not installed: "
             "run `pip install torchvision` or choose the ResNet or MobileNetV2 of this package."
         ) from error
-    if not name.startswith(_FAMILIES) or name not in list_models():
+    if not name.startswith(_FAMILIES) or name not in zoo.list_models(zoo):
         raise InputError(
             f"TorchvisionBackbone got name={name!r}, expected a model of torchvision of the families "
             f"{', '.join(_FAMILIES)}: change backbone.name."
         )
-    return get_model(name, **kwargs)
+    return zoo.get_model(name, **kwargs)

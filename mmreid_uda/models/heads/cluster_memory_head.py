@@ -21,8 +21,8 @@ __all__ = ["ClusterMemoryHead"]
 class ClusterMemoryHead(BaseModule):
     """``L = CE(x · M^T / tau, y)`` against a memory that is updated after the loss used it (Cluster-Contrast, Eq. 3).
 
-    Under several ranks the head works on the *global* batch, gathered in rank order: all ranks compute the same loss and
-    hold the same memory, and W ranks equal one rank.
+    Under several ranks the head works on the *global* batch, gathered in rank order: all ranks compute the same loss
+    and hold the same memory, and W ranks equal one rank.
 
     Args:
         memory: Config of the memory bank. Defaults to ``dict(type='ClusterMemory')``: ``update`` is ``'momentum'``,
@@ -42,7 +42,9 @@ class ClusterMemoryHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if temperature <= 0:
-            raise InputError(f"ClusterMemoryHead: found temperature={temperature}, expected a value above 0.")
+            raise InputError(
+                f"ClusterMemoryHead: found temperature={temperature}, expected a value above 0."
+            )
         self.memory = MODELS.build(memory or dict(type="ClusterMemory"))
         self.temperature = temperature
 
@@ -60,7 +62,11 @@ class ClusterMemoryHead(BaseModule):
         Returns:
             float32 features (W·B, D) with the gradient of this rank's part, labels and ``sample_idx`` (W·B,).
         """
-        return gather_live(features.float()), gather_batch(samples.gt_label), gather_batch(samples.sample_idx)
+        return (
+            gather_live(features.float()),
+            gather_batch(samples.gt_label),
+            gather_batch(samples.sample_idx),
+        )
 
     def contrast(self, features: Tensor, labels: Tensor) -> Tensor:
         """InfoNCE of unit features (B, D) and labels (B,) against the memory: a scalar, in float32.

@@ -35,11 +35,15 @@ class LabelPreservingLoss(nn.Module):
     def __init__(self, temperature: float = 0.6, positive_in_denominator: bool = True) -> None:
         super().__init__()
         if temperature <= 0:
-            raise InputError(f"LabelPreservingLoss: found temperature={temperature}, expected a value above 0.")
+            raise InputError(
+                f"LabelPreservingLoss: found temperature={temperature}, expected a value above 0."
+            )
         self.temperature = temperature
         self.positive_in_denominator = positive_in_denominator
 
-    def forward(self, features: Tensor, labels: Tensor, supports: Tensor, support_labels: Tensor) -> Tensor:
+    def forward(
+        self, features: Tensor, labels: Tensor, supports: Tensor, support_labels: Tensor
+    ) -> Tensor:
         """Compute the loss.
 
         Args:
@@ -56,8 +60,12 @@ class LabelPreservingLoss(nn.Module):
             classes, column = torch.unique(support_labels, return_inverse=True)
             # One column per class: the largest and the smallest similarity to its supports.
             shape, column = (len(features), len(classes)), column.expand_as(similarity)
-            largest = similarity.new_zeros(shape).scatter_reduce(1, column, similarity, "amax", include_self=False)
-            smallest = similarity.new_zeros(shape).scatter_reduce(1, column, similarity, "amin", include_self=False)
+            largest = similarity.new_zeros(shape).scatter_reduce(
+                1, column, similarity, "amax", include_self=False
+            )
+            smallest = similarity.new_zeros(shape).scatter_reduce(
+                1, column, similarity, "amin", include_self=False
+            )
             own = labels.unsqueeze(1) == classes
             positive = smallest[own]
             negative = largest.masked_fill(own, 0).sum(1)

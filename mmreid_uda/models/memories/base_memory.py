@@ -15,8 +15,8 @@ __all__ = ["BaseMemory"]
 class BaseMemory(nn.Module):
     """A bank of unit vectors beside the network, kept as buffers so that checkpoints carry it.
 
-    An update *replaces* the tensor: the loss of the running iteration keeps the old one in its graph, so its gradient is
-    that of the memory before the update (METHODS §5.1, step 5), and no custom autograd function is needed.
+    An update *replaces* the tensor: the loss of the running iteration keeps the old one in its graph, so its gradient
+    is that of the memory before the update (METHODS §5.1, step 5), and no custom autograd function is needed.
 
     Sub-classes implement :meth:`reset`, :attr:`prototypes` and :meth:`update`.
     """
@@ -40,10 +40,14 @@ class BaseMemory(nn.Module):
         """
         raise NotImplementedError
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         # The number of classes is the checkpoint's, not this object's: take over its shape before torch compares them.
         for name, buffer in self._buffers.items():
             saved = state_dict.get(prefix + name)
             if buffer is not None and saved is not None and saved.shape != buffer.shape:
-                self._buffers[name] = torch.empty(saved.shape, dtype=buffer.dtype, device=buffer.device)
+                self._buffers[name] = torch.empty(
+                    saved.shape, dtype=buffer.dtype, device=buffer.device
+                )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

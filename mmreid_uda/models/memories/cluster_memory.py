@@ -101,11 +101,15 @@ class ClusterMemory(BaseMemory):
     ) -> None:
         super().__init__()
         if update not in _RULES:
-            raise InputError(f"ClusterMemory: found update={update!r}, expected one of {sorted(_RULES)}.")
+            raise InputError(
+                f"ClusterMemory: found update={update!r}, expected one of {sorted(_RULES)}."
+            )
         if init not in ("mean", "random"):
             raise InputError(f"ClusterMemory: found init={init!r}, expected 'mean' or 'random'.")
         if not 0 <= momentum < 1:
-            raise InputError(f"ClusterMemory: found momentum={momentum}, expected 0 <= momentum < 1.")
+            raise InputError(
+                f"ClusterMemory: found momentum={momentum}, expected 0 <= momentum < 1."
+            )
         self.rule, self.momentum, self.init = _RULES[update], momentum, init
         self.register_buffer("centroids", torch.zeros(0, 0))
 
@@ -115,7 +119,9 @@ class ClusterMemory(BaseMemory):
             rows = state.centroids()
         else:
             labels = state.labels.cpu()
-            shuffled = torch.from_numpy(make_rng(state.seed, state.epoch, "memory").permutation(len(labels)))
+            shuffled = torch.from_numpy(
+                make_rng(state.seed, state.epoch, "memory").permutation(len(labels))
+            )
             shuffled = shuffled[labels[shuffled] >= 0]
             chosen = torch.empty(state.num_clusters, dtype=torch.long)
             chosen[labels[shuffled]] = shuffled  # the last write of each class stays

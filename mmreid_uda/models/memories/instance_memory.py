@@ -20,8 +20,8 @@ __all__ = ["InstanceMemory"]
 class InstanceMemory(BaseMemory):
     """One unit vector per training image; a class is the mean of its rows, not normalised again.
 
-    The baseline that Cluster-Contrast compares itself with (METHODS §5.2, ``cc_instance_memory``): SpCL's memory without
-    its self-paced choice of clusters. The rows are rebuilt at every clustering step.
+    The baseline that Cluster-Contrast compares itself with (METHODS §5.2, ``cc_instance_memory``): SpCL's memory
+    without its self-paced choice of clusters. The rows are rebuilt at every clustering step.
 
     Args:
         momentum: Share of the old row in an update, 0 <= m < 1. Defaults to 0.2 (SpCL, NeurIPS 2020, Eq. 6).
@@ -33,7 +33,9 @@ class InstanceMemory(BaseMemory):
     def __init__(self, momentum: float = 0.2) -> None:
         super().__init__()
         if not 0 <= momentum < 1:
-            raise InputError(f"InstanceMemory: found momentum={momentum}, expected 0 <= momentum < 1.")
+            raise InputError(
+                f"InstanceMemory: found momentum={momentum}, expected 0 <= momentum < 1."
+            )
         self.momentum = momentum
         self.register_buffer("rows", torch.zeros(0, 0))
         self.register_buffer("labels", torch.zeros(0, dtype=torch.long))
