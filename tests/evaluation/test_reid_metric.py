@@ -19,11 +19,7 @@ from mmreid_uda.utils import InputError
 
 SET_SIZES = {"market1501": 61, "msmt17": 40}
 NUM_SAMPLES = sum(SET_SIZES.values())
-META = {
-    "set_names": list(SET_SIZES),
-    "same_camera": {"market1501": "remove", "msmt17": "keep"},
-    "num_samples": NUM_SAMPLES,
-}
+META = {"set_names": list(SET_SIZES)}
 
 
 def make_images() -> ReIDDataSample:
@@ -65,13 +61,13 @@ def expected_metrics(images: ReIDDataSample, **options: Any) -> dict[str, float]
             gallery.pid,
             query.camid,
             gallery.camid,
-            **{"same_camera": META["same_camera"][name], **options},  # type: ignore[index]
+            **options,
         )
         expected.update({f"{name}/{key}": value for key, value in result.summary().items()})
     return expected
 
 
-def test_every_set_is_evaluated_by_its_own_rule() -> None:
+def test_every_set_is_evaluated_by_itself() -> None:
     images = make_images()
     metrics = feed(make_metric(), images).evaluate(NUM_SAMPLES)
     assert metrics == expected_metrics(images)
@@ -83,11 +79,7 @@ def test_every_set_is_evaluated_by_its_own_rule() -> None:
 
 def test_options_reach_the_evaluation() -> None:
     images = make_images()
-    for options in (
-        {"same_camera": "keep"},
-        {"ap": "trapezoid"},
-        {"same_camera": "remove", "protocol": "cuhk03"},
-    ):
+    for options in ({"ap": "trapezoid"}, {"protocol": "cuhk03"}):
         metrics = feed(make_metric(**options), images).evaluate(NUM_SAMPLES)
         assert metrics == expected_metrics(images, **options)
         assert metrics != expected_metrics(images)
@@ -159,6 +151,13 @@ def test_missing_images_are_counted() -> None:
         metric.evaluate(NUM_SAMPLES)
 
 
+def test_the_data_set_may_tell_how_many_images_there_are() -> None:
+    metric = feed(make_metric(), make_images())
+    metric.dataset_meta = {**META, "num_samples": NUM_SAMPLES + 1}
+    with pytest.raises(InputError, match=r"101 different images .* the test sets have 102"):
+        metric.evaluate(NUM_SAMPLES)
+
+
 def test_a_set_without_any_match_is_named() -> None:
     images = make_images()
     images.pid[(images.set_id == 1) & images.is_query] += 100
@@ -169,8 +168,10 @@ def test_a_set_without_any_match_is_named() -> None:
 
 
 def test_wrong_use_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"must be 'auto', 'remove' or 'keep'"):
-        make_metric(same_camera="no")
+    with pytest.raises(InputError, match="'market', 'cuhk03'"):
+        make_metric(protocol="cuhk")
+    with pytest.raises(InputError, match="rerank has k3"):
+        make_metric(rerank={"k1": 20, "k3": 6})
     with pytest.raises(InputError, match=r"must end in \.npz"):
         make_metric(dump_features=str(tmp_path))
     with pytest.raises(InputError, match=r"without pid, is_query.*ReIDTestDataset"):

@@ -14,7 +14,7 @@ from mmreid_uda.utils import InputError, make_rng
 
 from .distance import distance_blocks
 
-__all__ = ["RankResult", "evaluate_rank"]
+__all__ = ["RankResult", "check_options", "evaluate_rank"]
 
 Array = Tensor | np.ndarray
 _JUNK = -1
@@ -114,17 +114,7 @@ def evaluate_rank(
     Source: METHODS §1.9; Zheng et al., "Scalable Person Re-identification", ICCV 2015 (mAP, CMC); Ye et al., "Deep
     Learning for Person Re-identification: A Survey", TPAMI 2021 (mINP).
     """
-    _check_choice("same_camera", same_camera, ("remove", "keep"))
-    _check_choice("protocol", protocol, ("market", "cuhk03"))
-    _check_choice("ap", ap, ("precision", "trapezoid"))
-    if protocol == "cuhk03" and same_camera == "keep":
-        raise InputError(
-            "protocol='cuhk03' compares images of different cameras, but same_camera='keep' says that cameras are to "
-            "be ignored: use protocol='market', or same_camera='remove' with camera numbers."
-        )
-    if max_rank < 1:
-        raise InputError(f"max_rank is {max_rank}, but the CMC curve needs at least 1 rank.")
-
+    check_options(same_camera=same_camera, max_rank=max_rank, protocol=protocol, ap=ap)
     rules = _Protocol(
         query_pids, gallery_pids, query_camids, gallery_camids, same_camera, query_ids, gallery_ids
     )
@@ -175,6 +165,42 @@ def evaluate_rank(
         num_valid=num_valid,
         ap=average_precision,
     )
+
+
+def check_options(
+    *,
+    same_camera: str = "remove",
+    max_rank: int = 50,
+    protocol: str = "market",
+    ap: str = "precision",
+) -> None:
+    """Refuse options that :func:`evaluate_rank` does not know, for callers that want to know before the training.
+
+    Args:
+        same_camera: As in :func:`evaluate_rank`, and so are the others.
+        max_rank: Length of the CMC curve.
+        protocol: Way to measure the CMC.
+        ap: Way to measure the average precision.
+
+    Raises:
+        InputError: Names the option and its choices.
+    """
+    for name, value, choices in (
+        ("same_camera", same_camera, ("remove", "keep")),
+        ("protocol", protocol, ("market", "cuhk03")),
+        ("ap", ap, ("precision", "trapezoid")),
+    ):
+        if value not in choices:
+            raise InputError(
+                f"{name} is {value!r}, but must be one of {', '.join(map(repr, choices))}."
+            )
+    if protocol == "cuhk03" and same_camera == "keep":
+        raise InputError(
+            "protocol='cuhk03' compares images of different cameras, but same_camera='keep' says that cameras are to "
+            "be ignored: use protocol='market', or same_camera='remove' with camera numbers."
+        )
+    if max_rank < 1:
+        raise InputError(f"max_rank is {max_rank}, but the CMC curve needs at least 1 rank.")
 
 
 def _places_of_matches(
@@ -423,10 +449,3 @@ def _split_matrix(distances: Array | Iterable[tuple[int, Tensor]]) -> Iterator[t
 
 def _to_numpy(values: Any) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(
-            f"{name} is {value!r}, but must be one of {', '.join(map(repr, choices))}."
-        )

@@ -14,7 +14,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmreid_uda.evaluation.functional import evaluate_rank, rerank
+from mmreid_uda.evaluation.functional.rank import check_options, evaluate_rank
+from mmreid_uda.evaluation.functional.rerank import rerank
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import run_on_rank0
@@ -33,6 +34,10 @@ class ReIDMetric(BaseMetric):
     neither depend on the number of ranks nor on the images that a sampler repeats to fill up the last batch. Rank 0
     evaluates, every rank returns the same dict.
 
+    Gallery images of the query's identity *and* camera are left out. A test set without cameras, or with
+    ``same_camera='keep'``, is handled by ``ReIDTestDataset``: it numbers the cameras per image file, and the rule then
+    leaves out the query's own image alone.
+
     Reported for each set: ``mAP``, ``R1``, ``R5``, ``R10``, ``mINP``, in percent (0..100); with ``rerank`` also
     ``rerank_mAP`` and so on.
 
@@ -41,8 +46,6 @@ class ReIDMetric(BaseMetric):
             ``lambda_value`` of :func:`~mmreid_uda.evaluation.functional.rerank`.
         max_rank: Length of the CMC curve.
         protocol: ``'market'`` or ``'cuhk03'``, see :func:`~mmreid_uda.evaluation.functional.evaluate_rank`.
-        same_camera: ``'auto'`` takes what each test set says in ``metainfo['same_camera']``; ``'remove'`` or
-            ``'keep'`` overrules it for all sets.
         ap: ``'precision'`` or ``'trapezoid'``, see :func:`~mmreid_uda.evaluation.functional.evaluate_rank`.
         device: Where distances are computed: ``'auto'`` (a GPU if there is one), ``'cpu'``, ``'cuda'``.
         dump_features: Path of an ``.npz`` file to which rank 0 writes ``features``, ``pid``, ``camid``,
@@ -65,7 +68,6 @@ class ReIDMetric(BaseMetric):
         rerank: bool | dict[str, Any] = False,
         max_rank: int = 50,
         protocol: str = "market",
-        same_camera: str = "auto",
         ap: str = "precision",
         device: str = "auto",
         dump_features: str | None = None,
@@ -73,19 +75,20 @@ class ReIDMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if same_camera not in ("auto", "remove", "keep"):
+        self.options: dict[str, Any] = {"max_rank": max_rank, "protocol": protocol, "ap": ap}
+        check_options(**self.options)
+        self.rerank: dict[str, Any] | None = (
+            dict(rerank) if isinstance(rerank, dict) else {} if rerank else None
+        )
+        unknown = sorted(set(self.rerank or ()) - {"k1", "k2", "lambda_value"})
+        if unknown:
             raise InputError(
-                f"ReIDMetric.same_camera is {same_camera!r}, but must be 'auto', 'remove' or 'keep'."
+                f"ReIDMetric.rerank has {', '.join(unknown)}, but only k1, k2 and lambda_value can be set."
             )
         if dump_features is not None and not dump_features.endswith(".npz"):
             raise InputError(
                 f"ReIDMetric.dump_features is {dump_features!r}, but must end in .npz: a file is written."
             )
-        self.same_camera = same_camera
-        self.rerank: dict[str, Any] | None = (
-            dict(rerank) if isinstance(rerank, dict) else {} if rerank else None
-        )
-        self.options: dict[str, Any] = {"max_rank": max_rank, "protocol": protocol, "ap": ap}
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
@@ -162,17 +165,14 @@ class ReIDMetric(BaseMetric):
         metrics: dict[str, float] = {}
         for set_id, name in enumerate(meta["set_names"]):
             inside = labels[:, _LABELS.index("set_id")] == set_id
-            rule = meta["same_camera"][name] if self.same_camera == "auto" else self.same_camera
             try:
-                figures = self._evaluate_set(name, features[inside], labels[inside], rule)
+                figures = self._evaluate_set(name, features[inside], labels[inside])
             except InputError as error:
                 raise InputError(f"test set {name!r}: {error}") from None
             metrics.update({f"{name}/{key}": value for key, value in figures.items()})
         return metrics
 
-    def _evaluate_set(
-        self, name: str, features: Tensor, labels: Tensor, same_camera: str
-    ) -> dict[str, float]:
+    def _evaluate_set(self, name: str, features: Tensor, labels: Tensor) -> dict[str, float]:
         """Figures of one test set."""
         is_query = labels[:, _LABELS.index("is_query")] == 1
         query, gallery = features[is_query].to(self.device), features[~is_query].to(self.device)
@@ -180,7 +180,7 @@ class ReIDMetric(BaseMetric):
             (part[:, 0], part[:, 1]) for part in (labels[is_query], labels[~is_query])
         )
         arguments = (query_pids, gallery_pids, query_camids, gallery_camids)
-        result = evaluate_rank(query, gallery, *arguments, same_camera=same_camera, **self.options)
+        result = evaluate_rank(query, gallery, *arguments, **self.options)
         if result.num_valid < result.num_queries:
             print_log(
                 f"{name}: {result.num_queries - result.num_valid} of {result.num_queries} queries have no match and "
@@ -190,9 +190,7 @@ class ReIDMetric(BaseMetric):
         figures = result.summary()
         if self.rerank is not None:
             distances = rerank(query, gallery, **self.rerank)
-            result = evaluate_rank(
-                None, None, *arguments, same_camera=same_camera, distances=distances, **self.options
-            )
+            result = evaluate_rank(None, None, *arguments, distances=distances, **self.options)
             figures.update({f"rerank_{key}": value for key, value in result.summary().items()})
         return figures
 
