@@ -356,8 +356,10 @@ def _check_protocol(
             f"no query of {name} has a match ({counts}): all images share one camera, so the same-camera rule removes "
             "every match; set same_camera='keep', or name the true cameras"
         )
+    advice = "; check identities and cameras of the two splits"
+    if rule == "remove" and shared:
+        advice += ", or set same_camera='keep'"
     raise InputError(
         f"no query of {name} has a match in the gallery ({counts}), expected an image of the same identity"
-        f"{' from another camera' if rule == 'remove' else ''}; check identities and cameras of the two splits"
-        f"{', or set same_camera=keep' if rule == 'remove' and shared else ''}"
+        f"{' from another camera' if rule == 'remove' else ''}{advice}"
     )

@@ -1,0 +1,240 @@
+"""Your own images: folders, patterns and CSV files, and what is said when they do not fit."""
+
+import gc
+
+import pytest
+
+from mmreid_uda.datasets import CSVReIDDataset, FolderReIDDataset
+from mmreid_uda.utils import InputError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections():
+    """mmengine collects garbage for every data set it builds: keep the imported libraries out of it."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+@pytest.fixture
+def cows(tmp_path):
+    root = tmp_path / "cows"
+    for cow in (1, 2, 10, 11):
+        touch(root / f"cow{cow}", "left.jpg", "deep/er/right.PNG", ".hidden.jpg", "notes.txt")
+    return root
+
+
+def test_a_folder_per_identity_sorted_by_the_number_in_its_name(cows):
+    train = FolderReIDDataset(str(cows))
+    assert len(train) == 8 and train.num_pids == 4 and train.name == "cows"
+    labels = dict(zip(train.pids, train.true_labels))
+    assert labels == {"cow1": 0, "cow2": 1, "cow10": 2, "cow11": 3}
+    assert not train.has_cameras
+
+
+def test_ids_split_people_by_slice_or_by_list(cows):
+    first = FolderReIDDataset(str(cows), ids={"start": 0, "stop": 2})
+    assert sorted(set(first.pids)) == ["cow1", "cow2"] and first.true_labels.max() == 1
+    last = FolderReIDDataset(str(cows), "query", ids={"start": 2})
+    assert sorted(set(last.pids)) == ["cow10", "cow11"]
+    every_other = FolderReIDDataset(str(cows), ids={"step": 2})
+    assert sorted(set(every_other.pids)) == ["cow1", "cow10"]
+    assert set(FolderReIDDataset(str(cows), "gallery", ids=["cow11"]).pids) == {"cow11"}
+
+
+def test_identities_named_by_numbers_may_be_listed_as_integers(tmp_path):
+    touch(tmp_path, "7/a.jpg", "8/a.jpg", "12/a.jpg")
+    assert FolderReIDDataset(str(tmp_path), ids=[7, 12]).pids.tolist() == ["12", "7"]
+    assert FolderReIDDataset(str(tmp_path), ids={"stop": 2}).pids.tolist() == ["7", "8"]
+
+
+def test_query_and_gallery_share_the_camera_of_an_image(cows):
+    query, gallery = (FolderReIDDataset(str(cows), split) for split in ("query", "gallery"))
+    assert dict(zip(query.paths, query.camids)) == dict(zip(gallery.paths, gallery.camids))
+    assert len(set(query.camids)) == len(query)
+    part = FolderReIDDataset(str(cows), "query", ids={"start": 2})
+    whole = dict(zip(gallery.paths, gallery.camids))
+    assert [whole[path] for path in part.paths] == part.camids.tolist()
+
+
+def test_split_folders_keep_cameras_apart(tmp_path):
+    touch(tmp_path, "train/1/a.bmp", "train/2/a.bmp", "probe/3/a.bmp", "gal/3/a.bmp", "gal/4/b.bmp")
+    folders = {"train": "train", "query": "probe", "gallery": "gal/"}
+    sets = {s: FolderReIDDataset(str(tmp_path), s, split_folders=folders) for s in folders}
+    assert {split: one.pids.tolist() for split, one in sets.items()} == {
+        "train": ["1", "2"],
+        "query": ["3"],
+        "gallery": ["3", "4"],
+    }
+    assert not set(sets["query"].camids) & set(sets["gallery"].camids)
+    with pytest.raises(
+        InputError, match=r"split_folders names 'none' for split 'query'.*'gal', 'probe', 'train'"
+    ):
+        FolderReIDDataset(str(tmp_path), "query", split_folders={"query": "none"})
+
+
+def test_a_pattern_reads_identity_and_camera_from_flat_names(tmp_path):
+    names = ("rex-north-1.jpg", "rex-south-2.jpg", "ada-north-1.jpg", "ada-west-9.jpg")
+    touch(tmp_path, *names)
+    pattern = r"(?P<pid>[a-z]+)-(?P<camid>[a-z]+)"
+    train = FolderReIDDataset(str(tmp_path), pattern=pattern)
+    assert train.pids.tolist() == ["ada", "ada", "rex", "rex"]
+    assert train.camids.tolist() == [0, 2, 0, 1] and train.has_cameras
+    # Cameras are numbered over all images, so a selection keeps their numbers.
+    assert FolderReIDDataset(
+        str(tmp_path), "query", pattern=pattern, ids=["ada"]
+    ).camids.tolist() == [0, 2]
+
+
+def test_images_without_identities_are_one_unlabelled_pile(tmp_path):
+    touch(tmp_path, "b.jpg", "a.pgm", "c.webp")
+    pile = FolderReIDDataset(str(tmp_path), labels="hidden", domain=1)
+    assert len(pile) == 3 and pile.num_pids == 0
+    assert pile.true_labels.tolist() == pile.labels.tolist() == [-1, -1, -1]
+    with pytest.raises(InputError, match=r"3 of the 3 images .* have no identity.*labels='hidden'"):
+        FolderReIDDataset(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"pattern": "(?P<pid>"}, "is no regular expression"),
+        ({"pattern": r"(\d+)_c(?P<camid>\d+)"}, r"has the groups camid, expected \(\?P<pid>"),
+        (
+            {"pattern": r"(?P<pid>cow1\d)"},
+            "4 of 8 images .* do not match the pattern .* 'cow1/deep/er/right.PNG'",
+        ),
+        ({"ids": ["cow3"]}, r"1 unknown identities such as 'cow3' of the 4 .*\(cow1 to cow11\)"),
+        ({"ids": {"start": 9}}, "selects 0 identities of the 4"),
+        ({"ids": {"begin": 9}}, "ids has the keys begin, expected some of start, stop, step"),
+        ({"extensions": (".tif",)}, r"found 0 images \(\.tif\)"),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_told(cows, options, words):
+    with pytest.raises(InputError, match=words):
+        FolderReIDDataset(str(cows), **options)
+
+
+def test_a_stray_image_beside_the_identities_is_told(cows):
+    touch(cows, "stray.jpg")
+    with pytest.raises(InputError, match=r"1 images lie directly in .* 'stray\.jpg'"):
+        FolderReIDDataset(str(cows))
+    with pytest.raises(InputError, match="is not a folder"):
+        FolderReIDDataset(str(cows / "stray.jpg"))
+
+
+def test_a_folder_with_one_identity_is_told(tmp_path):
+    touch(tmp_path, "rex/1.jpg", "rex/2.jpg")
+    with pytest.raises(InputError, match="has 1 identity in 2 images"):
+        FolderReIDDataset(str(tmp_path))
+
+
+def write_csv(folder, text, name="list.csv"):
+    touch(folder, *(f"{letter}.jpg" for letter in "abcdef"))
+    (folder / name).write_text(text, encoding="utf-8")
+    return str(folder / name)
+
+
+def test_csv_with_cameras_and_splits_of_any_type(tmp_path):
+    path = write_csv(
+        tmp_path,
+        "\ufeffpath,pid,camid,split\n"
+        "b.jpg,Ärmel,gate 10,train\na.jpg,7,gate 9,train\n"
+        "c.jpg,x,gate 9,query\nd.jpg,x,gate 10,gallery\ne.jpg,y,,Gallery\n",
+    )
+    train, query, gallery = (
+        CSVReIDDataset(split=split, ann_file=path) for split in ("train", "query", "gallery")
+    )
+    assert train.name == "list" and train.pids.tolist() == ["7", "Ärmel"]
+    assert train.camids.tolist() == [0, 1] and train.has_cameras
+    assert query.camids.tolist() == [0]
+    assert gallery.pids.tolist() == ["x", "y"] and gallery.camids[0] == 1
+    assert not gallery.has_cameras and gallery.camids[1] > 1
+
+
+def test_csv_without_cameras_gives_an_image_one_number_everywhere(tmp_path):
+    path = write_csv(tmp_path, "path,pid\nc.jpg,1\na.jpg,1\nb.jpg,2\n")
+    query, gallery = (CSVReIDDataset(split=s, ann_file=path) for s in ("query", "gallery"))
+    assert query.camids.tolist() == gallery.camids.tolist() == [0, 1, 2]
+    path = write_csv(
+        tmp_path,
+        "path,pid,split\na.jpg,1,query\nb.jpg,1,gallery\nc.jpg,2,gallery\na.jpg,1,gallery\n",
+    )
+    query, gallery = (CSVReIDDataset(split=s, ann_file=path) for s in ("query", "gallery"))
+    assert query.camids.tolist() == [0] and gallery.camids.tolist() == [0, 1, 2]
+
+
+def test_csv_rows_of_split_test_are_query_and_gallery(tmp_path):
+    path = write_csv(
+        tmp_path, "path,pid,split\na.jpg,1,train\nb.jpg,2,train\nc.jpg,3,test\nd.jpg,3,test\n"
+    )
+    sizes = [len(CSVReIDDataset(split=s, ann_file=path)) for s in ("train", "query", "gallery")]
+    assert sizes == [2, 2, 2]
+
+
+def test_csv_columns_separator_and_image_folder_may_be_others(tmp_path):
+    (tmp_path / "lists").mkdir()
+    touch(tmp_path / "pictures", "a.jpg", "sub/b.jpg")
+    (tmp_path / "lists" / "t.csv").write_text("file;turtle\na.jpg;t2\nsub/b.jpg;t10\n")
+    train = CSVReIDDataset(
+        str(tmp_path),
+        ann_file="lists/t.csv",
+        img_root=str(tmp_path / "pictures"),
+        columns={"path": "file", "pid": "turtle"},
+        delimiter=";",
+    )
+    assert train.pids.tolist() == ["t2", "t10"] and train.true_labels.tolist() == [0, 1]
+
+
+def test_csv_without_identities_is_for_hidden_labels(tmp_path):
+    path = write_csv(tmp_path, "path\na.jpg\nb.jpg\n")
+    assert CSVReIDDataset(ann_file=path, labels="hidden").true_labels.tolist() == [-1, -1]
+    with pytest.raises(InputError, match=r"has the columns path, but pid is missing"):
+        CSVReIDDataset(ann_file=path)
+
+
+@pytest.mark.parametrize(
+    "text, options, words",
+    [
+        (
+            "file,person\na.jpg,1\n",
+            {},
+            "has the columns file, person, but path, pid is missing; .*columns=",
+        ),
+        ("path;pid\na.jpg;1\n", {}, "has the columns path;pid, but path, pid is missing"),
+        ("", {}, r"has the columns \(none\)"),
+        ("path,pid\na.jpg,1\n", {"columns": {"camid": "cam"}}, "but cam is missing"),
+        (
+            "path,pid\na.jpg,1\n",
+            {"columns": {"camera": "cam"}},
+            "columns has the keys camera, expected some of path",
+        ),
+        ("path,pid\na.jpg,1\nb.jpg, \n", {}, "row 3 of .* has an empty 'pid'"),
+        ("path,pid\na.jpg,1\n,2\n", {}, "row 3 of .* has an empty 'path'"),
+        (
+            "path,pid\na.jpg,1\nz.jpg,2\n",
+            {},
+            r"1 of the 2 images listed in .* do not exist, .*z\.jpg",
+        ),
+        ("path,pid\na.jpg,1\nb.jpg\n", {}, "row 3 of .* has an empty 'pid'"),
+        ("path,pid\na.jpg,1\na.jpg,2\n", {}, "only 1 are distinct"),
+        ("path,pid,split\na.jpg,1,val\nb.jpg,2,val\n", {}, "0 rows of split 'train' .*'val': 2"),
+        ("path,pid\n", {}, "0 usable images"),
+        ("path,pid\na.jpg,1\nb.jpg,1\n", {}, "has 1 identity in 2 images"),
+    ],
+)
+def test_a_csv_file_that_does_not_fit_is_told(tmp_path, text, options, words):
+    with pytest.raises(InputError, match=words):
+        CSVReIDDataset(ann_file=write_csv(tmp_path, text), **options)
+
+
+def test_a_missing_csv_file_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"ann_file '.*no\.csv' is not a file"):
+        CSVReIDDataset(str(tmp_path), ann_file="no.csv")
