@@ -423,7 +423,8 @@ def _checked_blocks(
                 f"distances {tuple(block.shape)} of query {start} on were given, but the next block belongs to query "
                 f"{covered} and {num_gallery} gallery images."
             )
-        if not bool(block.isfinite().all()):
+        # NaN wins both extremes, so that one pass finds everything that is not a number.
+        if not bool(torch.stack(block.aminmax()).isfinite().all()):
             raise InputError(
                 f"the distances of queries {start}.. hold NaN or inf, so they cannot be ranked."
             )
