@@ -1,6 +1,6 @@
 """Data sets, samplers and transforms."""
 
-from . import samplers, transforms
+from . import samplers, synthetic, transforms
 from .base_reid import ReIDDataset
 from .catalog import (
     DATASET_CATALOG,
@@ -46,5 +46,6 @@ __all__ = [
     "register_dataset",
     "samplers",
     "statistics_table",
+    "synthetic",
     "transforms",
 ]
