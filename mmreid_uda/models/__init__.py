@@ -1,10 +1,12 @@
 """Models: encoders with their parts, heads, losses, memories and the algorithms that compose them."""
 
 from . import algorithms, backbones, heads, layers, losses, memories, necks
+from .data_preprocessor import ReIDDataPreprocessor
 from .encoder import EncoderOutput, ReIDEncoder
 
 __all__ = [
     "EncoderOutput",
+    "ReIDDataPreprocessor",
     "ReIDEncoder",
     "algorithms",
     "backbones",

@@ -1,0 +1,18 @@
+"""Image transforms: from a file to a uint8 batch; normalisation and erasing follow on the device."""
+
+from .erasing import RandomErasingBox
+from .formatting import PackReIDInputs, reid_collate
+from .geometry import PadRandomCrop, RandomCrop, RandomHorizontalFlip
+from .loading import LoadReIDImage
+from .views import MultiView
+
+__all__ = [
+    "LoadReIDImage",
+    "MultiView",
+    "PackReIDInputs",
+    "PadRandomCrop",
+    "RandomCrop",
+    "RandomErasingBox",
+    "RandomHorizontalFlip",
+    "reid_collate",
+]

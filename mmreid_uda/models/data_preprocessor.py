@@ -1,0 +1,134 @@
+"""The last step from pixels to network input, on the device: normalisation, erasing, views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from mmreid_uda.registry import MODELS
+from mmreid_uda.structures import ReIDDataSample
+from mmreid_uda.utils import InputError
+
+__all__ = ["ReIDDataPreprocessor"]
+
+
+@MODELS.register_module()
+class ReIDDataPreprocessor(BaseDataPreprocessor):
+    """Move a uint8 batch to the device, normalise it, fill the erase boxes and split the views.
+
+    Erasing follows normalisation and fills the *normalised* image with constants (METHODS section 1.1, step 7); the
+    default fill is the ImageNet mean in 0..1, as in the papers' code, which is neither black nor the pixel mean.
+
+    Args:
+        mean: Mean of R, G, B in 0..255. Defaults to ImageNet's.
+        std: Standard deviation of R, G, B in 0..255. Defaults to ImageNet's.
+        bgr_to_rgb: Whether the pixels come in BGR order, as ``LoadReIDImage`` gives them. Defaults to True.
+        erase_value: Fill of R, G, B, in normalised units.
+        channels_last: Give the network NHWC memory, which suits mixed precision on GPUs. Defaults to False (NCHW).
+        non_blocking: Copy from pinned memory without waiting. Defaults to True.
+
+    Example:
+        >>> model = dict(data_preprocessor=dict(type='ReIDDataPreprocessor', erase_value=(0., 0., 0.)))  # PTL
+    """
+
+    mean: Tensor
+    std: Tensor
+    erase_value: Tensor
+
+    def __init__(
+        self,
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+        bgr_to_rgb: bool = True,
+        erase_value: Sequence[float] = (0.485, 0.456, 0.406),
+        channels_last: bool = False,
+        non_blocking: bool = True,
+    ) -> None:
+        super().__init__(non_blocking)
+        self.bgr_to_rgb = bgr_to_rgb
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        for name, values in (("mean", mean), ("std", std), ("erase_value", erase_value)):
+            if len(values) != 3:
+                raise InputError(
+                    f"ReIDDataPreprocessor got {len(values)} values of {name}, expected 3 (R, G, B); "
+                    f"set {name} in model.data_preprocessor"
+                )
+            # Not persistent: a checkpoint holds weights, the config holds the normalisation.
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, data: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+        """Prepare a batch of ``reid_collate``.
+
+        Args:
+            data: ``inputs`` uint8 (B, H, W, 3) or (B, V, H, W, 3); ``samples``, a dict of tensors (B, ...), may be
+                missing.
+            training: Makes no difference: what is random was drawn by the transforms.
+
+        Returns:
+            ``inputs``: float32 (B, 3, H, W) in RGB order, or a tuple of V of them; ``data_samples``: a
+            ``ReIDDataSample`` without the erase boxes, or None.
+
+        Raises:
+            InputError: The images are not uint8 (normalised by the pipeline as well).
+        """
+        batch: Any = self.cast_data(dict(data))
+        images, samples = batch["inputs"], dict(batch.get("samples") or {})
+        if images.dtype != torch.uint8:
+            raise InputError(
+                f"the images of a batch are {images.dtype}, expected uint8, which the data preprocessor normalises; "
+                "remove Normalize and conversions to float from the pipeline"
+            )
+        boxes = samples.pop("erase_box", None)
+        data_samples = ReIDDataSample(**samples) if samples else None
+        if images.dim() == 4:
+            return {"inputs": self.prepare(images, boxes), "data_samples": data_samples}
+        views = range(images.shape[1])
+        inputs = tuple(
+            self.prepare(images[:, view], None if boxes is None else boxes[:, view])
+            for view in views
+        )
+        return {"inputs": inputs, "data_samples": data_samples}
+
+    def prepare(self, images: Tensor, boxes: Tensor | None = None) -> Tensor:
+        """Normalise one view and fill its erase boxes.
+
+        Args:
+            images: uint8 (B, H, W, 3).
+            boxes: int64 (B, 4): top, left, height, width; height 0 = none.
+
+        Returns:
+            float32 (B, 3, H, W).
+        """
+        images = images.permute(0, 3, 1, 2)
+        if self.bgr_to_rgb:
+            images = images.flip(1)
+        normalised = images.to(torch.float32, memory_format=self.memory_format)
+        normalised.sub_(self.mean).div_(self.std)
+        if boxes is None:
+            return normalised
+        return normalised.copy_(
+            torch.where(_box_mask(boxes, *images.shape[-2:]), self.erase_value, normalised)
+        )
+
+
+def _box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Mark the pixels inside each image's box.
+
+    Args:
+        boxes: int64 (B, 4): top, left, height, width.
+        height: Rows H of an image.
+        width: Columns W of an image.
+
+    Returns:
+        bool (B, 1, H, W).
+    """
+    top, left, rows, columns = boxes.view(-1, 4, 1).unbind(1)
+    y = torch.arange(height, device=boxes.device)
+    x = torch.arange(width, device=boxes.device)
+    inside_y = (y >= top) & (y < top + rows)
+    inside_x = (x >= left) & (x < left + columns)
+    return inside_y[:, None, :, None] & inside_x[:, None, None, :]
