@@ -1,0 +1,93 @@
+"""Clusters as modules of random walks on the neighbour graph (InfoMap), the alternative of Cluster-Contrast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mmreid_uda.registry import CLUSTERERS
+from mmreid_uda.utils import InputError, make_rng
+
+from .knn import knn, unit_rows
+from .labels import Clusterer
+
+__all__ = ["InfoMap"]
+
+
+@CLUSTERERS.register_module()
+class InfoMap(Clusterer):
+    """InfoMap on the directed graph of similar neighbours (METHODS §5.1; Rosvall & Bergstrom, PNAS 2008).
+
+    An image links to its nearest neighbours as long as their cosine reaches ``min_similarity``, with the cosine as
+    weight. The two-level map equation of the ``infomap`` package finds the modules; modules of at most ``k2`` images,
+    and images without a link, become outliers.
+
+    :attr:`info` has ``min_similarity`` (the one used) and ``mean_degree`` (links per image).
+
+    Args:
+        k1: Neighbours looked at, the image itself included. Defaults to 15.
+        k2: Largest size of a module that is *not* a cluster. Defaults to 4.
+        min_similarity: Smallest cosine of a link, in (-1, 1). Defaults to 0.5.
+
+    Raises:
+        InputError: If a parameter is out of range, or the package ``infomap`` is missing or too old.
+
+    Example:
+        >>> clusterer = dict(type='InfoMap', k1=15, k2=4, min_similarity=0.5)
+    """
+
+    def __init__(self, k1: int = 15, k2: int = 4, min_similarity: float = 0.5) -> None:
+        super().__init__()
+        if k1 < 2 or k2 < 0 or not -1 < min_similarity < 1:
+            raise InputError(
+                f"found k1={k1}, k2={k2}, min_similarity={min_similarity} for InfoMap, expected k1 >= 2, k2 >= 0 and "
+                "-1 < min_similarity < 1."
+            )
+        self.k1, self.k2, self.min_similarity = k1, k2, min_similarity
+        _import_infomap()  # complain when the config is read, not after an extraction
+
+    def cluster(
+        self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
+    ) -> np.ndarray:
+        """Cluster; ``eps_scale`` multiplies the largest cosine distance of a link, ``1 - min_similarity``."""
+        indices, similarities = knn(unit_rows(features), min(self.k1, len(features)))
+        min_similarity = 1 - (1 - self.min_similarity) * eps_scale
+        linked = similarities >= min_similarity
+        linked[:, 0] = False  # the image itself
+        rows, ranks = np.nonzero(linked)
+        self.info = dict(min_similarity=min_similarity, mean_degree=len(rows) / len(features))
+        if not len(rows):
+            return np.full(len(features), -1)
+        links = np.column_stack([rows, indices[rows, ranks], similarities[rows, ranks]])
+        engine = _import_infomap().Infomap(
+            two_level=True,
+            directed=True,
+            silent=True,
+            seed=int(make_rng(seed, epoch, "infomap").integers(1, 2**31)),
+        )
+        engine.add_links(links)
+        modules = dict(engine.run().modules())
+        labels = np.array([modules.get(image, -1) for image in range(len(features))])
+        return self._without_small(labels)
+
+    def _without_small(self, labels: np.ndarray) -> np.ndarray:
+        """Turn modules of at most ``k2`` images into outliers; int (N,) to int (N,)."""
+        sizes = np.bincount(labels[labels >= 0])
+        return np.where((labels >= 0) & (sizes[labels] > self.k2), labels, -1)
+
+
+def _import_infomap() -> Any:
+    """The package ``infomap``, with the interface used here."""
+    try:
+        import infomap
+    except ImportError as error:
+        raise InputError(
+            "found no package `infomap`, which the clusterer InfoMap needs: pip install mmreid_uda[infomap], or choose "
+            "clusterer type 'JaccardDBSCAN'."
+        ) from error
+    if not hasattr(infomap, "Result"):
+        raise InputError(
+            f"found infomap {infomap.__version__}, expected 2.16 or newer: pip install -U infomap."
+        )
+    return infomap

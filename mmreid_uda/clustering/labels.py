@@ -1,0 +1,165 @@
+"""What every clusterer shares: checked features in, contiguous labels out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from mmreid_uda.registry import CLUSTERERS
+from mmreid_uda.utils import InputError
+
+__all__ = ["Clusterer", "GroundTruthLabels", "check_features", "renumber"]
+
+
+class Clusterer(ABC):
+    """Features in, pseudo-labels out: an object that is called once per epoch.
+
+    The call checks the features, hands them to :meth:`cluster` and numbers the labels. A sub-class writes
+    :meth:`cluster`, puts figures for the log in :attr:`info`, and returns what must survive a resume from
+    :meth:`state_dict`.
+
+    Example:
+        >>> @CLUSTERERS.register_module()
+        ... class OneCluster(Clusterer):
+        ...     def cluster(self, features, *, seed, epoch, eps_scale, **extras):
+        ...         return np.zeros(len(features), np.int64)
+    """
+
+    #: Figures of the last call, for the log.
+    info: dict[str, float]
+
+    def __init__(self) -> None:
+        self.info = {}
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Names of the extra arrays :meth:`__call__` needs: ``'source_features'``, ``'true_labels'``, or none."""
+        return ()
+
+    def __call__(
+        self,
+        features: np.ndarray,
+        *,
+        seed: int,
+        epoch: int,
+        eps_scale: float = 1.0,
+        **extras: np.ndarray | None,
+    ) -> np.ndarray:
+        """Cluster.
+
+        Args:
+            features: float (N, D); clusterers that compare directions scale the rows to unit norm themselves.
+            seed: Seed of the run; draws come from ``make_rng(seed, epoch, ...)``.
+            epoch: Epoch that is about to be trained, 0-based.
+            eps_scale: Factor on the radius within which images are neighbours, > 0; above 1 joins more. Clusterers
+                without a radius ignore it.
+            **extras: The arrays named in :attr:`requires`; others are ignored.
+
+        Returns:
+            int64 (N,), ``0..K-1`` without gaps, -1 = outlier.
+
+        Raises:
+            InputError: If the features cannot be clustered, or a required array is missing.
+        """
+        features = check_features(features)
+        needed = {name: extras.get(name) for name in self.requires}
+        for name, array in needed.items():
+            if array is None:
+                raise InputError(
+                    f"found no {name} for {type(self).__name__}, which was configured to use them: check the data sets "
+                    "of the config (`source`, `target`) or change default_hooks.cluster.clusterer."
+                )
+        self.info = {}
+        labels = self.cluster(features, seed=seed, epoch=epoch, eps_scale=eps_scale, **needed)
+        return renumber(labels)
+
+    @abstractmethod
+    def cluster(
+        self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
+    ) -> np.ndarray:
+        """Label float32 (N, D) features, finite and without zero rows.
+
+        Args:
+            features: float32 (N, D).
+            seed: As in :meth:`__call__`.
+            epoch: As in :meth:`__call__`.
+            eps_scale: As in :meth:`__call__`.
+            **extras: The arrays named in :attr:`requires`, and no others.
+
+        Returns:
+            int (N,), negative = outlier; any numbering.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to go on as if never stopped."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 (most have no state)
+        """Take over the state of :meth:`state_dict`."""
+
+
+@CLUSTERERS.register_module()
+class GroundTruthLabels(Clusterer):
+    """Use the annotated identities as labels: the upper bound of every pseudo-label, and what FAT trains on."""
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The data set's ``true_labels``, int64 (N,)."""
+        return ("true_labels",)
+
+    def cluster(
+        self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
+    ) -> np.ndarray:
+        """Return ``true_labels``; -1 where an image has none."""
+        true_labels = extras["true_labels"]
+        if len(true_labels) != len(features):
+            raise InputError(
+                f"found {len(true_labels)} true labels for {len(features)} features, expected one for each."
+            )
+        return true_labels
+
+
+def renumber(labels: np.ndarray) -> np.ndarray:
+    """Number the clusters ``0..K-1`` without gaps, in the order of their old numbers.
+
+    Args:
+        labels: int (N,), negative = outlier.
+
+    Returns:
+        int64 (N,), -1 = outlier; the same numbers if they had no gaps.
+    """
+    labels = np.asarray(labels)
+    numbered = np.full(len(labels), -1, np.int64)
+    inlier = labels >= 0
+    numbered[inlier] = np.unique(labels[inlier], return_inverse=True)[1]
+    return numbered
+
+
+def check_features(features: np.ndarray) -> np.ndarray:
+    """Make sure that features can be clustered.
+
+    Args:
+        features: (N, D), any float type.
+
+    Returns:
+        float32 (N, D), contiguous.
+
+    Raises:
+        InputError: If the shape is wrong, or rows are NaN, infinite or all zero.
+    """
+    features = np.ascontiguousarray(features, dtype=np.float32)
+    if features.ndim != 2 or not features.size:
+        raise InputError(
+            f"found features of shape {features.shape}, expected (images, dimensions): is the data set empty?"
+        )
+    # A sum of squares is NaN or infinite if an entry is, and zero for a zero row: one pass, no copy.
+    squares = np.einsum("nd,nd->n", features, features)
+    broken, zero = int((~np.isfinite(squares)).sum()), int((squares == 0).sum())
+    if broken or zero:
+        raise InputError(
+            f"found {broken} rows with NaN or infinite values and {zero} rows of zeros among {len(features)} features, "
+            "expected none; training has most likely diverged: lower optim_wrapper.optimizer.lr or train without --amp."
+        )
+    return features

@@ -1,0 +1,163 @@
+"""Refiners: labels and features in, better labels out; applied in order after the clusterer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmreid_uda.registry import REFINERS
+from mmreid_uda.utils import InputError
+
+from .knn import unit_rows
+from .labels import renumber
+
+__all__ = ["AssignOutliers", "DropLooseMembers", "DropSmallClusters", "cluster_centroids"]
+
+# Rows whose similarities to all centroids are looked at together.
+_BLOCK_SIZE = 2048
+
+
+@REFINERS.register_module()
+class DropSmallClusters:
+    """Turn the members of small clusters into outliers.
+
+    DBSCAN leaves clusters below ``min_samples`` when an earlier cluster takes their border images (METHODS §1.8); an
+    identity with fewer images than the sampler draws is repeated within a batch.
+
+    Args:
+        min_size: Smallest cluster that stays, >= 2.
+
+    Raises:
+        InputError: If ``min_size < 2``.
+
+    Example:
+        >>> refiners = [dict(type='DropSmallClusters', min_size=4)]
+    """
+
+    def __init__(self, min_size: int) -> None:
+        if min_size < 2:
+            raise InputError(
+                f"found min_size={min_size} for DropSmallClusters, expected at least 2: smaller ones change nothing."
+            )
+        self.min_size = min_size
+
+    def __call__(self, labels: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Refine.
+
+        Args:
+            labels: int64 (N,), contiguous, -1 = outlier.
+            features: float (N, D), not used.
+
+        Returns:
+            int64 (N,), contiguous, -1 = outlier.
+        """
+        sizes = np.bincount(labels[labels >= 0], minlength=1)
+        return renumber(np.where((labels >= 0) & (sizes[labels] >= self.min_size), labels, -1))
+
+
+@REFINERS.register_module()
+class DropLooseMembers:
+    """Turn images that look little like their cluster into outliers.
+
+    The cosine of an image to the centroid of its cluster measures how sure its label is. The centroids are those of the
+    labels as they come in, so the result does not depend on the order of the images.
+
+    Args:
+        min_similarity: Smallest cosine to the own centroid that stays, in (-1, 1).
+
+    Raises:
+        InputError: If ``min_similarity`` is out of range.
+
+    Example:
+        >>> refiners = [dict(type='DropLooseMembers', min_similarity=0.4),
+        ...             dict(type='DropSmallClusters', min_size=4)]
+    """
+
+    def __init__(self, min_similarity: float) -> None:
+        self.min_similarity = _checked_cosine(min_similarity, type(self).__name__)
+
+    def __call__(self, labels: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Refine.
+
+        Args:
+            labels: int64 (N,), contiguous, -1 = outlier.
+            features: float (N, D), no zero rows.
+
+        Returns:
+            int64 (N,), contiguous, -1 = outlier.
+        """
+        features = unit_rows(features)
+        inliers = np.flatnonzero(labels >= 0)
+        own = cluster_centroids(labels, features)[labels[inliers]]
+        similarities = np.einsum("nd,nd->n", features[inliers], own)
+        refined = labels.copy()
+        refined[inliers[similarities < self.min_similarity]] = -1
+        return renumber(refined)
+
+
+@REFINERS.register_module()
+class AssignOutliers:
+    """Give every outlier to the nearest cluster, if it is near enough.
+
+    Centroids are those of the clusters as they come in: an outlier that joins does not move its cluster.
+
+    Args:
+        min_similarity: Smallest cosine to a centroid at which an outlier joins, in (-1, 1).
+
+    Raises:
+        InputError: If ``min_similarity`` is out of range.
+
+    Example:
+        >>> refiners = [dict(type='AssignOutliers', min_similarity=0.6)]
+    """
+
+    def __init__(self, min_similarity: float) -> None:
+        self.min_similarity = _checked_cosine(min_similarity, type(self).__name__)
+
+    def __call__(self, labels: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Refine.
+
+        Args:
+            labels: int64 (N,), contiguous, -1 = outlier.
+            features: float (N, D), no zero rows.
+
+        Returns:
+            int64 (N,), contiguous, -1 = outlier; of equally near clusters the lower number.
+        """
+        features = unit_rows(features)
+        centroids = cluster_centroids(labels, features)
+        refined = labels.copy()
+        outliers = np.flatnonzero(labels < 0)
+        if not len(centroids):
+            return refined
+        for start in range(0, len(outliers), _BLOCK_SIZE):
+            rows = outliers[start : start + _BLOCK_SIZE]
+            similarities = features[rows] @ centroids.T
+            nearest = similarities.argmax(1)
+            near = similarities[np.arange(len(rows)), nearest] >= self.min_similarity
+            refined[rows[near]] = nearest[near]
+        return refined
+
+
+def cluster_centroids(labels: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Mean feature of every cluster, scaled to unit norm.
+
+    Args:
+        labels: int64 (N,), contiguous, -1 = outlier.
+        features: float32 (N, D), rows of unit norm.
+
+    Returns:
+        float32 (K, D); a mean of zero stays zero.
+    """
+    inlier = labels >= 0
+    sums = np.zeros((int(labels.max(initial=-1)) + 1, features.shape[1]), np.float32)
+    np.add.at(sums, labels[inlier], features[inlier])
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    return sums / np.maximum(norms, np.finfo(np.float32).tiny)
+
+
+def _checked_cosine(value: float, name: str) -> float:
+    if not -1 < value < 1:
+        raise InputError(
+            f"found min_similarity={value} for {name}, expected a cosine with -1 < min_similarity < 1."
+        )
+    return value

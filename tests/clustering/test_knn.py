@@ -1,0 +1,83 @@
+"""Neighbour lists are exact, whatever the blocks and ties."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmreid_uda.clustering import find_neighbours, knn, unit_rows
+from mmreid_uda.utils import InputError
+
+
+def gaussian(num, dim=32, seed=0):
+    return unit_rows(np.random.default_rng(seed).standard_normal((num, dim)))
+
+
+def signs(num, dim=64, seed=0):
+    """Unit vectors whose cosines are exact multiples of 1/32, so that ties abound."""
+    draws = np.random.default_rng(seed).integers(0, 2, (num, dim))
+    return ((2 * draws - 1) / np.sqrt(dim)).astype(np.float32)
+
+
+def brute_force(features, k):
+    similarities = features.astype(np.float64) @ features.T.astype(np.float64)
+    order = similarities.copy()
+    np.fill_diagonal(order, np.inf)
+    indices = np.argsort(-order, axis=1, kind="stable")[:, :k]
+    return indices, np.take_along_axis(similarities, indices, 1)
+
+
+@pytest.mark.parametrize("features", [gaussian(300), signs(300), signs(257, dim=16)])
+@pytest.mark.parametrize("k", [1, 7, 30])
+@pytest.mark.parametrize("block_size", [16, 100, 2048])
+def test_equals_a_full_sort_with_ties_to_the_lower_index(features, k, block_size):
+    indices, similarities = knn(features, k, block_size=block_size)
+    expected_indices, expected_similarities = brute_force(features, k)
+    assert indices.dtype == np.int64 and similarities.dtype == np.float32
+    np.testing.assert_array_equal(indices, expected_indices)
+    np.testing.assert_allclose(similarities, expected_similarities, atol=1e-6)
+
+
+def test_all_images_can_be_asked_for():
+    features = signs(40)
+    np.testing.assert_array_equal(knn(features, 40, block_size=16)[0], brute_force(features, 40)[0])
+
+
+def test_a_row_is_its_own_first_neighbour_among_exact_duplicates():
+    features = np.repeat(signs(10), 50, axis=0)
+    indices, similarities = knn(features, 20, block_size=64)
+    np.testing.assert_array_equal(indices, brute_force(features, 20)[0])
+    np.testing.assert_array_equal(indices[:, 0], np.arange(500))
+    np.testing.assert_allclose(similarities, 1, atol=1e-6)
+
+
+def test_identical_features_give_lists_of_the_lowest_indices():
+    indices = knn(np.repeat(signs(1), 100, axis=0), 4, block_size=32)[0]
+    np.testing.assert_array_equal(indices[50], [50, 0, 1, 2])
+
+
+def test_a_tensor_gives_the_same_as_an_array():
+    features = gaussian(100)
+    for from_array, from_tensor in zip(knn(features, 5), knn(torch.from_numpy(features), 5)):
+        np.testing.assert_array_equal(from_array, from_tensor)
+
+
+@pytest.mark.parametrize("block_size", [32, 2048])
+def test_lowest_is_the_similarity_to_the_farthest_other_row(block_size):
+    features = gaussian(150, dim=4)
+    similarities = features.astype(np.float64) @ features.T
+    lowest = find_neighbours(features, 3, block_size=block_size).lowest
+    np.testing.assert_allclose(lowest, similarities.min(1), atol=1e-6)
+
+
+def test_negative_similarities_are_ordered_too():
+    angles = np.radians([0, 100, 130, 180, 250])
+    features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    indices, similarities = knn(features, 5)
+    np.testing.assert_array_equal(indices[0], [0, 1, 4, 2, 3])
+    np.testing.assert_allclose(similarities[0], np.cos(angles)[indices[0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [0, 11])
+def test_k_outside_the_number_of_images_is_named(k):
+    with pytest.raises(InputError, match=f"k={k}"):
+        knn(gaussian(10), k)
