@@ -235,25 +235,32 @@ def _allowed_globals() -> list[Any]:
     scalars = [np.dtype(code) for code in "?bhilqBHILQefdgFDSUMm"]
     dtypes = {type(dtype) for dtype in scalars} | {dtype.type for dtype in scalars}
     multiarray = getattr(np, "_core", None) or np.core
-    functions = [multiarray.multiarray._reconstruct, multiarray.multiarray.scalar]
     # numpy 1 writes numpy.core, numpy 2 numpy._core: both must read the other's files.
     aliases = [
-        _under_name(function, module)
-        for function in functions
+        _under_name(getattr(multiarray.multiarray, name), module, name)
+        for name in ("_reconstruct", "scalar")
         for module in ("numpy.core.multiarray", "numpy._core.multiarray")
     ]
+    aliases.append(_under_name(_history_statistic, "builtins", "getattr"))
     return [HistoryBuffer, np.ndarray, np.dtype, *dtypes, *aliases]
 
 
-def _under_name(function: Callable[..., Any], module: str) -> Callable[..., Any]:
-    """A stand-in for ``function`` that the allow-list knows as ``module.<name>``."""
+def _under_name(function: Callable[..., Any], module: str, name: str) -> Callable[..., Any]:
+    """A stand-in for ``function`` that the allow-list knows as ``module.name``."""
 
     def stand_in(*args: Any) -> Any:
         return function(*args)
 
     stand_in.__module__ = module
-    stand_in.__name__ = stand_in.__qualname__ = function.__name__
+    stand_in.__name__ = stand_in.__qualname__ = name
     return stand_in
+
+
+def _history_statistic(owner: Any, name: str) -> Any:
+    """The one use of ``getattr`` in a checkpoint of mmengine: a ``HistoryBuffer`` names its methods by it."""
+    if owner is HistoryBuffer and name in ("min", "max", "mean", "current"):
+        return getattr(owner, name)
+    raise pickle.UnpicklingError(f"GLOBAL builtins.getattr of {name!r} is not plain data")
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -310,14 +317,22 @@ def _refusal(filename: str, reason: str) -> str:
     )
 
 
-def load_from_http(filename: str, map_location: Any = None, **kwargs: Any) -> dict[str, Any]:
+def load_from_http(
+    filename: str,
+    map_location: Any = None,
+    model_dir: str | None = None,
+    progress: bool = False,
+    check_hash: bool = False,
+) -> dict[str, Any]:
     """Download a checkpoint once, rank 0 first, and load it as :func:`load_from_local` does.
 
     Args:
-        filename: URL. If its file name ends in ``-<start of the SHA-256>.pth``, the download is checked.
+        filename: URL.
         map_location: See ``torch.load``.
-        **kwargs: ``model_dir``: where to keep the file, by default ``torch.hub``'s checkpoint folder; ``progress``:
-            show a bar.
+        model_dir: Where to keep the file. Defaults to ``torch.hub``'s folder of checkpoints.
+        progress: Whether to show a bar. Defaults to False.
+        check_hash: Whether the file name ends in ``-<start of the SHA-256>.pth``, which is then checked, also when
+            the file is already there. Defaults to False.
 
     Returns:
         The checkpoint.
@@ -325,34 +340,32 @@ def load_from_http(filename: str, map_location: Any = None, **kwargs: Any) -> di
     Raises:
         InputError: The download fails or is not the announced file; or see :func:`load_from_local`.
     """
-    folder = kwargs.get("model_dir") or Path(torch.hub.get_dir(), "checkpoints")
+    folder = model_dir or Path(torch.hub.get_dir(), "checkpoints")
     path = Path(folder, Path(urlparse(filename).path).name)
+    digest = path.stem.rpartition("-")[2] if check_hash else None
     rank, _ = get_dist_info()
     if rank == 0:
-        _download(filename, path, bool(kwargs.get("progress", False)))
+        _download(filename, path, digest, progress)
     barrier()
     if rank != 0:
-        _download(filename, path, False)
+        _download(filename, path, digest, False)
     return load_from_local(str(path), map_location)
 
 
-def _download(url: str, path: Path, progress: bool) -> None:
-    """Fetch a file unless it is there; the hash in its name is checked either way."""
-    digest = re.search(r"-([0-9a-f]{8,})\.\w+$", path.name)
+def _download(url: str, path: Path, digest: str | None, progress: bool) -> None:
+    """Fetch a file unless it is there; ``digest``, the start of its SHA-256, is checked either way."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(
-                url, str(path), digest[1] if digest else None, progress=progress
-            )
+            torch.hub.download_url_to_file(url, str(path), digest, progress=progress)
         except (URLError, OSError, RuntimeError) as error:
             raise InputError(
                 f"Download of {url} failed ({error}): check the network, or put the file at {path}, "
                 "or give its path in init_cfg.checkpoint."
             ) from error
-    elif digest and not _sha256(path).startswith(digest[1]):
+    elif digest and not _sha256(path).startswith(digest):
         raise InputError(
-            f"{path} has SHA-256 {_sha256(path)[:12]}..., expected {digest[1]}...: delete it and run again."
+            f"{path} has SHA-256 {_sha256(path)[:12]}..., expected {digest}...: delete it and run again."
         )
 
 
@@ -374,20 +387,21 @@ def load_from_torchvision(filename: str, map_location: Any = None) -> dict[str, 
         InputError: The name is unknown, or known to torchvision only, which is not installed.
     """
     name = filename.split("://", 1)[1]
-    url = TORCHVISION_URLS.get(name)
-    if url is None:
+    if name in TORCHVISION_URLS:
+        url = TORCHVISION_URLS[name]
+    else:
         if importlib.util.find_spec("torchvision") is None:
             raise InputError(
                 f"{filename} is not among {', '.join(TORCHVISION_URLS)}, and torchvision, which knows more, is not "
                 "installed: run `pip install torchvision` or give a path in init_cfg.checkpoint."
             )
-        url = get_torchvision_models().get(name)
-    if url is None:
+        url = get_torchvision_models().get(name) or ""
+    if not url:
         raise InputError(
             f"torchvision has no weights {name!r}: choose a name such as resnet50 or resnet50.imagenet1k_v2 in "
             "init_cfg.checkpoint."
         )
-    return load_from_http(url, map_location=map_location)
+    return load_from_http(url, map_location, check_hash=True)
 
 
 # Layers inside a block of the bundled network -> their names in torchvision, without and with the first expansion.

