@@ -118,12 +118,7 @@ def dataset_config(dataset: str | Mapping, split: str, **overrides: Any) -> dict
         dataset = {"name": dataset}
     if "type" in dataset:
         return {**overrides, **dataset, "split": split}
-    if "name" not in dataset:
-        raise InputError(
-            f"a data set is given as a dict with the keys {', '.join(dataset) or '(none)'}, expected 'type' (a class) "
-            "or 'name' (of the catalogue) among them"
-        )
-    entry = dict(_entry(dataset["name"]))
+    entry = dict(_entry(_name_of(dataset)))
     entry.pop("input_size", None)
     entry.update(entry.pop("splits", {}).get(split, {}))
     fixed_root = entry.get("data_root")
@@ -137,11 +132,14 @@ def input_size(dataset: str | Mapping) -> tuple[int, int]:
     """Height and width in pixels that images of a data set are resized to.
 
     Args:
-        dataset: As in :func:`dataset_config`.
+        dataset: As in :func:`dataset_config`, or a test set of ``ReIDTestDataset`` with ``query`` and ``gallery``.
     """
-    entry = dataset if isinstance(dataset, Mapping) and "type" in dataset else None
-    if entry is None:
-        entry = _entry(dataset if isinstance(dataset, str) else dataset["name"])
+    if isinstance(dataset, Mapping) and "query" in dataset:
+        return input_size(dataset["query"])
+    if isinstance(dataset, str):
+        entry: Mapping = _entry(dataset)
+    else:
+        entry = dataset if "type" in dataset else _entry(_name_of(dataset))
     if "input_size" in entry:
         return tuple(entry["input_size"])
     kind = entry["type"]
@@ -166,6 +164,15 @@ def build_dataset(
     if isinstance(dataset, ReIDDataset):
         return dataset
     return DATASETS.build(dataset_config(dataset, split, **overrides))
+
+
+def _name_of(dataset: Mapping) -> str:
+    if "name" not in dataset:
+        raise InputError(
+            f"a data set is given as a dict with the keys {', '.join(dataset) or '(none)'}, expected 'type' (a class) "
+            "or 'name' (of the catalogue) among them"
+        )
+    return dataset["name"]
 
 
 def _entry(name: str) -> dict[str, Any]:

@@ -61,6 +61,9 @@ def test_sizes_are_those_of_the_papers():
     assert input_size("orl") == (160, 128)
     assert input_size({"type": "VeRi776", "data_root": "x"}) == (224, 224)
     assert input_size({"type": FolderReIDDataset}) == (256, 128)
+    assert input_size({"query": "orl", "gallery": {"name": "orl"}}) == (160, 128)
+    with pytest.raises(InputError, match=r"expected 'type' .* or 'name'"):
+        input_size({"data_root": "x"})
 
 
 def test_a_name_becomes_a_config():
