@@ -152,6 +152,7 @@ def tiny_runner(work_dir, **kwargs):
         train_cfg={"by_epoch": True, "max_epochs": 2},
         optim_wrapper={"optimizer": {"type": "Adam", "lr": 0.1}},
         param_scheduler={"type": "StepLR", "step_size": 1, "gamma": 0.5},
+        default_scope="mmreid_uda",
         experiment_name=f"compat{len(os.listdir(work_dir))}",
         **kwargs,
     )

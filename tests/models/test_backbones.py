@@ -8,7 +8,6 @@ import pytest
 import torch
 from mmcv.cnn import ResNet as MMCVResNet
 from mmengine.logging import MMLogger
-from torch import nn
 
 from mmreid_uda.models.backbones import (
     MobileNetV2,
@@ -387,14 +386,13 @@ def test_unknown_torchvision_names_are_refused():
 
 
 def test_our_resnet_and_mobilenet_equal_torchvisions():
-    zoo = pytest.importorskip("torchvision.models")
+    pytest.importorskip("torchvision.models")
     for ours, name in (
         (ResNet(50, last_stride=2), "resnet50"),
         (MobileNetV2(last_stride=2), "mobilenet_v2"),
     ):
         theirs = TorchvisionBackbone(name).eval()
-        assert list(ours.state_dict()) == list(theirs.state_dict())
-        assert isinstance(zoo.get_model(name), nn.Module)
+        assert set(ours.state_dict()) == set(theirs.state_dict())
         ours.load_state_dict(theirs.state_dict())
         with torch.no_grad():
             torch.testing.assert_close(ours.eval()(image()), theirs(image()))
