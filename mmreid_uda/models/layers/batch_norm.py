@@ -25,6 +25,8 @@ class GhostBN(_BatchNorm):
     only the running statistics of the first GPU survived. This layer repeats that on any number of GPUs: group ``g``
     holds the samples ``g*G .. (g+1)*G - 1``; a remainder of fewer than ``G`` samples joins the last group, since a tail
     of one sample would have no variance. In eval mode, and with one group, it is plain batch normalisation.
+    In a joint batch ``[source | target]`` group 0 is source, and so are its running statistics: take
+    :class:`DomainBN` with ``samples_per_group``, or ``stats='mean'``, there.
     State-dict keys are those of ``nn.BatchNorm*d``. One class serves (B, C), (B, C, L), (B, C, H, W), (B, C, D, H, W).
 
     Source: Hoffer et al., "Train longer, generalize better", NeurIPS 2017 (the name); ``DataParallel`` semantics.
