@@ -339,8 +339,8 @@ def rho_eps(
     pairs: those it does not store lie beyond ``max_distance``, or at exactly 1 if that is where it was cut.
 
     Args:
-        distances: A symmetric graph of :func:`jaccard_graph` (without source term where pairs at 1 would count), or the
-            plain values of all pairs, any shape.
+        distances: A symmetric graph of :func:`jaccard_graph`, or the plain values of all pairs, any shape. A graph with
+            source term λ must be cut at ``1 - λ`` or below, where no pair without a common neighbour can lie.
         rho: Share, in (0, 1]; MMT 1.6e-3, ABMT 2e-3.
         max_distance: Where the graph was cut.
 

@@ -25,6 +25,9 @@ class KMeans(Clusterer):
     faiss starts from random images instead: on 12,936 synthetic features with K = 500 its clusters agree clearly less
     with the identities (NMI .79 against .84).
 
+    A call repeats itself on the same machine. With more than two threads scikit-learn adds the threads' partial sums in
+    any order, which can change the last bit of a centre; ``OMP_NUM_THREADS=1`` excludes it.
+
     :attr:`info` has ``inertia`` (sum of squared distances to the centres) and ``iterations``.
 
     Args:

@@ -114,7 +114,7 @@ def test_sets_and_encodings_of_the_notes(variant, members, weights):
 @pytest.mark.parametrize("variant", ["full", "faiss"])
 @pytest.mark.parametrize("k1, k2", [(20, 6), (30, 6), (15, 1)])
 def test_equals_the_slow_implementation_on_1000_vectors(variant, k1, k2):
-    features = clustered(1000, 60, seed=3)
+    features = clustered(1000, 60, seed=15)  # no two cosines nearer than 2e-6 where lists are cut
     matrix = dense(jaccard_graph(features, k1, k2, variant=variant))
     np.testing.assert_allclose(matrix, slow_jaccard(features, k1, k2, variant), atol=1e-5)
 
