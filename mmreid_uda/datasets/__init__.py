@@ -17,6 +17,7 @@ from .msmt17 import MSMT17
 from .occluded_duke import OccludedDuke
 from .personx import PersonX
 from .statistics import log_statistics, statistics_table
+from .synthetic import SyntheticReID
 from .vehicleid import VehicleID
 from .veri776 import VehicleX, VeRi776
 from .wrappers import CrossDomainDataset, ReIDTestDataset, queries_with_match
@@ -35,6 +36,7 @@ __all__ = [
     "PersonX",
     "ReIDDataset",
     "ReIDTestDataset",
+    "SyntheticReID",
     "VeRi776",
     "VehicleID",
     "VehicleX",

@@ -50,9 +50,9 @@ DATASET_CATALOG: dict[str, dict[str, Any]] = {
     "vehicleid": {"type": "VehicleID"},
     "occluded_duke": {"type": "OccludedDuke"},
     "vehiclex": {"type": "VehicleX"},
-    "syntha": {"type": "SyntheticReID", "variant": "a"},
-    "synthb": {"type": "SyntheticReID", "variant": "b"},
-    "synthc": {"type": "SyntheticReID", "variant": "c"},
+    "syntha": {"type": "SyntheticReID", "variant": "a", "input_size": (128, 64)},
+    "synthb": {"type": "SyntheticReID", "variant": "b", "input_size": (128, 64)},
+    "synthc": {"type": "SyntheticReID", "variant": "c", "input_size": (128, 64)},
     "orl": {
         "type": "FolderReIDDataset",
         "data_root": orl_faces_folder,

@@ -58,7 +58,7 @@ def test_every_name_leads_to_a_registered_class_and_a_size(name):
 def test_sizes_are_those_of_the_papers():
     assert input_size("market1501") == input_size({"name": "msmt17"}) == (256, 128)
     assert input_size("veri776") == input_size("vehicleid") == input_size("vehiclex") == (224, 224)
-    assert input_size("orl") == (160, 128)
+    assert input_size("orl") == (160, 128) and input_size("synthc") == (128, 64)
     assert input_size({"type": "VeRi776", "data_root": "x"}) == (224, 224)
     assert input_size({"type": FolderReIDDataset}) == (256, 128)
     assert input_size({"query": "orl", "gallery": {"name": "orl"}}) == (160, 128)
