@@ -1,0 +1,280 @@
+"""Puts a person into a scene and films it: one crop of a synthetic re-ID data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import cv2
+import numpy as np
+
+from mmreid_uda.utils import make_rng
+
+from .appearance import Identity, sample_identity
+from .domains import DOMAINS, NUM_CAMERAS, Camera, sample_camera
+from .pedestrian import Pose, draw_pedestrian
+from .scene import Scene, draw_occluder, draw_scene
+
+__all__ = ["CROP_SIZE", "DomainRenderer", "Sighting", "contact_sheet", "film"]
+
+CROP_SIZE = (128, 64)
+"""Height and width in pixels of a finished crop; it is drawn at twice that size."""
+
+_HEIGHT, _WIDTH = 2 * CROP_SIZE[0], 2 * CROP_SIZE[1]
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What the consecutive images of one person in one camera have in common.
+
+    Attributes:
+        camera: 0-based number of the camera.
+        yaw: Direction of walking in radians.
+        phase: Phase of the gait in the first image.
+        stride: Largest angle of the thighs.
+        arms: See :class:`~mmreid_uda.datasets.synthetic.pedestrian.Pose`.
+        x: Place in the scene, 0..1.
+        ground: Place in the scene, 0..1 from the horizon to the camera.
+        light: Factor on the brightness: in the sun or in a shadow.
+    """
+
+    camera: int
+    yaw: float
+    phase: float
+    stride: float
+    arms: str
+    x: float
+    ground: float
+    light: float
+
+
+class DomainRenderer:
+    """Renders crops of one domain; equal arguments give equal images.
+
+    Args:
+        variant: ``'a'``, ``'b'`` or ``'c'``.
+        seed: Seed of everything that is drawn.
+
+    Attributes:
+        cameras: The domain's cameras.
+    """
+
+    def __init__(self, variant: str, seed: int = 0) -> None:
+        self.variant = variant
+        self.seed = seed
+        self.domain = DOMAINS[variant]
+        self.cameras = [
+            sample_camera(self.rng("camera", number), self.domain) for number in range(NUM_CAMERAS)
+        ]
+
+    def rng(self, *keys: int | str) -> np.random.Generator:
+        """Generator of one part of the domain."""
+        return make_rng(self.seed, "synthetic", self.variant, *keys)
+
+    @cached_property
+    def scenes(self) -> list[Scene]:
+        """Background of every camera."""
+        return [
+            draw_scene(self.domain.scene, camera.pitch, self.rng("scene", number))
+            for number, camera in enumerate(self.cameras)
+        ]
+
+    def identity(self, number: int) -> Identity:
+        """The person with a number."""
+        return sample_identity(self.rng("identity", number), self.domain.wardrobe)
+
+    def sighting(self, camera: int, rng: np.random.Generator) -> Sighting:
+        """Draw how a person walks through a camera's view."""
+        main = self.cameras[camera].yaws[int(rng.integers(2))]
+        yaw = main + rng.normal(0, 0.35) if rng.random() < 0.8 else rng.uniform(0, 2 * np.pi)
+        return Sighting(
+            camera=camera,
+            yaw=float(yaw),
+            phase=float(rng.uniform(0, 2 * np.pi)),
+            stride=float(rng.uniform(0.3, 0.52)) if rng.random() < 0.8 else 0.06,
+            arms=str(rng.choice(["swing", "pockets", "phone"], p=[0.7, 0.18, 0.12])),
+            x=float(rng.uniform(0.05, 0.95)),
+            ground=float(rng.uniform(0.35, 1.0)),
+            light=float(np.exp(rng.normal(0, 0.16))),
+        )
+
+    def render(
+        self,
+        who: Identity | None,
+        sighting: Sighting,
+        step: int,
+        rng: np.random.Generator,
+        *,
+        sloppy: bool = False,
+    ) -> np.ndarray:
+        """Render one crop.
+
+        Args:
+            who: The person, or None for a false detection that shows the background.
+            sighting: The person's walk through the camera's view.
+            step: Number of the image within the sighting.
+            rng: Generator of this image.
+            sloppy: Whether the box is badly placed (junk and distractors).
+
+        Returns:
+            uint8 (128, 64, 3), BGR, before JPEG.
+        """
+        camera = self.cameras[sighting.camera]
+        x = sighting.x + 0.012 * step * np.sin(sighting.yaw) + rng.normal(0, 0.006)
+        size = 0.55 + 0.6 * sighting.ground
+        background = self.scenes[sighting.camera].window(
+            float(np.clip(x, 0, 1)), sighting.ground, size
+        )
+        canvas = cv2.cvtColor(background, cv2.COLOR_BGR2BGRA)
+        canvas[..., 3] = 0
+        if rng.random() < 0.12:
+            self._stranger(canvas, camera, rng, front=False)
+        if who is not None:
+            self._person(canvas, who, sighting, step, rng, sloppy)
+        picture = canvas[..., :3]
+        if rng.random() < camera.occlusion:
+            if rng.random() < 0.3:
+                self._stranger(canvas, camera, rng, front=True)
+            else:
+                draw_occluder(canvas, self.domain.scene, rng)
+        return film(picture, camera, sighting.light, rng)
+
+    def _person(
+        self,
+        canvas: np.ndarray,
+        who: Identity,
+        sighting: Sighting,
+        step: int,
+        rng: np.random.Generator,
+        sloppy: bool,
+    ) -> None:
+        camera = self.cameras[sighting.camera]
+        spread = 5.0 if sloppy else 1.0
+        height = _HEIGHT * float(rng.uniform(0.8, 0.97) if not sloppy else rng.uniform(0.7, 1.5))
+        foot = _HEIGHT * (0.5 + float(rng.normal(0, 0.02 * spread))) + height / 2
+        x = _WIDTH * (0.5 + float(rng.normal(0, 0.035 * spread)))
+        pose = Pose(
+            yaw=sighting.yaw + float(rng.normal(0, 0.12)),
+            phase=sighting.phase + 1.9 * step + float(rng.normal(0, 0.5)),
+            stride=sighting.stride,
+            arms=sighting.arms,
+            pitch=camera.pitch,
+            lean=float(rng.normal(0, 0.012)),
+        )
+        _contact_shadow(canvas, x, foot, height, camera.sunlight)
+        draw_pedestrian(canvas, who, pose, x, foot, height)
+        _light_body(canvas, x, height, camera.sunlight, rng)
+
+    def _stranger(
+        self, canvas: np.ndarray, camera: Camera, rng: np.random.Generator, front: bool
+    ) -> None:
+        """Another person, further away or in front and cut off by the edge of the crop."""
+        who = _stranger_identity(self.variant, self.seed, int(rng.integers(64)))
+        side = 0.0 if rng.random() < 0.5 else float(_WIDTH)
+        pose = Pose(
+            yaw=float(rng.uniform(0, 2 * np.pi)),
+            phase=float(rng.uniform(0, 6)),
+            stride=0.4,
+            pitch=camera.pitch,
+        )
+        height = _HEIGHT * float(rng.uniform(1.0, 1.15) if front else rng.uniform(0.55, 0.85))
+        inwards = float(rng.uniform(0, 26))
+        foot = _HEIGHT * (1.06 if front else 0.5 + 0.45 * height / _HEIGHT)
+        draw_pedestrian(canvas, who, pose, abs(side - inwards), foot, height)
+        if not front:
+            canvas[..., 3] = 0
+
+
+@lru_cache(maxsize=256)
+def _stranger_identity(variant: str, seed: int, number: int) -> Identity:
+    rng = make_rng(seed, "synthetic", variant, "stranger", number)
+    return sample_identity(rng, DOMAINS[variant].wardrobe)
+
+
+def _contact_shadow(
+    canvas: np.ndarray, x: float, foot: float, height: float, sunlight: float
+) -> None:
+    """Darken the ground below the feet, and a cast shadow away from the light."""
+    shadow = np.zeros((_HEIGHT // 4, _WIDTH // 4), np.uint8)
+    length = height * (0.1 + abs(sunlight))
+    centre = ((x - np.sign(sunlight) * length * 0.6) / 4, (foot - 2) / 4)
+    axes = (max(1, round(length / 4)), max(1, round(height * 0.025 / 4)))
+    cv2.ellipse(shadow, (round(centre[0]), round(centre[1])), axes, 0.0, 0.0, 360.0, 120.0, -1)
+    soft = cv2.resize(cv2.blur(shadow, (5, 3)), (_WIDTH, _HEIGHT), interpolation=cv2.INTER_LINEAR)
+    canvas[..., :3] = cv2.multiply(canvas[..., :3], cv2.merge([255 - soft] * 3), scale=1 / 255)
+
+
+def _light_body(
+    canvas: np.ndarray, x: float, height: float, sunlight: float, rng: np.random.Generator
+) -> None:
+    """Shade the silhouette: a lit and a dark side, folds of cloth, darker legs."""
+    columns = np.clip((np.arange(_WIDTH) - x) / (0.14 * height), -1.3, 1.3)
+    sides = 1 + 0.9 * sunlight * columns - 0.06 * columns**2
+    folds = cv2.resize(
+        rng.normal(0, 0.085, (26, 10)).astype(np.float32),
+        (_WIDTH, _HEIGHT),
+        interpolation=cv2.INTER_CUBIC,
+    )
+    shade = (sides[None, :] + folds) * np.linspace(1.04, 0.9, _HEIGHT)[:, None]
+    weight = canvas[..., 3] / np.float32(255)
+    factor = (1 + weight * (shade - 1)).astype(np.float32)
+    lit = cv2.multiply(canvas[..., :3], cv2.merge([factor] * 3), dtype=cv2.CV_8U)
+    canvas[..., :3] = lit
+
+
+def film(picture: np.ndarray, camera: Camera, light: float, rng: np.random.Generator) -> np.ndarray:
+    """What a camera makes of a picture: resolution, blur, colour, tone curve and noise.
+
+    Args:
+        picture: uint8 (256, 128, 3), BGR.
+        camera: The camera.
+        light: Factor on the brightness of this image.
+        rng: Generator of this image.
+
+    Returns:
+        uint8 (128, 64, 3), BGR.
+    """
+    rows = min(CROP_SIZE[0], round(rng.uniform(*camera.rows)))
+    small = cv2.resize(picture, (max(1, rows // 2), rows), interpolation=cv2.INTER_AREA)
+    # The sensor sees the light before the person is cut out and enlarged: noise is as coarse as the resolution.
+    grey = small @ np.array((0.114, 0.587, 0.299), np.float32)
+    colour = grey[..., None] + (small - grey[..., None]) * np.float32(camera.saturation)
+    colour *= np.array(camera.gains, np.float32) * np.float32(light)
+    np.clip(colour, 0, 255, out=colour)
+    colour = 255 * (colour / 255) ** np.float32(camera.curve)
+    colour += rng.normal(0, camera.noise, colour.shape).astype(np.float32)
+    frame = np.clip(colour, 0, 255).astype(np.uint8)
+    crop = cv2.resize(frame, CROP_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
+    blur = camera.blur * rng.uniform(0.6, 1.4)
+    return np.asarray(cv2.GaussianBlur(crop, (0, 0), blur) if blur > 0.2 else crop, np.uint8)
+
+
+def contact_sheet(
+    variants: Sequence[str] = ("a", "b", "c"), num_ids: int = 12, seed: int = 0
+) -> np.ndarray:
+    """Picture of what the domains look like: a row per identity, a column per camera, domains side by side.
+
+    Args:
+        variants: Domains.
+        num_ids: Identities of each.
+        seed: Seed of the domains.
+
+    Returns:
+        uint8 (H, W, 3), BGR.
+    """
+    blocks: list[np.ndarray] = []
+    for variant in variants:
+        renderer = DomainRenderer(variant, seed)
+        rows = [
+            np.hstack([_sample(renderer, pid, camera) for camera in range(NUM_CAMERAS)])
+            for pid in range(1, num_ids + 1)
+        ]
+        block = np.vstack(rows)
+        blocks += [np.full((len(block), 8, 3), 255, np.uint8), block]
+    return np.hstack(blocks[1:])
+
+
+def _sample(renderer: DomainRenderer, pid: int, camera: int) -> np.ndarray:
+    rng = renderer.rng("sheet", pid, camera)
+    return renderer.render(renderer.identity(pid), renderer.sighting(camera, rng), 0, rng)
