@@ -2,4 +2,5 @@
 _base_ = "./cluster-contrast_mbv2_synthb.py"
 
 target = "orl"
-input_size = (160, 128)
+input_size = (96, 80)
+iters_per_epoch = 10

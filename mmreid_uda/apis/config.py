@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,10 @@ def load_config(
         raise InputError(
             f"found no config file {str(path)!r}; see the folder configs/ for those there are."
         )
+    if (
+        os.getcwd() not in sys.path
+    ):  # custom_imports such as projects.mypaper, as `python -m` would find them
+        sys.path.insert(0, os.getcwd())
     cfg = Config.fromfile(str(path))
     if options:
         cfg.merge_from_dict(options)
@@ -164,11 +170,11 @@ def _apply_training(cfg: Config, world_size: int) -> None:
 def _apply_testing(cfg: Config) -> None:
     if "val_dataloader" not in cfg:
         return
-    names = _names(cfg, "test") or [cfg.target]
-    cfg.val_dataloader.dataset.sets = [
-        dataset_config(name, "query", data_root=cfg.data_root) for name in names
-    ]
-    cfg.val_dataloader.dataset.pipeline = cfg.test_pipeline
+    cfg.val_dataloader.dataset.update(
+        sets=_names(cfg, "test") or [cfg.target],
+        data_root=cfg.data_root,
+        pipeline=cfg.test_pipeline,
+    )
     cfg.test_dataloader = cfg.val_dataloader
     cfg.test_evaluator = cfg.val_evaluator
 

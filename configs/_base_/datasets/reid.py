@@ -26,14 +26,14 @@ train_dataloader = dict(
     pin_memory=True,
     sampler=dict(type="DefaultSampler", shuffle=False),
     batch_sampler=dict(type="DomainBatchSampler"),
-    collate_fn=dict(type="reid_collate"),
+    collate_fn=dict(type="mmreid_uda.reid_collate"),
     dataset=dict(type="CrossDomainDataset"),
 )
 val_dataloader = dict(
     batch_size=128,
     num_workers=4,
     sampler=dict(type="DefaultSampler", shuffle=False),
-    collate_fn=dict(type="reid_collate"),
+    collate_fn=dict(type="mmreid_uda.reid_collate"),
     dataset=dict(type="ReIDTestDataset"),
 )
 val_evaluator = dict(type="ReIDMetric")

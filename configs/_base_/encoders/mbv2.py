@@ -8,4 +8,5 @@ encoder = dict(
     pool=dict(type="GlobalAvgPool"),
     neck=dict(type="BNNeck"),
     norm=dict(type="GhostBN", samples_per_group=32),
+    channels_last=True,
 )

@@ -176,14 +176,15 @@ class DomainBatchSampler(Sampler[list[int]]):
         batch, instances = self.global_batch_size, self.num_instances[domain]
         labelled = labels[labels >= 0]
         found = f"{len(np.unique(labelled))} clusters or identities with {labelled.size} of its"
-        needed = (
-            f"{batch // instances} identities × {instances}" if instances else f"{batch} images"
-        )
-        remedy = ", or change the clusterer's eps or min_samples" if domain else ""
+        needed, remedy = "images", ""
+        if instances:
+            needed = f"{batch // instances} identities × {instances}"
+            remedy = " or raise train_dataloader.batch_sampler.num_instances"
+        if instances and domain:
+            remedy += ", or change the clusterer's eps or min_samples"
         return InputError(
             f"the {DOMAIN_NAMES[domain]} has {found} {labels.size} images, expected enough for a global batch of "
-            f"{batch} ({needed}); lower train_dataloader.batch_size or "
-            f"train_dataloader.batch_sampler.num_instances{remedy}"
+            f"{batch} ({needed}); lower train_dataloader.batch_size{remedy}"
         )
 
 

@@ -57,6 +57,6 @@ class RandomErasingBox(BaseTransform):
             ratio = rng.uniform(*self.aspect)
             h, w = round(math.sqrt(pixels * ratio)), round(math.sqrt(pixels / ratio))
             if h < height and w < width:
-                top, left = rng.integers(0, (height - h, width - w), endpoint=True).tolist()
-                return top, left, h, w
+                top = int(rng.integers(0, height - h + 1))
+                return top, int(rng.integers(0, width - w + 1)), h, w
         return 0, 0, 0, 0

@@ -49,7 +49,8 @@ class PadRandomCrop(BaseTransform):
         """Shift ``results['img']`` by up to ``padding`` pixels either way; ``fill`` enters at the borders."""
         image, rng = results["img"], results["rng"]
         # The window's corner relative to the unpadded image; negative where padding enters at the top or left.
-        top, left = rng.integers(-self.padding, self.padding, size=2, endpoint=True).tolist()
+        top = int(rng.integers(-self.padding, self.padding + 1))
+        left = int(rng.integers(-self.padding, self.padding + 1))
         results["img"] = _window(image, top, left, self.fill)
         return results
 
@@ -86,7 +87,7 @@ class RandomCrop(BaseTransform):
                 f"RandomCrop got an image of {image.shape[0]}×{image.shape[1]} pixels (height × width), expected at "
                 f"least crop_size={height}×{width}; put a larger Resize before it or lower crop_size"
             )
-        top, left = rng.integers(0, free, endpoint=True).tolist()
+        top, left = (int(rng.integers(0, pixels + 1)) for pixels in free)
         results["img"] = np.ascontiguousarray(image[top : top + height, left : left + width])
         return results
 

@@ -31,6 +31,8 @@ __all__ = ["ClusterHook"]
 # Each step of the policy 'relax_eps' widens (or narrows) the radius by this factor.
 _RELAX_FACTOR = 1.15
 _RELAX_STEPS = 6
+# Number of the target among the domains of a batch sampler.
+_TARGET = 1
 
 
 @_HOOKS.register_module()
@@ -116,9 +118,10 @@ class ClusterHook(Hook):
             return
         started = time.monotonic()
         features = self._extract(runner, target)
+        extras = self._extras(runner, target)
         seconds = dict(extract=time.monotonic() - started)
         labels, statistics = run_on_rank0(
-            lambda: self._cluster(runner, features.cpu().numpy(), target)
+            lambda: self._cluster(runner, features.cpu().numpy(), target, extras)
         )
         seconds.update({name: statistics.pop(f"seconds_{name}") for name in ("cluster", "refine")})
         state = PseudoLabelState(
@@ -160,12 +163,26 @@ class ClusterHook(Hook):
     def _needed(self, runner: Runner) -> int:
         if self.min_clusters is not None:
             return self.min_clusters
-        return runner.train_dataloader.batch_sampler.ids_per_batch["target"]
+        sampler = runner.train_dataloader.batch_sampler
+        instances = sampler.num_instances[_TARGET]
+        return sampler.global_batch_size // instances if instances else 2
 
-    def _extract(self, runner: Runner, target: ReIDDataset) -> Tensor:
+    def _extras(self, runner: Runner, target: ReIDDataset) -> dict[str, np.ndarray]:
+        """What the clusterer asks for besides the target's features."""
+        extras = {}
+        if "true_labels" in self.clusterer.requires:
+            extras["true_labels"] = target.true_labels
+        if "source_features" in self.clusterer.requires:
+            sources = runner.train_dataloader.dataset.source_datasets
+            extras["source_features"] = np.concatenate(
+                [self._extract(runner, source).cpu().numpy() for source in sources]
+            )
+        return extras
+
+    def _extract(self, runner: Runner, dataset: ReIDDataset) -> Tensor:
         # Under mixed precision the features that are clustered are still computed in float32.
         features = extract_features(
-            runner.model, with_pipeline(target, self.pipeline), self.batch_size, self.num_workers
+            runner.model, with_pipeline(dataset, self.pipeline), self.batch_size, self.num_workers
         )
         broken = int((~torch.isfinite(features).all(1)).sum())
         if broken:
@@ -177,14 +194,18 @@ class ClusterHook(Hook):
         return features
 
     def _cluster(
-        self, runner: Runner, features: np.ndarray, target: ReIDDataset
+        self,
+        runner: Runner,
+        features: np.ndarray,
+        target: ReIDDataset,
+        extras: dict[str, np.ndarray],
     ) -> tuple[np.ndarray, dict[str, float]]:
         """Rank 0's part: labels int64 (N,) that satisfy the limits, and figures for the log."""
         scale, complaint = 1.0, ""
         for attempt in range(1 + (_RELAX_STEPS if self.policy == "relax_eps" else 0)):
             started = time.monotonic()
             labels = self.clusterer(
-                features, seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale
+                features, seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale, **extras
             )
             clustered = time.monotonic()
             for refiner in self.refiners:

@@ -33,8 +33,8 @@ def support_samples(
     """
     if num_neighbors >= len(centroids):
         raise InputError(
-            f"found {len(centroids)} clusters, expected more than num_neighbors={num_neighbors} so that every sample has "
-            "a neighbouring cluster; lower model.num_neighbors or loosen the clustering (eps)."
+            f"found {len(centroids)} clusters, expected more than num_neighbors={num_neighbors} so that every sample "
+            "has a neighbouring cluster; lower model.num_neighbors or loosen the clustering (eps)."
         )
     similarity = features.detach() @ centroids.t()
     similarity.scatter_(1, labels.unsqueeze(1), float("-inf"))

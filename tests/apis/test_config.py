@@ -1,0 +1,97 @@
+"""Recipe keys reach mmengine's dictionaries; misspelt keys are named before anything is built."""
+
+import pytest
+
+from mmreid_uda.apis import apply_recipe, load_config
+from mmreid_uda.utils import InputError
+
+MARKET = "configs/ise/ise_r50_market.py"
+SMALL = "configs/ise/ise_mbv2_synthb.py"
+
+
+def resize_sizes(pipeline):
+    return [tuple(step["scale"]) for step in pipeline if step["type"] == "Resize"]
+
+
+def test_a_name_becomes_training_and_test_sets():
+    cfg = load_config(MARKET, {"data_root": "elsewhere"})
+    target = cfg.train_dataloader.dataset.target
+    assert (target.type, target.split, target.labels, target.domain) == (
+        "Market1501",
+        "train",
+        "hidden",
+        1,
+    )
+    assert target.data_root == "elsewhere" and cfg.train_dataloader.dataset.source == []
+    assert cfg.val_dataloader.dataset.sets == ["market1501"]
+    assert cfg.val_dataloader.dataset.data_root == "elsewhere"
+    assert cfg.test_dataloader == cfg.val_dataloader
+    assert cfg.model.encoder == cfg.encoder
+
+
+def test_sources_and_other_test_sets_are_one_line_each():
+    cfg = load_config(MARKET, {"source": ["dukemtmc", "personx"], "test": ["market1501", "msmt17"]})
+    assert [(one.type, one.labels, one.domain) for one in cfg.train_dataloader.dataset.source] == [
+        ("DukeMTMCreID", "truth", 0),
+        ("PersonX", "truth", 0),
+    ]
+    assert cfg.val_dataloader.dataset.sets == ["market1501", "msmt17"]
+
+
+@pytest.mark.parametrize(
+    "target, size", [("market1501", (256, 128)), ("veri776", (224, 224)), ("orl", (160, 128))]
+)
+def test_every_pipeline_resizes_to_what_is_usual_for_the_target(target, size):
+    cfg = load_config(MARKET, {"target": target})
+    pipelines = (
+        cfg.train_dataloader.dataset.target.pipeline,
+        cfg.val_dataloader.dataset.pipeline,
+        cfg.default_hooks.cluster.pipeline,
+    )
+    assert all(resize_sizes(pipeline) == [size[::-1]] for pipeline in pipelines)
+
+
+def test_the_global_batch_is_divided_over_processes():
+    assert load_config(MARKET, world_size=4).train_dataloader.batch_size == 64
+    assert load_config(MARKET, world_size=1).train_dataloader.batch_size == 256
+    with pytest.raises(InputError, match=r"global_batch_size=256.*3 process.*multiple of 48"):
+        load_config(MARKET, world_size=3)
+
+
+def test_applying_the_recipe_twice_changes_nothing():
+    cfg = load_config(SMALL)
+    before = cfg.pretty_text
+    apply_recipe(cfg)
+    assert cfg.pretty_text == before
+
+
+def test_a_hook_set_to_none_is_gone():
+    assert "report" not in load_config(SMALL, {"default_hooks.report": None}).default_hooks
+
+
+@pytest.mark.parametrize(
+    "option, where, closest",
+    [
+        ("model.head.temprature", "model.head.temprature", "temperature"),
+        ("model.lp_wieght", "model.lp_wieght", "lp_weight"),
+        ("encoder.backbone.dpeth", "model.encoder.backbone.dpeth", "depth"),
+        ("default_hooks.cluster.clusterer.epss", "default_hooks.cluster.clusterer.epss", "eps"),
+        ("train_dataloader.batch_sampler.use_camera", "batch_sampler.use_camera", "use_cameras"),
+        ("optim_wrapper.optimizer.weigth_decay", "optimizer.weigth_decay", "weight_decay"),
+        ("param_scheduler.gama", "param_scheduler.gama", "gamma"),
+        ("val_evaluator.re_rank", "val_evaluator.re_rank", "rerank"),
+        ("global_batchsize", "global_batchsize", "global_batch_size"),
+        ("optim_wraper", "optim_wraper", "optim_wrapper"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_the_right_one(option, where, closest):
+    with pytest.raises(InputError) as caught:
+        load_config(MARKET, {option: 1})
+    assert where in str(caught.value) and f"`{closest}`" in str(caught.value)
+
+
+def test_a_missing_file_and_an_unknown_data_set_are_named():
+    with pytest.raises(InputError, match=r"found no config file 'configs/none\.py'"):
+        load_config("configs/none.py")
+    with pytest.raises(InputError, match="did you mean 'market1501'"):
+        load_config(MARKET, {"target": "market"})

@@ -1,0 +1,77 @@
+"""Hooks whose effect can be seen without a long run."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from torch import nn
+
+from mmreid_uda.engine import AmpOptimWrapper, EpochSeedHook, ProgressiveLambdaHook, unwrap
+from mmreid_uda.utils import InputError
+
+
+class Model(nn.Module):
+    support_scale = 0.0
+
+
+def runner_at(iteration, epoch=0, max_iters=100):
+    return SimpleNamespace(
+        model=Model(),
+        iter=iteration,
+        epoch=epoch,
+        max_iters=max_iters,
+        seed=5,
+        message_hub=MessageHub.get_instance("test_hooks"),
+    )
+
+
+@pytest.mark.parametrize(
+    "progress, value",
+    [(0, 0), (10, 0.079283), (25, 0.178687), (50, 0.310057), (75, 0.413994), (100, 0.5)],
+)
+def test_lambda_grows_logarithmically_as_published(progress, value):
+    runner = runner_at(progress)
+    ProgressiveLambdaHook().before_train_iter(runner, 0)
+    assert runner.model.support_scale == pytest.approx(value, abs=1e-5)
+    assert math.isclose(
+        runner.message_hub.get_scalar("train/support_scale").current(), value, abs_tol=1e-5
+    )
+
+
+@pytest.mark.parametrize("schedule, value", [("linear", 0.5), ("constant", 2.0)])
+def test_other_schedules(schedule, value):
+    runner = runner_at(25)
+    ProgressiveLambdaHook(base=2.0, schedule=schedule).before_train_iter(runner, 0)
+    assert runner.model.support_scale == pytest.approx(2 * 0.25 if schedule == "linear" else value)
+
+
+def test_a_model_without_the_attribute_is_named():
+    with pytest.raises(InputError, match="Model has no attribute 'lam'"):
+        ProgressiveLambdaHook(attribute="lam").before_train(runner_at(0))
+
+
+def test_global_draws_repeat_per_epoch_and_differ_between_epochs():
+    draws = []
+    for epoch in (3, 3, 4):
+        EpochSeedHook().before_train_epoch(runner_at(0, epoch))
+        draws.append(torch.rand(4))
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+
+
+def test_mixed_precision_runs_on_the_cpu():
+    model = nn.Linear(4, 4)
+    wrapper = AmpOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    with wrapper.optim_context(model):
+        out = model(torch.ones(2, 4))
+    assert out.dtype == torch.bfloat16
+    wrapper.update_params(out.float().sum())
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="bfloat16"):
+            AmpOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1), dtype="float16")
+
+
+def test_unwrap_leaves_a_bare_model_alone():
+    model = Model()
+    assert unwrap(model) is model

@@ -1,0 +1,257 @@
+"""Measure the loader beside the PIL pipeline of the papers' code: images per second on one core.
+
+Both read the same JPEG crops and make training batches: bicubic resize, flip, pad and crop, erasing. The PIL pipeline
+ends in normalised float batches, as in the papers' workers. Ours ends in uint8 batches; what is left to the device
+(normalisation and the filling of the erased boxes) is measured apart, here on the CPU, and added in the column "with
+preprocessor". Only CPU time of this process and its one thread counts, so that other load on the machine matters
+little. The pipelines take turns; the median over the repetitions is reported.
+
+Example:
+    python tools/analysis/benchmark_loader.py --json loader.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from mmreid_uda.apis import run_tool
+from mmreid_uda.datasets import FolderReIDDataset
+from mmreid_uda.datasets.transforms import reid_collate
+from mmreid_uda.models import ReIDDataPreprocessor
+from mmreid_uda.utils import SeededIndex, make_rng
+
+HEIGHT, WIDTH, PADDING = 256, 128, 10
+MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
+STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
+REFERENCE, OURS = "PIL pipeline", "cv2"
+"""The rows whose quotient is the speed-up."""
+
+Loader = Callable[[list[int]], Any]
+"""Makes a batch of the images of these indices, as a worker would."""
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument(
+        "--images", help="folder of your own crops (default: crops made for the occasion)"
+    )
+    parser.add_argument("--num-images", type=int, default=512, help="images per repetition")
+    parser.add_argument(
+        "--crop-size",
+        type=int,
+        nargs=2,
+        default=(128, 64),
+        metavar=("H", "W"),
+        help="of the made crops",
+    )
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--repetitions", type=int, default=9)
+    parser.add_argument("--json", help="write the figures to this file")
+    return parser.parse_args()
+
+
+def make_crops(folder: str, count: int, size: tuple[int, int]) -> None:
+    """Write JPEG crops whose bytes per pixel are those of real ones: patches of colour, edges and a little noise.
+
+    Args:
+        folder: An existing folder.
+        count: Number of images.
+        size: Height and width in pixels.
+    """
+    rng = make_rng(0, "crops")
+    height, width = size
+    for number in range(count):
+        patches = rng.integers(0, 256, (16, 8, 3), dtype=np.uint8)
+        image = cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC).astype(
+            np.float32
+        )
+        noisy = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+        path = os.path.join(folder, f"{number:06d}.jpg")
+        cv2.imwrite(path, noisy, [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+
+def reference_loader(paths: list[str]) -> Loader:
+    """The papers' loader: the steps of torchvision's transforms, written out so that torchvision is not needed."""
+    rng = random.Random(0)
+
+    def load(path: str) -> Tensor:
+        image = Image.open(path).convert("RGB")
+        image = image.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+        if torch.rand(1) < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = ImageOps.expand(image, border=PADDING, fill=0)
+        top = int(torch.randint(0, 2 * PADDING + 1, (1,)))
+        left = int(torch.randint(0, 2 * PADDING + 1, (1,)))
+        image = image.crop((left, top, left + WIDTH, top + HEIGHT))
+        return erase(normalise(to_tensor(image)), rng)
+
+    return lambda indices: torch.stack([load(paths[index]) for index in indices])
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """torchvision's ``ToTensor``: float32 (3, H, W) in 0..1."""
+    pixels = torch.from_numpy(np.array(image, np.uint8, copy=True))
+    return pixels.permute(2, 0, 1).contiguous().to(torch.float32).div(255)
+
+
+def normalise(image: Tensor) -> Tensor:
+    """torchvision's ``Normalize``, which works on a copy."""
+    return image.clone().sub_(MEAN).div_(STD)
+
+
+def erase(image: Tensor, rng: random.Random) -> Tensor:
+    """Random erasing of the papers' code, in place.
+
+    Args:
+        image: float32 (3, H, W), normalised.
+        rng: Generator of the draws.
+    """
+    if rng.uniform(0, 1) >= 0.5:
+        return image
+    for _ in range(100):
+        area = rng.uniform(0.02, 0.4) * HEIGHT * WIDTH
+        aspect = rng.uniform(0.3, 1 / 0.3)
+        h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if h < HEIGHT and w < WIDTH:
+            top, left = rng.randint(0, HEIGHT - h), rng.randint(0, WIDTH - w)
+            image[:, top : top + h, left : left + w] = MEAN
+            return image
+    return image
+
+
+def our_dataset(folder: str, num_images: int, backend: str) -> FolderReIDDataset:
+    """The data set with the training pipeline of the configs, decoding and resizing by one backend."""
+    pipeline: list[dict] = [
+        dict(type="LoadReIDImage", imdecode_backend=backend),
+        dict(type="Resize", scale=(WIDTH, HEIGHT), interpolation="bicubic", backend=backend),
+        dict(type="RandomHorizontalFlip", prob=0.5),
+        dict(type="PadRandomCrop", padding=PADDING),
+        dict(type="RandomErasingBox", prob=0.5),
+        dict(type="PackReIDInputs"),
+    ]
+    return FolderReIDDataset(folder, pipeline=pipeline, labels="hidden", indices=num_images)
+
+
+def our_loader(dataset: FolderReIDDataset) -> Loader:
+    """What a worker of ours does: items with the sampler's seeds, then the batch."""
+    return lambda indices: reid_collate([dataset[SeededIndex(one, one)] for one in indices])
+
+
+def batches(num_images: int, batch_size: int) -> Iterator[list[int]]:
+    """Cut the indices into batches."""
+    for start in range(0, num_images, batch_size):
+        yield list(range(start, min(start + batch_size, num_images)))
+
+
+def time_loader(
+    loader: Loader, preprocessor: ReIDDataPreprocessor | None, num_images: int, batch_size: int
+) -> tuple[float, float]:
+    """Load every image once.
+
+    Returns:
+        CPU seconds per image in the loader, and in the preprocessor (0 without one).
+    """
+    loading = preparing = 0.0
+    for indices in batches(num_images, batch_size):
+        start = time.process_time()
+        batch = loader(indices)
+        loaded = time.process_time()
+        if preprocessor is not None:
+            preprocessor(batch, training=True)
+        loading += loaded - start
+        preparing += time.process_time() - loaded
+    return loading / num_images, preparing / num_images if preprocessor is not None else 0.0
+
+
+def measure(folder: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Time every pipeline on the images of a folder.
+
+    Returns:
+        ``rows``: per pipeline, images per second of the loader and of loader plus preprocessor; ``speedup``: our
+        loader beside the PIL pipeline; ``speedup_with_preprocessor``; and the circumstances.
+    """
+    datasets = {
+        OURS: our_dataset(folder, args.num_images, "cv2"),
+        "pillow": our_dataset(folder, args.num_images, "pillow"),
+    }
+    paths = datasets[OURS].paths
+    preprocessor = ReIDDataPreprocessor()
+    loaders = {REFERENCE: (reference_loader(paths), None)} | {
+        name: (our_loader(dataset), preprocessor) for name, dataset in datasets.items()
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in loaders}
+    for repetition in range(args.repetitions + 1):
+        for name, (loader, device_part) in loaders.items():
+            seconds = time_loader(loader, device_part, len(paths), args.batch_size)
+            if repetition:  # the first round warms caches up
+                times[name].append(seconds)
+    rows = {
+        name: {
+            "loader": 1 / statistics.median(loading for loading, _ in seconds),
+            "with_preprocessor": 1 / statistics.median(map(sum, seconds)),
+        }
+        for name, seconds in times.items()
+    }
+    return {
+        "rows": rows,
+        "speedup": rows[OURS]["loader"] / rows[REFERENCE]["loader"],
+        "speedup_with_preprocessor": rows[OURS]["with_preprocessor"] / rows[REFERENCE]["loader"],
+        "num_images": len(paths),
+        "mean_bytes": statistics.mean(os.path.getsize(path) for path in paths),
+        "input_size": [HEIGHT, WIDTH],
+        "batch_size": args.batch_size,
+        "repetitions": args.repetitions,
+    }
+
+
+def report(figures: dict[str, Any]) -> str:
+    """Lay the figures out as a table."""
+    reference = figures["rows"][REFERENCE]["loader"]
+    lines = [
+        f"{figures['num_images']} images of {figures['mean_bytes'] / 1024:.1f} KiB to {HEIGHT}×{WIDTH}, batches of "
+        f"{figures['batch_size']}, one thread, median of {figures['repetitions']}",
+        f"{'images per CPU second':24}{'loader':>10}{'× PIL':>8}{'with preprocessor':>20}{'× PIL':>8}",
+    ]
+    for name, row in figures["rows"].items():
+        loader, total = row["loader"], row["with_preprocessor"]
+        lines.append(
+            f"{name:24}{loader:10.0f}{loader / reference:8.2f}{total:20.0f}{total / reference:8.2f}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    if args.images:
+        figures = measure(args.images, args)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            make_crops(folder, args.num_images, tuple(args.crop_size))
+            figures = measure(folder, args)
+    print(report(figures))
+    if args.json:
+        Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,120 @@
+"""The demo: adapt an ImageNet network to rendered, unlabelled pedestrians with ISE, and show what it gained.
+
+Writes ``work_dirs/demo/summary.json`` and a picture of rank lists before and after. An interrupted demo goes on where
+it stopped; a finished one shows its result again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from mmengine.runner import Runner
+
+from mmreid_uda.apis import build_runner, extract_features, load_config, run_tool
+from mmreid_uda.datasets import ReIDTestDataset
+from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.visualization import draw_rank_list
+
+_QUERIES, _TOP = 4, 8
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="configs/ise/ise_mbv2_synthb.py")
+    parser.add_argument("--work-dir", default="work_dirs/demo")
+    return parser.parse_args()
+
+
+def step(text: str) -> None:
+    """Say what comes next."""
+    print(f"\n==> {text}", flush=True)
+
+
+def rank_rows(features: torch.Tensor, dataset: ReIDTestDataset, queries: list[int]) -> list[Any]:
+    """Nearest gallery images of some queries, by the rules of the evaluation."""
+    pids, camids, paths = dataset.pids, dataset.camids, dataset.paths
+    gallery = torch.from_numpy(~dataset.is_query).nonzero().squeeze(1)
+    rows = []
+    for query in queries:
+        order = gallery[
+            (features[query] @ features[gallery].t()).argsort(descending=True, stable=True)
+        ]
+        ranked = [
+            int(g) for g in order if not (pids[g] == pids[query] and camids[g] == camids[query])
+        ]
+        rows.append(
+            (paths[query], [(paths[g], bool(pids[g] == pids[query])) for g in ranked[:_TOP]])
+        )
+    return rows
+
+
+def draw(runner: Runner, path: Path) -> None:
+    """Draw the rank lists of a few queries with the initial and with the trained weights."""
+    dataset = runner.val_dataloader.dataset
+    queries = torch.from_numpy(dataset.is_query).nonzero().squeeze(1)
+    chosen = queries[:: max(1, len(queries) // _QUERIES)][:_QUERIES].tolist()
+    trained = extract_features(runner.model, dataset)
+    runner.model.init_weights()
+    initial = extract_features(runner.model, dataset)
+    rows, captions = [], []
+    for query in chosen:
+        for name, features in (("before", initial), ("after", trained)):
+            rows += rank_rows(features, dataset, [query])
+            captions.append(f"query {query}, {name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), draw_rank_list(rows, captions))
+
+
+def main() -> None:
+    """Render, train, evaluate, draw, summarise."""
+    args = parse_args()
+    started = time.monotonic()
+    work_dir = Path(args.work_dir)
+    summary_path, picture = work_dir / "summary.json", work_dir / "rank_lists.png"
+
+    step("Rendering pedestrians (once) and reading the configuration")
+    cfg = load_config(args.config)
+    cfg.work_dir, cfg.resume = str(work_dir), True
+    runner = build_runner(cfg)
+
+    step(f"Training {args.config} on images without labels")
+    runner.train()
+    results = json.loads((work_dir / "results.json").read_text())
+    target = next(iter(results["epochs"]["0"])).split("/")[0]
+
+    if not picture.exists() or not summary_path.exists():
+        step("Drawing rank lists")
+        draw(runner, picture)
+
+        def figures(epoch: int) -> dict[str, float]:
+            return {
+                name: results["epochs"][str(epoch)][f"{target}/{name}"] for name in ("mAP", "R1")
+            }
+
+        summary = dict(
+            before=figures(0),
+            after=figures(results["last_epoch"]),
+            config=args.config,
+            seconds=round(time.monotonic() - started, 1),
+        )
+        with atomic_path(summary_path) as path:
+            path.write_text(json.dumps(summary, indent=2) + "\n")
+
+    summary = json.loads(summary_path.read_text())
+    step("Result on people who were not in the training images")
+    for name in ("before", "after"):
+        print(f"    {name:6s}  mAP {summary[name]['mAP']:5.1f}   R1 {summary[name]['R1']:5.1f}")
+    print(
+        f"    summary   {summary_path}\n    pictures  {picture}\n    logs      {work_dir}/*/*.log"
+    )
+
+
+if __name__ == "__main__":
+    run_tool(main)
