@@ -1,7 +1,8 @@
-"""What several tests need: two real processes, quiet threads."""
+"""What several tests need: two real processes, a tiny config, quiet threads."""
 
 import socket
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,50 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 torch.set_num_threads(1)
+
+REPOSITORY = Path(__file__).parents[1]
+
+# Eighteen rendered people at 64 x 32 pixels: seconds per epoch.
+TINY = """
+_base_ = "{base}"
+
+data_root = "{data_root}"
+target = dict(
+    _delete_=True, name="synthb", num_train_ids=12, num_test_ids=6, images_per_id=6
+)
+input_size = (64, 32)
+global_batch_size = 16
+num_instances = 4
+iters_per_epoch = 4
+encoder = dict(norm=dict(samples_per_group=8))
+train_cfg = dict(max_epochs=4, val_interval=2)
+auto_scale_lr = dict(base_batch_size=16)
+train_dataloader = dict(num_workers=0, persistent_workers=False)
+val_dataloader = dict(num_workers=0)
+default_hooks = dict(
+    logger=dict(interval=2),
+    checkpoint=dict(max_keep_ckpts=-1),
+    cluster=dict(num_workers=0, clusterer=dict(eps=0.7, k1=8, k2=3, min_samples=2)),
+)
+"""
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    """Rendered once for all tests of the session (each worker of pytest-xdist has its own)."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def tiny(tmp_path, data_root):
+    """Write a tiny config that inherits from a real one; more lines may follow."""
+
+    def write(base="configs/ise/ise_mbv2_synthb.py", extra="", name="tiny"):
+        path = tmp_path / f"{name}.py"
+        path.write_text(TINY.format(base=REPOSITORY / base, data_root=data_root) + extra)
+        return path
+
+    return write
 
 
 def _enter(rank, world_size, port, function, args, queue):

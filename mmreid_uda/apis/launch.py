@@ -40,19 +40,21 @@ def init_processes(launcher: str) -> int:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the Runner of a loaded config (:func:`load_config`); on the CPU, ranks are joined without device ids."""
-    if cfg.get("launcher", "none") != "none" and not torch.cuda.is_available():
+    """Build the Runner of a loaded config (:func:`load_config`), also where there is no GPU.
+
+    There, ranks are joined without device ids, and memory is not pinned.
+    """
+    if not torch.cuda.is_available():
+        for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+            if name in cfg:
+                cfg[name].pin_memory = False
         cfg.model_wrapper_cfg = dict(
             type="MMDistributedDataParallel",
             device_ids=None,
             broadcast_buffers=False,
-            **_unused_parameters(cfg),
+            find_unused_parameters=cfg.get("find_unused_parameters", False),
         )
     return Runner.from_cfg(cfg)
-
-
-def _unused_parameters(cfg: Config) -> dict[str, bool]:
-    return dict(find_unused_parameters=cfg.get("find_unused_parameters", False))
 
 
 def run_tool(main: Callable[[], None]) -> None:

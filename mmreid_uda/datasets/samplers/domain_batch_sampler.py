@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.dataset import DefaultSampler
 from torch.utils.data import Sampler
 
@@ -142,7 +143,7 @@ class DomainBatchSampler(Sampler[list[int]]):
         """
         dataset: Any = self.sampler.dataset
         images = np.flatnonzero(self.domains == domain)
-        labels, camids = np.array(dataset.labels)[images], np.asarray(dataset.camids)[images]
+        labels, camids = torch.as_tensor(dataset.labels).numpy()[images], np.asarray(dataset.camids)[images]
         rng = make_rng(self.sampler.seed, self.sampler.epoch, "sampler", domain)
         shape = len(self), self.global_batch_size
         passes, drawn = [], 0

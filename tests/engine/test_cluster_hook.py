@@ -1,0 +1,166 @@
+"""ClusterHook inside a real Runner: workers see every relabel, bad clusterings meet the stated policy."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from mmreid_uda.apis import build_runner, load_config
+from mmreid_uda.clustering import Clusterer
+from mmreid_uda.engine import ClusterHook
+from mmreid_uda.registry import CLUSTERERS, HOOKS
+from mmreid_uda.utils import InputError
+
+
+@CLUSTERERS.register_module(force=True)
+class ScriptedLabels(Clusterer):
+    """Labels that a test has written down: one entry per epoch, or one per attempt."""
+
+    def __init__(self, script):
+        super().__init__()
+        self.script = script
+        self.scales = []
+
+    def cluster(self, features, *, seed, epoch, eps_scale, **extras):
+        self.scales.append(eps_scale)
+        kind = self.script[min(len(self.scales), len(self.script)) - 1]
+        if kind == "outliers":
+            return np.full(len(features), -1)
+        if kind == "merged":
+            return np.zeros(len(features), np.int64)
+        return (
+            np.arange(len(features)) * (epoch + 1) // 3
+        ) % 9 - 1  # eight clusters and some outliers
+
+
+@HOOKS.register_module(force=True)
+class CompareBatches(Hook):
+    """Every label that a worker delivers is the one the data set holds now."""
+
+    def __init__(self):
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        samples = data_batch["samples"]
+        now = runner.train_dataloader.dataset.target.labels[samples["sample_idx"]]
+        assert torch.equal(samples["gt_label"], now)
+        assert (now >= 0).all()
+        assert "pid" not in samples, "true identities must not reach the model"
+
+    def after_train_epoch(self, runner):
+        self.seen.append(runner.train_dataloader.dataset.target.labels.clone())
+
+
+def make_runner(tiny, tmp_path, script, epochs=1, **options):
+    options = {
+        "work_dir": str(tmp_path / "run"),
+        "train_cfg.max_epochs": epochs,
+        "train_cfg.val_interval": 100,
+        "default_hooks.report": None,
+        "default_hooks.checkpoint.save_best": None,
+        "iters_per_epoch": 2,
+        **options,
+    }
+    extra = f"default_hooks['cluster']['clusterer'] = dict(_delete_=True, type='ScriptedLabels', script={script!r})\n"
+    runner_config = load_config(tiny(extra=extra), options)
+    return build_runner(runner_config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_persistent_workers_see_every_relabel(tiny, tmp_path, start_method):
+    runner = make_runner(
+        tiny,
+        tmp_path,
+        ["good"],
+        epochs=3,
+        **{
+            "train_dataloader.num_workers": 2,
+            "train_dataloader.persistent_workers": True,
+            "train_dataloader.multiprocessing_context": start_method,
+        },
+    )
+    watcher = CompareBatches()
+    runner.register_hook(watcher)
+    runner.train()
+    first, second, third = watcher.seen
+    assert not torch.equal(first, second) and not torch.equal(second, third)
+    runner.train_dataloader._iterator._shutdown_workers()
+
+
+def test_labels_and_statistics_are_written(tiny, tmp_path):
+    runner = make_runner(tiny, tmp_path, ["good"])
+    runner.train()
+    saved = np.load(tmp_path / "run" / "pseudo_labels" / "epoch_001.npz")
+    target = runner.train_dataloader.dataset.target
+    assert saved["labels"].tolist() == target.labels.tolist()
+    assert saved["paths"].tolist() == target.paths
+    statistics = json.loads(str(saved["statistics"]))
+    assert statistics["clusters"] == 8 and statistics["outliers"] == (saved["labels"] < 0).sum()
+    assert {"nmi", "ari", "purity"} <= statistics.keys()
+    [scalars] = (tmp_path / "run").glob("*/vis_data/scalars.json")
+    assert '"cluster/clusters": 8' in scalars.read_text()
+
+
+def test_relaxing_widens_the_radius_until_the_result_is_usable(tiny, tmp_path):
+    runner = make_runner(tiny, tmp_path, ["outliers", "outliers", "good"])
+    runner.train()
+    [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
+    assert hook.clusterer.scales == pytest.approx([1, 1.15, 1.15**2])
+
+
+def test_relaxing_narrows_the_radius_when_everything_has_merged(tiny, tmp_path):
+    runner = make_runner(tiny, tmp_path, ["merged", "good"])
+    runner.train()
+    [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
+    assert hook.clusterer.scales == pytest.approx([1, 1 / 1.15])
+
+
+def test_the_previous_labels_stay_when_the_policy_says_so(tiny, tmp_path):
+    policy = {"default_hooks.cluster.policy": "keep_previous"}
+    runner = make_runner(tiny, tmp_path, ["good", "outliers"], epochs=2, **policy)
+    runner.train()
+    first, second = (
+        np.load(tmp_path / "run" / "pseudo_labels" / f"epoch_00{epoch}.npz") for epoch in (1, 2)
+    )
+    assert first["labels"].tolist() == second["labels"].tolist()
+    assert json.loads(str(second["statistics"]))["kept_previous"] == 1
+
+
+@pytest.mark.parametrize(
+    "script, policy, words",
+    [
+        ("outliers", "raise", "100.0% of .* images without a cluster"),
+        ("merged", "raise", "found 1 clusters among .* expected at least 4"),
+        ("outliers", "relax_eps", "without a cluster"),
+        ("outliers", "keep_previous", "without a cluster"),
+    ],
+)
+def test_an_unusable_first_clustering_ends_in_a_sentence(tiny, tmp_path, script, policy, words):
+    runner = make_runner(tiny, tmp_path, [script], **{"default_hooks.cluster.policy": policy})
+    with pytest.raises(InputError, match=words) as caught:
+        runner.train()
+    assert "eps" in str(caught.value) and runner.iter == 0
+
+
+def test_features_that_are_not_finite_end_in_a_sentence(tiny, tmp_path):
+    runner = make_runner(tiny, tmp_path, ["good"])
+
+    def poison(_):
+        next(runner.model.encoder.parameters()).data.fill_(float("nan"))
+
+    hook = Hook()
+    hook.before_train = poison
+    runner.register_hook(hook)
+    with pytest.raises(
+        InputError, match=re.compile("NaN or infinite values in the features of .* lower")
+    ):
+        runner.train()
+
+
+def test_unknown_policies_are_refused():
+    with pytest.raises(InputError, match="policy='ignore'"):
+        ClusterHook(dict(type="GroundTruthLabels"), pipeline=[], policy="ignore")
