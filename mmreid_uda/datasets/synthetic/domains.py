@@ -106,7 +106,7 @@ def sample_camera(rng: np.random.Generator, domain: Domain) -> Camera:
         quality=int(rng.uniform(*domain.quality)),
         sunlight=float(rng.uniform(*domain.sunlight) * (1 if rng.random() < 0.5 else -1)),
         yaws=(float(direction), float(direction + np.pi + rng.uniform(-0.6, 0.6))),
-        occlusion=float(rng.uniform(0.05, 0.3)),
+        occlusion=float(rng.uniform(0.04, 0.24)),
     )
 
 
@@ -127,7 +127,7 @@ _CAMPUS = Domain(
         bags=dict(none=3, backpack=3, handbag=1, satchel=1),
         hats=dict(none=6, cap=1.5, brim=0.7),
     ),
-    exposure=(0.88, 1.2), gamma=(0.8, 1.15), warmth=(-0.04, 0.14), saturation=(0.8, 1.15), pitch=(0.1, 0.45),
+    exposure=(0.9, 1.15), gamma=(0.85, 1.1), warmth=(-0.02, 0.1), saturation=(0.8, 1.15), pitch=(0.1, 0.45),
     rows=(100, 128), blur=(0.0, 0.6), noise=(1.0, 4.0), quality=(78, 95), sunlight=(0.12, 0.34),
 )  # fmt: skip
 
@@ -136,17 +136,17 @@ _STREET = Domain(
     wardrobe=Wardrobe(
         uppers=dict(jacket=4, coat=3, shirt=2, tshirt=0.4),
         lowers=dict(trousers=6, leggings=1.5, skirt=0.6),
-        patterns=dict(plain=7, block=1.6, checks=0.8, stripes=0.5, sleeves=0.8, logo=0.5),
+        patterns=dict(plain=5, block=2, checks=1.2, stripes=0.8, sleeves=1.2, logo=0.5),
         upper_colours=dict(
-            black=3, charcoal=2, navy=2, grey=1.6, brown=1.4, olive=1.4, khaki=1, wine=1.3, red=0.9, beige=1.1,
-            teal=0.8, mustard=0.7, white=0.6, purple=0.6, blue=0.8, silver=0.8, orange=0.4, cream=0.6,
+            black=2, charcoal=1.5, navy=2, grey=1.4, brown=1.6, olive=1.5, khaki=1.2, wine=1.6, red=1.2, beige=1.2,
+            teal=1.1, mustard=1, white=0.8, purple=0.9, blue=1, silver=0.8, orange=0.5, cream=0.8,
         ),
-        lower_colours=dict(black=3, denim=2.5, navy=1.6, charcoal=1.6, grey=1.2, brown=1, khaki=0.8, beige=0.5),
+        lower_colours=dict(black=2.2, denim=2.5, navy=1.6, charcoal=1.2, grey=1.3, brown=1.3, khaki=1, beige=0.8, wine=0.4),
         bags=dict(none=3, backpack=2, handbag=1.5, satchel=1.3),
-        hats=dict(none=4, beanie=1.8, hood=0.8, cap=0.6),
+        hats=dict(none=4, beanie=2.2, hood=0.8, cap=0.6),
     ),
-    exposure=(0.85, 1.3), gamma=(0.85, 1.2), warmth=(-0.16, 0.08), saturation=(0.5, 0.9), pitch=(0.2, 0.6),
-    rows=(70, 112), blur=(0.2, 0.9), noise=(3.0, 8.0), quality=(55, 85), sunlight=(0.03, 0.16),
+    exposure=(0.92, 1.18), gamma=(0.85, 1.05), warmth=(-0.1, 0.0), saturation=(0.75, 0.95), pitch=(0.2, 0.6),
+    rows=(80, 116), blur=(0.1, 0.55), noise=(2.0, 5.0), quality=(65, 88), sunlight=(0.03, 0.16),
 )  # fmt: skip
 
 _HALL = Domain(
@@ -163,8 +163,8 @@ _HALL = Domain(
         bags=dict(none=2.5, suitcase=2, handbag=1.6, satchel=1.2, backpack=1.2),
         hats=dict(none=8, cap=0.7, brim=0.4, beanie=0.4),
     ),
-    exposure=(0.8, 1.12), gamma=(0.75, 1.1), warmth=(-0.1, 0.26), saturation=(0.6, 1.0), pitch=(0.5, 0.95),
-    rows=(44, 72), blur=(0.0, 0.7), noise=(2.0, 7.0), quality=(45, 80), sunlight=(0.02, 0.14),
+    exposure=(0.85, 1.1), gamma=(0.8, 1.05), warmth=(-0.02, 0.18), saturation=(0.65, 1.0), pitch=(0.5, 0.95),
+    rows=(52, 78), blur=(0.0, 0.7), noise=(2.0, 7.0), quality=(45, 80), sunlight=(0.02, 0.14),
 )  # fmt: skip
 
 DOMAINS: Mapping[str, Domain] = dict(a=_CAMPUS, b=_STREET, c=_HALL)

@@ -96,7 +96,7 @@ class DomainRenderer:
             arms=str(rng.choice(["swing", "pockets", "phone"], p=[0.7, 0.18, 0.12])),
             x=float(rng.uniform(0.05, 0.95)),
             ground=float(rng.uniform(0.35, 1.0)),
-            light=float(np.exp(rng.normal(0, 0.16))),
+            light=float(np.exp(rng.normal(0, 0.12))),
         )
 
     def render(
@@ -151,7 +151,7 @@ class DomainRenderer:
     ) -> None:
         camera = self.cameras[sighting.camera]
         spread = 5.0 if sloppy else 1.0
-        height = _HEIGHT * float(rng.uniform(0.8, 0.97) if not sloppy else rng.uniform(0.7, 1.5))
+        height = _HEIGHT * float(rng.uniform(0.86, 0.99) if not sloppy else rng.uniform(0.7, 1.5))
         foot = _HEIGHT * (0.5 + float(rng.normal(0, 0.02 * spread))) + height / 2
         x = _WIDTH * (0.5 + float(rng.normal(0, 0.035 * spread)))
         pose = Pose(

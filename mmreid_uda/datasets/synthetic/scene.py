@@ -72,7 +72,7 @@ def draw_scene(kind: str, pitch: float, rng: np.random.Generator) -> Scene:
             image, rng.uniform(0, WIDTH), horizon + rng.uniform(10, 120), rng.uniform(0.5, 1.0), rng
         )
     _cast_shadows(image, horizon, rng, strength=dict(campus=0.45, street=0.2, hall=0.12)[kind])
-    return Scene(_grain(image, rng), horizon)
+    return Scene(_grain(_haze(image), rng), horizon)
 
 
 # ---------------------------------------------------------------------------------------------------- helpers
@@ -121,6 +121,12 @@ def _disc(
     )
 
 
+def _haze(image: np.ndarray) -> np.ndarray:
+    """Paint and leaves are duller than dyed cloth: weaken colour and contrast of what is far away."""
+    grey = image.mean(axis=2, keepdims=True)
+    return 0.3 * image.mean() + 0.7 * (grey + 0.65 * (image - grey))
+
+
 def _grain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Break up flat colours: clouds of brightness at two scales, and grain."""
     factor = np.ones((HEIGHT, WIDTH), np.float32)
@@ -152,7 +158,7 @@ def _cast_shadows(
 def _ground(image: np.ndarray, kind: str, horizon: int, rng: np.random.Generator) -> None:
     names = dict(
         campus=("silver", "beige", "khaki", "cream", "grey"),
-        street=("charcoal", "grey", "charcoal", "silver"),
+        street=("grey", "silver"),
         hall=("cream", "silver", "beige", "white", "brown"),
     )[kind]
     base = _tone(rng, names, 18)
@@ -241,7 +247,7 @@ def _facade(
         top = rng.uniform(-0.4, 0.3) * horizon
         wall = _tone(rng, names)
         _box(image, left, top, right, horizon + 2, wall)
-        glass = _dark(wall, rng.uniform(0.35, 0.6)) if rng.random() < 0.8 else (120.0, 205.0, 235.0)
+        glass = _dark(wall, rng.uniform(0.55, 0.75)) if rng.random() < 0.8 else (130.0, 180.0, 200.0)
         step_x, step_y = rng.uniform(24, 52), rng.uniform(34, 64)
         for y in np.arange(horizon - 12, top, -step_y):
             for x in np.arange(left + 8, right - step_x * 0.6, step_x):
@@ -366,7 +372,7 @@ def draw_occluder(canvas: np.ndarray, kind: str, rng: np.random.Generator) -> No
         _car(
             canvas,
             abs(side - rng.uniform(-40, 40)),
-            262 + rng.uniform(0, 20),
+            262 + rng.uniform(10, 40),
             rng.uniform(0.9, 1.3),
             rng,
         )
