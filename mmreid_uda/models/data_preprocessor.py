@@ -103,19 +103,23 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         Returns:
             float32 (B, 3, H, W).
         """
-        images = images.permute(0, 3, 1, 2)
-        if self.bgr_to_rgb:
-            images = images.flip(1)
-        normalised = images.to(torch.float32, memory_format=self.memory_format)
-        normalised.sub_(self.mean).div_(self.std)
-        if boxes is None:
-            return normalised
-        return normalised.copy_(
-            torch.where(_box_mask(boxes, *images.shape[-2:]), self.erase_value, normalised)
+        batch, height, width, _ = images.shape
+        normalised = torch.empty(
+            (batch, 3, height, width),
+            dtype=torch.float32,
+            device=images.device,
+            memory_format=self.memory_format,
         )
+        for channel in range(3):
+            normalised[:, channel] = images[..., 2 - channel if self.bgr_to_rgb else channel]
+        normalised.sub_(self.mean).div_(self.std)
+        if boxes is not None:
+            # lerp gives its end exactly where the weight is 1, and its start where it is 0.
+            normalised.lerp_(self.erase_value, box_masks(boxes, height, width))
+        return normalised
 
 
-def _box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
+def box_masks(boxes: Tensor, height: int, width: int) -> Tensor:
     """Mark the pixels inside each image's box.
 
     Args:
@@ -124,11 +128,11 @@ def _box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
         width: Columns W of an image.
 
     Returns:
-        bool (B, 1, H, W).
+        float32 (B, 1, H, W), 1 inside and 0 outside.
     """
-    top, left, rows, columns = boxes.view(-1, 4, 1).unbind(1)
+    top, left, rows, columns = boxes.unsqueeze(-1).unbind(1)
     y = torch.arange(height, device=boxes.device)
     x = torch.arange(width, device=boxes.device)
-    inside_y = (y >= top) & (y < top + rows)
-    inside_x = (x >= left) & (x < left + columns)
-    return inside_y[:, None, :, None] & inside_x[:, None, None, :]
+    inside_y = ((y >= top) & (y < top + rows)).float()
+    inside_x = ((x >= left) & (x < left + columns)).float()
+    return inside_y[:, None, :, None] * inside_x[:, None, None, :]

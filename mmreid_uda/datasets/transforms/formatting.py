@@ -74,10 +74,12 @@ def reid_collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     inputs = _stack([item["inputs"] for item in items])
     if "erase_box" in keys:
         no_box = np.zeros((*inputs.shape[1:-3], 4), dtype=np.int64)
-        samples = [{"erase_box": no_box, **sample} for sample in samples]
+        samples = [one if "erase_box" in one else {**one, "erase_box": no_box} for one in samples]
     return {
         "inputs": inputs,
-        "samples": {key: default_collate([sample[key] for sample in samples]) for key in keys},
+        "samples": {
+            key: torch.from_numpy(np.array([sample[key] for sample in samples])) for key in keys
+        },
     }
 
 

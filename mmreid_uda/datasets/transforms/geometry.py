@@ -39,6 +39,9 @@ class PadRandomCrop(BaseTransform):
     Args:
         padding: Pixels added on every side. Defaults to 10.
         fill: Value of the added pixels in 0..255, before normalisation. Defaults to 0, as the papers have it.
+
+    Raises:
+        InputError: When an image is not larger than the padding.
     """
 
     def __init__(self, padding: int = 10, fill: int = 0) -> None:
@@ -48,6 +51,11 @@ class PadRandomCrop(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Shift ``results['img']`` by up to ``padding`` pixels either way; ``fill`` enters at the borders."""
         image, rng = results["img"], results["rng"]
+        if self.padding >= min(image.shape[:2]):
+            raise InputError(
+                f"PadRandomCrop got an image of {image.shape[0]}×{image.shape[1]} pixels (height × width), expected "
+                f"more than padding={self.padding} either way; put Resize before it or lower padding"
+            )
         # The window's corner relative to the unpadded image; negative where padding enters at the top or left.
         top = int(rng.integers(-self.padding, self.padding + 1))
         left = int(rng.integers(-self.padding, self.padding + 1))
@@ -95,8 +103,9 @@ class RandomCrop(BaseTransform):
 def _window(image: np.ndarray, top: int, left: int, fill: int) -> np.ndarray:
     """Cut the window of the image's own size whose corner is (top, left); outside the image is ``fill``."""
     height, width = image.shape[:2]
-    inside = image[max(0, top) : max(0, height + top), max(0, left) : max(0, width + left)]
-    window = np.full_like(image, fill)
-    y, x = max(0, -top), max(0, -left)
-    window[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
-    return window
+    inside = image[max(0, top) : height + top, max(0, left) : width + left]
+    above, before = max(0, -top), max(0, -left)
+    below, after = max(0, top), max(0, left)
+    return cv2.copyMakeBorder(
+        inside, above, below, before, after, cv2.BORDER_CONSTANT, value=(fill, fill, fill)
+    )

@@ -1,0 +1,339 @@
+"""Transforms: METHODS section 1.1 step by step, beside slow references written with PIL and plain loops."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from torch.utils.data import DataLoader
+
+from mmreid_uda.datasets import FolderReIDDataset
+from mmreid_uda.datasets.transforms import (
+    LoadReIDImage,
+    MultiView,
+    PackReIDInputs,
+    PadRandomCrop,
+    RandomCrop,
+    RandomErasingBox,
+    RandomHorizontalFlip,
+    reid_collate,
+)
+from mmreid_uda.models import ReIDDataPreprocessor
+from mmreid_uda.registry import FUNCTIONS, TRANSFORMS
+from mmreid_uda.utils import InputError, make_rng
+
+
+@pytest.fixture
+def image():
+    return make_rng(0, "image").integers(1, 256, (64, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(12):
+        pixels = make_rng(number, "file").integers(0, 256, (40, 20, 3), dtype=np.uint8)
+        person = tmp_path / f"p{number // 3}"
+        person.mkdir(exist_ok=True)
+        cv2.imwrite(str(person / f"{number}.jpg"), pixels)
+    return tmp_path
+
+
+def apply(transform, image, *keys):
+    return transform({"img": image, "rng": make_rng(*keys)})
+
+
+# ---------------------------------------------------------------- loading
+
+
+def test_png_is_loaded_exactly_as_bgr_by_both_backends(tmp_path, image):
+    path = str(tmp_path / "a.png")
+    cv2.imwrite(path, image)
+    for backend in ("cv2", "pillow"):
+        loaded = LoadReIDImage(imdecode_backend=backend)({"img_path": path})["img"]
+        assert loaded.dtype == np.uint8 and loaded.flags.c_contiguous
+        np.testing.assert_array_equal(loaded, image)
+
+
+def test_grey_file_gets_three_equal_channels(tmp_path, image):
+    path = str(tmp_path / "grey.pgm")
+    cv2.imwrite(path, image[..., 0])
+    loaded = LoadReIDImage()({"img_path": path})["img"]
+    np.testing.assert_array_equal(loaded, np.repeat(image[..., :1], 3, axis=2))
+
+
+@pytest.mark.parametrize("backend", ["cv2", "pillow"])
+@pytest.mark.parametrize("content", [b"", b"no image", "cut"])
+def test_corrupt_file_is_named_in_one_sentence(tmp_path, image, backend, content):
+    path = tmp_path / "broken.jpg"
+    if content == "cut":
+        content = cv2.imencode(".jpg", image)[1].tobytes()
+        content = content[: len(content) // 2]
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        LoadReIDImage(imdecode_backend=backend)({"img_path": str(path)})
+    message = str(caught.value)
+    assert str(path) in message and f"{len(content)} bytes" in message
+    assert "corrupt='skip'" in message and "\n" not in message
+
+
+def test_missing_file_is_named_in_one_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"'.*gone\.jpg' does not exist.*corrupt='skip'"):
+        LoadReIDImage()({"img_path": str(tmp_path / "gone.jpg")})
+
+
+def test_corrupt_file_reads_the_same_from_a_worker(folder):
+    (folder / "p0" / "0.jpg").write_bytes(b"broken")
+    pipeline = [dict(type="LoadReIDImage"), dict(type="PackReIDInputs")]
+    dataset = FolderReIDDataset(str(folder), pipeline=pipeline)
+    messages = []
+    for workers in (0, 1):
+        with pytest.raises(InputError) as caught:
+            list(DataLoader(dataset, batch_size=4, num_workers=workers, collate_fn=reid_collate))
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+def test_corrupt_skip_leaves_the_broken_image_out(folder):
+    (folder / "p0" / "0.jpg").write_bytes(b"broken")
+    pipeline = [dict(type="LoadReIDImage"), dict(type="PackReIDInputs")]
+    dataset = FolderReIDDataset(str(folder), pipeline=pipeline, corrupt="skip")
+    assert len([dataset[index] for index in range(len(dataset))]) == 11
+
+
+def test_unknown_backend_is_refused():
+    with pytest.raises(InputError, match="imdecode_backend='turbo'"):
+        LoadReIDImage(imdecode_backend="turbo")
+
+
+# ---------------------------------------------------------------- geometry
+
+
+def test_flip_mirrors_with_its_probability(image):
+    flips = 0
+    for seed in range(400):
+        flipped = apply(RandomHorizontalFlip(prob=0.3), image, seed)["img"]
+        mirrored = np.array_equal(flipped, image[:, ::-1])
+        assert mirrored or np.array_equal(flipped, image)
+        flips += mirrored
+    assert abs(flips / 400 - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 400)
+
+
+def test_pad_and_crop_is_a_window_of_the_padded_image_and_every_window_occurs(image):
+    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
+    windows = {padded[y : y + 64, x : x + 32].tobytes(): (y, x) for y in range(5) for x in range(5)}
+    counts = dict.fromkeys(windows.values(), 0)
+    for seed in range(1000):
+        counts[windows[apply(PadRandomCrop(padding=2), image, seed)["img"].tobytes()]] += 1
+    # 25 windows, 40 expected in each: chi-square with 24 degrees of freedom is below 60 but once in 10^4.
+    assert sum((count - 40) ** 2 / 40 for count in counts.values()) < 60
+
+
+def test_padding_is_filled_with_its_value_before_normalisation(image):
+    results = [apply(PadRandomCrop(padding=10, fill=0), image, seed)["img"] for seed in range(50)]
+    assert any((result == 0).any() for result in results)
+    shifted = [apply(PadRandomCrop(padding=10, fill=7), image * 0, s)["img"] for s in range(50)]
+    assert {0, 7} == set(np.unique(shifted))
+
+
+def test_image_smaller_than_the_padding_is_refused(image):
+    with pytest.raises(InputError, match=r"8×32 pixels.*padding=10"):
+        apply(PadRandomCrop(padding=10), image[:8], 0)
+
+
+def test_random_crop_is_a_window_inside_the_image(image):
+    windows = {image[y : y + 60, x : x + 30].tobytes(): (y, x) for y in range(5) for x in range(3)}
+    seen = {
+        windows[apply(RandomCrop((60, 30)), image, seed)["img"].tobytes()] for seed in range(300)
+    }
+    assert seen == set(windows.values())
+
+
+def test_random_crop_refuses_a_smaller_image(image):
+    with pytest.raises(InputError, match=r"64×32 pixels.*crop_size=65×32"):
+        apply(RandomCrop((65, 32)), image, 0)
+
+
+def test_fat_resizes_and_crops(folder):
+    pipeline = [
+        dict(type="LoadReIDImage"),
+        dict(type="Resize", scale=(144, 432), interpolation="bicubic"),
+        dict(type="RandomCrop", crop_size=(384, 128)),
+        dict(type="RandomHorizontalFlip"),
+        dict(type="PackReIDInputs"),
+    ]
+    item = FolderReIDDataset(str(folder), pipeline=pipeline)[0]
+    assert item["inputs"].shape == (384, 128, 3) and "erase_box" not in item["samples"]
+
+
+@pytest.mark.parametrize("name", ["RandomHorizontalFlip", "PadRandomCrop"])
+def test_transforms_leave_their_input_image_alone(image, name):
+    before = image.copy()
+    for seed in range(5):
+        apply(TRANSFORMS.build(dict(type=name)), image, seed)
+    np.testing.assert_array_equal(image, before)
+
+
+# ---------------------------------------------------------------- erasing
+
+
+def slow_erasing(uniform, randint, height, width):
+    """METHODS section 1.1, step 7, word by word."""
+    if uniform(0, 1) >= 0.5:
+        return 0, 0, 0, 0
+    for _ in range(100):
+        area = uniform(0.02, 0.4) * height * width
+        ratio = uniform(0.3, 1 / 0.3)
+        h, w = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if h < height and w < width:
+            return randint(0, height - h), randint(0, width - w), h, w
+    return 0, 0, 0, 0
+
+
+def test_erase_box_is_drawn_as_the_papers_draw_it():
+    image = np.zeros((256, 128, 3), np.uint8)
+    for seed in range(300):
+        rng = make_rng(seed, "erase")
+        expected = slow_erasing(rng.uniform, lambda a, b, r=rng: r.integers(a, b + 1), 256, 128)
+        box = apply(RandomErasingBox(), image, seed, "erase")["erase_box"]
+        assert box.dtype == np.int64 and tuple(box) == expected
+
+
+def test_erase_box_statistics():
+    image = np.zeros((256, 128, 3), np.uint8)
+    boxes = np.array(
+        [apply(RandomErasingBox(prob=1.0), image, seed)["erase_box"] for seed in range(2000)]
+    )
+    top, left, h, w = boxes.T
+    assert ((top + h <= 256) & (left + w <= 128) & (h < 256) & (w < 128) & (h > 0)).all()
+    fraction = h * w / (256 * 128)
+    assert fraction.min() > 0.018 and fraction.max() < 0.41
+    # Uniform in the ratio: three quarters of the boxes are taller than wide (log-uniform: half of them).
+    assert (h > w).mean() > 0.7
+
+
+def test_erasing_gives_up_where_no_box_fits():
+    wide = np.zeros((4, 400, 3), np.uint8)
+    box = apply(RandomErasingBox(prob=1.0, aspect=(3, 3), attempts=5), wide, 0)["erase_box"]
+    assert box.tolist() == [0, 0, 0, 0]
+
+
+# ---------------------------------------------------------------- the pipeline as a whole
+
+
+def test_pillow_pipeline_equals_the_papers_to_1e_5(folder):
+    """Resize, flip, pad, crop, to [0, 1], normalise, erase: PIL and loops beside ours with backend='pillow'."""
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    transforms = [
+        TRANSFORMS.build(config)
+        for config in (
+            dict(type="LoadReIDImage", imdecode_backend="pillow"),
+            dict(type="Resize", scale=(128, 256), interpolation="bicubic", backend="pillow"),
+            dict(type="RandomHorizontalFlip"),
+            dict(type="PadRandomCrop", padding=10),
+            dict(type="RandomErasingBox"),
+            dict(type="PackReIDInputs"),
+        )
+    ]
+    preprocessor, erased, flipped = ReIDDataPreprocessor(), 0, 0
+    for seed, path in enumerate(sorted(folder.rglob("*.jpg"))):
+        item = {"img_path": str(path), "rng": make_rng(seed)}
+        for transform in transforms:
+            item = transform(item)
+        ours = preprocessor(reid_collate([item]))["inputs"][0].numpy()
+
+        rng = make_rng(seed)
+        pixels = Image.open(path).convert("RGB").resize((128, 256), Image.Resampling.BICUBIC)
+        if rng.uniform(0, 1) < 0.5:
+            pixels, flipped = pixels.transpose(Image.Transpose.FLIP_LEFT_RIGHT), flipped + 1
+        top, left = rng.integers(-10, 11) + 10, rng.integers(-10, 11) + 10
+        pixels = ImageOps.expand(pixels, border=10, fill=0)
+        pixels = pixels.crop((left, top, left + 128, top + 256))
+        expected = (np.asarray(pixels) / 255 - mean) / std
+        y, x, h, w = slow_erasing(rng.uniform, lambda a, b, r=rng: r.integers(a, b + 1), 256, 128)
+        expected[y : y + h, x : x + w] = mean  # the constants, on the normalised image
+        erased += h > 0
+        np.testing.assert_allclose(ours, expected.transpose(2, 0, 1), atol=1e-5)
+    assert 0 < erased < 12 and 0 < flipped < 12
+
+
+def test_equal_seeds_give_equal_images_and_others_differ(folder):
+    pipeline = [
+        dict(type="LoadReIDImage"),
+        dict(type="PadRandomCrop", padding=10),
+        dict(type="PackReIDInputs"),
+    ]
+    first, again, other = (
+        FolderReIDDataset(str(folder), pipeline=pipeline, seed=seed)[3]["inputs"]
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+# ---------------------------------------------------------------- views
+
+
+def test_two_views_are_independent_draws_from_the_same_image(image):
+    transforms = [dict(type="PadRandomCrop", padding=3), dict(type="RandomErasingBox", prob=1.0)]
+    results = apply(MultiView(transforms), image, 5)
+    assert results["img"].shape == (2, 64, 32, 3) and results["erase_box"].shape == (2, 4)
+    rng, crop, box = make_rng(5), PadRandomCrop(padding=3), RandomErasingBox(prob=1.0)
+    for view in range(2):
+        expected = box(crop({"img": image, "rng": rng}))
+        np.testing.assert_array_equal(results["img"][view], expected["img"])
+        np.testing.assert_array_equal(results["erase_box"][view], expected["erase_box"])
+    assert not np.array_equal(results["img"][0], results["img"][1])
+
+
+def test_number_of_views_and_the_alias(image):
+    flip = [dict(type="RandomHorizontalFlip")]
+    three = apply(TRANSFORMS.build(dict(type="MultiView", num_views=3, transforms=flip)), image, 0)
+    two = apply(TRANSFORMS.build(dict(type="TwoViews", transforms=flip)), image, 0)
+    assert three["img"].shape[0] == 3 and two["img"].shape[0] == 2 and "erase_box" not in two
+
+
+# ---------------------------------------------------------------- packing and batches
+
+
+def pack(image, **keys):
+    return PackReIDInputs()({"img": image, **keys})
+
+
+def test_pack_keeps_pixels_and_the_described_numbers(image):
+    item = pack(image, gt_label=3, camid=1, rng=make_rng(0), img_path="a.jpg", is_query=True)
+    assert item["inputs"].dtype == torch.uint8
+    np.testing.assert_array_equal(item["inputs"].numpy(), image)
+    assert item["samples"] == {"gt_label": 3, "camid": 1, "is_query": True}
+
+
+def test_pack_passes_keys_of_ones_own(image):
+    item = PackReIDInputs(extra_keys=("frame",))({"img": image, "gt_label": 0, "frame": 0.5})
+    batch = reid_collate([item, item])
+    assert batch["samples"]["frame"].tolist() == [0.5, 0.5]
+
+
+def test_collate_stacks_images_and_samples(image):
+    items = [pack(image + n, gt_label=n, is_query=n == 0, sample_idx=10 * n) for n in range(3)]
+    batch = FUNCTIONS.get("reid_collate")(items)
+    assert batch["inputs"].shape == (3, 64, 32, 3) and batch["inputs"].dtype == torch.uint8
+    np.testing.assert_array_equal(batch["inputs"][2].numpy(), image + 2)
+    samples = batch["samples"]
+    assert samples["gt_label"].dtype == torch.int64 and samples["gt_label"].tolist() == [0, 1, 2]
+    assert samples["is_query"].dtype == torch.bool and samples["is_query"].tolist() == [1, 0, 0]
+    assert samples["sample_idx"].tolist() == [0, 10, 20]
+
+
+@pytest.mark.parametrize("views", [None, 2])
+def test_a_domain_without_erasing_gets_empty_boxes(image, views):
+    box = np.array([1, 2, 3, 4])
+    if views:
+        image, box = np.stack([image] * views), np.stack([box] * views)
+    boxes = reid_collate([pack(image), pack(image, erase_box=box)])["samples"]["erase_box"]
+    assert boxes.dtype == torch.int64
+    np.testing.assert_array_equal(boxes.numpy(), np.stack([box * 0, box]))
+
+
+def test_images_of_different_sizes_are_refused_with_the_remedy(image):
+    with pytest.raises(InputError, match=r"\(60, 32, 3\) and \(64, 32, 3\).*Resize"):
+        reid_collate([pack(image), pack(image[:60])])

@@ -1,0 +1,52 @@
+"""The loader's benchmark, run small from its command line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "tools/analysis/benchmark_loader.py", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory):
+    path = tmp_path_factory.mktemp("benchmark") / "loader.json"
+    result = run("--num-images", 64, "--batch-size", 16, "--repetitions", 3, "--json", path)
+    assert result.returncode == 0, result.stderr
+    assert "PIL pipeline" in result.stdout and "with preprocessor" in result.stdout
+    return json.loads(path.read_text())
+
+
+def test_speedup_is_the_quotient_of_its_rows(figures):
+    rows = figures["rows"]
+    assert set(rows) == {"PIL pipeline", "cv2", "pillow"}
+    quotient = rows["cv2"]["loader"] / rows["PIL pipeline"]["loader"]
+    assert figures["speedup"] == pytest.approx(quotient)
+    assert rows["cv2"]["with_preprocessor"] < rows["cv2"]["loader"]
+    assert rows["PIL pipeline"]["with_preprocessor"] == rows["PIL pipeline"]["loader"]
+
+
+def test_our_loader_is_clearly_faster_than_pil(figures):
+    # Four times in a full run (see the tool); a few images on a busy machine prove less.
+    assert figures["speedup"] > 2.5
+    assert figures["num_images"] == 64 and 1500 < figures["mean_bytes"] < 3500
+
+
+def test_missing_folder_is_one_sentence():
+    result = run("--images", "nowhere")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ") and "Traceback" not in result.stderr
