@@ -90,7 +90,7 @@ def test_corrupt_file_reads_the_same_from_a_worker(folder):
     messages = []
     for workers in (0, 1):
         with pytest.raises(InputError) as caught:
-            list(DataLoader(dataset, batch_size=4, num_workers=workers, collate_fn=reid_collate))
+            list(DataLoader(dataset, batch_size=12, num_workers=workers, collate_fn=reid_collate))
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
 
