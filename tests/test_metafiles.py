@@ -1,0 +1,49 @@
+"""The metafiles, and the tables beside them, name every config of their folder and nothing else."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[1]
+METAFILES = sorted(REPOSITORY.glob("configs/*/metafile.yml"))
+
+
+def configs_of(folder):
+    return {path.relative_to(REPOSITORY).as_posix() for path in folder.glob("*.py")}
+
+
+def test_every_folder_of_a_paper_has_a_metafile_and_a_readme():
+    papers = {path.parent for path in REPOSITORY.glob("configs/[!_]*/*.py")}
+    assert {path.parent for path in METAFILES} == papers
+    assert all((folder / "README.md").is_file() for folder in papers)
+
+
+@pytest.mark.parametrize("path", METAFILES, ids=lambda path: path.parent.name)
+def test_a_metafile_is_complete_and_consistent(path):
+    meta = yaml.safe_load(path.read_text())
+    [collection] = meta["Collections"]
+    assert (REPOSITORY / collection["README"]).is_file()
+    assert (REPOSITORY / collection["Code"]["Path"]).is_file()
+    assert {model["Config"] for model in meta["Models"]} == configs_of(path.parent)
+    for model in meta["Models"]:
+        assert model["Name"] == Path(model["Config"]).stem
+        assert model["In Collection"] == collection["Name"]
+        assert model["Metadata"]["Training Data"] and model["Metadata"]["Backbone"]
+
+
+@pytest.mark.parametrize("path", METAFILES, ids=lambda path: path.parent.name)
+def test_figures_say_where_they_come_from_and_agree_with_the_readme(path):
+    readme = (path.parent / "README.md").read_text()
+    rows = dict(re.findall(r"^\| \[[^]]+\]\(([^)]+\.py)\) (.*)$", readme, re.MULTILINE))
+    models = yaml.safe_load(path.read_text())["Models"]
+    assert rows.keys() == {Path(model["Config"]).name for model in models}
+    for model in models:
+        row = rows[Path(model["Config"]).name]
+        results = model.get("Results", [])
+        assert bool(results) == (re.search(r"\d+\.\d / \d+\.\d", row) is not None)
+        for result in results:
+            assert result["Origin"].startswith(("quoted", "measured"))
+            metrics = result["Metrics"]
+            assert f"{metrics['mAP']:.1f} / {metrics['Rank-1']:.1f}" in row
