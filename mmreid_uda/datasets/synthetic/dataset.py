@@ -35,7 +35,7 @@ except ImportError:  # Windows: several processes may render at once; the first 
 
 __all__ = ["RENDERER_VERSION", "SyntheticReID", "SyntheticSpec", "ensure_rendered", "is_complete"]
 
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 """Raised whenever the same parameters give other images; caches of another version are rendered again."""
 
 MANIFEST = "manifest.json"
@@ -48,7 +48,7 @@ class SyntheticSpec:
     """What is rendered; equal specifications give equal images.
 
     Attributes:
-        variant: Domain: ``'a'`` campus in summer, ``'b'`` street in winter, ``'c'`` hall from above.
+        variant: Domain: ``'a'`` campus in summer, ``'b'`` street at dusk in winter, ``'c'`` hall from above.
         num_train_ids: Identities for training, numbered from 1.
         num_test_ids: Further identities for query and gallery.
         images_per_id: Mean number of images of an identity, at least 4; it varies by a third.
@@ -112,7 +112,7 @@ class SyntheticReID(MarketStyleDataset):
         data_root: Folder of the data sets.
         split: ``'train'``, ``'query'`` or ``'gallery'``.
         pipeline: See :class:`ReIDDataset`.
-        variant: ``'a'`` campus in summer; ``'b'`` street in winter: dim, dark clothes; ``'c'`` hall from above, low
+        variant: ``'a'`` campus in summer; ``'b'`` street at dusk in winter, dark clothes; ``'c'`` hall from above, low
             resolution.
         num_train_ids: Identities for training, at least 2.
         num_test_ids: Further identities for query and gallery, at least 2.

@@ -145,8 +145,8 @@ _STREET = Domain(
         bags=dict(none=3, backpack=2, handbag=1.5, satchel=1.3),
         hats=dict(none=4, beanie=2.2, hood=0.8, cap=0.6),
     ),
-    exposure=(0.92, 1.18), gamma=(0.85, 1.05), warmth=(-0.1, 0.0), saturation=(0.75, 0.95), pitch=(0.2, 0.6),
-    rows=(80, 116), blur=(0.1, 0.55), noise=(2.0, 5.0), quality=(65, 88), sunlight=(0.03, 0.16),
+    exposure=(0.68, 0.84), gamma=(1.0, 1.12), warmth=(-0.18, -0.08), saturation=(0.6, 0.75), pitch=(0.2, 0.6),
+    rows=(80, 116), blur=(0.2, 0.6), noise=(2.0, 5.0), quality=(60, 85), sunlight=(0.03, 0.16),
 )  # fmt: skip
 
 _HALL = Domain(
@@ -168,4 +168,4 @@ _HALL = Domain(
 )  # fmt: skip
 
 DOMAINS: Mapping[str, Domain] = dict(a=_CAMPUS, b=_STREET, c=_HALL)
-"""``a`` summer on a campus; ``b`` winter in a street, dim, dark clothes; ``c`` a hall from above, low resolution."""
+"""``a`` summer on a campus; ``b`` winter in a street at dusk, dark clothes; ``c`` a hall from above, low resolution."""

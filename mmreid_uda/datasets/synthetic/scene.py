@@ -247,7 +247,9 @@ def _facade(
         top = rng.uniform(-0.4, 0.3) * horizon
         wall = _tone(rng, names)
         _box(image, left, top, right, horizon + 2, wall)
-        glass = _dark(wall, rng.uniform(0.55, 0.75)) if rng.random() < 0.8 else (130.0, 180.0, 200.0)
+        glass = (
+            _dark(wall, rng.uniform(0.55, 0.75)) if rng.random() < 0.8 else (130.0, 180.0, 200.0)
+        )
         step_x, step_y = rng.uniform(24, 52), rng.uniform(34, 64)
         for y in np.arange(horizon - 12, top, -step_y):
             for x in np.arange(left + 8, right - step_x * 0.6, step_x):
