@@ -103,9 +103,9 @@ class SyntheticSpec:
 class SyntheticReID(MarketStyleDataset):
     """Rendered pedestrians in 6 cameras, made on first use: re-ID without a download.
 
-    With the default sizes 150 identities (about 1,500 images) to train on and 100 others (about 250 queries, 850
+    With the default sizes 150 identities (about 1,500 images) to train on and 100 others (about 285 queries, 815
     gallery images with 100 distractors) to test. The crops of 128×64 pixels lie in
-    ``<data_root>/synthetic/<variant>/``, laid out like Market-1501; rendering takes half a minute, once. Figures on
+    ``<data_root>/synthetic/<variant>/``, laid out like Market-1501; rendering takes about ten seconds, once. Figures on
     these images compare methods and catch mistakes; they say nothing about real cameras.
 
     Args:

@@ -141,7 +141,9 @@ _STREET = Domain(
             black=2, charcoal=1.5, navy=2, grey=1.4, brown=1.6, olive=1.5, khaki=1.2, wine=1.6, red=1.2, beige=1.2,
             teal=1.1, mustard=1, white=0.8, purple=0.9, blue=1, silver=0.8, orange=0.5, cream=0.8,
         ),
-        lower_colours=dict(black=2.2, denim=2.5, navy=1.6, charcoal=1.2, grey=1.3, brown=1.3, khaki=1, beige=0.8, wine=0.4),
+        lower_colours=dict(
+            black=2.2, denim=2.5, navy=1.6, charcoal=1.2, grey=1.3, brown=1.3, khaki=1, beige=0.8, wine=0.4
+        ),
         bags=dict(none=3, backpack=2, handbag=1.5, satchel=1.3),
         hats=dict(none=4, beanie=2.2, hood=0.8, cap=0.6),
     ),
