@@ -27,7 +27,7 @@ _QUERIES, _TOP = 4, 8
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="configs/ise/ise_mbv2_synthb.py")
+    parser.add_argument("--config", default="configs/ise/ise_mbv2_syntha.py")
     parser.add_argument("--work-dir", default="work_dirs/demo")
     return parser.parse_args()
 

@@ -337,6 +337,11 @@ def _check_protocol(
 ) -> None:
     """Refuse a test set that cannot be scored, before any training; warn where part of it cannot."""
     query, gallery = pids[:num_query], pids[num_query:]
+    if len(np.unique(pids)) == 1:
+        raise InputError(
+            f"found one identity among {num_query} queries and {len(gallery)} gallery images of {name}, expected at "
+            "least two, since every ranking is right otherwise; check the folders or the pattern of the test set"
+        )
     matched = queries_with_match(query, camids[:num_query], gallery, camids[num_query:])
     if matched.all():
         return

@@ -88,7 +88,7 @@ class ReIDEncoder(PretrainedModule):
             keep_frozen = norm.pop("keep_frozen", True)
             self.backbone = convert_norm(self.backbone, norm, keep_frozen)
             self.neck = convert_norm(self.neck, norm, keep_frozen)
-        self.backbone.to(memory_format=self.memory_format)
+        self.backbone.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def _measure(self) -> int:
         """Dimension of the pooled feature, found by a blank image; the running statistics stay as they are."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from mmreid_uda.utils import InputError
+
 __all__ = ["draw_rank_list"]
 
 _GREEN, _RED, _GREY, _PAPER = (80, 170, 60), (60, 60, 210), (150, 150, 150), 255
@@ -16,6 +18,8 @@ _FRAME, _GAP, _CAPTION = 4, 6, 22
 def _tile(path: str, size: tuple[int, int], colour: tuple[int, int, int]) -> np.ndarray:
     """An image of (height, width) with a frame."""
     image = cv2.imread(path, cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(f"found no readable image at '{path}', expected one to draw.")
     image = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     return cv2.copyMakeBorder(
         image, _FRAME, _FRAME, _FRAME, _FRAME, cv2.BORDER_CONSTANT, value=colour

@@ -196,11 +196,11 @@ def test_test_sets_carry_joint_identities_roles_and_unique_indices():
 def test_unknown_cameras_are_numbered_by_image_over_query_and_gallery():
     apart = ReIDTestDataset([pair(([1, 2],), ([1, 2],))])
     assert len(set(apart.camids)) == 4
-    same = {"query": Table([1, 1], split="query"), "gallery": Table([1, 1], split="gallery")}
+    same = {"query": Table([1, 1, 2], split="query"), "gallery": Table([1, 1, 2], split="gallery")}
     together = ReIDTestDataset([same])
-    assert together.camids.tolist() == [0, 1, 0, 1]
+    assert together.camids.tolist() == [0, 1, 2, 0, 1, 2]
     with pytest.raises(
-        InputError, match="cameras of table are not known for all of its 2 queries and 2 gallery"
+        InputError, match="cameras of table are not known for all of its 3 queries and 3 gallery"
     ):
         ReIDTestDataset([same], same_camera="remove")
 
@@ -266,11 +266,16 @@ def test_queries_without_a_match_are_counted_in_a_warning(logged):
 
 def test_names_of_test_sets_must_differ_and_exist():
     with pytest.raises(InputError, match="share the name toy"):
-        ReIDTestDataset([pair(([1], [0]), ([1], [1])), pair(([1], [0]), ([1], [1]))])
+        ReIDTestDataset([pair(([1], [0]), ([1, 2], [1, 1]))] * 2)
     with pytest.raises(InputError, match=r"sets=\[\]"):
         ReIDTestDataset([])
     with pytest.raises(InputError, match="same_camera='drop'"):
         ReIDTestDataset([pair(([1], [0]), ([1], [1]))], same_camera="drop")
+
+
+def test_one_identity_is_no_test_set():
+    with pytest.raises(InputError, match="found one identity among 1 queries and 2 gallery images"):
+        ReIDTestDataset([pair(([1], [0]), ([1, 1], [1, 2]))])
 
 
 def test_queries_with_match_equals_a_loop():
