@@ -51,7 +51,6 @@ RECIPE_KEYS = (
     "num_instances",
     "iters_per_epoch",
 )
-# Top-level keys that the Runner reads from the configuration without having an argument of that name.
 # Every registry whose entries a config can name: ours (with mmengine's as parents), then those mmengine has alone.
 _REGISTRIES = (
     *(getattr(registries, name) for name in registries.__all__),
@@ -73,6 +72,7 @@ _TAKEN_OUT = (
     "paramwise_cfg",
     "convert_to_iter_based",
 )
+# Top-level keys that the Runner reads from the configuration without having an argument of that name.
 _RUNNER_EXTRAS = (
     "custom_imports",
     "find_unused_parameters",
@@ -107,7 +107,15 @@ def load_config(
         os.getcwd() not in sys.path
     ):  # custom_imports such as projects.mypaper, as `python -m` would find them
         sys.path.insert(0, os.getcwd())
-    cfg = Config.fromfile(str(path))
+    try:
+        cfg = Config.fromfile(str(path))
+    except TypeError as error:
+        if "_delete_=True" not in str(error):
+            raise
+        raise InputError(
+            f"the config {str(path)!r} puts a dict where its base has a value of another type, such as a name in "
+            "`target`; add _delete_=True to that dict."
+        ) from error
     if options:
         cfg.merge_from_dict(options)
     init_default_scope(cfg.get("default_scope", "mmreid_uda"))

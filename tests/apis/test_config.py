@@ -1,5 +1,7 @@
 """Recipe keys reach mmengine's dictionaries; misspelt keys are named before anything is built."""
 
+from pathlib import Path
+
 import pytest
 
 from mmreid_uda.apis import apply_recipe, load_config
@@ -88,6 +90,13 @@ def test_a_misspelt_key_is_named_with_the_right_one(option, where, closest):
     with pytest.raises(InputError) as caught:
         load_config(MARKET, {option: 1})
     assert where in str(caught.value) and f"`{closest}`" in str(caught.value)
+
+
+def test_a_dict_over_a_name_needs_delete(tmp_path):
+    base = Path(MARKET).resolve()
+    (tmp_path / "mine.py").write_text(f"_base_ = {str(base)!r}\ntarget = dict(name='personx')\n")
+    with pytest.raises(InputError, match="add _delete_=True"):
+        load_config(tmp_path / "mine.py")
 
 
 def test_a_missing_file_and_an_unknown_data_set_are_named():

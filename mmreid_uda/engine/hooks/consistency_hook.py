@@ -58,7 +58,9 @@ class ConsistencyHook(Hook):
         batch_sampler = runner.train_dataloader.batch_sampler
         global_batch = batch_sampler.batch_size * world_size
         groups = {
-            m.samples_per_group for m in runner.model.modules() if hasattr(m, "samples_per_group")
+            m.samples_per_group
+            for m in runner.model.modules()
+            if getattr(m, "samples_per_group", None)
         }
         runner.logger.info(
             f"Global batch per domain: {global_batch} images = {world_size} rank(s) x {batch_sampler.batch_size}"
@@ -75,6 +77,12 @@ class ConsistencyHook(Hook):
             )
             + f"; learning rate {runner.optim_wrapper.get_lr()['lr'][0]:.3g}."
         )
+        if any(batch_sampler.batch_size % group for group in groups):
+            runner.logger.warning(
+                f"A rank's {batch_sampler.batch_size} images are no multiple of the batch-norm group "
+                f"{sorted(groups)}: this number of processes trains something else; choose "
+                "encoder.norm.samples_per_group so that it divides every rank's share."
+            )
         scaling = runner.auto_scale_lr or {}
         reference = scaling.get("base_batch_size")
         if reference and reference != global_batch * accumulation and not scaling.get("enable"):
