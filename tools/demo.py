@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 
 from mmreid_uda.apis import build_runner, extract_features, load_config, run_tool
 from mmreid_uda.datasets import ReIDTestDataset
+from mmreid_uda.registry import MODELS
 from mmreid_uda.utils.files import atomic_path
 from mmreid_uda.visualization import draw_rank_list
 
@@ -61,8 +62,9 @@ def draw(runner: Runner, path: Path) -> None:
     queries = torch.from_numpy(dataset.is_query).nonzero().squeeze(1)
     chosen = queries[:: max(1, len(queries) // _QUERIES)][:_QUERIES].tolist()
     trained = extract_features(runner.model, dataset)
-    runner.model.init_weights()
-    initial = extract_features(runner.model, dataset)
+    untrained = MODELS.build(runner.cfg.model)
+    untrained.init_weights()
+    initial = extract_features(untrained, dataset)
     rows, captions = [], []
     for query in chosen:
         for name, features in (("before", initial), ("after", trained)):

@@ -16,6 +16,7 @@ from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 from mmreid_uda.apis import build_runner, init_processes, load_config, run_tool
+from mmreid_uda.engine import unwrap
 from mmreid_uda.utils.files import atomic_path
 
 
@@ -66,7 +67,7 @@ def main() -> None:
         cfg.model.test_cfg = dict(cfg.model.get("test_cfg") or {}, flip=True)
     runner = build_runner(cfg)
     if args.checkpoint is None:
-        runner.model.init_weights()
+        unwrap(runner.model).init_weights()
     metrics = runner.test()
     if args.out and is_main_process():
         with atomic_path(args.out) as path:
