@@ -1,13 +1,12 @@
 """What several tests need: two real processes, a tiny config, quiet threads."""
 
 import socket
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
+from gloo_process import enter
 
 torch.set_num_threads(1)
 
@@ -56,22 +55,6 @@ def tiny(tmp_path, data_root):
     return write
 
 
-def _enter(rank, world_size, port, function, args, queue):
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"tcp://127.0.0.1:{port}",
-        rank=rank,
-        world_size=world_size,
-        timeout=timedelta(seconds=120),
-    )
-    try:
-        queue.put((rank, function(rank, *args)))
-        dist.barrier()
-    finally:
-        dist.destroy_process_group()
-
-
 @pytest.fixture
 def run_ranks():
     """Run ``function(rank, *args)`` in real gloo processes and return the results in rank order."""
@@ -81,9 +64,7 @@ def run_ranks():
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         queue = mp.get_context("spawn").SimpleQueue()
-        context = mp.spawn(
-            _enter, (world_size, port, function, args, queue), world_size, join=False
-        )
+        context = mp.spawn(enter, (world_size, port, function, args, queue), world_size, join=False)
         results = {}
         while len(results) < world_size:
             while not queue.empty():

@@ -5,49 +5,56 @@ import json
 import pytest
 import torch
 
+from mmreid_uda.apis import load_config
+from mmreid_uda.registry import MODELS
+
 pytestmark = pytest.mark.slow
+
+ISE = "configs/ise/ise_mbv2_synthb.py"
+CLUSTER_CONTRAST = "configs/cluster_contrast/cluster-contrast_mbv2_synthb.py"
+
+# Plain SGD: Adam turns a rounding difference in a gradient near zero into a step of full length.
+EXTRA = """
+default_hooks["logger"] = dict(interval=1)
+log_processor = dict(window_size=1)
+optim_wrapper = dict(optimizer=dict(_delete_=True, type="SGD", lr={lr}))
+train_cfg = dict(max_epochs=1, val_interval=1)
+iters_per_epoch = {iterations}
+encoder["backbone"] = dict(norm_eval={norm_eval})
+"""
 
 
 def losses(work_dir):
-    """Loss of every logged iteration."""
-    [log] = work_dir.glob("*/vis_data/*.json")
+    """Loss of every iteration."""
+    [log] = work_dir.glob("*/vis_data/scalars.json")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     return [line["loss"] for line in lines if "loss" in line]
 
 
-@pytest.mark.parametrize(
-    "base",
-    ["configs/ise/ise_mbv2_synthb.py", "configs/cluster_contrast/cluster-contrast_mbv2_synthb.py"],
-)
-def test_two_ranks_are_one_rank(tiny, run_tool, tmp_path, base):
-    config = tiny(
-        base,
-        extra="default_hooks['logger'] = dict(interval=1)\nlog_processor = dict(window_size=1)\n",
-    )
-    checkpoints = []
-    for name, tool, processes in (
-        ("one", "tools/train.py", None),
-        ("two", "tools/dist_train.sh", 2),
-    ):
-        options = ("--cfg-options", "train_cfg.max_epochs=1", "train_cfg.val_interval=1")
-        run_tool(tool, config, "--work-dir", tmp_path / name, *options, processes=processes)
-        checkpoints.append(torch.load(tmp_path / name / "epoch_1.pth", weights_only=False))
-    one, two = checkpoints
-    assert torch.equal(one["pseudo_labels"]["labels"], two["pseudo_labels"]["labels"])
-    first, second = losses(tmp_path / "one"), losses(tmp_path / "two")
-    assert len(first) == 4 and first == pytest.approx(second, rel=1e-4)
-    for name, tensor in one["state_dict"].items():
-        torch.testing.assert_close(
-            two["state_dict"][name],
-            tensor,
-            rtol=1e-3,
-            atol=1e-3,
-            msg=lambda text, name=name: f"{name}: {text}",
-        )
-    results = [
-        json.loads((tmp_path / name / "results.json").read_text())["epochs"]
-        for name in ("one", "two")
+# Small steps where there are several: batch norm over eight tiny images and a temperature of 0.05 multiply a rounding
+# difference by about seventy per large step (measured), in one process as in two.
+@pytest.mark.parametrize("base", [ISE, CLUSTER_CONTRAST])
+@pytest.mark.parametrize("iterations, norm_eval, lr", [(1, False, 1e-2), (4, True, 1e-5)])
+def test_two_ranks_are_one_rank(tiny, run_tool, tmp_path, base, iterations, norm_eval, lr):
+    config = tiny(base, extra=EXTRA.format(iterations=iterations, norm_eval=norm_eval, lr=lr))
+    one, two = tmp_path / "one", tmp_path / "two"
+    run_tool("tools/train.py", config, "--work-dir", one)
+    run_tool("tools/dist_train.sh", config, "--work-dir", two, processes=2)
+    first, second = losses(one), losses(two)
+    assert len(first) == iterations and second == pytest.approx(first, rel=1e-3)
+
+    expected, found = (torch.load(run / "epoch_1.pth", weights_only=False) for run in (one, two))
+    assert torch.equal(found["pseudo_labels"]["labels"], expected["pseudo_labels"]["labels"])
+    expected, found = expected["state_dict"], found["state_dict"]
+    memory = "head.memory.centroids"
+    torch.testing.assert_close(found[memory], expected[memory], rtol=1e-3, atol=5e-3)
+
+    model = MODELS.build(load_config(config).model)
+    model.init_weights()
+    steps = [
+        torch.cat([(after[name] - weight).flatten() for name, weight in model.named_parameters()])
+        for after in (expected, found)
     ]
-    assert results[0]["0"] == results[1]["0"], (
-        "the evaluation does not depend on the number of processes"
-    )
+    assert steps[0].norm() > 0 and (steps[1] - steps[0]).norm() < 0.01 * steps[0].norm()
+    before = [json.loads((run / "results.json").read_text())["epochs"]["0"] for run in (one, two)]
+    assert before[0] == before[1], "the evaluation does not depend on the number of processes"

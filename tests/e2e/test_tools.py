@@ -35,7 +35,9 @@ def test_the_demo_shows_before_and_after_and_can_be_repeated(tiny, run_tool, tmp
     assert summary["before"].keys() == summary["after"].keys() == {"mAP", "R1"}
     assert f"{summary['after']['mAP']:5.1f}" in output
     picture = cv2.imread(str(work_dir / "rank_lists.png"))
-    rows = np.split(picture, 8)  # four queries, each before and after; a caption of 22 pixels above each row
+    rows = np.split(
+        picture, 8
+    )  # four queries, each before and after; a caption of 22 pixels above each row
     pairs = zip(rows[0::2], rows[1::2])
     assert any(not np.array_equal(before[22:], after[22:]) for before, after in pairs)
     _, again = run_tool("tools/demo.py", "--config", config, "--work-dir", work_dir)
