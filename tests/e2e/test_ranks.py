@@ -55,6 +55,7 @@ def test_two_ranks_are_one_rank(tiny, run_tool, tmp_path, base, iterations, norm
         torch.cat([(after[name] - weight).flatten() for name, weight in model.named_parameters()])
         for after in (expected, found)
     ]
-    assert steps[0].norm() > 0 and (steps[1] - steps[0]).norm() < 0.01 * steps[0].norm()
+    # Rounding makes 0.1 to 1.4 % here; a wrong factor or a missing part of the batch would make 50 % and more.
+    assert (steps[1] - steps[0]).norm() < 0.05 * steps[0].norm()
     before = [json.loads((run / "results.json").read_text())["epochs"]["0"] for run in (one, two)]
     assert before[0] == before[1], "the evaluation does not depend on the number of processes"
