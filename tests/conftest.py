@@ -17,6 +17,7 @@ TINY = """
 _base_ = "{base}"
 
 data_root = "{data_root}"
+work_dir = "{work_dir}"
 target = dict(
     _delete_=True, name="synthb", num_train_ids=12, num_test_ids=6, images_per_id=6
 )
@@ -49,7 +50,10 @@ def tiny(tmp_path, data_root):
 
     def write(base="configs/ise/ise_mbv2_synthb.py", extra="", name="tiny"):
         path = tmp_path / f"{name}.py"
-        path.write_text(TINY.format(base=REPOSITORY / base, data_root=data_root) + extra)
+        path.write_text(
+            TINY.format(base=REPOSITORY / base, data_root=data_root, work_dir=tmp_path / "work")
+            + extra
+        )
         return path
 
     return write

@@ -103,9 +103,8 @@ def load_config(
         raise InputError(
             f"found no config file {str(path)!r}; see the folder configs/ for those there are."
         )
-    if (
-        os.getcwd() not in sys.path
-    ):  # custom_imports such as projects.mypaper, as `python -m` would find them
+    # custom_imports such as projects.mypaper are found from the working folder, as by `python -m`.
+    if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         cfg = Config.fromfile(str(path))
@@ -198,7 +197,7 @@ def _set_size(pipeline: list[dict[str, Any]], size: tuple[int, int]) -> None:
     """Resize transforms without a size of their own get the recipe's, also inside views."""
     for transform in pipeline:
         if transform["type"] == "Resize":
-            transform["scale"] = (size[1], size[0])  # mmcv counts (width, height)
+            transform.setdefault("scale", (size[1], size[0]))  # mmcv counts (width, height)
         _set_size(transform.get("transforms", []), size)
 
 

@@ -28,7 +28,6 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         std: Standard deviation of R, G, B in 0..255. Defaults to ImageNet's.
         bgr_to_rgb: Whether the pixels come in BGR order, as ``LoadReIDImage`` gives them. Defaults to True.
         erase_value: Fill of R, G, B, in normalised units.
-        channels_last: Give the network NHWC memory, which suits mixed precision on GPUs. Defaults to False (NCHW).
         non_blocking: Copy from pinned memory without waiting. Defaults to True.
 
     Example:
@@ -45,12 +44,10 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         std: Sequence[float] = (58.395, 57.12, 57.375),
         bgr_to_rgb: bool = True,
         erase_value: Sequence[float] = (0.485, 0.456, 0.406),
-        channels_last: bool = False,
         non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking)
         self.bgr_to_rgb = bgr_to_rgb
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         for name, values in (("mean", mean), ("std", std), ("erase_value", erase_value)):
             if len(values) != 3:
                 raise InputError(
@@ -108,7 +105,6 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             (batch, 3, height, width),
             dtype=torch.float32,
             device=images.device,
-            memory_format=self.memory_format,
         )
         for channel in range(3):
             normalised[:, channel] = images[..., 2 - channel if self.bgr_to_rgb else channel]

@@ -53,6 +53,12 @@ def test_every_pipeline_resizes_to_what_is_usual_for_the_target(target, size):
     assert all(resize_sizes(pipeline) == [size[::-1]] for pipeline in pipelines)
 
 
+def test_a_resize_with_a_size_of_its_own_keeps_it():
+    cfg = load_config(MARKET, {"train_pipeline.1.scale": (144, 432)})
+    assert resize_sizes(cfg.train_dataloader.dataset.target.pipeline) == [(144, 432)]
+    assert resize_sizes(cfg.val_dataloader.dataset.pipeline) == [(128, 256)]
+
+
 def test_the_global_batch_is_divided_over_processes():
     assert load_config(MARKET, world_size=4).train_dataloader.batch_size == 64
     assert load_config(MARKET, world_size=1).train_dataloader.batch_size == 256

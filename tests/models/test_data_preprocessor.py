@@ -32,14 +32,11 @@ def slow(images, boxes=None, fill=MEAN):
 BOXES = torch.tensor([[0, 0, 0, 0], [3, 2, 10, 5], [60, 30, 3, 1], [0, 0, 63, 31]])
 
 
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_normalises_and_erases_as_the_slow_loop(channels_last):
+def test_normalises_and_erases_as_the_slow_loop():
     batch = make_batch(4, 64, 32, erase_box=BOXES, gt_label=torch.arange(4))
-    preprocessor = ReIDDataPreprocessor(channels_last=channels_last)
-    inputs = preprocessor(batch, training=True)["inputs"]
+    inputs = ReIDDataPreprocessor()(batch, training=True)["inputs"]
     assert inputs.shape == (4, 3, 64, 32) and inputs.dtype == torch.float32
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    assert inputs.is_contiguous(memory_format=layout)
+    assert inputs.is_contiguous()
     np.testing.assert_allclose(inputs, slow(batch["inputs"], BOXES), atol=1e-5)
 
 
@@ -98,7 +95,7 @@ def test_stays_in_float32_under_autocast():
 
 
 def test_has_no_weights_in_a_checkpoint_and_is_built_by_name():
-    preprocessor = MODELS.build(dict(type="ReIDDataPreprocessor", channels_last=True))
+    preprocessor = MODELS.build(dict(type="ReIDDataPreprocessor"))
     assert not preprocessor.state_dict() and not list(preprocessor.parameters())
 
 
@@ -114,10 +111,9 @@ def test_wrong_number_of_channels_is_refused():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_the_gpu_gives_what_the_cpu_gives(channels_last):
+def test_the_gpu_gives_what_the_cpu_gives():
     batch = make_batch(4, 64, 32, erase_box=BOXES, gt_label=torch.arange(4))
     batch["inputs"] = batch["inputs"].pin_memory()
-    result = ReIDDataPreprocessor(channels_last=channels_last).cuda()(batch)
+    result = ReIDDataPreprocessor().cuda()(batch)
     assert result["inputs"].is_cuda and result["data_samples"].gt_label.is_cuda
     np.testing.assert_allclose(result["inputs"].cpu(), slow(batch["inputs"], BOXES), atol=1e-5)
