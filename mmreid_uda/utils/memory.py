@@ -1,0 +1,42 @@
+"""Sizes in memory, as people write them in configs."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from .errors import InputError
+
+__all__ = ["parse_size"]
+
+_UNITS = {
+    f"{prefix}{binary}b": (1024 if binary else 1000) ** power
+    for power, prefix in enumerate("kmgt", start=1)
+    for binary in ("", "i")
+} | {"": 1, "b": 1}
+
+
+def parse_size(text: str | int) -> int:
+    """Read a number of bytes: ``'2GiB'``, ``'500 MB'``, ``'1.5gib'``, ``'4096'`` or an int.
+
+    ``kB``, ``MB``, ``GB`` and ``TB`` are powers of 1000; ``KiB``, ``MiB``, ``GiB`` and ``TiB`` powers of 1024. Case and
+    blanks do not matter.
+
+    Args:
+        text: The size.
+
+    Returns:
+        Bytes >= 0, rounded down.
+
+    Raises:
+        InputError: It is none of these, or negative.
+    """
+    # A config's True is an int to Python, but hardly one byte to its author.
+    readable = isinstance(text, (str, int)) and not isinstance(text, bool)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)", str(text).strip().lower())
+    if not readable or match is None or match[2] not in _UNITS:
+        raise InputError(
+            f"found {text!r} as a size in memory, expected a number of bytes or a number with a unit such as '500MB' "
+            "or '2GiB'; write the config's value like these"
+        )
+    return int(Fraction(match[1]) * _UNITS[match[2]])
