@@ -8,6 +8,7 @@ A recipe key is written once, at the top level, where a child config, or ``--cfg
 ``source``           name, or list of names, of labelled training sets; ``None`` = fully unsupervised
 ``test``             names of the test sets; ``None`` = the target's
 ``input_size``       (height, width) in pixels; ``None`` = what is usual for the target
+``cache``            memory for decoded images of each training set, such as ``'2GiB'``; ``None`` = none
 ``train_pipeline``   transforms of training images
 ``test_pipeline``    transforms of test images and of the features that are clustered
 ``encoder``          the network of every model that has one
@@ -44,6 +45,7 @@ RECIPE_KEYS = (
     "source",
     "test",
     "input_size",
+    "cache",
     "train_pipeline",
     "test_pipeline",
     "encoder",
@@ -145,6 +147,9 @@ def _apply_training(cfg: Config, world_size: int) -> None:
     if "train_dataloader" not in cfg:
         return
 
+    # Not given where not asked for: a data set class of one's own need not have it.
+    cache = {} if cfg.get("cache") is None else {"cache": cfg.cache}
+
     def training_set(name: Any, labels: str, domain: int) -> dict[str, Any]:
         return dataset_config(
             name,
@@ -153,6 +158,7 @@ def _apply_training(cfg: Config, world_size: int) -> None:
             pipeline=cfg.train_pipeline,
             labels=labels,
             domain=domain,
+            **cache,
         )
 
     cfg.train_dataloader.dataset.update(

@@ -13,12 +13,14 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 import torch
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, Compose
 from mmengine.logging import print_log
 from torch import Tensor
 
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
+
+from .cache import ImageCache
 
 __all__ = [
     "SPLITS",
@@ -167,6 +169,9 @@ class ReIDDataset(BaseDataset):
         seed: Seed of the augmentation of items fetched with a plain index, and of random splits.
         name: Key of the set in logs and metrics (``<name>/mAP``). Defaults to the class's.
         indices: Keep only these images of the sorted list; an int keeps the first (or, negative, the last) ones.
+        cache: Memory for decoded and resized images, such as ``'2GiB'``: they are decoded once and not every epoch.
+            As many of the first images as fit; the items stay the same to the last bit. The memory is shared by the
+            workers of a process (each rank has its own) and by views of the data set. Defaults to None: no cache.
 
     Attributes:
         root: Folder that the set was found in.
@@ -200,6 +205,7 @@ class ReIDDataset(BaseDataset):
         seed: int = 0,
         name: str | None = None,
         indices: int | Sequence[int] | None = None,
+        cache: str | int | None = None,
         **kwargs: Any,
     ) -> None:
         require_choice("split", split, SPLITS)
@@ -221,11 +227,13 @@ class ReIDDataset(BaseDataset):
         super().__init__(
             data_root=data_root,
             data_prefix={},
-            # Built here, so that our transforms are found without a Runner having set the default scope.
-            pipeline=[TRANSFORMS.build(one) if isinstance(one, dict) else one for one in pipeline],
             test_mode=split != "train",
             **kwargs,
         )
+        self._cache = (
+            None if cache is None else ImageCache(cache, len(self), f"{self.name} {self.split}")
+        )
+        self.set_pipeline(pipeline)
 
     # ------------------------------------------------------------------ for adapters
 
@@ -417,6 +425,21 @@ class ReIDDataset(BaseDataset):
 
     # ------------------------------------------------------------------ items
 
+    def set_pipeline(self, pipeline: Sequence[dict | Callable]) -> None:
+        """Replace the pipeline.
+
+        Args:
+            pipeline: Transforms, as configs or callables.
+
+        Raises:
+            InputError: The data set has a cache, and the pipeline nothing that can be cached.
+        """
+        # Built here, so that our transforms are found without a Runner having set the default scope.
+        transforms = [TRANSFORMS.build(one) if isinstance(one, dict) else one for one in pipeline]
+        self.pipeline = Compose(
+            transforms if self._cache is None else self._cache.put_into(transforms)
+        )
+
     def get_data_info(self, idx: int) -> dict:
         """Describe one image.
 
@@ -444,6 +467,9 @@ class ReIDDataset(BaseDataset):
                 every time.
         """
         info = self.get_data_info(idx)
+        if self._cache is not None:
+            # Data sets that join several ones number the samples anew.
+            info["place"] = info["sample_idx"]
         info["rng"] = (
             make_rng(idx.seed)
             if isinstance(idx, SeededIndex)

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mmengine.dataset import Compose
 from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.datasets.transforms import reid_collate
 
 __all__ = ["extract_features", "unwrap", "with_pipeline"]
@@ -29,10 +29,10 @@ def unwrap(model: nn.Module) -> Any:
     return model.module if is_model_wrapper(model) else model
 
 
-def with_pipeline(dataset: Dataset, pipeline: Sequence[Any]) -> Dataset:
-    """The same images and labels (shared, not copied) seen through another pipeline."""
+def with_pipeline(dataset: ReIDDataset, pipeline: Sequence[Any]) -> ReIDDataset:
+    """The same images, labels and cache (shared, not copied) seen through another pipeline."""
     view = copy.copy(dataset)
-    view.pipeline = Compose(pipeline)  # type: ignore[attr-defined]
+    view.set_pipeline(pipeline)
     return view
 
 

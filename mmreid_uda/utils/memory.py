@@ -16,7 +16,7 @@ _UNITS = {
 } | {"": 1, "b": 1}
 
 
-def parse_size(text: str | int) -> int:
+def parse_size(text: str | int, key: str = "size") -> int:
     """Read a number of bytes: ``'2GiB'``, ``'500 MB'``, ``'1.5gib'``, ``'4096'`` or an int.
 
     ``kB``, ``MB``, ``GB`` and ``TB`` are powers of 1000; ``KiB``, ``MiB``, ``GiB`` and ``TiB`` powers of 1024. Case and
@@ -24,6 +24,7 @@ def parse_size(text: str | int) -> int:
 
     Args:
         text: The size.
+        key: The config key that it was given for, for the message.
 
     Returns:
         Bytes >= 0, rounded down.
@@ -36,7 +37,7 @@ def parse_size(text: str | int) -> int:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)", str(text).strip().lower())
     if not readable or match is None or match[2] not in _UNITS:
         raise InputError(
-            f"found {text!r} as a size in memory, expected a number of bytes or a number with a unit such as '500MB' "
-            "or '2GiB'; write the config's value like these"
+            f"found {key}={text!r}, expected a number of bytes, or a number with a unit such as '500MB' or '2GiB'; "
+            f"set {key}"
         )
     return int(Fraction(match[1]) * _UNITS[match[2]])

@@ -59,6 +59,21 @@ def test_a_resize_with_a_size_of_its_own_keeps_it():
     assert resize_sizes(cfg.val_dataloader.dataset.pipeline) == [(128, 256)]
 
 
+def test_a_cache_is_one_line_for_all_training_sets_and_a_key_of_any_other():
+    cfg = load_config(
+        MARKET,
+        {
+            "cache": "2GiB",
+            "source": ["dukemtmc", dict(name="personx", cache="500MB")],
+            "test": [dict(name="market1501", cache="1GiB")],
+        },
+    )
+    training = cfg.train_dataloader.dataset
+    assert [one.cache for one in (*training.source, training.target)] == ["2GiB", "500MB", "2GiB"]
+    assert cfg.val_dataloader.dataset.sets == [dict(name="market1501", cache="1GiB")]
+    assert "cache" not in load_config(MARKET).train_dataloader.dataset.target
+
+
 def test_the_global_batch_is_divided_over_processes():
     assert load_config(MARKET, world_size=4).train_dataloader.batch_size == 64
     assert load_config(MARKET, world_size=1).train_dataloader.batch_size == 256
