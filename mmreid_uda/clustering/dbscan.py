@@ -14,14 +14,13 @@ from scipy.sparse.csgraph import connected_components
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
 
+from .eps import rho_eps, stores_share
 from .jaccard import (
     Variant,
     jaccard_encodings,
     jaccard_from_encodings,
     neighbours_needed,
-    rho_eps,
     source_distances,
-    stores_share,
 )
 from .knn import find_neighbours, unit_rows
 from .labels import Clusterer, check_features
@@ -148,8 +147,11 @@ class JaccardDBSCAN(Clusterer):
         times = [time.perf_counter()]
         features = unit_rows(features)
         neighbours = find_neighbours(
-            features, neighbours_needed(len(features), self.k1, self.variant, self.k2)
+            features,
+            neighbours_needed(len(features), self.k1, self.variant, self.k2),
+            with_lowest=self.variant == "full",
         )
+        assert neighbours is not None
         times.append(time.perf_counter())
         encodings = jaccard_encodings(features, neighbours, self.k1, self.k2, variant=self.variant)
         from_source = None

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -14,35 +13,28 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, kernels_available
 
-from .knn import BLOCK_SIZE, Neighbours, find_neighbours
+from . import jaccard_scipy
+from .knn import Neighbours, find_neighbours
 
 __all__ = [
     "Variant",
     "add_source_term",
-    "encode",
-    "expand_queries",
-    "expand_sets",
     "jaccard_distances",
     "jaccard_encodings",
     "jaccard_from_encodings",
     "jaccard_graph",
-    "k_reciprocal_sets",
     "neighbours_needed",
-    "rho_eps",
     "source_distances",
-    "stores_share",
 ]
 
 Variant = Literal["faiss", "full"]
 
 # Below this a distance is rounding of two equal encodings; they are exact zeros for the ρ-rule, which drops them.
 _ZERO = 1e-6
-# Pairs of non-zeros looked at together in the last step (about 30 bytes each).
-_PAIRS_PER_BLOCK = 1 << 21
-# Elements of gathered features looked at together: 2 × 32 MiB.
-_GATHER_ELEMENTS = 1 << 23
+# Rows and columns of a block of similarities to the source.
+_BLOCK_SIZE = 2048
 
 
 def jaccard_graph(
@@ -79,7 +71,10 @@ def jaccard_graph(
         InputError: If a parameter is out of range, or λ > 0 without source features.
     """
     features = torch.as_tensor(features)
-    neighbours = find_neighbours(features, neighbours_needed(len(features), k1, variant, k2))
+    neighbours = find_neighbours(
+        features, neighbours_needed(len(features), k1, variant, k2), with_lowest=variant == "full"
+    )
+    assert neighbours is not None
     encodings = jaccard_encodings(features, neighbours, k1, k2, variant=variant)
     from_source = None
     if source_features is not None and len(source_features):
@@ -125,94 +120,23 @@ def jaccard_encodings(
     Returns:
         float32 (N, N), rows of non-negative weights that sum to 1, sorted indices.
     """
+    half = int(np.around(k1 / 2)) + 1  # halves round to even, as in the papers: k1 = 5 gives 2 + 1
+    farthest = None
+    if variant == "full":
+        assert neighbours.lowest is not None, "the 'full' variant needs with_lowest=True"
+        farthest = np.maximum(2 - 2 * neighbours.lowest, np.finfo(np.float32).tiny)
+    if kernels_available():
+        from . import jaccard_numba
+
+        rows = torch.as_tensor(features).cpu().numpy()
+        return jaccard_numba.encode_and_expand(rows, neighbours, (k1 + 1, half, k2), farthest)
     ranks = neighbours.indices
-    half = (
-        int(np.around(k1 / 2)) + 1
-    )  # rounds halves to even, as the reference does: k1 = 5 gives 2 + 1
-    sets = expand_sets(k_reciprocal_sets(ranks[:, : k1 + 1]), k_reciprocal_sets(ranks[:, :half]))
-    farthest = 2 - 2 * neighbours.lowest if variant == "full" else None
-    return expand_queries(encode(sets, features, neighbours, farthest), ranks[:, :k2])
-
-
-def k_reciprocal_sets(ranks: np.ndarray) -> sparse.csr_array:
-    """Step 2: keep the neighbours that have the row among their own neighbours.
-
-    Args:
-        ranks: int64 (N, k), neighbours of each row, itself first.
-
-    Returns:
-        float32 (N, N) of ones: row i marks R(i, k). Sorted indices.
-    """
-    forward = _rank_matrix(ranks)
-    sets = forward.multiply(forward.T.tocsr()).tocsr()
-    sets.sort_indices()
-    return sets
-
-
-def expand_sets(sets: sparse.csr_array, half_sets: sparse.csr_array) -> sparse.csr_array:
-    """Step 3: add the half set of every member that shares more than two thirds of it.
-
-    Args:
-        sets: (N, N) of ones, R(i, k1).
-        half_sets: (N, N) of ones, R(c, k1/2).
-
-    Returns:
-        float32 (N, N): non-zero where a column belongs to R*(i). Sorted indices.
-    """
-    shared = sets.multiply(
-        sets @ half_sets.T
-    ).tocsr()  # |R(c, k1/2) ∩ R(i, k1)| at every c of R(i, k1)
-    sizes = half_sets.sum(axis=1)
-    shared.data = (3 * shared.data > 2 * sizes[shared.indices]).astype(np.float32)
-    shared.eliminate_zeros()
-    expanded = (sets + shared @ half_sets).tocsr()
-    expanded.sort_indices()
-    return expanded
-
-
-def encode(
-    sets: sparse.csr_array,
-    features: np.ndarray | Tensor,
-    neighbours: Neighbours,
-    farthest: np.ndarray | None = None,
-) -> sparse.csr_array:
-    """Step 4: weigh the members of each set by ``exp(-D_ij)``, normalised over the set.
-
-    Args:
-        sets: (N, N), non-zero at the members of R*(i), sorted indices.
-        features: float32 (N, D), rows of unit norm.
-        neighbours: Whose similarities are used again; other pairs are multiplied anew.
-        farthest: float32 (N,), largest ``2 - 2·cos`` of each row, by which its distances are divided ('full');
-            None leaves them as they are ('faiss').
-
-    Returns:
-        float32 (N, N), rows sum to 1.
-    """
-    rows = np.repeat(np.arange(sets.shape[0], dtype=np.int64), np.diff(sets.indptr))
-    distances = 2 - 2 * _pair_similarities(rows, sets.indices, features, neighbours)
-    if farthest is not None:
-        distances /= np.maximum(farthest, np.finfo(np.float32).tiny)[rows]
-    weights = np.exp(-distances)
-    weights /= np.add.reduceat(weights, sets.indptr[:-1])[rows]
-    return sparse.csr_array((weights, sets.indices, sets.indptr), shape=sets.shape)
-
-
-def expand_queries(encodings: sparse.csr_array, ranks: np.ndarray) -> sparse.csr_array:
-    """Step 5: replace each encoding by the mean over the row's first neighbours, ``V <- (1/k2)·S·V``.
-
-    Args:
-        encodings: float32 (N, N).
-        ranks: int64 (N, k2), the first neighbours, the row itself included.
-
-    Returns:
-        float32 (N, N), sorted indices.
-    """
-    if ranks.shape[1] == 1:
-        return encodings
-    expanded = _rank_matrix(ranks) @ encodings
-    expanded.data /= np.float32(ranks.shape[1])
-    expanded.sort_indices()
-    return expanded
+    sets = jaccard_scipy.expand_sets(
+        jaccard_scipy.k_reciprocal_sets(ranks[:, : k1 + 1]),
+        jaccard_scipy.k_reciprocal_sets(ranks[:, :half]),
+    )
+    encodings = jaccard_scipy.encode(sets, features, neighbours, farthest)
+    return jaccard_scipy.expand_queries(encodings, ranks[:, :k2])
 
 
 def jaccard_from_encodings(
@@ -263,11 +187,13 @@ def jaccard_distances(encodings: sparse.csr_array, max_distance: float = 1.0) ->
     Returns:
         Symmetric float32 (N, N), zero diagonal stored, sorted indices.
     """
-    parts = [
-        _truncated(first, overlaps, np.float32(max_distance))
-        for first, overlaps in _upper_overlaps(encodings)
-    ]
+    if kernels_available():
+        from .jaccard_numba import pairs_within
+    else:
+        from .jaccard_scipy import pairs_within
+    parts = list(pairs_within(encodings, max_distance))
     rows, columns, distances = (np.concatenate(part) for part in zip(*parts))
+    distances[distances < _ZERO] = 0
     diagonal = np.arange(encodings.shape[0], dtype=rows.dtype)
     return _csr(
         np.concatenate([rows, columns, diagonal]),
@@ -281,7 +207,7 @@ def source_distances(
     features: np.ndarray | Tensor,
     source_features: np.ndarray | Tensor,
     *,
-    block_size: int = BLOCK_SIZE,
+    block_size: int = _BLOCK_SIZE,
 ) -> np.ndarray:
     """Distance of every row to the nearest source image, ``min_j 1 - exp(-|F_i - S_j|²)``, divided by the largest.
 
@@ -328,148 +254,6 @@ def add_source_term(
     values = np.float32(1 - weight) * graph.data + np.float32(weight) * pairwise
     keep = (values <= np.float32(max_distance)) | (rows == columns)
     return _csr(rows[keep], columns[keep], values[keep], graph.shape[0])
-
-
-def rho_eps(
-    distances: sparse.csr_array | np.ndarray, rho: float, max_distance: float = 1.0
-) -> float:
-    """Choose eps as the mean of the smallest ρ-share of the non-zero pairwise distances (METHODS §1.8).
-
-    Of ``n`` non-zero distances the ``round(ρ·n)`` smallest are averaged, at least one. A graph stands for all N(N-1)/2
-    pairs: those it does not store lie beyond ``max_distance``, or at exactly 1 if that is where it was cut.
-
-    Args:
-        distances: A symmetric graph of :func:`jaccard_graph`, or the plain values of all pairs, any shape. A graph with
-            source term λ must be cut at ``1 - λ`` or below, where no pair without a common neighbour can lie.
-        rho: Share, in (0, 1]; MMT 1.6e-3, ABMT 2e-3.
-        max_distance: Where the graph was cut.
-
-    Returns:
-        eps.
-
-    Raises:
-        InputError: If ρ is out of range, all distances are zero, or the graph was cut so low that the share reaches
-            beyond it.
-    """
-    if not 0 < rho <= 1:
-        raise InputError(f"found rho={rho}, expected 0 < rho <= 1: change rho of the clusterer.")
-    values, num_nonzero = _nonzero_distances(distances)
-    if not num_nonzero:
-        raise InputError(
-            "found no two images at a distance above 0, so eps='auto' has nothing to average: the features have "
-            "collapsed (lower optim_wrapper.optimizer.lr) or there are fewer than 2 images."
-        )
-    top = _share(num_nonzero, rho)
-    beyond = max(0, top - values.size)
-    if beyond and max_distance < 1:
-        raise InputError(
-            f"found {values.size} distances up to {max_distance}, expected the {top} smallest for rho={rho}: "
-            "compute the graph with a larger max_distance, or lower rho."
-        )
-    smallest = np.partition(values, top - 1)[:top] if top < values.size else values
-    return float((smallest.sum(dtype=np.float64) + beyond) / top)
-
-
-def stores_share(graph: sparse.csr_array, rho: float) -> bool:
-    """Whether a truncated graph holds all distances that :func:`rho_eps` averages."""
-    values, num_nonzero = _nonzero_distances(graph)
-    return values.size >= _share(num_nonzero, rho)
-
-
-def _nonzero_distances(distances: sparse.csr_array | np.ndarray) -> tuple[np.ndarray, int]:
-    """The non-zero distances at hand, each pair once, and how many there are with those not stored."""
-    if isinstance(distances, np.ndarray):
-        values = distances[distances != 0]
-        return values, values.size
-    pairs = sparse.triu(distances, k=1, format="coo").data
-    values = pairs[pairs != 0]
-    num_images = distances.shape[0]
-    return values, num_images * (num_images - 1) // 2 - (pairs.size - values.size)
-
-
-def _share(num: int, rho: float) -> int:
-    return max(1, int(np.round(rho * num)))
-
-
-def _rank_matrix(ranks: np.ndarray) -> sparse.csr_array:
-    """float32 (N, N) with a one at every (row, neighbour)."""
-    num, k = ranks.shape
-    indptr = np.arange(0, num * k + 1, k)
-    ones = np.ones(num * k, np.float32)
-    matrix = sparse.csr_array((ones, np.sort(ranks, axis=1).ravel(), indptr), shape=(num, num))
-    matrix.has_canonical_format = True
-    return matrix
-
-
-def _pair_similarities(
-    rows: np.ndarray, columns: np.ndarray, features: np.ndarray | Tensor, neighbours: Neighbours
-) -> np.ndarray:
-    """Cosines float32 of the pairs (row, column): looked up in the neighbour lists, else multiplied."""
-    num = len(neighbours.indices)
-    order = np.argsort(neighbours.indices, axis=1)
-    known = np.take_along_axis(neighbours.indices, order, 1) + num * np.arange(num)[:, None]
-    known, values = known.ravel(), np.take_along_axis(neighbours.similarities, order, 1).ravel()
-    similarities = np.zeros(len(rows), np.float32)
-    missing = np.arange(len(rows))
-    for left, right in ((rows, columns), (columns, rows)):
-        keys = left[missing].astype(np.int64) * num + right[missing]
-        places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-        hit = known[places] == keys
-        similarities[missing[hit]] = values[places[hit]]
-        missing = missing[~hit]
-    vectors = torch.as_tensor(features)
-    step = max(1, _GATHER_ELEMENTS // vectors.shape[1])
-    for start in range(0, len(missing), step):
-        part = missing[start : start + step]
-        dots = torch.einsum("nd,nd->n", vectors[rows[part]], vectors[columns[part]])
-        similarities[part] = dots.cpu().numpy()
-    return similarities
-
-
-def _upper_overlaps(
-    encodings: sparse.csr_array,
-) -> Iterator[tuple[int, sparse.csr_array]]:
-    """Yield, for blocks of rows, the first row and ``Σ_l min(V_il, V_jl)`` at every j > i that shares a column.
-
-    Every non-zero (i, l) meets the non-zeros below it in column l. These runs of the column-major copy are laid end to
-    end, which makes a CSR matrix with repeated columns; a product with the identity adds the repeats.
-    """
-    num = encodings.shape[0]
-    by_column = encodings.tocsc()
-    # Where each non-zero, in row-major order, stands in the column-major copy; the row below it is next there.
-    place = np.empty(encodings.nnz, np.int64)
-    place[np.argsort(encodings.indices, kind="stable")] = np.arange(encodings.nnz)
-    place += 1
-    below = by_column.indptr[encodings.indices.astype(np.int64) + 1] - place
-    ends = np.concatenate([[0], np.cumsum(below)])[encodings.indptr]
-    identity = sparse.eye_array(num, dtype=np.float32, format="csr")
-    first = 0
-    while first < num:
-        last = int(np.searchsorted(ends, ends[first] + _PAIRS_PER_BLOCK, "right")) - 1
-        last = max(last, first + 1)
-        entries = slice(encodings.indptr[first], encodings.indptr[last])
-        runs = below[entries]
-        partner = np.arange(ends[last] - ends[first])
-        partner += np.repeat(place[entries] - (np.cumsum(runs) - runs), runs)
-        minima = np.minimum(np.repeat(encodings.data[entries], runs), by_column.data.take(partner))
-        columns = by_column.indices.take(partner)
-        pointers = ends[first : last + 1] - ends[first]
-        block = sparse.csr_array((minima, columns, pointers), shape=(last - first, num))
-        yield first, block @ identity
-        first = last
-
-
-def _truncated(
-    first: int, overlaps: sparse.csr_array, max_distance: np.float32
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and Jaccard distances of a block of overlaps, those up to ``max_distance``."""
-    rows = np.repeat(
-        np.arange(first, first + overlaps.shape[0], dtype=np.int32), np.diff(overlaps.indptr)
-    )
-    distances = 1 - overlaps.data / (2 - overlaps.data)
-    distances[distances < _ZERO] = 0
-    keep = distances <= max_distance
-    return rows[keep], overlaps.indices[keep], distances[keep]
 
 
 def _csr(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, num: int) -> sparse.csr_array:

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
 
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, in_threads, kernels_available, over_rows
+from mmreid_uda.utils.dist import gather_on_rank0
+from mmreid_uda.utils.parallel import single_threaded_products
 
-__all__ = ["Neighbours", "find_neighbours", "knn", "unit_rows"]
+__all__ = ["Neighbours", "Precision", "find_neighbours", "knn", "unit_rows"]
 
-# 2048 × 2048 float32 similarities are 16 MiB: large enough for a fast product, small enough for the cache of a CPU.
-BLOCK_SIZE = 2048
+Precision = Literal["float32", "int8"]
+
+# Similarities of one block: with kernels a block per thread, which should stay in its cache; without, one large
+# product for all threads.
+_KERNEL_BLOCK = 1024
+_TORCH_BLOCK = 2048
+# The coarse search keeps this many candidates more than neighbours; rows that would need more are searched again.
+_SPARE_CANDIDATES = 18
+# Margin of the coarse search, in standard deviations of its error: one pair in 10^9 may err by more.
+_DEVIATIONS = 6.5
+_INT8 = 127
+# Rows searched anew together.
+_ROWS_AGAIN = 256
 # Low half of a merge key: (similarity, then lower index first) as one sortable integer.
 _INDEX_BITS = 32
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
@@ -24,49 +41,75 @@ class Neighbours:
     """The nearest neighbours of N unit vectors, nearest first.
 
     Args:
-        indices: int64 (N, k); the first column is the row itself.
+        indices: int32 (N, k); the first column is the row itself.
         similarities: float32 (N, k), cosine of each of them, descending after the first column.
-        lowest: float32 (N,), the smallest similarity of a row to *any* other row: its farthest point.
+        lowest: float32 (N,), the smallest similarity of a row to *any* other row: its farthest point. None if it was
+            not asked for.
     """
 
     indices: np.ndarray
     similarities: np.ndarray
-    lowest: np.ndarray
+    lowest: np.ndarray | None = None
 
 
 def knn(
-    features: np.ndarray | Tensor, k: int, *, block_size: int = BLOCK_SIZE
+    features: np.ndarray | Tensor,
+    k: int,
+    *,
+    precision: Precision = "float32",
+    block_size: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the ``k`` most similar rows of every row, exactly.
 
     A row is its own first neighbour, also among exact duplicates; other ties go to the lower index. Only the upper
-    triangle of blocks is multiplied, so a similarity is the same number in both directions; memory is O(N·k) plus two
-    blocks. A CUDA tensor is searched on its device.
+    triangle of blocks is multiplied, so a similarity is the same number in both directions; memory is O(N·k) plus a
+    block per thread. A CUDA tensor is searched on its device. The result does not depend on the number of threads.
 
     Args:
         features: float32 (N, D), rows of unit norm.
         k: Neighbours per row, itself included, ``1 <= k <= N``.
-        block_size: Rows and columns of a block of similarities (``4·block_size²`` bytes each). Defaults to 2048.
+        precision: ``'float32'``, or ``'int8'``: candidates are found on rows rounded to 8 bits and ranked by their
+            float32 similarities; rows for which the rounding could have hidden a neighbour are searched anew in
+            float32. The error of a rounded similarity is a sum of independent rounding errors; the margin is 6.5 of
+            its standard deviations. Needs numba and the CPU, else 'float32' is done.
+        block_size: Rows and columns of a block of similarities (``4·block_size²`` bytes each); None chooses it.
 
     Returns:
-        indices int64 (N, k) and similarities float32 (N, k), most similar first.
+        indices int32 (N, k) and similarities float32 (N, k), most similar first.
 
     Raises:
-        InputError: If ``k`` is outside ``1..N`` or the features are not a matrix.
+        InputError: If ``k`` is outside ``1..N``, the features are not a matrix or the precision is unknown.
     """
-    found = find_neighbours(features, k, block_size=block_size)
+    found = find_neighbours(features, k, precision=precision, block_size=block_size)
+    assert found is not None
     return found.indices, found.similarities
 
 
 def find_neighbours(
-    features: np.ndarray | Tensor, k: int, *, block_size: int = BLOCK_SIZE
-) -> Neighbours:
-    """:func:`knn`, with the similarity to the farthest point of each row as a by-product.
+    features: np.ndarray | Tensor,
+    k: int,
+    *,
+    precision: Precision = "float32",
+    with_lowest: bool = False,
+    block_size: int | None = None,
+    over_ranks: bool = False,
+) -> Neighbours | None:
+    """:func:`knn`, with the similarity to the farthest point as a by-product, and shared among ranks.
 
-    Args, errors: as :func:`knn`.
+    Args:
+        features: As :func:`knn`; the same on every rank.
+        k: As :func:`knn`.
+        precision: As :func:`knn`.
+        with_lowest: Fill :attr:`Neighbours.lowest`, which scales the distances of the 'full' Jaccard variant; in
+            float32 whatever the precision, as no few candidates would do.
+        block_size: As :func:`knn`.
+        over_ranks: Deal the blocks out to all ranks, which must all call this; the result is that of one process.
 
     Returns:
-        The neighbours; :attr:`Neighbours.lowest` scales the distances of the 'full' Jaccard variant.
+        The neighbours; on other ranks than 0 None, if ``over_ranks``.
+
+    Raises:
+        InputError: As :func:`knn`.
     """
     rows = torch.as_tensor(features)
     if rows.ndim != 2 or not 1 <= k <= len(rows):
@@ -74,24 +117,43 @@ def find_neighbours(
             f"found features of shape {tuple(rows.shape)} and k={k} neighbours, expected (N, D) with 1 <= k <= N: "
             "lower k1 of the clusterer or add images."
         )
+    if precision not in ("float32", "int8"):
+        raise InputError(f"found precision={precision!r}, expected 'float32' or 'int8'.")
     rows = rows.to(torch.float32).contiguous()
-    keys = torch.full((len(rows), k), torch.iinfo(torch.int64).min, device=rows.device)
-    lowest = torch.full((len(rows),), torch.inf, device=rows.device)
-    starts = range(0, len(rows), block_size)
-    for first in starts:
-        for second in range(first, len(rows), block_size):
-            above, right = slice(first, first + block_size), slice(second, second + block_size)
-            block = rows[above] @ rows[right].T
-            if first == second:
-                block.fill_diagonal_(torch.inf)
-            else:
-                _absorb(keys, lowest, right, block.T.contiguous(), first)
-            _absorb(keys, lowest, above, block, second)
-    indices, similarities = _decode(keys)
-    similarities[:, 0] = torch.einsum("nd,nd->n", rows, rows)
-    if len(rows) == 1:
-        lowest = similarities[:, 0]
-    return Neighbours(indices.cpu().numpy(), similarities.cpu().numpy(), lowest.cpu().numpy())
+    compiled = rows.device.type == "cpu" and kernels_available()
+    size = block_size or (_KERNEL_BLOCK if compiled else _TORCH_BLOCK)
+    starts = range(0, len(rows), size)
+    blocks = [(first, second) for first in starts for second in starts[first // size :]]
+    if over_ranks:
+        blocks = blocks[get_rank() :: get_world_size()]
+    coarse = compiled and precision == "int8" and not with_lowest
+    if coarse:
+        scale = float(rows.abs().max()) / _INT8
+        lists = _search(
+            _int8_product(rows, scale, size),
+            _Lists.empty(len(rows), min(k + _SPARE_CANDIDATES, len(rows)), np.int32),
+            blocks,
+            size,
+        )
+    elif compiled:
+        lists = _search(
+            _float_product(rows.numpy(), size),
+            _Lists.empty(len(rows), k, np.float32, with_lowest),
+            blocks,
+            size,
+        )
+    else:
+        lists = _search_without_kernels(rows, k, blocks, size)
+    if over_ranks and get_world_size() > 1:
+        parts = gather_on_rank0((lists.indices, lists.scores, lists.lowest))
+        if parts is None:
+            return None
+        lists = _Lists.merged([_Lists(*part) for part in parts])
+    if coarse:
+        lists = _rank_candidates(rows.numpy(), k, lists, scale)
+    lists.scores[:, 0] = torch.einsum("nd,nd->n", rows, rows).cpu().numpy()
+    lowest = lists.lowest if len(rows) > 1 else lists.scores[:, 0]
+    return Neighbours(lists.indices, lists.scores, lowest if with_lowest else None)
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
@@ -105,6 +167,190 @@ def unit_rows(features: np.ndarray) -> np.ndarray:
     """
     features = np.asarray(features, dtype=np.float32)
     return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+@dataclass
+class _Lists:
+    """The nearest of each row so far; a place not yet taken has index N and the lowest score there is.
+
+    Args:
+        indices: int32 (N, k).
+        scores: float32 (N, k), similarities, or int32 (N, k), those of rounded rows; descending. The row itself has
+            the largest value of the type.
+        lowest: float32 (N,), smallest similarity so far; or (0,) if nobody asks.
+    """
+
+    indices: np.ndarray
+    scores: np.ndarray
+    lowest: np.ndarray
+
+    @classmethod
+    def empty(cls, num: int, k: int, dtype: type, with_lowest: bool = False) -> _Lists:
+        """Lists of ``num`` rows with ``k`` free places each."""
+        return cls(
+            np.full((num, k), num, np.int32),
+            np.full((num, k), -_largest(dtype), dtype),
+            np.full(num if with_lowest else 0, np.inf, np.float32),
+        )
+
+    @classmethod
+    def merged(cls, parts: Sequence[_Lists]) -> _Lists:
+        """The best of several lists of the same rows."""
+        indices = np.concatenate([part.indices for part in parts], 1)
+        scores = np.concatenate([part.scores for part in parts], 1)
+        order = np.lexsort((indices, -scores))[:, : parts[0].indices.shape[1]]
+        return cls(
+            np.take_along_axis(indices, order, 1),
+            np.take_along_axis(scores, order, 1),
+            np.min([part.lowest for part in parts], axis=0),
+        )
+
+
+def _largest(dtype: Any) -> Any:
+    return np.inf if dtype == np.float32 else np.iinfo(dtype).max
+
+
+# ---- with kernels: a thread multiplies a block and lets it compete while it is still in the cache
+
+
+def _search(
+    product: Callable[[int, int], np.ndarray],
+    lists: _Lists,
+    blocks: Sequence[tuple[int, int]],
+    size: int,
+) -> _Lists:
+    """Let the similarities of blocks compete for places in the lists.
+
+    Args:
+        product: Scores of the rows from one index on with the rows from another on; may be overwritten.
+        lists: Changed in place.
+        blocks: First rows and first columns.
+        size: Rows of a block.
+    """
+    from . import kernels
+
+    locks = [threading.Lock() for _ in range(0, len(lists.indices), size)]
+    itself = _largest(lists.scores.dtype)
+
+    def absorb(block: tuple[int, int]) -> None:
+        first, second = block
+        scores = product(first, second)
+        if first == second:
+            np.fill_diagonal(scores, itself)
+        else:
+            with locks[second // size]:
+                kernels.absorb_columns(
+                    scores, first, second, lists.indices, lists.scores, lists.lowest
+                )
+        with locks[first // size]:
+            kernels.absorb_rows(scores, first, second, lists.indices, lists.scores, lists.lowest)
+
+    with single_threaded_products():
+        in_threads(absorb, blocks)
+    return lists
+
+
+def _float_product(rows: np.ndarray, size: int) -> Callable[[int, int], np.ndarray]:
+    """Similarities of two blocks of rows, in a buffer of each thread: fresh memory would cost more than it holds."""
+    local = threading.local()
+
+    def product(first: int, second: int) -> np.ndarray:
+        left, right = rows[first : first + size], rows[second : second + size]
+        if not hasattr(local, "buffer"):
+            local.buffer = np.empty(min(size, len(rows)) ** 2, np.float32)
+        out = local.buffer[: len(left) * len(right)].reshape(len(left), len(right))
+        return np.matmul(left, right.T, out=out)
+
+    return product
+
+
+def _int8_product(rows: Tensor, scale: float, size: int) -> Callable[[int, int], np.ndarray]:
+    """Scores of two blocks of rows rounded to multiples of ``scale``: int32, similarity / scale²."""
+    rounded = torch.cat([(part / scale).round_().to(torch.int8) for part in rows.split(size)])
+
+    def product(first: int, second: int) -> np.ndarray:
+        left, right = rounded[first : first + size], rounded[second : second + size]
+        return torch._int_mm(left, right.T).numpy()
+
+    return product
+
+
+def _rank_candidates(rows: np.ndarray, k: int, candidates: _Lists, scale: float) -> _Lists:
+    """The exact lists from those of the coarse search.
+
+    A rounded entry is off by at most scale/2, evenly: variance scale²/12. A similarity of unit rows is off by the sum
+    of two such errors weighted with unit vectors, so its variance is scale²/6 however the rows look. The k-th
+    neighbour's true similarity, and that of any row behind it, may both be off by the margin.
+    """
+    from . import kernels
+
+    num, num_candidates = candidates.indices.shape
+    margin = int(np.ceil(2 * _DEVIATIONS / np.sqrt(6) / scale))
+    limits = candidates.scores[:, k - 1].astype(np.int64) - margin
+    lists = _Lists.empty(num, k, np.float32)
+    over_rows(
+        kernels.rescore,
+        num,
+        rows,
+        candidates.indices,
+        candidates.scores,
+        limits,
+        lists.indices,
+        lists.scores,
+    )
+    if num_candidates < num:
+        # The last candidate is within the margin: there may be more of them.
+        unsure = np.flatnonzero(candidates.scores[:, -1] >= limits)
+        _search_rows(rows, unsure, lists)
+    return lists
+
+
+def _search_rows(rows: np.ndarray, chosen: np.ndarray, lists: _Lists) -> None:
+    """Search some rows anew and put their lists in place.
+
+    Args:
+        rows: float32 (N, D).
+        chosen: int64 (M,), the rows to search.
+        lists: Those of all rows, float32, changed in place.
+    """
+    from . import kernels
+
+    def search(members: np.ndarray) -> None:
+        found = _Lists.empty(len(members), lists.indices.shape[1], np.float32)
+        found.indices[:] = len(rows)
+        for start in range(0, len(rows), _KERNEL_BLOCK):
+            scores = rows[members] @ rows[start : start + _KERNEL_BLOCK].T
+            inside = np.flatnonzero((members >= start) & (members < start + _KERNEL_BLOCK))
+            scores[inside, members[inside] - start] = np.inf
+            kernels.absorb_rows(scores, 0, start, found.indices, found.scores, found.lowest)
+        lists.indices[members], lists.scores[members] = found.indices, found.scores
+
+    parts = np.array_split(chosen, max(1, -(-len(chosen) // _ROWS_AGAIN)))
+    with single_threaded_products():
+        in_threads(search, parts)
+
+
+# ---- without kernels, and on GPUs: torch.topk of every block
+
+
+def _search_without_kernels(
+    rows: Tensor, k: int, blocks: Sequence[tuple[int, int]], size: int
+) -> _Lists:
+    """As :func:`_search`, with torch on the device of the rows; ``lowest`` comes for free."""
+    keys = torch.full((len(rows), k), torch.iinfo(torch.int64).min, device=rows.device)
+    lowest = torch.full((len(rows),), torch.inf, device=rows.device)
+    for first, second in blocks:
+        above, right = slice(first, first + size), slice(second, second + size)
+        block = rows[above] @ rows[right].T
+        if first == second:
+            block.fill_diagonal_(torch.inf)
+        else:
+            _absorb(keys, lowest, right, block.T.contiguous(), first)
+        _absorb(keys, lowest, above, block, second)
+    indices, similarities = _decode(keys)
+    return _Lists(
+        indices.to(torch.int32).cpu().numpy(), similarities.cpu().numpy(), lowest.cpu().numpy()
+    )
 
 
 def _absorb(keys: Tensor, lowest: Tensor, rows: slice, block: Tensor, first_column: int) -> None:

@@ -2,6 +2,25 @@
 
 from .errors import InputError
 from .memory import parse_size
+from .parallel import (
+    in_threads,
+    kernels_available,
+    num_threads,
+    over_rows,
+    single_threaded_products,
+    without_kernels,
+)
 from .seeding import SeededIndex, make_rng
 
-__all__ = ["InputError", "SeededIndex", "make_rng", "parse_size"]
+__all__ = [
+    "InputError",
+    "SeededIndex",
+    "in_threads",
+    "kernels_available",
+    "make_rng",
+    "num_threads",
+    "over_rows",
+    "parse_size",
+    "single_threaded_products",
+    "without_kernels",
+]

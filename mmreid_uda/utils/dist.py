@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -17,13 +18,27 @@ from torch import Tensor, nn
 
 from .errors import InputError
 
-__all__ = ["agree", "broadcast_buffers", "gather_batch", "gather_live", "run_on_rank0"]
+__all__ = [
+    "agree",
+    "broadcast_buffers",
+    "gather_batch",
+    "gather_live",
+    "gather_on_rank0",
+    "run_on_rank0",
+]
 
 T = TypeVar("T")
 
 # Clustering a million images keeps rank 0 busy for longer than any collective's default time-out (30 minutes), and an
 # NCCL collective that waits burns a GPU meanwhile. Ranks wait on the CPU, in a group of their own (USER_NEEDS R21).
 _WAIT = timedelta(hours=24)
+# What gloo says when the process at the other end is gone.
+_LOST = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Connection refused",
+)
 
 
 @functools.cache
@@ -73,6 +88,51 @@ def gather_live(tensor: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+@contextmanager
+def _noticing_lost_ranks(doing: str) -> Iterator[None]:
+    """Turn the error of a closed connection into a sentence about the process that has ended.
+
+    Args:
+        doing: What the ranks were about to exchange.
+
+    Raises:
+        InputError: Instead of gloo's error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _LOST):
+            raise
+        raise InputError(
+            f"rank {get_rank()} lost another of the {get_world_size()} processes while {doing}: look for that "
+            "process's error (or a kill for lack of memory) further up, then go on with --resume."
+        ) from error
+
+
+def gather_on_rank0(arrays: Sequence[np.ndarray]) -> list[list[np.ndarray]] | None:
+    """Bring arrays of every rank to rank 0.
+
+    Args:
+        arrays: Of the same shapes and types on every rank.
+
+    Returns:
+        On rank 0 the arrays of rank 0, those of rank 1, ...; None elsewhere.
+
+    Raises:
+        InputError: If another rank has ended.
+    """
+    if get_world_size() == 1:
+        return [list(arrays)]
+    gathered: list[list[np.ndarray]] = [[] for _ in range(get_world_size())]
+    for array in map(torch.from_numpy, arrays):
+        parts = [torch.empty_like(array) for _ in gathered] if get_rank() == 0 else None
+        with _noticing_lost_ranks("the results of all ranks were gathered"):
+            dist.gather(array, parts, dst=0, group=_waiting_group())
+        for rank, part in enumerate(parts or ()):
+            gathered[rank].append(part.numpy())
+    return gathered if get_rank() == 0 else None
+
+
 def run_on_rank0(function: Callable[[], T]) -> T:
     """Run a function on rank 0 only and give its (picklable) result to every rank.
 
@@ -89,7 +149,8 @@ def run_on_rank0(function: Callable[[], T]) -> T:
         except Exception as caught:
             error = caught
             box[0] = (False, (isinstance(caught, InputError), f"{caught}"))
-    dist.broadcast_object_list(box, src=0, group=_waiting_group())
+    with _noticing_lost_ranks("waiting for the result of rank 0"):
+        dist.broadcast_object_list(box, src=0, group=_waiting_group())
     if error is not None:
         raise error
     succeeded, value = box[0]
@@ -119,9 +180,10 @@ def agree(what: dict[str, Any]) -> None:
     if get_world_size() == 1:
         return
     digests: list[dict[str, str]] = [{}] * get_world_size()
-    dist.all_gather_object(
-        digests, {name: _digest(value) for name, value in what.items()}, group=_waiting_group()
-    )
+    with _noticing_lost_ranks("comparing data and weights"):
+        dist.all_gather_object(
+            digests, {name: _digest(value) for name, value in what.items()}, group=_waiting_group()
+        )
     for name in what:
         strangers = [
             rank for rank, digest in enumerate(digests) if digest[name] != digests[0][name]

@@ -23,6 +23,8 @@ from mmreid_uda.utils import InputError
 ANGLES = np.radians([0, 7, 16, 40, 47, 58, 120, 131])
 EIGHT = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1).astype(np.float32)
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 def clustered(num, ids, dim=32, noise=0.9, seed=0):
     rng = np.random.default_rng(seed)

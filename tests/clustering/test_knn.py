@@ -1,11 +1,18 @@
 """Neighbour lists are exact, whatever the blocks and ties."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
 
 from mmreid_uda.clustering import find_neighbours, knn, unit_rows
 from mmreid_uda.utils import InputError
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+# The function of this name hides the module in the package.
+knn_module = importlib.import_module("mmreid_uda.clustering.knn")
 
 
 def gaussian(num, dim=32, seed=0):
@@ -32,7 +39,7 @@ def brute_force(features, k):
 def test_equals_a_full_sort_with_ties_to_the_lower_index(features, k, block_size):
     indices, similarities = knn(features, k, block_size=block_size)
     expected_indices, expected_similarities = brute_force(features, k)
-    assert indices.dtype == np.int64 and similarities.dtype == np.float32
+    assert indices.dtype == np.int32 and similarities.dtype == np.float32
     np.testing.assert_array_equal(indices, expected_indices)
     np.testing.assert_allclose(similarities, expected_similarities, atol=1e-6)
 
@@ -65,7 +72,7 @@ def test_a_tensor_gives_the_same_as_an_array():
 def test_lowest_is_the_similarity_to_the_farthest_other_row(block_size):
     features = gaussian(150, dim=4)
     similarities = features.astype(np.float64) @ features.T
-    lowest = find_neighbours(features, 3, block_size=block_size).lowest
+    lowest = find_neighbours(features, 3, with_lowest=True, block_size=block_size).lowest
     np.testing.assert_allclose(lowest, similarities.min(1), atol=1e-6)
 
 
@@ -81,3 +88,59 @@ def test_negative_similarities_are_ordered_too():
 def test_k_outside_the_number_of_images_is_named(k):
     with pytest.raises(InputError, match=f"k={k}"):
         knn(gaussian(10), k)
+
+
+def heavy_tailed(num, dim=512, seed=0):
+    """Features as networks with ReLU give them: half of them zero, some large, in groups that look alike."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((num // 20, dim))
+    noisy = centres[rng.integers(0, len(centres), num)] + rng.standard_normal((num, dim))
+    return unit_rows(np.maximum(noisy, 0) ** 2)
+
+
+@pytest.mark.parametrize("features", [gaussian(900, 256), heavy_tailed(900), signs(300)])
+@pytest.mark.parametrize("k", [1, 15, 30])
+def test_int8_candidates_ranked_exactly_are_the_exact_neighbours(features, k):
+    indices, similarities = knn(features, k, precision="int8", block_size=200)
+    expected_indices, expected_similarities = brute_force(features, k)
+    np.testing.assert_allclose(similarities, expected_similarities, atol=1e-6)
+    # Where lists differ, float32 could not tell the two: their similarities agree to rounding.
+    assert (indices != expected_indices).mean() < 0.01 or features.shape[1] == 64
+    for row in np.flatnonzero((indices != expected_indices).any(1)):
+        strangers = np.setdiff1d(indices[row], expected_indices[row])
+        assert (features[row] @ features[strangers].T > expected_similarities[row, -1] - 1e-6).all()
+
+
+def test_rows_that_int8_cannot_tell_apart_are_searched_anew(engine, monkeypatch):
+    # 300 rows within a rounding step of each other: every candidate list is full of possible neighbours.
+    features = unit_rows(1 + 1e-3 * np.random.default_rng(0).standard_normal((300, 256)))
+    again = []
+    search = knn_module._search_rows
+    monkeypatch.setattr(
+        knn_module, "_search_rows", lambda *args: (again.append(len(args[1])), search(*args))
+    )
+    indices, similarities = knn(features, 10, precision="int8")
+    np.testing.assert_array_equal(indices[:, 0], np.arange(300))
+    expected = np.sort(features.astype(np.float64) @ features.T.astype(np.float64), axis=1)
+    np.testing.assert_allclose(similarities[:, 1:], expected[:, :-11:-1][:, 1:], atol=1e-6)
+    assert again == ([300] if engine == "kernels" else [])
+
+
+def test_the_number_of_threads_does_not_change_a_bit(engine):
+    features = gaussian(700, 128)
+    threads = torch.get_num_threads()
+    results = []
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        results.append(knn(features, 20, block_size=64))
+        assert torch.get_num_threads() == number, "the setting of the caller stays"
+    torch.set_num_threads(threads)
+    for indices, similarities in results[1:]:
+        np.testing.assert_array_equal(indices, results[0][0])
+        if engine == "kernels":
+            np.testing.assert_array_equal(similarities, results[0][1])
+
+
+def test_an_unknown_precision_is_named():
+    with pytest.raises(InputError, match="precision='int4'"):
+        knn(gaussian(10), 2, precision="int4")

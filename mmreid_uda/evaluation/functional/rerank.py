@@ -62,7 +62,10 @@ def rerank(
     query = prepare_features(query_features)
     gallery = prepare_features(gallery_features).to(query.device)
     images = torch.cat([query, gallery])
-    neighbours = find_neighbours(images, neighbours_needed(len(images), k1, "full", k2))
+    neighbours = find_neighbours(
+        images, neighbours_needed(len(images), k1, "full", k2), with_lowest=True
+    )
+    assert neighbours is not None and neighbours.lowest is not None
     encodings = jaccard_encodings(images, neighbours, k1, k2, variant="full")
     query_encodings, gallery_encodings = encodings[: len(query)], encodings[len(query) :].tocsc()
     farthest = torch.from_numpy(2 - 2 * neighbours.lowest).clamp_min_(

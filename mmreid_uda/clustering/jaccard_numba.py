@@ -1,0 +1,95 @@
+"""Steps 2 to 6 of the Jaccard distance by compiled kernels; import it only if numba is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import sparse
+
+from mmreid_uda.utils import over_rows
+
+from . import kernels
+from .knn import Neighbours
+
+__all__ = ["encode_and_expand", "pairs_within"]
+
+
+def encode_and_expand(
+    features: np.ndarray,
+    neighbours: Neighbours,
+    sizes: tuple[int, int, int],
+    farthest: np.ndarray | None,
+) -> sparse.csr_array:
+    """Steps 2 to 5: what ``encode`` and ``expand_queries`` of :mod:`.jaccard_scipy` give after the sets.
+
+    Args:
+        features: float32 (N, D), rows of unit norm.
+        neighbours: Of these features.
+        sizes: Neighbours that make a set, a half set, and the query expansion.
+        farthest: float32 (N,), by which distances are divided; None leaves them as they are.
+
+    Returns:
+        float32 (N, N), sorted indices.
+    """
+    ranks, num = np.ascontiguousarray(neighbours.indices), len(neighbours.indices)
+    k, half, k2 = (min(size, ranks.shape[1]) for size in sizes)
+    expanded = over_rows(
+        kernels.expand_sets, num, *_reciprocal_sets(ranks, k), *_reciprocal_sets(ranks, half)
+    )
+    columns, counts = (np.concatenate(part) for part in zip(*expanded))
+    indptr = _indptr(counts)
+    scale = np.empty(0, np.float32) if farthest is None else farthest
+    weights = np.empty(len(columns), np.float32)
+    over_rows(
+        kernels.weigh_sets,
+        num,
+        indptr,
+        columns,
+        features,
+        ranks,
+        neighbours.similarities,
+        scale,
+        weights,
+    )
+    if k2 > 1:
+        averaged = over_rows(kernels.average_encodings, num, ranks, k2, indptr, columns, weights)
+        columns, weights, counts = (np.concatenate(part) for part in zip(*averaged))
+        indptr = _indptr(counts)
+    matrix = sparse.csr_array((weights, columns, indptr), shape=(num, num))
+    matrix.has_canonical_format = True
+    return matrix
+
+
+def pairs_within(
+    encodings: sparse.csr_array, max_distance: float
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Step 6, as ``pairs_within`` of :mod:`.jaccard_scipy`."""
+    num, by_column = encodings.shape[0], encodings.tocsc()
+    found = over_rows(
+        kernels.distances_within,
+        num,
+        encodings.indptr,
+        encodings.indices,
+        encodings.data,
+        by_column.indptr,
+        by_column.indices,
+        by_column.data,
+        np.float32(max_distance),
+    )
+    first = 0
+    for partners, distances, counts in found:
+        rows = np.repeat(np.arange(first, first + len(counts), dtype=np.int32), counts)
+        yield rows, partners, distances
+        first += len(counts)
+
+
+def _reciprocal_sets(ranks: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Members int32 (N, k) and sizes int32 (N,) of R(i, k)."""
+    members, sizes = np.empty((len(ranks), k), np.int32), np.empty(len(ranks), np.int32)
+    over_rows(kernels.reciprocal_sets, len(ranks), ranks, k, members, sizes)
+    return members, sizes
+
+
+def _indptr(counts: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(counts)])

@@ -1,0 +1,356 @@
+"""The compiled half of :mod:`.knn` and :mod:`.jaccard`: loops over rows for numba; import it only if numba is there.
+
+Every kernel works on rows ``first..last-1`` (see :func:`mmreid_uda.utils.over_rows`) and equals, to rounding, the
+plain function that its docstring names. Sums run in ascending order of columns, as in the papers' dense code.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+__all__ = [
+    "absorb_columns",
+    "absorb_rows",
+    "average_encodings",
+    "distances_within",
+    "expand_sets",
+    "reciprocal_sets",
+    "rescore",
+    "weigh_sets",
+]
+
+# Sums and maxima may be taken in any order, which lets the compiler use vectors; infinities keep their meaning.
+_FAST = {"reassoc", "nsz", "nnan", "contract"}
+# Similarities compared with the end of a list at once: four vectors.
+_CHUNK = 64
+
+
+@njit(inline="always")
+def _insert(indices, similarities, row, index, similarity):
+    """Put a neighbour into a row's list in place of its last: descending, of equal ones the lower index first."""
+    place = similarities.shape[1] - 1
+    while place > 0 and (
+        similarities[row, place - 1] < similarity
+        or (similarities[row, place - 1] == similarity and indices[row, place - 1] > index)
+    ):
+        similarities[row, place] = similarities[row, place - 1]
+        indices[row, place] = indices[row, place - 1]
+        place -= 1
+    similarities[row, place] = similarity
+    indices[row, place] = index
+
+
+@njit(nogil=True, fastmath=_FAST, cache=True)
+def absorb_rows(block, first_row, first_column, indices, similarities, lowest):
+    """Let a block of similarities compete for the places in the lists of its rows.
+
+    Args:
+        block: (R, C), float32 or int32; the largest value of the type marks a row itself.
+        first_row: Number of the block's first row.
+        first_column: Number of its first column.
+        indices: int32 (N, k), the lists so far, changed in place.
+        similarities: (N, k), the type of the block, descending, changed in place.
+        lowest: (N,), smallest similarity so far, changed in place; or (0,) if nobody asks.
+    """
+    num_columns, last_place = block.shape[1], indices.shape[1] - 1
+    for local in range(block.shape[0]):
+        row = first_row + local
+        threshold = similarities[row, last_place]
+        for start in range(0, num_columns, _CHUNK):
+            stop = min(start + _CHUNK, num_columns)
+            largest = block[local, start]
+            for column in range(start, stop):
+                largest = max(largest, block[local, column])
+            if largest < threshold:
+                continue
+            for column in range(start, stop):
+                value = block[local, column]
+                if value > threshold or (
+                    value == threshold and first_column + column < indices[row, last_place]
+                ):
+                    _insert(indices, similarities, row, first_column + column, value)
+                    threshold = similarities[row, last_place]
+        if lowest.size:
+            smallest = lowest[row]
+            for column in range(num_columns):
+                smallest = min(smallest, block[local, column])
+            lowest[row] = smallest
+
+
+@njit(nogil=True, fastmath=_FAST, cache=True)
+def absorb_columns(block, first_row, first_column, indices, similarities, lowest):
+    """:func:`absorb_rows` for the block's transpose, read row by row all the same."""
+    num_rows, num_columns, last_place = block.shape[0], block.shape[1], indices.shape[1] - 1
+    thresholds = np.empty(_CHUNK, block.dtype)
+    for start in range(0, num_columns, _CHUNK):
+        stop = min(start + _CHUNK, num_columns)
+        for column in range(start, stop):
+            thresholds[column - start] = similarities[first_column + column, last_place]
+        for local in range(num_rows):
+            found = 0
+            for column in range(start, stop):
+                found |= block[local, column] >= thresholds[column - start]
+            if not found:
+                continue
+            for column in range(start, stop):
+                value, row = block[local, column], first_column + column
+                threshold = thresholds[column - start]
+                if value > threshold or (
+                    value == threshold and first_row + local < indices[row, last_place]
+                ):
+                    _insert(indices, similarities, row, first_row + local, value)
+                    thresholds[column - start] = similarities[row, last_place]
+    if lowest.size:
+        for local in range(num_rows):
+            for column in range(num_columns):
+                lowest[first_column + column] = min(
+                    lowest[first_column + column], block[local, column]
+                )
+
+
+@njit(inline="always", fastmath=_FAST)
+def _dot(features, i, j):
+    total = np.float32(0)
+    for dimension in range(features.shape[1]):
+        total += features[i, dimension] * features[j, dimension]
+    return total
+
+
+@njit(nogil=True, fastmath=_FAST, cache=True)
+def rescore(first, last, features, candidates, scores, limits, indices, similarities):
+    """Rank the candidates of a coarse search by their exact similarities.
+
+    Args:
+        first: First row.
+        last: One behind the last row.
+        features: float32 (N, D).
+        candidates: int32 (N, c), the row itself first, then by descending score.
+        scores: int32 (N, c).
+        limits: int64 (N,): a candidate below cannot be among the row's neighbours.
+        indices: int32 (N, k), filled with N; the result.
+        similarities: float32 (N, k), filled with -inf; the result, +inf for the row itself.
+    """
+    for row in range(first, last):
+        indices[row, 0], similarities[row, 0] = row, np.inf
+        for place in range(1, candidates.shape[1]):
+            if scores[row, place] < limits[row]:
+                break
+            index = candidates[row, place]
+            similarity = _dot(features, row, index)
+            if similarity > similarities[row, -1] or (
+                similarity == similarities[row, -1] and index < indices[row, -1]
+            ):
+                _insert(indices, similarities, row, index, similarity)
+
+
+@njit(nogil=True, cache=True)
+def reciprocal_sets(first, last, ranks, k, members, sizes):
+    """``k_reciprocal_sets`` of :mod:`.jaccard`, as lists.
+
+    Args:
+        first: First row.
+        last: One behind the last row.
+        ranks: int32 (N, at least k).
+        k: Neighbours that count, the row itself included.
+        members: int32 (N, k), the result, in the order of the ranks.
+        sizes: int32 (N,), the result: members of each row.
+    """
+    for row in range(first, last):
+        size = 0
+        for place in range(k):
+            neighbour = ranks[row, place]
+            mutual = False
+            for back in range(k):
+                mutual |= ranks[neighbour, back] == row
+            if mutual:
+                members[row, size] = neighbour
+                size += 1
+        sizes[row] = size
+
+
+@njit(nogil=True, cache=True)
+def expand_sets(first, last, sets, sizes, half_sets, half_sizes):
+    """``expand_sets`` of :mod:`.jaccard`, as lists.
+
+    Args:
+        first: First row.
+        last: One behind the last row.
+        sets: int32 (N, k), R(i, k1).
+        sizes: int32 (N,).
+        half_sets: int32 (N, h), R(c, k1/2).
+        half_sizes: int32 (N,).
+
+    Returns:
+        columns int32 (nnz,), ascending in each row, and counts int64 (last - first,).
+    """
+    num, most = len(sets), sets.shape[1] * (1 + half_sets.shape[1])
+    columns = np.empty((last - first) * most, np.int32)
+    counts = np.empty(last - first, np.int64)
+    core, seen = np.full(num, -1, np.int32), np.full(num, -1, np.int32)
+    end = 0
+    for row in range(first, last):
+        start = end
+        for place in range(sizes[row]):
+            member = sets[row, place]
+            core[member] = seen[member] = row
+            columns[end] = member
+            end += 1
+        for place in range(sizes[row]):
+            member, shared = sets[row, place], 0
+            for half in range(half_sizes[member]):
+                shared += core[half_sets[member, half]] == row
+            if 3 * shared <= 2 * half_sizes[member]:
+                continue
+            for half in range(half_sizes[member]):
+                candidate = half_sets[member, half]
+                if seen[candidate] != row:
+                    seen[candidate] = row
+                    columns[end] = candidate
+                    end += 1
+        columns[start:end].sort()
+        counts[row - first] = end - start
+    return columns[:end].copy(), counts
+
+
+@njit(nogil=True, fastmath=_FAST, cache=True)
+def weigh_sets(first, last, indptr, columns, features, indices, similarities, scale, weights):
+    """``encode`` of :mod:`.jaccard`.
+
+    Args:
+        first: First row.
+        last: One behind the last row.
+        indptr: int64 (N + 1,), where the rows of ``columns`` begin.
+        columns: int32 (nnz,), members of the expanded sets.
+        features: float32 (N, D).
+        indices: int32 (N, k), neighbours of each row.
+        similarities: float32 (N, k), theirs.
+        scale: float32 (N,), what the distances of a row are divided by; or (0,): by nothing.
+        weights: float32 (nnz,), the result.
+    """
+    k = indices.shape[1]
+    for row in range(first, last):
+        nearest = np.float32(np.inf)
+        for entry in range(indptr[row], indptr[row + 1]):
+            member, place, owner = columns[entry], -1, row
+            for rank in range(k):
+                if indices[row, rank] == member:
+                    place = rank
+            if place < 0:
+                owner = member
+                for rank in range(k):
+                    if indices[member, rank] == row:
+                        place = rank
+            similarity = similarities[owner, place] if place >= 0 else _dot(features, row, member)
+            distance = np.float32(2) - np.float32(2) * similarity
+            weights[entry] = distance / scale[row] if scale.size else distance
+            nearest = min(nearest, weights[entry])
+        total = np.float32(0)
+        for entry in range(indptr[row], indptr[row + 1]):
+            weights[entry] = np.exp(nearest - weights[entry])
+            total += weights[entry]
+        for entry in range(indptr[row], indptr[row + 1]):
+            weights[entry] /= total
+
+
+@njit(nogil=True, cache=True)
+def average_encodings(first, last, ranks, k2, indptr, columns, weights):
+    """``expand_queries`` of :mod:`.jaccard`: the mean over the encodings of a row's first neighbours.
+
+    Args:
+        first: First row.
+        last: One behind the last row.
+        ranks: int32 (N, at least k2).
+        k2: Neighbours to average over, the row itself included.
+        indptr: int64 (N + 1,), where the rows of the encodings begin.
+        columns: int32 (nnz,).
+        weights: float32 (nnz,).
+
+    Returns:
+        columns int32 (m,), ascending in each row; weights float32 (m,); counts int64 (last - first,).
+    """
+    num, capacity = len(indptr) - 1, 0
+    for row in range(first, last):
+        for place in range(k2):
+            capacity += indptr[ranks[row, place] + 1] - indptr[ranks[row, place]]
+    new_columns, new_weights = np.empty(capacity, np.int32), np.empty(capacity, np.float32)
+    counts = np.empty(last - first, np.int64)
+    seen, sums = np.full(num, -1, np.int32), np.empty(num, np.float32)
+    end = 0
+    for row in range(first, last):
+        start = end
+        for place in range(k2):
+            neighbour = ranks[row, place]
+            for entry in range(indptr[neighbour], indptr[neighbour + 1]):
+                column = columns[entry]
+                if seen[column] != row:
+                    seen[column] = row
+                    sums[column] = weights[entry]
+                    new_columns[end] = column
+                    end += 1
+                else:
+                    sums[column] += weights[entry]
+        new_columns[start:end].sort()
+        for entry in range(start, end):
+            new_weights[entry] = sums[new_columns[entry]] / np.float32(k2)
+        counts[row - first] = end - start
+    return new_columns[:end].copy(), new_weights[:end].copy(), counts
+
+
+@njit(nogil=True, cache=True)
+def distances_within(first, last, indptr, columns, weights, column_ptr, rows, row_weights, limit):
+    """``jaccard_distances`` of :mod:`.jaccard` for pairs ``row < partner``.
+
+    Args:
+        first: First row.
+        last: One behind the last row.
+        indptr: int64 (N + 1,), where the rows of the encodings begin.
+        columns: int32 (nnz,).
+        weights: float32 (nnz,).
+        column_ptr: int64 (N + 1,), where the columns of the same encodings begin.
+        rows: int32 (nnz,), ascending in each column.
+        row_weights: float32 (nnz,).
+        limit: float32, the largest distance to keep.
+
+    Returns:
+        partners int32 (m,), ascending in each row; distances float32 (m,); counts int64 (last - first,).
+    """
+    num, end = len(indptr) - 1, 0
+    partners, distances = np.empty(1024, np.int32), np.empty(1024, np.float32)
+    counts = np.empty(last - first, np.int64)
+    # Columns are entered behind the row in hand: rows come in order, so each column's entry point only moves on.
+    entry_point = column_ptr[:-1].copy()
+    overlaps, found = np.zeros(num, np.float32), np.empty(num, np.int32)
+    for row in range(first, last):
+        start, met = end, 0
+        for entry in range(indptr[row], indptr[row + 1]):
+            column, weight = columns[entry], weights[entry]
+            begin, stop = entry_point[column], column_ptr[column + 1]
+            while begin < stop and rows[begin] <= row:
+                begin += 1
+            entry_point[column] = begin
+            for place in range(begin, stop):
+                partner = rows[place]
+                if overlaps[partner] == 0:
+                    found[met] = partner
+                    met += 1
+                overlaps[partner] += min(weight, row_weights[place])
+        for place in range(met):
+            partner = found[place]
+            overlap = overlaps[partner]
+            overlaps[partner] = 0
+            distance = np.float32(1) - overlap / (np.float32(2) - overlap)
+            if distance > limit:
+                continue
+            if end == len(partners):
+                partners, distances = (
+                    np.concatenate((partners, np.empty_like(partners))),
+                    np.concatenate((distances, np.empty_like(distances))),
+                )
+            partners[end], distances[end] = partner, distance
+            end += 1
+        order = np.argsort(partners[start:end])
+        partners[start:end] = partners[start:end][order]
+        distances[start:end] = distances[start:end][order]
+        counts[row - first] = end - start
+    return partners[:end].copy(), distances[:end].copy(), counts
