@@ -105,6 +105,29 @@ def test_labels_and_statistics_are_written(tiny, tmp_path):
     assert '"cluster/clusters": 8' in scalars.read_text()
 
 
+@CLUSTERERS.register_module(force=True)
+class TimedLabels(ScriptedLabels):
+    """A clusterer that says how long its own steps took."""
+
+    def cluster(self, features, **options):
+        self.info = dict(eps=0.5, seconds_knn=3.0, seconds_jaccard=2.0)
+        return super().cluster(features, **options)
+
+
+@pytest.mark.parametrize(
+    "clusterer, steps",
+    [("ScriptedLabels", "cluster"), ("TimedLabels", "knn / jaccard")],
+)
+def test_the_log_has_the_seconds_of_each_step_once(tiny, tmp_path, clusterer, steps):
+    option = {"default_hooks.cluster.clusterer.type": clusterer}
+    make_runner(tiny, tmp_path, ["good"], **option).train()
+    [log] = (tmp_path / "run").glob("*/*.log")
+    [line] = [line for line in log.read_text().splitlines() if "Pseudo-labels of epoch 1" in line]
+    figures, profile = line.rsplit(" (", 1)
+    assert "clusters 8" in figures and "seconds" not in line
+    assert re.sub(r" \d+\.\d", "", profile).startswith(f"extract / {steps} / refine")
+
+
 def test_relaxing_widens_the_radius_until_the_result_is_usable(tiny, tmp_path):
     runner = make_runner(tiny, tmp_path, ["outliers", "outliers", "good"])
     runner.train()
@@ -159,6 +182,25 @@ def test_features_that_are_not_finite_end_in_a_sentence(tiny, tmp_path):
         InputError, match=re.compile("NaN or infinite values in the features of .* lower")
     ):
         runner.train()
+
+
+def test_features_are_clustered_in_mixed_precision_where_asked_for(tiny, tmp_path):
+    features = []
+    for amp_dtype in (None, "bfloat16"):
+        options = {"default_hooks.cluster.amp_dtype": amp_dtype, "experiment_name": str(amp_dtype)}
+        runner = make_runner(tiny, tmp_path, ["good"], **options)
+        runner.model.on_relabel = lambda state: features.append(state.features)
+        [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
+        runner.call_hook("before_run")
+        hook.before_train_epoch(runner)
+    exact, mixed = features
+    assert exact.dtype == mixed.dtype == torch.float32
+    assert not torch.equal(exact, mixed) and (exact * mixed).sum(1).min() > 0.98
+
+
+def test_unknown_types_of_mixed_precision_are_refused():
+    with pytest.raises(InputError, match="amp_dtype='int8'"):
+        ClusterHook(dict(type="GroundTruthLabels"), pipeline=[], amp_dtype="int8")
 
 
 def test_unknown_policies_are_refused():
