@@ -39,6 +39,7 @@ class ReIDEncoder(PretrainedModule):
     is taken, and may return vectors (B, D), which are not pooled.
 
     Attributes:
+        num_branches (int): 1; encoders with several concatenate their features.
         feat_dim (int): Dimension of ``f``.
         embed_dim (int): Dimension of ``b``; equal to ``feat_dim`` for the BN-neck.
 
@@ -64,6 +65,8 @@ class ReIDEncoder(PretrainedModule):
         ...                norm=dict(type='GhostBN', samples_per_group=64))
     """
 
+    num_branches = 1
+
     def __init__(
         self,
         backbone: dict,
@@ -75,7 +78,7 @@ class ReIDEncoder(PretrainedModule):
     ) -> None:
         super().__init__(init_cfg)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.backbone: nn.Module = _build_backbone(backbone)
+        self.backbone: Any = _build_backbone(backbone)
         self.pool: nn.Module = MODELS.build(pool or {"type": "GlobalAvgPool"})
         neck = dict(neck or {"type": "BNNeck"})
         if "in_channels" not in neck:
@@ -83,12 +86,14 @@ class ReIDEncoder(PretrainedModule):
         self.feat_dim: int = neck["in_channels"]
         self.neck: nn.Module = MODELS.build(neck)
         self.embed_dim: int = self.neck.out_channels
+        self.convert(norm)
+
+    def convert(self, norm: dict[str, Any] | None) -> None:
+        """Replace the batch normalisations, if ``norm`` says so, and set the memory format: building ends with it."""
         if norm is not None:
             norm = dict(norm)
-            keep_frozen = norm.pop("keep_frozen", True)
-            self.backbone = convert_norm(self.backbone, norm, keep_frozen)
-            self.neck = convert_norm(self.neck, norm, keep_frozen)
-        self.backbone.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+            convert_norm(self, norm, norm.pop("keep_frozen", True))
+        self.to(memory_format=self.memory_format)
 
     def _measure(self) -> int:
         """Dimension of the pooled feature, found by a blank image; the running statistics stay as they are."""

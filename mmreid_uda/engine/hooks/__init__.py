@@ -2,8 +2,24 @@
 
 from .cluster_hook import ClusterHook
 from .consistency_hook import ConsistencyHook
+from .diversity_hook import DiversityHook
+from .ema_hook import EMAHook
 from .epoch_seed_hook import EpochSeedHook
+from .every_teacher_hook import EveryTeacherHook
+from .optimizer_reset_hook import OptimizerResetHook
 from .progressive_hook import ProgressiveLambdaHook
 from .report_hook import ReportHook
+from .source_classes_hook import SourceClassesHook
 
-__all__ = ["ClusterHook", "ConsistencyHook", "EpochSeedHook", "ProgressiveLambdaHook", "ReportHook"]
+__all__ = [
+    "ClusterHook",
+    "ConsistencyHook",
+    "DiversityHook",
+    "EMAHook",
+    "EpochSeedHook",
+    "EveryTeacherHook",
+    "OptimizerResetHook",
+    "ProgressiveLambdaHook",
+    "ReportHook",
+    "SourceClassesHook",
+]

@@ -40,10 +40,16 @@ class BaseReID(BaseModel):
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(data_preprocessor or dict(type="ReIDDataPreprocessor"), init_cfg)
-        self.encoder = MODELS.build(encoder)
-        self.head: Any = MODELS.build(head) if head is not None else None
+        super().__init__(
+            MODELS.build(data_preprocessor or dict(type="ReIDDataPreprocessor")), init_cfg
+        )
+        self.build_networks(encoder, head)
         self.flip, self.feature = self._read_test_cfg(**(test_cfg or {}))
+
+    def build_networks(self, encoder: dict[str, Any], head: dict[str, Any] | None) -> None:
+        """Make ``self.encoder`` and ``self.head``; algorithms whose head depends on the encoder override it."""
+        self.encoder: Any = MODELS.build(encoder)
+        self.head: Any = MODELS.build(head) if head is not None else None
 
     @staticmethod
     def _read_test_cfg(flip: bool = False, feature: str = "embedding") -> tuple[bool, str]:

@@ -22,6 +22,9 @@ _STAGES = (
     (6, 320, 1, 1),
 )
 
+# First entry of ``features`` of the 160-channel stage, whose stride is ``last_stride``.
+_LAST_STAGE = 14
+
 
 def _divisible(channels: float) -> int:
     """Nearest multiple of 8, at least 8, and not less than 90 % of ``channels``."""
@@ -118,6 +121,14 @@ class MobileNetV2(StagedBackbone):
     def stages(self) -> list[list[nn.Module]]:
         """The 19 entries of ``features``."""
         return [[layer] for layer in self.features]
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to the output of the 96-channel stage, from which several branches may start."""
+        return self.features[:_LAST_STAGE](x)
+
+    def last_stage(self) -> nn.Module:
+        """The stages of 160 and 320 channels and the last convolution, what follows :meth:`trunk`."""
+        return self.features[_LAST_STAGE:]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to (B, feat_dim, H/16, W/16), or /32 with ``last_stride=2``."""

@@ -99,9 +99,13 @@ class ResNet(StagedBackbone):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         return self.layer3(self.layer2(self.layer1(x)))
 
+    def last_stage(self) -> nn.Module:
+        """``layer4``, what follows :meth:`trunk`."""
+        return self.layer4
+
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to (B, feat_dim, H/16, W/16), or /32 with ``last_stride=2``."""
-        return self.layer4(self.trunk(x))
+        return self.last_stage()(self.trunk(x))
 
 
 def _check(key: str, value: object, allowed: tuple) -> None:

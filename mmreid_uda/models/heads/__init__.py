@@ -1,5 +1,6 @@
 """Heads: from features and labels to losses, with the state that takes."""
 
+from .classifier_head import BranchOutput, ClassifierHead
 from .cluster_memory_head import ClusterMemoryHead
 
-__all__ = ["ClusterMemoryHead"]
+__all__ = ["BranchOutput", "ClassifierHead", "ClusterMemoryHead"]

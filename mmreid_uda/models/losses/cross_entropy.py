@@ -49,7 +49,7 @@ class LabelSmoothCrossEntropy(nn.Module):
 
 @MODELS.register_module()
 class SoftCrossEntropy(nn.Module):
-    """Cross-entropy against a teacher (MMT, Ge et al., ICLR 2020, Eq. 6).
+    """Cross-entropy against a teacher (MMT, Ge et al., ICLR 2020).
 
     ``L = -mean_i sum_c softmax(t_i)_c log softmax(z_i)_c``, without temperature, in float32. No gradient flows into the
     teacher.

@@ -67,7 +67,7 @@ def _margins(distances: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class SoftmaxTripletLoss(nn.Module):
-    """Batch-hard softmax-triplet loss (MMT, ICLR 2020, Eq. 7 with a hard label).
+    """Batch-hard softmax-triplet loss (MMT, Ge et al., ICLR 2020).
 
     With p and n the hardest positive and negative of each anchor in the batch::
 
@@ -109,7 +109,7 @@ class SoftmaxTripletLoss(nn.Module):
 
 @MODELS.register_module()
 class SoftSoftmaxTripletLoss(nn.Module):
-    """Softmax-triplet loss against a teacher (MMT, ICLR 2020, Eq. 8): binary cross-entropy between their T.
+    """Softmax-triplet loss against a teacher (MMT, Ge et al., ICLR 2020): binary cross-entropy between their T.
 
     The student mines the hardest pairs by its own distances, the teacher is asked about the same pairs::
 

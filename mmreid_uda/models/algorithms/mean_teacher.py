@@ -1,0 +1,239 @@
+"""What MMT, ABMT and the UDA strong baseline share: students, a moving average of each, features of the averages."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import ModuleList
+from torch import Tensor, nn
+
+from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.heads import BranchOutput
+from mmreid_uda.models.teacher import EMATeacher, ReIDNetwork
+from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.dist import gather_batch
+
+from .base import BaseReID
+
+__all__ = ["MeanTeacher"]
+
+
+class MeanTeacher(BaseReID):
+    """Students with classifiers, and one :class:`EMATeacher` for each (Tarvainen & Valpola, NeurIPS 2017).
+
+    A sub-class says who learns what from whom: :meth:`loss_with_teachers`. The teachers give the features that are
+    clustered and tested. The configuration needs an ``EMAHook``, which moves the teachers after every optimiser step.
+
+    Weights of a model with one plain encoder (source pre-training, names ``encoder.*``) load into every student and
+    every teacher.
+
+    Args:
+        encoder: Config of the students' encoder, or a list with one for each student (other initial weights, or
+            another architecture).
+        head: Config of their ``ClassifierHead``.
+        num_students: Number of students N. Defaults to 1.
+        teacher: Arguments of :class:`EMATeacher`: ``alpha``, ``warmup``, ``buffers``. Defaults to the papers'.
+        test_cfg: As for :class:`BaseReID`, and ``network``: ``'teacher'`` (default; with several, the mean of their
+            unit features), ``'student'``, or a number 1..N, which is that teacher alone.
+        renormalize: Whether a mean of several unit features is scaled to unit norm before it is clustered. Defaults to
+            True. Features that are tested always are.
+        **kwargs: As for :class:`BaseReID`.
+
+    Raises:
+        InputError: For lists of the wrong length, or an unknown ``test_cfg.network``.
+    """
+
+    def __init__(
+        self,
+        encoder: dict[str, Any] | list[dict[str, Any]],
+        head: dict[str, Any],
+        num_students: int = 1,
+        teacher: dict[str, Any] | None = None,
+        test_cfg: dict[str, Any] | None = None,
+        renormalize: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        encoders = encoder if isinstance(encoder, list) else [encoder] * num_students
+        if len(encoders) != num_students:
+            raise InputError(
+                f"found {len(encoders)} encoders (or runs in stage1) for {num_students} student(s), expected one or as "
+                "many as model.num_students."
+            )
+        test_cfg = dict(test_cfg or {})
+        self.network: Literal["teacher", "student"] | int = test_cfg.pop("network", "teacher")
+        if self.network not in ("teacher", "student", *range(1, num_students + 1)):
+            raise InputError(
+                f"found model.test_cfg.network={self.network!r}, expected 'teacher', 'student' or the number of a "
+                f"teacher, 1..{num_students}."
+            )
+        super().__init__(encoders[0], head, test_cfg, **kwargs)
+        self.students.extend(ReIDNetwork(one, head) for one in encoders[1:])
+        self.teachers = ModuleList(
+            EMATeacher(student, **(teacher or {})) for student in self.students
+        )
+        self.renormalize = renormalize
+
+    def build_networks(self, encoder: dict[str, Any], head: dict[str, Any] | None) -> None:
+        """Make the first student."""
+        self.students = ModuleList([ReIDNetwork(encoder, head or {})])
+
+    @property
+    def encoder(self) -> Any:
+        """The first student's encoder."""
+        return self.students[0].encoder
+
+    @property
+    def head(self) -> Any:
+        """The first student's head."""
+        return self.students[0].head
+
+    def init_weights(self) -> None:
+        """Initialise the students; teachers start as their copies."""
+        super().init_weights()
+        for teacher, student in zip(self.teachers, self.students):
+            teacher.copy_from(student)
+
+    def update_teachers(self, step: int) -> None:
+        """Move every teacher towards its student after the optimiser's step number ``step`` (0-based)."""
+        for teacher, student in zip(self.teachers, self.students):
+            teacher.update(student, step)
+
+    # ---- features
+
+    def _networks(self) -> list[nn.Module]:
+        """The networks whose features are clustered and tested."""
+        if self.network == "student":
+            return list(self.students)
+        teachers = [teacher.module for teacher in self.teachers]
+        return teachers if self.network == "teacher" else [teachers[self.network - 1]]
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Features for clustering: float32 (B, D), the mean of the networks' unit features."""
+        flips = (inputs, inputs.flip(-1)) if self.flip else (inputs,)
+        features = [
+            F.normalize(sum(getattr(net(x), self.feature).float() for x in flips), dim=1)
+            for net in self._networks()
+        ]
+        if len(features) == 1:
+            return features[0]
+        mean = torch.stack(features).mean(0)
+        return F.normalize(mean, dim=1) if self.renormalize else mean
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: ReIDDataSample | None = None,
+        mode: Literal["tensor", "predict", "loss"] = "tensor",
+    ) -> Any:
+        """As :meth:`BaseReID.forward`; features that are tested have unit norm."""
+        out = super().forward(inputs, data_samples, mode)
+        if mode == "predict" and data_samples is not None:
+            data_samples.features = F.normalize(data_samples.features, dim=1)
+        return out
+
+    # ---- losses
+
+    def loss(
+        self, inputs: Tensor | tuple[Tensor, ...], data_samples: ReIDDataSample
+    ) -> dict[str, Tensor]:
+        """Run students and teachers over the batch and compute the losses of its target part.
+
+        Args:
+            inputs: float (B, 3, H, W), which all networks see; or one such view for each student and its teacher.
+            data_samples: Annotations of the ``[source | target]`` batch. Source images, if there are any, take part in
+                the batch statistics alone.
+        """
+        views = inputs if isinstance(inputs, tuple) else (inputs,) * len(self.students)
+        if len(views) < len(self.students):
+            raise InputError(
+                f"found {len(views)} views of an image for {len(self.students)} students, expected one for each: set "
+                "num_views of MultiView in train_pipeline."
+            )
+        num_source = int((data_samples.domain == 0).sum())
+
+        def run(network: Any, view: Tensor) -> BranchOutput:
+            out = network(view, num_source)
+            return network.head(EncoderOutput(*(value[num_source:] for value in out)))
+
+        students = [run(student, view) for student, view in zip(self.students, views)]
+        with torch.no_grad():
+            teachers = [run(teacher.module, view) for teacher, view in zip(self.teachers, views)]
+        labels = gather_batch(data_samples[num_source:].gt_label)
+        return {
+            **self.loss_with_teachers(students, teachers, labels),
+            **self.diversity(students, teachers),
+        }
+
+    def loss_with_teachers(
+        self, students: list[BranchOutput], teachers: list[BranchOutput], labels: Tensor
+    ) -> dict[str, Tensor]:
+        """Losses of the global target batch; keys start with ``loss``.
+
+        Args:
+            students: Output of each student, with gradient.
+            teachers: Output of each teacher, in the same order.
+            labels: int64 (B,).
+        """
+        raise NotImplementedError
+
+    def supervisors(self, teachers: list[BranchOutput]) -> list[list[BranchOutput]]:
+        """Which outputs teach each student; by default its own teacher's."""
+        return [[teacher] for teacher in teachers]
+
+    @torch.no_grad()
+    def diversity(
+        self, students: list[BranchOutput], teachers: list[BranchOutput]
+    ) -> dict[str, Tensor]:
+        """How far the networks are apart, the measure that ABMT argues with (WACV 2021).
+
+        All are means over batch, branches and networks of the distance between unit features before the neck, 0..2.
+
+        Returns:
+            ``diversity_teacher``: between a student and its own teacher. ``diversity_supervision``: between a student
+            and what teaches it, another branch or another network. ``diversity_branches``: between the two branches of
+            the teacher, or, of several single-branch networks, between the first two teachers; absent for one network
+            with one branch.
+        """
+        taught = [
+            _apart(student.pooled, other.pooled)
+            for student, others in zip(students, self.supervisors(teachers))
+            for other in others
+        ]
+        own = [
+            _apart(student.pooled, teacher.pooled) for student, teacher in zip(students, teachers)
+        ]
+        measures = dict(
+            diversity_teacher=torch.stack(own).mean(),
+            diversity_supervision=torch.stack(taught).mean(),
+        )
+        branches = torch.cat([teacher.pooled for teacher in teachers])
+        if len(branches) > 1:
+            measures["diversity_branches"] = _apart(branches[0], branches[1])
+        return measures
+
+    @torch.no_grad()
+    def on_relabel(self, state: PseudoLabelState) -> None:
+        """Give the classifiers of all students and teachers the same rows."""
+        for network in (*self.students, *(teacher.module for teacher in self.teachers)):
+            network.head.on_relabel(state)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Spread the encoder of a single network, if the checkpoint holds one, over all students and teachers."""
+        single = f"{prefix}encoder."
+        for name in [name for name in state_dict if name.startswith(single)]:
+            tensor, rest = state_dict.pop(name), name.removeprefix(prefix)
+            for number in range(len(self.students)):
+                state_dict.setdefault(f"{prefix}students.{number}.{rest}", tensor)
+                state_dict.setdefault(f"{prefix}teachers.{number}.module.{rest}", tensor)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _apart(first: Tensor, second: Tensor) -> Tensor:
+    """Mean distance between unit features (..., D)."""
+    first, second = F.normalize(first.float(), dim=-1), F.normalize(second.float(), dim=-1)
+    return (first - second).norm(dim=-1).mean()

@@ -1,0 +1,77 @@
+"""Training with labels: on a labelled source, stage 1 of domain adaptation; on pseudo-labels, the clustering baseline.
+
+Both are a network with a classifier, label-smoothed cross-entropy and the softmax-triplet loss. They are what MMT, ABMT
+and their successors start from, and what they are compared with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.layers import domain_split
+from mmreid_uda.models.teacher import ReIDNetwork
+from mmreid_uda.registry import MODELS
+from mmreid_uda.structures import ReIDDataSample
+from mmreid_uda.utils.dist import gather_batch
+
+from .base import BaseReID
+
+__all__ = ["ClusterBaseline", "Supervised"]
+
+
+class _Classification(BaseReID):
+    """One network with a ``ClassifierHead``."""
+
+    def build_networks(self, encoder: dict[str, Any], head: dict[str, Any] | None) -> None:
+        """Make the encoder, and the head that fits it."""
+        network = ReIDNetwork(encoder, head or {})
+        self.encoder, self.head = network.encoder, network.head
+
+    def classify(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
+        """Hard losses of a batch with its labels: ``loss_ce``, ``loss_triplet``."""
+        return self.head.loss(self.head(out), gather_batch(samples.gt_label))
+
+
+@MODELS.register_module()
+class Supervised(_Classification):
+    """``L = CE_ls(z, y) + ST_hard(f, y)`` on labelled source images (stage 1 of MMT and ABMT).
+
+    If the configuration has a ``target``, every iteration a batch of it is forwarded as well, in train mode and without
+    a loss, *after* the source: the running statistics of batch normalisation then mix both domains. ``target=None``
+    leaves it out.
+    """
+
+    def on_source(self, num_classes: int) -> None:
+        """Open the classifier for the identities of all sources; ``SourceClassesHook`` calls it."""
+        self.head.activate(num_classes)
+
+    def loss(self, inputs: Tensor, data_samples: ReIDDataSample) -> dict[str, Tensor]:
+        """Losses of the source part of a ``[source | target]`` batch; the target is only looked at."""
+        num_source = int((data_samples.domain == 0).sum())
+        with domain_split(self.encoder, num_source):
+            out = self.encoder(inputs[:num_source])
+        losses = self.loss_source(out, data_samples[:num_source])
+        if num_source < len(inputs):
+            with torch.no_grad(), domain_split(self.encoder, 0):
+                self.encoder(inputs[num_source:])
+        return losses
+
+    def loss_source(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
+        """``loss_ce`` and ``loss_triplet``."""
+        return self.classify(out, samples)
+
+
+@MODELS.register_module()
+class ClusterBaseline(_Classification):
+    """The same losses on pseudo-labels that come from the network itself: no teacher (MMT's ``base_train``).
+
+    After every clustering the classifier starts from the centroids.
+    """
+
+    def loss_target(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
+        """``loss_ce`` and ``loss_triplet``."""
+        return self.classify(out, samples)

@@ -1,0 +1,203 @@
+"""The classifying head of the mean-teacher family: a classifier of changing size, hard losses, and a teacher's."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.losses import (
+    LabelSmoothCrossEntropy,
+    SoftCrossEntropy,
+    SoftmaxTripletLoss,
+    SoftSoftmaxTripletLoss,
+)
+from mmreid_uda.registry import MODELS
+from mmreid_uda.structures import PseudoLabelState
+from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils.dist import gather_live
+
+__all__ = ["BranchOutput", "ClassifierHead"]
+
+# Standard deviation of classifier rows that do not start from centroids (MMT's and ABMT's released code).
+_STD = 0.001
+
+
+class BranchOutput(NamedTuple):
+    """What a network says about the *global* batch, branch by branch (most networks have one)."""
+
+    pooled: Tensor
+    """(branches, B, D): features before the neck, not normalised."""
+    logits: Tensor
+    """float32 (branches, B, K)."""
+
+    def crossed(self) -> BranchOutput:
+        """The same with the order of the branches reversed: of two, each one's other (ABMT)."""
+        return BranchOutput(self.pooled.flip(0), self.logits.flip(0))
+
+
+@MODELS.register_module()
+class ClassifierHead(BaseModule):
+    """Linear classifiers without bias, one per branch, and the losses of what they say.
+
+    The losses are means over the branches, weighted::
+
+        L = ce_weight · CE_ls(z, y) + triplet_weight · ST_hard(f, y)
+          + soft_ce_weight · SCE(z | t) + soft_triplet_weight · ST_soft(f | u)
+
+    with z, f the logits and pooled features of the student, t, u those of a teacher (MMT, ICLR 2020; ABMT, WACV 2021).
+    A loss of weight 0 is not computed. Under several ranks the head works on the global batch, gathered in rank order:
+    all ranks compute the same loss.
+
+    The number of classes K changes with every clustering, while an optimiser, and DDP, know the parameters they were
+    given at the start. So the classifier has a fixed ``capacity`` of rows, and its first K are active.
+
+    Args:
+        in_channels: Dimension D of one branch's embedding; algorithms fill it in.
+        num_branches: Number of branches; algorithms fill it in.
+        capacity: Rows of the classifier, at least the largest K. DBSCAN with 4 samples finds at most about a quarter as
+            many clusters as there are images. Defaults to 4096.
+        init: Rows after a clustering: ``'centroid'`` = the unit mean feature of each cluster (default), or ``'random'``
+            = N(0, 0.001²).
+        label_smoothing: epsilon of CE_ls, see :class:`LabelSmoothCrossEntropy`. Defaults to 0.1.
+        ce_weight: Defaults to 1.
+        triplet_weight: Defaults to 1.
+        soft_ce_weight: Defaults to 0.
+        soft_triplet_weight: Defaults to 0.
+
+    Raises:
+        InputError: For an unknown ``init``; at a call, if there are more classes than rows.
+
+    Example:
+        >>> model = dict(type='ABMT', head=dict(
+        ...     type='ClassifierHead', capacity=4096, ce_weight=0.5, triplet_weight=0.0,
+        ...     soft_ce_weight=0.5, soft_triplet_weight=1.0))
+    """
+
+    active: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_branches: int = 1,
+        capacity: int = 4096,
+        init: Literal["centroid", "random"] = "centroid",
+        label_smoothing: float = 0.1,
+        ce_weight: float = 1.0,
+        triplet_weight: float = 1.0,
+        soft_ce_weight: float = 0.0,
+        soft_triplet_weight: float = 0.0,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if init not in ("centroid", "random"):
+            raise InputError(
+                f"ClassifierHead: found init={init!r}, expected 'centroid' or 'random'."
+            )
+        self.num_branches, self.capacity, self.init = num_branches, capacity, init
+        self.weight = nn.Parameter(torch.empty(num_branches, capacity, in_channels))
+        nn.init.normal_(self.weight, std=_STD)
+        self.register_buffer("active", torch.tensor(0))
+        # Read at every iteration: an int on the host, so that no GPU has to be waited for.
+        self._num_active = 0
+        self.cross_entropy = LabelSmoothCrossEntropy(label_smoothing)
+        self.triplet = SoftmaxTripletLoss()
+        self.soft_cross_entropy = SoftCrossEntropy()
+        self.soft_triplet = SoftSoftmaxTripletLoss()
+        self.weights = dict(
+            ce=ce_weight,
+            triplet=triplet_weight,
+            soft_ce=soft_ce_weight,
+            soft_triplet=soft_triplet_weight,
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of active rows."""
+        return self._num_active
+
+    def activate(self, num_classes: int) -> None:
+        """Set the number of active rows; their values stay.
+
+        Raises:
+            InputError: If the capacity does not reach.
+        """
+        if num_classes > self.capacity:
+            raise InputError(
+                f"found {num_classes} classes, expected at most the {self.capacity} rows of the classifier; raise "
+                "model.head.capacity, or find fewer clusters (eps, min_samples, num_clusters)."
+            )
+        self.active.fill_(num_classes)
+        self._num_active = num_classes
+
+    @torch.no_grad()
+    def on_relabel(self, state: PseudoLabelState) -> None:
+        """Give every cluster a row: its centroid, or small random numbers that are the same in every network."""
+        self.activate(state.num_clusters)
+        rows = self.weight[:, : state.num_clusters]
+        if self.init == "centroid":
+            rows.copy_(F.normalize(self._split(state.centroids()), dim=2))
+        else:
+            rng = make_rng(state.seed, state.epoch, "classifier")
+            rows.copy_(torch.from_numpy(rng.normal(0, _STD, rows.shape)))
+
+    def _split(self, features: Tensor) -> Tensor:
+        """Take (B, branches · D) apart to (branches, B, D)."""
+        return features.unflatten(1, (self.num_branches, -1)).transpose(0, 1)
+
+    def forward(self, out: EncoderOutput) -> BranchOutput:
+        """Join the batches of all ranks and classify them.
+
+        Args:
+            out: Features of this rank's images, (B, branches · D).
+
+        Returns:
+            Pooled features and float32 logits of all W·B images, with the gradient of this rank's part.
+        """
+        pooled, embedding = gather_live(out.pooled), gather_live(out.embedding)
+        with torch.autocast(embedding.device.type, enabled=False):
+            rows = self.weight[:, : self.num_classes]
+            logits = self._split(embedding).float() @ rows.transpose(1, 2)
+        return BranchOutput(self._split(pooled), logits)
+
+    def loss(
+        self, student: BranchOutput, labels: Tensor, teacher: BranchOutput | None = None
+    ) -> dict[str, Tensor]:
+        """Compute the weighted losses of a global batch.
+
+        Args:
+            student: Own output, with gradient.
+            labels: int64 (B,) of the global batch.
+            teacher: Output of the network that teaches, branch for branch; needed if a soft weight is above 0.
+
+        Returns:
+            Scalars ``loss_ce``, ``loss_triplet``, ``loss_soft_ce``, ``loss_soft_triplet``: those whose weight is not 0.
+        """
+
+        def per_branch(name: str, branch: int) -> Tensor:
+            logits, features = student.logits[branch], student.pooled[branch]
+            if name == "ce":
+                return self.cross_entropy(logits, labels)
+            if name == "triplet":
+                return self.triplet(features, labels)
+            assert teacher is not None
+            if name == "soft_ce":
+                return self.soft_cross_entropy(logits, teacher.logits[branch])
+            return self.soft_triplet(features, teacher.pooled[branch], labels)
+
+        return {
+            f"loss_{name}": weight
+            * torch.stack([per_branch(name, branch) for branch in range(self.num_branches)]).mean()
+            for name, weight in self.weights.items()
+            if weight
+        }
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        self._num_active = int(self.active)

@@ -1,0 +1,126 @@
+"""ClassifierHead: rows that come and go, and MMT's and ABMT's whole losses on the worked example."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mutual_example import F1, F2, G1, G2, LABELS, T1, T2, Z1, Z2
+
+from mmreid_uda.models import EncoderOutput
+from mmreid_uda.models.algorithms import ABMT, MMT
+from mmreid_uda.models.heads import BranchOutput, ClassifierHead
+from mmreid_uda.structures import PseudoLabelState
+from mmreid_uda.utils import InputError
+
+ENCODER = dict(type="ReIDEncoder", backbone=dict(type="MobileNetV2", width_mult=0.1), norm=None)
+TWO_BRANCHES = dict(ENCODER, type="AsymmetricBranchEncoder")
+HEAD = dict(type="ClassifierHead", capacity=8)
+CROSS = dict(HEAD, ce_weight=0.5, triplet_weight=0, soft_ce_weight=0.5, soft_triplet_weight=1)
+
+
+def one(features, logits):
+    return BranchOutput(features[None], logits[None])
+
+
+def two(first, second, first_logits, second_logits):
+    return BranchOutput(torch.stack([first, second]), torch.stack([first_logits, second_logits]))
+
+
+STUDENTS = [one(F1, Z1), one(F2, Z2)]
+TEACHERS = [one(G1, T1), one(G2, T2)]
+
+
+@pytest.mark.parametrize(
+    "a, b, total", [(0.5, 0.8, 2.593244), (0.5, 0, 2.142169), (1, 1, 3.008683), (0, 0, 1.839498)]
+)
+def test_mutual_mean_teaching_of_the_worked_example(a, b, total):
+    model = MMT(ENCODER, HEAD, soft_ce_weight=a, soft_triplet_weight=b)
+    losses = model.loss_with_teachers(STUDENTS, TEACHERS, LABELS)
+    assert sum(losses.values()).item() == pytest.approx(total, abs=1e-5)
+    assert ("loss_soft_ce_1" in losses) == (a > 0) and ("loss_triplet_2" in losses) == (b < 1)
+
+
+def test_a_single_student_learns_from_its_own_teacher():
+    model = MMT(ENCODER, HEAD, num_students=1)
+    losses = model.loss_with_teachers(STUDENTS[:1], TEACHERS[:1], LABELS)
+    assert sum(losses.values()).item() == pytest.approx(1.237202, abs=1e-5)
+
+
+def test_each_of_three_students_learns_from_the_mean_of_the_others():
+    model = MMT(ENCODER, HEAD, num_students=3)
+    students, teachers = [*STUDENTS, STUDENTS[0]], [*TEACHERS, TEACHERS[0]]
+    losses = model.loss_with_teachers(students, teachers, LABELS)
+    head = model.head
+    expected = [head.loss(students[0], LABELS, teachers[j])["loss_soft_ce"] for j in (1, 2)]
+    assert losses["loss_soft_ce_1"].item() == pytest.approx(sum(expected).item() / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "cross, soft_ce, soft_triplet, total",
+    [(True, 0.803960, 0.700382, 1.353006), (False, 0.778803, 0.640551, 1.280597)],
+)
+def test_asymmetric_branched_mean_teaching_of_the_worked_example(
+    cross, soft_ce, soft_triplet, total
+):
+    model = ABMT(TWO_BRANCHES, CROSS, cross=cross)
+    student, teacher = two(F1, F2, Z1, Z2), two(G1, G2, T1, T2)
+    losses = model.loss_with_teachers([student], [teacher], LABELS)
+    assert losses["loss_ce"].item() == pytest.approx(0.501289 / 2, abs=1e-5)
+    assert losses["loss_soft_ce"].item() == pytest.approx(soft_ce / 2, abs=1e-5)
+    assert losses["loss_soft_triplet"].item() == pytest.approx(soft_triplet, abs=1e-5)
+    assert sum(losses.values()).item() == pytest.approx(total, abs=1e-5)
+
+
+def test_the_first_stage_of_the_worked_example():
+    losses = ClassifierHead(2, num_branches=2).loss(two(F1, F2, Z1, Z2), LABELS)
+    assert sum(losses.values()).item() == pytest.approx(0.919749, abs=1e-5)
+
+
+def relabelled(labels, features, **options):
+    head = ClassifierHead(features.shape[1] // options.get("num_branches", 1), **options)
+    head.on_relabel(PseudoLabelState(epoch=2, labels=labels, features=features, seed=7))
+    return head
+
+
+def test_the_active_rows_are_unit_centroids_branch_by_branch():
+    torch.manual_seed(0)
+    features, labels = torch.randn(9, 6), torch.tensor([0, 1, 2, -1, 0, 1, 2, 2, -1])
+    head = relabelled(labels, features, num_branches=2, capacity=5)
+    for c in range(3):
+        mean = torch.stack([f for f, y in zip(features, labels) if y == c]).mean(0)
+        torch.testing.assert_close(head.weight[0, c], F.normalize(mean[:3], dim=0))
+        torch.testing.assert_close(head.weight[1, c], F.normalize(mean[3:], dim=0))
+    assert head.num_classes == 3
+
+    out = head(EncoderOutput(pooled=torch.randn(4, 6), embedding=features[:4]))
+    assert out.pooled.shape == (2, 4, 3) and out.logits.shape == (2, 4, 3)
+    torch.testing.assert_close(out.logits[1], features[:4, 3:] @ head.weight[1, :3].t())
+
+
+def test_random_rows_are_small_and_the_same_in_every_network():
+    features, labels = torch.randn(6, 64), torch.arange(6) // 2
+    first, second = (relabelled(labels, features, init="random").weight[0, :3] for _ in range(2))
+    assert torch.equal(first, second) and 0.0008 < first.std() < 0.0012
+
+
+def test_inactive_rows_get_no_gradient():
+    head = relabelled(torch.arange(6) // 2, torch.randn(6, 4), capacity=5)
+    features = torch.randn(6, 4)
+    out = head(EncoderOutput(features, features))
+    sum(head.loss(out, torch.arange(6) // 2).values()).backward()
+    assert head.weight.grad[0, :3].abs().sum() > 0 and not head.weight.grad[0, 3:].any()
+
+
+def test_the_number_of_classes_is_part_of_a_checkpoint():
+    head, fresh = relabelled(torch.arange(6) // 2, torch.randn(6, 4)), ClassifierHead(4)
+    fresh.load_state_dict(head.state_dict())
+    assert fresh.num_classes == 3 and torch.equal(fresh.weight, head.weight)
+
+
+def test_more_classes_than_rows_end_in_a_sentence():
+    with pytest.raises(InputError, match=r"found 6 classes, .* 5 rows .* model.head.capacity"):
+        relabelled(torch.arange(6), torch.randn(6, 4), capacity=5)
+
+
+def test_an_unknown_start_of_the_rows_is_refused():
+    with pytest.raises(InputError, match="init='zeros'"):
+        ClassifierHead(4, init="zeros")
