@@ -33,7 +33,7 @@ def figures(tmp_path_factory):
 
 def test_speedup_is_the_quotient_of_its_rows(figures):
     rows = figures["rows"]
-    assert set(rows) == {"PIL pipeline", "cv2", "pillow"}
+    assert set(rows) == {"PIL pipeline", "cv2", "pillow", "cv2, cold cache", "cv2, warm cache"}
     quotient = rows["cv2"]["loader"] / rows["PIL pipeline"]["loader"]
     assert figures["speedup"] == pytest.approx(quotient)
     assert rows["cv2"]["with_preprocessor"] < rows["cv2"]["loader"]
@@ -44,6 +44,12 @@ def test_our_loader_is_clearly_faster_than_pil(figures):
     # Four times in a full run (see the tool); a few images on a busy machine prove less.
     assert figures["speedup"] > 2.5
     assert figures["num_images"] == 64 and 1500 < figures["mean_bytes"] < 3500
+
+
+def test_a_warm_cache_is_faster_than_decoding_and_a_cold_one_costs_little(figures):
+    rates = {name: row["loader"] for name, row in figures["rows"].items()}
+    assert rates["cv2, warm cache"] > 1.3 * rates["cv2"]
+    assert rates["cv2, cold cache"] > 0.6 * rates["cv2"]
 
 
 def test_missing_folder_is_one_sentence():

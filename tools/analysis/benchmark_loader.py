@@ -3,8 +3,9 @@
 Both read the same JPEG crops and make training batches: bicubic resize, flip, pad and crop, erasing. The PIL pipeline
 ends in normalised float batches, as in the papers' workers. Ours ends in uint8 batches; what is left to the device
 (normalisation and the filling of the erased boxes) is measured apart, here on the CPU, and added in the column "with
-preprocessor". Only CPU time of this process and its one thread counts, so that other load on the machine matters
-little. The pipelines take turns; the median over the repetitions is reported.
+preprocessor". With a cache, ours decodes and keeps every image in a first pass ("cold") and then takes it out of memory
+("warm"). Only CPU time of this process and its one thread counts, so that other load on the machine matters little. The
+pipelines take turns; the median over the repetitions is reported.
 
 Example:
     python tools/analysis/benchmark_loader.py --json loader.json
@@ -32,6 +33,7 @@ from torch import Tensor
 
 from mmreid_uda.apis import run_tool
 from mmreid_uda.datasets import FolderReIDDataset
+from mmreid_uda.datasets.cache import CachedImages
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.models import ReIDDataPreprocessor
 from mmreid_uda.utils import SeededIndex, make_rng
@@ -40,6 +42,7 @@ HEIGHT, WIDTH, PADDING = 256, 128, 10
 MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
 STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
 REFERENCE, OURS, EXACT, PREPROCESSOR = "PIL pipeline", "cv2", "pillow", "preprocessor"
+COLD, WARM = "cv2, cold cache", "cv2, warm cache"
 """What is timed; the quotient of the first two is the speed-up."""
 
 Loader = Callable[[list[int]], Any]
@@ -138,7 +141,9 @@ def erase(image: Tensor, rng: random.Random) -> Tensor:
     return image
 
 
-def our_dataset(folder: str, num_images: int, backend: str) -> FolderReIDDataset:
+def our_dataset(
+    folder: str, num_images: int, backend: str, cache: int | None = None
+) -> FolderReIDDataset:
     """The data set with the training pipeline of the configs, decoding and resizing by one backend."""
     pipeline: list[dict] = [
         dict(type="LoadReIDImage", imdecode_backend=backend),
@@ -148,7 +153,9 @@ def our_dataset(folder: str, num_images: int, backend: str) -> FolderReIDDataset
         dict(type="RandomErasingBox", prob=0.5),
         dict(type="PackReIDInputs"),
     ]
-    return FolderReIDDataset(folder, pipeline=pipeline, labels="hidden", indices=num_images)
+    return FolderReIDDataset(
+        folder, pipeline=pipeline, labels="hidden", indices=num_images, cache=cache
+    )
 
 
 def our_loader(dataset: FolderReIDDataset) -> Loader:
@@ -162,9 +169,20 @@ def batches(num_images: int, batch_size: int) -> Iterator[list[int]]:
         yield list(range(start, min(start + batch_size, num_images)))
 
 
-def time_loader(loader: Loader, num_images: int, batch_size: int) -> float:
-    """Load every image once, after a batch to warm up, and return the CPU seconds per image."""
+def time_loader(
+    loader: Loader, num_images: int, batch_size: int, cached: CachedImages | None = None
+) -> float:
+    """Load every image once, after a batch to warm up, and return the CPU seconds per image.
+
+    Args:
+        loader: What is timed.
+        num_images: Number of images.
+        batch_size: Images of a batch.
+        cached: Images that are forgotten before the clock starts.
+    """
     loader(next(batches(num_images, batch_size)))
+    if cached is not None:
+        cached.memory.zero_()
     start = time.process_time()
     for indices in batches(num_images, batch_size):
         loader(indices)
@@ -188,6 +206,10 @@ def measure(folder: str, args: argparse.Namespace) -> dict[str, Any]:
     """
     datasets = {name: our_dataset(folder, args.num_images, name) for name in (OURS, EXACT)}
     paths = datasets[OURS].paths
+    room = 2 * HEIGHT * WIDTH * 3 * len(paths)
+    # One data set, read twice in turn: first with an empty cache, then with a full one.
+    datasets[COLD] = datasets[WARM] = our_dataset(folder, args.num_images, OURS, cache=room)
+    cached = {COLD: datasets[COLD].pipeline.transforms[0]}
     loaders = {REFERENCE: reference_loader(paths)}
     loaders |= {name: our_loader(dataset) for name, dataset in datasets.items()}
     batch = loaders[OURS](next(batches(len(paths), args.batch_size)))
@@ -195,7 +217,7 @@ def measure(folder: str, args: argparse.Namespace) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in (*loaders, PREPROCESSOR)}
     for _ in range(args.repetitions):
         for name, loader in loaders.items():
-            seconds[name].append(time_loader(loader, len(paths), args.batch_size))
+            seconds[name].append(time_loader(loader, len(paths), args.batch_size, cached.get(name)))
         seconds[PREPROCESSOR].append(time_preprocessor(preprocessor, batch))
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     # The PIL pipeline's batches are normalised already.
