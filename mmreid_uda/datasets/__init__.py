@@ -2,6 +2,7 @@
 
 from . import samplers, synthetic, transforms
 from .base_reid import ReIDDataset
+from .cache import CachedImages, ImageCache
 from .catalog import (
     DATASET_CATALOG,
     build_dataset,
@@ -27,9 +28,11 @@ __all__ = [
     "DATASET_CATALOG",
     "MSMT17",
     "CSVReIDDataset",
+    "CachedImages",
     "CrossDomainDataset",
     "DukeMTMCreID",
     "FolderReIDDataset",
+    "ImageCache",
     "Market1501",
     "MarketStyleDataset",
     "OccludedDuke",

@@ -11,13 +11,14 @@ from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from mmreid_uda.datasets import (
+    CachedImages,
     CrossDomainDataset,
     CSVReIDDataset,
     FolderReIDDataset,
     Market1501,
     ReIDTestDataset,
 )
-from mmreid_uda.datasets.cache import CachedImages, record_of
+from mmreid_uda.datasets.cache import record_of
 from mmreid_uda.engine import with_pipeline
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, SeededIndex

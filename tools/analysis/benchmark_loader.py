@@ -32,8 +32,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from mmreid_uda.apis import run_tool
-from mmreid_uda.datasets import FolderReIDDataset
-from mmreid_uda.datasets.cache import CachedImages
+from mmreid_uda.datasets import CachedImages, FolderReIDDataset
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.models import ReIDDataPreprocessor
 from mmreid_uda.utils import SeededIndex, make_rng
