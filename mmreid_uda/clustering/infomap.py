@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, make_rng
 
-from .knn import knn, unit_rows
-from .labels import Clusterer
+from .knn import find_neighbours, unit_rows
+from .labels import Clusterer, check_features
 
 __all__ = ["InfoMap"]
 
 
 @CLUSTERERS.register_module()
 class InfoMap(Clusterer):
-    """InfoMap on the directed graph of similar neighbours (METHODS §5.1; Rosvall & Bergstrom, PNAS 2008).
+    """InfoMap on the directed graph of similar neighbours (Rosvall & Bergstrom, PNAS 2008).
 
     An image links to its nearest neighbours as long as their cosine reaches ``min_similarity``, with the cosine as
     weight. The two-level map equation of the ``infomap`` package finds the modules; modules of at most ``k2`` images,
@@ -47,11 +48,20 @@ class InfoMap(Clusterer):
         self.k1, self.k2, self.min_similarity = k1, k2, min_similarity
         _import_infomap()  # complain when the config is read, not after an extraction
 
+    def prepare(
+        self, features: np.ndarray | Tensor, *, over_ranks: bool = False
+    ) -> dict[str, Any] | None:
+        """Find the neighbours, on the device of the features; every rank takes a share of the blocks."""
+        rows = unit_rows(check_features(features))
+        neighbours = find_neighbours(rows, min(self.k1, len(rows)), over_ranks=over_ranks)
+        return None if neighbours is None else dict(neighbours=neighbours)
+
     def cluster(
         self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
     ) -> np.ndarray:
         """Cluster; ``eps_scale`` multiplies the largest cosine distance of a link, ``1 - min_similarity``."""
-        indices, similarities = knn(unit_rows(features), min(self.k1, len(features)))
+        indices = extras["neighbours"].indices
+        similarities = extras["neighbours"].similarities
         min_similarity = 1 - (1 - self.min_similarity) * eps_scale
         linked = similarities >= min_similarity
         linked[:, 0] = False  # the image itself

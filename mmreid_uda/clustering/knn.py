@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ _SPARE_CANDIDATES = 18
 # Margin of the coarse search, in standard deviations of its error: one pair in 10^9 may err by more.
 _DEVIATIONS = 6.5
 _INT8 = 127
+# A norm that differs from 1 by less is rounding.
+_UNIT = 1e-6
 # Rows searched anew together.
 _ROWS_AGAIN = 256
 # Low half of a merge key: (similarity, then lower index first) as one sortable integer.
@@ -156,17 +158,24 @@ def find_neighbours(
     return Neighbours(lists.indices, lists.scores, lowest if with_lowest else None)
 
 
-def unit_rows(features: np.ndarray) -> np.ndarray:
+@overload
+def unit_rows(features: np.ndarray) -> np.ndarray: ...
+@overload
+def unit_rows(features: Tensor) -> Tensor: ...
+def unit_rows(features: np.ndarray | Tensor) -> np.ndarray | Tensor:
     """Scale every row to unit norm.
 
     Args:
-        features: (N, D), no zero rows.
+        features: (N, D), no zero rows, on any device.
 
     Returns:
-        float32 (N, D).
+        float32 (N, D); the same memory if all rows have unit norm already, as far as float32 can tell.
     """
-    features = np.asarray(features, dtype=np.float32)
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
+    rows = torch.as_tensor(features).to(torch.float32)
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    if not bool(((norms - 1).abs() < _UNIT).all()):
+        rows = rows / norms
+    return rows if isinstance(features, Tensor) else rows.numpy()
 
 
 @dataclass

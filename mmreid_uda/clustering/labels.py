@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
@@ -18,7 +20,8 @@ class Clusterer(ABC):
 
     The call checks the features, hands them to :meth:`cluster` and numbers the labels. A sub-class writes
     :meth:`cluster`, puts figures for the log in :attr:`info`, and returns what must survive a resume from
-    :meth:`state_dict`.
+    :meth:`state_dict`. What can be shared among processes, or serves several calls on the same features, goes into
+    :meth:`prepare`.
 
     Example:
         >>> @CLUSTERERS.register_module()
@@ -38,6 +41,23 @@ class Clusterer(ABC):
         """Names of the extra arrays :meth:`__call__` needs: ``'source_features'``, ``'true_labels'``, or none."""
         return ()
 
+    def prepare(
+        self, features: np.ndarray | Tensor, *, over_ranks: bool = False
+    ) -> dict[str, Any] | None:
+        """Do the part of the work that ranks share, and that holds for every radius: the neighbours, say.
+
+        Args:
+            features: float32 (N, D), the same on every rank, on any device.
+            over_ranks: Share the work among all ranks, which must all call this.
+
+        Returns:
+            More arguments for :meth:`cluster`; on other ranks than 0 None, if the work was shared.
+
+        Raises:
+            InputError: If the features cannot be clustered.
+        """
+        return {}
+
     def __call__(
         self,
         features: np.ndarray,
@@ -45,6 +65,7 @@ class Clusterer(ABC):
         seed: int,
         epoch: int,
         eps_scale: float = 1.0,
+        prepared: dict[str, Any] | None = None,
         **extras: np.ndarray | None,
     ) -> np.ndarray:
         """Cluster.
@@ -55,6 +76,7 @@ class Clusterer(ABC):
             epoch: Epoch that is about to be trained, 0-based.
             eps_scale: Factor on the radius within which images are neighbours, > 0; above 1 joins more. Clusterers
                 without a radius ignore it.
+            prepared: What :meth:`prepare` gave for these features; None prepares them here.
             **extras: The arrays named in :attr:`requires`; others are ignored.
 
         Returns:
@@ -72,7 +94,11 @@ class Clusterer(ABC):
                     "of the config (`source`, `target`) or change default_hooks.cluster.clusterer."
                 )
         self.info = {}
-        labels = self.cluster(features, seed=seed, epoch=epoch, eps_scale=eps_scale, **needed)
+        if prepared is None:
+            prepared = self.prepare(features) or {}
+        labels = self.cluster(
+            features, seed=seed, epoch=epoch, eps_scale=eps_scale, **prepared, **needed
+        )
         return renumber(labels)
 
     @abstractmethod
@@ -86,7 +112,7 @@ class Clusterer(ABC):
             seed: As in :meth:`__call__`.
             epoch: As in :meth:`__call__`.
             eps_scale: As in :meth:`__call__`.
-            **extras: The arrays named in :attr:`requires`, and no others.
+            **extras: What :meth:`prepare` returned and the arrays named in :attr:`requires`, and no others.
 
         Returns:
             int (N,), negative = outlier; any numbering.
@@ -137,11 +163,15 @@ def renumber(labels: np.ndarray) -> np.ndarray:
     return numbered
 
 
-def check_features(features: np.ndarray) -> np.ndarray:
+@overload
+def check_features(features: np.ndarray) -> np.ndarray: ...
+@overload
+def check_features(features: Tensor) -> Tensor: ...
+def check_features(features: np.ndarray | Tensor) -> np.ndarray | Tensor:
     """Make sure that features can be clustered.
 
     Args:
-        features: (N, D), any float type.
+        features: (N, D), any float type, on any device.
 
     Returns:
         float32 (N, D), contiguous.
@@ -149,17 +179,17 @@ def check_features(features: np.ndarray) -> np.ndarray:
     Raises:
         InputError: If the shape is wrong, or rows are NaN, infinite or all zero.
     """
-    features = np.ascontiguousarray(features, dtype=np.float32)
-    if features.ndim != 2 or not features.size:
+    rows = torch.as_tensor(features).to(torch.float32).contiguous()
+    if rows.ndim != 2 or not rows.numel():
         raise InputError(
-            f"found features of shape {features.shape}, expected (images, dimensions): is the data set empty?"
+            f"found features of shape {tuple(rows.shape)}, expected (images, dimensions): is the data set empty?"
         )
     # A sum of squares is NaN or infinite if an entry is, and zero for a zero row: one pass, no copy.
-    squares = np.einsum("nd,nd->n", features, features)
-    broken, zero = int((~np.isfinite(squares)).sum()), int((squares == 0).sum())
+    squares = torch.einsum("nd,nd->n", rows, rows)
+    broken, zero = int((~squares.isfinite()).sum()), int((squares == 0).sum())
     if broken or zero:
         raise InputError(
-            f"found {broken} rows with NaN or infinite values and {zero} rows of zeros among {len(features)} features, "
+            f"found {broken} rows with NaN or infinite values and {zero} rows of zeros among {len(rows)} features, "
             "expected none; training has most likely diverged: lower optim_wrapper.optimizer.lr or train without --amp."
         )
-    return features
+    return rows if isinstance(features, Tensor) else rows.numpy()

@@ -125,7 +125,7 @@ def test_the_log_has_the_seconds_of_each_step_once(tiny, tmp_path, clusterer, st
     [line] = [line for line in log.read_text().splitlines() if "Pseudo-labels of epoch 1" in line]
     figures, profile = line.rsplit(" (", 1)
     assert "clusters 8" in figures and "seconds" not in line
-    assert re.sub(r" \d+\.\d", "", profile).startswith(f"extract / {steps} / refine")
+    assert re.sub(r" \d+\.\d", "", profile).startswith(f"extract / {steps} / refine / broadcast")
 
 
 def test_relaxing_widens_the_radius_until_the_result_is_usable(tiny, tmp_path):

@@ -129,11 +129,16 @@ class ClusterHook(Hook):
         started = time.monotonic()
         features = self._extract(runner, target)
         extras = self._extras(runner, target)
-        seconds = dict(extract=time.monotonic() - started)
+        extracted = time.monotonic()
+        prepared = self.clusterer.prepare(features, over_ranks=True)
+        seconds = dict(extract=extracted - started)
+        if prepared != {}:
+            seconds["knn"] = time.monotonic() - extracted
         labels, statistics = run_on_rank0(
-            lambda: self._cluster(runner, features.cpu().numpy(), target, extras)
+            lambda: self._cluster(runner, features.cpu().numpy(), prepared, target, extras)
         )
         seconds.update({name: statistics.pop(f"seconds_{name}") for name in ("cluster", "refine")})
+        seconds["broadcast"] = time.monotonic() - started - sum(seconds.values())
         state = PseudoLabelState(
             runner.epoch, torch.from_numpy(labels), features, self._seed(runner), statistics
         )
@@ -210,15 +215,24 @@ class ClusterHook(Hook):
         self,
         runner: Runner,
         features: np.ndarray,
+        prepared: dict[str, Any] | None,
         target: ReIDDataset,
         extras: dict[str, np.ndarray],
     ) -> tuple[np.ndarray, dict[str, float]]:
-        """Rank 0's part: labels int64 (N,) that satisfy the limits, and figures for the log."""
+        """Rank 0's part: labels int64 (N,) that satisfy the limits, and figures for the log.
+
+        The time of attempts that were given up counts as ``cluster``.
+        """
+        started = time.monotonic()
         scale, complaint = 1.0, ""
         for attempt in range(1 + (_RELAX_STEPS if self.policy == "relax_eps" else 0)):
-            started = time.monotonic()
             labels = self.clusterer(
-                features, seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale, **extras
+                features,
+                seed=self._seed(runner),
+                epoch=runner.epoch,
+                eps_scale=scale,
+                prepared=prepared,
+                **extras,
             )
             clustered = time.monotonic()
             for refiner in self.refiners:

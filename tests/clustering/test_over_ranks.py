@@ -1,0 +1,113 @@
+"""Ranks that share the search for neighbours find those of one process, and none waits for one that has died."""
+
+import importlib
+import os
+import signal
+import socket
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from gloo_process import enter
+
+from mmreid_uda.clustering import InfoMap, JaccardDBSCAN, unit_rows
+from mmreid_uda.utils import InputError, kernels_available, without_kernels
+from mmreid_uda.utils.dist import agree
+
+knn_module = importlib.import_module("mmreid_uda.clustering.knn")
+
+CLUSTERERS = {
+    "faiss": dict(eps=0.6, k1=20),
+    "full": dict(eps="auto", k1=20, variant="full"),
+    "int8": dict(eps=0.6, k1=20, precision="int8"),
+}
+
+
+def features():
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((60, 64))
+    return unit_rows(
+        centres[rng.integers(0, 60, 1500)] + 0.9 * rng.standard_normal((1500, 64))
+    ).astype(np.float32)
+
+
+def clustered(rank, name, kernels):
+    knn_module._KERNEL_BLOCK = knn_module._TORCH_BLOCK = 256  # several blocks for each rank
+    if not kernels:
+        with without_kernels():
+            return clustered(rank, name, True)
+    clusterer = JaccardDBSCAN(**CLUSTERERS[name])
+    prepared = clusterer.prepare(torch.from_numpy(features()), over_ranks=True)
+    if prepared is None:
+        return None
+    labels = clusterer(features(), seed=0, epoch=0, prepared=prepared)
+    found = prepared["neighbours"]
+    return found.indices, found.similarities, found.lowest, labels
+
+
+@pytest.mark.parametrize("name", CLUSTERERS)
+def test_ranks_together_find_what_one_finds(run_ranks, name):
+    [first, *others] = run_ranks(clustered, 2 if name == "full" else 3, args=(name, True))
+    assert all(other is None for other in others)
+    alone = clustered(0, name, True)
+    for ours, expected in zip(first, alone):
+        np.testing.assert_array_equal(ours, expected)
+    assert alone[-1].max() > 30, "the example has clusters"
+
+
+def test_ranks_without_kernels_find_it_too(run_ranks):
+    first, _ = run_ranks(clustered, args=("full", False))
+    for ours, expected in zip(first, clustered(0, "full", False)):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def infomap_neighbours(rank):
+    prepared = InfoMap().prepare(torch.from_numpy(features()), over_ranks=True)
+    return prepared and prepared["neighbours"].indices
+
+
+def test_infomap_shares_the_search_too(run_ranks):
+    pytest.importorskip("infomap")
+    first, second = run_ranks(infomap_neighbours)
+    assert second is None
+    np.testing.assert_array_equal(first, infomap_neighbours(0))
+
+
+def prepare_or_die(rank):
+    """Rank 1 is killed in the midst of the search; rank 0 tells what it heard of it."""
+    agree({"seed": 0})  # as at the start of a training
+    if rank == 1:
+        knn_module._search = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        JaccardDBSCAN().prepare(torch.from_numpy(features()), over_ranks=True)
+    except InputError as error:
+        return str(error)
+    return "no error"
+
+
+@pytest.mark.skipif(
+    not kernels_available(), reason="the search to be interrupted is the compiled one"
+)
+def test_a_rank_that_dies_in_the_step_ends_the_others_with_a_sentence():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = mp.get_context("spawn")
+    queue = context.SimpleQueue()
+    processes = [
+        context.Process(target=enter, args=(rank, 2, port, prepare_or_die, (), queue))
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        processes[0].join(timeout=100)
+        assert not processes[0].is_alive(), "rank 0 hangs"
+        assert processes[1].exitcode == -signal.SIGKILL
+        rank, message = queue.get()
+        assert rank == 0 and "rank 0 lost another of the 2 processes" in message
+        assert "--resume" in message
+    finally:
+        for process in processes:
+            process.kill()
