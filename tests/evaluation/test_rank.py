@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from mmreid_uda.evaluation.functional import RankResult, distance_blocks, evaluate_rank
+from mmreid_uda.evaluation.functional import places as places_module
 from mmreid_uda.evaluation.functional import rank as rank_module
 from mmreid_uda.utils import InputError
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 # The example of METHODS §1.9: query of identity 5, camera 0, and its gallery as (pid, camera, distance).
 GALLERY = [
@@ -115,7 +118,7 @@ def test_trapezoid_example_divides_by_all_queries() -> None:
 def test_equals_loops_with_ties_junk_distractors_and_missing_matches(
     levels: int | None, rule: str, rank_entries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rank_module, "_RANK_ENTRIES", rank_entries)
+    monkeypatch.setattr(places_module, "_RANK_ENTRIES", rank_entries)
     distances, *labels = random_problem(3, levels)
     untouched = distances.copy()
     precisions, cmc, penalties, num_valid = naive_evaluate(
@@ -130,6 +133,88 @@ def test_equals_loops_with_ties_junk_distractors_and_missing_matches(
     assert result.mINP == pytest.approx(sum(penalties) / divisor, abs=1e-12)
     assert result.cmc == pytest.approx(np.array(cmc) / divisor, abs=1e-12)
     assert np.array_equal(distances, untouched)
+
+
+@pytest.mark.parametrize("levels", [None, 50, 1])
+@pytest.mark.parametrize("num_ids", [3, 200])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equals_loops_for_few_and_many_matches_in_a_long_gallery(
+    levels: int | None, num_ids: int, dtype: type
+) -> None:
+    """Some thousand images: several chunks of compared entries, and matches by the dozen and by the thousand."""
+    rng = np.random.default_rng(7)
+    query_pids, gallery_pids = rng.integers(0, num_ids, 12), rng.integers(-1, num_ids, 5000)
+    cameras = rng.integers(0, 3, 12), rng.integers(0, 3, 5000)
+    distances = rng.random((12, 5000)).astype(dtype)
+    if levels:
+        distances = np.floor(distances * levels)
+    expected, cmc, penalties, _ = naive_evaluate(distances, query_pids, gallery_pids, *cameras)
+    result = evaluate_rank(None, None, query_pids, gallery_pids, *cameras, distances=distances)
+    assert result.ap == pytest.approx(expected, abs=1e-12)
+    assert result.mINP == pytest.approx(np.mean(penalties), abs=1e-12)
+    assert result.cmc == pytest.approx(np.array(cmc) / 12, abs=1e-12)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("num_ids", [2, 100])
+def test_a_single_broken_distance_is_found(broken: float, num_ids: int) -> None:
+    labels = np.arange(3) % num_ids, np.arange(2500) % num_ids, np.zeros(3), np.ones(2500)
+    distances = np.random.default_rng(8).random((3, 2500))
+    distances[2, 2400] = broken
+    with pytest.raises(InputError, match=r"queries 0\.\.2 hold NaN or inf"):
+        evaluate_rank(None, None, *labels, distances=distances)
+
+
+def test_distances_do_not_depend_on_the_number_of_threads() -> None:
+    rng = np.random.default_rng(9)
+    query, gallery = rng.normal(size=(70, 64)), rng.normal(size=(3000, 64))
+    alone = torch.cat([block for _, block in distance_blocks(query, gallery)])
+    torch.set_num_threads(3)
+    try:
+        together = torch.cat([block for _, block in distance_blocks(query, gallery)])
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(alone, together)
+
+
+def test_blocks_may_share_their_memory() -> None:
+    rng = np.random.default_rng(10)
+    query, gallery = rng.normal(size=(10, 4)), rng.normal(size=(6, 4))
+    whole = distance_blocks(query, gallery, block_size=4)
+    shared = distance_blocks(query, gallery, block_size=4, reuse_memory=True)
+    addresses = []
+    for (_, block), (_, same) in zip(whole, shared, strict=True):
+        assert torch.equal(block, same)
+        addresses.append(same.data_ptr())
+    assert len(set(addresses)) == 1
+
+
+def test_budget_sets_the_block_size_or_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(11)
+    query, gallery = rng.normal(size=(50, 4)), rng.normal(size=(400, 4))
+    labels = (
+        rng.integers(0, 9, 50),
+        rng.integers(0, 9, 400),
+        rng.integers(0, 3, 50),
+        rng.integers(0, 3, 400),
+    )
+    monkeypatch.setattr(rank_module, "SCRATCH", 0)
+    sizes = []
+    blocks = rank_module.distance_blocks
+
+    def spy(*features: object, block_size: int, **options: object) -> object:
+        sizes.append(block_size)
+        return blocks(*features, block_size=block_size, **options)
+
+    monkeypatch.setattr(rank_module, "distance_blocks", spy)
+    plain = evaluate_rank(query, gallery, *labels)
+    small = evaluate_rank(query, gallery, *labels, max_memory="64KiB")
+    assert sizes[0] == 512 and 1 < sizes[1] < 32
+    assert small.mAP == pytest.approx(plain.mAP, abs=1e-12)
+    with pytest.raises(
+        InputError, match="max_memory='1KiB' allows 0 MiB, but the evaluation needs"
+    ):
+        evaluate_rank(query, gallery, *labels, max_memory="1KiB")
 
 
 def test_ties_stand_in_gallery_order() -> None:

@@ -14,7 +14,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmreid_uda.evaluation.functional.rank import check_options, evaluate_rank
+from mmreid_uda.evaluation.functional.protocol import check_options
+from mmreid_uda.evaluation.functional.rank import evaluate_rank
 from mmreid_uda.evaluation.functional.rerank import rerank
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError

@@ -1,0 +1,40 @@
+"""A line in the log now and then, so that a long step does not look like a hang."""
+
+from __future__ import annotations
+
+import time
+
+from mmengine.logging import print_log
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """Tells how far a step has come, every half minute; a short step says nothing.
+
+    Args:
+        step: What is being done, as in ``'ranking'``.
+        total: Items to do.
+        items: Their name, as in ``'queries'``.
+        every: Seconds between two lines.
+    """
+
+    def __init__(self, step: str, total: int, items: str, every: float = 30.0) -> None:
+        self.step, self.total, self.items, self.every = step, total, items, every
+        self._started = self._reported = time.monotonic()
+
+    def reached(self, done: int) -> None:
+        """Write a line if the last one is old enough.
+
+        Args:
+            done: Items done so far.
+        """
+        now = time.monotonic()
+        if now - self._reported < self.every:
+            return
+        self._reported = now
+        rate = done / max(now - self._started, 1e-9)
+        print_log(
+            f"{self.step}: {done}/{self.total} {self.items}, {rate:.0f} {self.items}/s",
+            logger="current",
+        )

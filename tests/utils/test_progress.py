@@ -1,0 +1,23 @@
+"""A long step writes a line now and then, a short one none."""
+
+import pytest
+
+from mmreid_uda.utils import progress as progress_module
+from mmreid_uda.utils.progress import Progress
+
+
+def test_lines_come_at_intervals(monkeypatch):
+    now, lines = [0.0], []
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress_module, "print_log", lambda line, logger: lines.append(line))
+    progress = Progress("ranking", 1000, "queries", every=30)
+    for second in range(0, 100, 10):
+        now[0] = float(second)
+        progress.reached(5 * second)
+    assert lines == [f"ranking: {5 * s}/1000 queries, 5 queries/s" for s in (30, 60, 90)]
+
+
+@pytest.mark.parametrize("done", [1, 1000])
+def test_a_short_step_is_silent(done, capsys):
+    Progress("ranking", 1000, "queries").reached(done)
+    assert capsys.readouterr() == ("", "")
