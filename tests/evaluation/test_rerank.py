@@ -7,6 +7,8 @@ import torch
 from mmreid_uda.evaluation.functional import evaluate_rank, rerank
 from mmreid_uda.utils import InputError
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 def dense_rerank(
     query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, lambda_value: float
@@ -112,3 +114,39 @@ def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     query, gallery, *_ = clustered(3, 10, 20)
     with pytest.raises(InputError, match=next(iter(wrong))):
         list(rerank(query, gallery, **wrong))
+
+
+def test_blocks_may_share_their_memory() -> None:
+    query, gallery, *_ = clustered(4, 20, 40)
+    expected = whole(query, gallery, block_size=7)
+    shared = rerank(query, gallery, block_size=7, reuse_memory=True)
+    parts, addresses = zip(*((block.numpy().copy(), block.data_ptr()) for _, block in shared))
+    assert np.array_equal(np.concatenate(parts), expected)
+    assert len(set(addresses)) == 1
+
+
+def test_features_are_normalised_and_left_as_they_are() -> None:
+    query, gallery, *_ = clustered(5, 20, 40)
+    longer, untouched = 3 * query, 3 * query
+    assert whole(longer, gallery) == pytest.approx(whole(query, gallery), abs=1e-6)
+    assert np.array_equal(longer, untouched)
+
+
+def test_budget_sets_the_block_size_or_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, gallery, *_ = clustered(6, 20, 300)
+    with pytest.raises(
+        InputError, match="max_memory='10KiB' allows 0 MiB, but the re-ranking needs"
+    ):
+        next(rerank(query, gallery, max_memory="10KiB"))
+    asked = []
+
+    def rows_within(max_memory: str, num_columns: int, **needs: object) -> int:
+        asked.append((max_memory, num_columns))
+        return 3
+
+    monkeypatch.setitem(rerank.__globals__, "rows_within", rows_within)
+    sizes = [len(block) for _, block in rerank(query, gallery, max_memory="64MiB")]
+    assert sizes == [3] * 6 + [2]
+    assert (
+        asked == [("64MiB", 300)] * 2
+    )  # before the search, and again when the encodings are known

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["count_places"]
+__all__ = ["count_places", "mix_jaccard"]
 
 # Entries that stay in the first cache while all matches are compared with them, and matches compared at a time.
 _CHUNK = 2048
@@ -157,3 +157,45 @@ def count_places(
             for match in range(_bin(distances, columns, num, entries[column], column), num):
                 places[row, match] -= 1
     return True
+
+
+@njit(nogil=True, fastmath={"contract"}, cache=True)
+def mix_jaccard(
+    first, last, block, scales, weight, indptr, columns, weights, column_ptr, rows, row_weights
+):
+    """``_mix`` of :mod:`.rerank`: ``block <- scale * block + weight * J``, in place.
+
+    Args:
+        first: First row.
+        last: One behind the last row.
+        block: float32 (R, G).
+        scales: float32 (R,).
+        weight: float32.
+        indptr: (R + 1,), where the rows of the queries' encodings begin.
+        columns: (nnz,), those of the queries' encodings.
+        weights: float32 (nnz,).
+        column_ptr: (N + 1,), where the columns of the gallery's encodings begin.
+        rows: (m,), rows of the gallery's encodings.
+        row_weights: float32 (m,).
+    """
+    num_gallery = block.shape[1]
+    overlaps, found = np.zeros(num_gallery, np.float32), np.empty(num_gallery, np.int32)
+    one, two = np.float32(1), np.float32(2)
+    for row in range(first, last):
+        met = 0
+        for entry in range(indptr[row], indptr[row + 1]):
+            column, own = columns[entry], weights[entry]
+            for place in range(column_ptr[column], column_ptr[column + 1]):
+                other = rows[place]
+                if overlaps[other] == 0:
+                    found[met] = other
+                    met += 1
+                overlaps[other] += min(own, row_weights[place])
+        entries, scale = block[row], scales[row]
+        for other in range(num_gallery):
+            entries[other] = entries[other] * scale + weight
+        for place in range(met):
+            other = found[place]
+            overlap = overlaps[other]
+            overlaps[other] = 0
+            entries[other] -= weight * min(overlap / (two - overlap), one)

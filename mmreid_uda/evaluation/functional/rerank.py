@@ -11,9 +11,12 @@ from torch import Tensor
 
 from mmreid_uda.clustering.jaccard import jaccard_encodings, neighbours_needed
 from mmreid_uda.clustering.knn import find_neighbours
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, kernels_available, num_threads, over_rows
+from mmreid_uda.utils.progress import Progress
 
-from .distance import distance_blocks, prepare_features
+from .budget import announce, rows_within
+from .distance import distance_blocks, row_scales
+from .places import runs_compiled
 
 __all__ = ["rerank"]
 
@@ -29,6 +32,8 @@ def rerank(
     lambda_value: float = 0.3,
     *,
     block_size: int | None = None,
+    max_memory: str | int | None = None,
+    reuse_memory: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Mix the Jaccard distance of k-reciprocal neighbourhoods into the distances of queries to gallery.
 
@@ -48,34 +53,124 @@ def rerank(
         k2: Neighbours averaged in the local query expansion, >= 1; 1 switches it off.
         lambda_value: Weight λ of the original distance, in [0, 1].
         block_size: Queries per block; None chooses it from the size of the gallery.
+        max_memory: Budget for what is held beside the features, such as ``'4GiB'``; None sets no limit.
+        reuse_memory: Every block overwrites the one before, which saves memory if nobody keeps them.
 
     Yields:
         ``(start, block)``: the index of the block's first query, and its final distances, float32 (rows, G), in [0, 1].
 
     Raises:
-        InputError: A parameter is out of range, or the features are not finite.
+        InputError: A parameter is out of range, the features are not finite, or not even one query fits into
+            ``max_memory``; how large the encodings are is known only when they are made.
 
-    Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017; METHODS §1.7.
+    Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.
     """
     if not 0 <= lambda_value <= 1:
         raise InputError(f"rerank's lambda_value is {lambda_value}, but must lie in 0..1.")
-    query = prepare_features(query_features)
-    gallery = prepare_features(gallery_features).to(query.device)
-    images = torch.cat([query, gallery])
-    neighbours = find_neighbours(
-        images, neighbours_needed(len(images), k1, "full", k2), with_lowest=True
-    )
+    query, gallery, images = _unit_images(query_features, gallery_features)
+    needed = neighbours_needed(len(images), k1, "full", k2)
+    # The features once more, lists while they are made and copied, and a block of similarities per thread.
+    held = 4 * images.numel() + 16 * len(images) * needed + 4 * 1024**2 * num_threads()
+    rows = _block_size(max_memory, held, query, gallery)
+    announce("re-ranking", len(query), len(gallery), rows, held)
+    neighbours = find_neighbours(images, needed, with_lowest=True)
     assert neighbours is not None and neighbours.lowest is not None
     encodings = jaccard_encodings(images, neighbours, k1, k2, variant="full")
-    query_encodings, gallery_encodings = encodings[: len(query)], encodings[len(query) :].tocsc()
-    farthest = torch.from_numpy(2 - 2 * neighbours.lowest).clamp_min_(
-        torch.finfo(torch.float32).tiny
+    farthest = np.maximum(2 - 2 * neighbours.lowest[: len(query)], np.finfo(np.float32).tiny)
+    scales = np.float32(lambda_value) / farthest
+    del neighbours
+    of_queries, of_gallery = _split(encodings, len(query))
+    held = 4 * images.numel() + 2 * (encodings.data.nbytes + encodings.indices.nbytes)
+    block_size = block_size or _block_size(max_memory, held, query, gallery)
+    progress = Progress("re-ranking", len(query), "queries")
+    for start, block in distance_blocks(
+        query, gallery, normalize=False, block_size=block_size, reuse_memory=reuse_memory
+    ):
+        part = slice(start, start + len(block))
+        _mix(block, scales[part], 1 - lambda_value, of_queries[part], of_gallery)
+        yield start, block
+        progress.reached(part.stop)
+
+
+def _unit_images(query: Tensor | np.ndarray, gallery: Tensor | np.ndarray) -> tuple[Tensor, ...]:
+    """Queries, gallery and both together, float32, rows of unit norm: the first two are views of the third."""
+    query = torch.as_tensor(query).detach()
+    parts = [query.float(), torch.as_tensor(gallery).detach().float().to(query.device)]
+    scales = torch.cat([row_scales(part)[0] for part in parts])
+    images = torch.cat(parts)
+    images *= scales[:, None]
+    return images[: len(query)], images[len(query) :], images
+
+
+def _block_size(max_memory: str | int | None, held: int, query: Tensor, gallery: Tensor) -> int:
+    """Queries per block, if so many bytes are held already."""
+    # Without kernels the overlaps and their sums stand beside the block.
+    blocks = 1 if runs_compiled(query.device) else 4
+    return rows_within(
+        max_memory,
+        len(gallery),
+        row_bytes=4 * blocks * len(gallery),
+        fixed_bytes=held,
+        step="the re-ranking",
     )
-    for start, block in distance_blocks(query, gallery, normalize=False, block_size=block_size):
-        stop = start + len(block)
-        jaccard = _jaccard_block(query_encodings[start:stop], gallery_encodings).to(block.device)
-        block /= farthest[start:stop, None].to(block.device)
-        yield start, block.mul_(lambda_value).add_(jaccard, alpha=1 - lambda_value)
+
+
+def _split(
+    encodings: sparse.csr_array, num_queries: int
+) -> tuple[sparse.csr_array, sparse.csc_array]:
+    """The queries' encodings by row, as a view, and the gallery's by column: (Q, N) and (G, N)."""
+    cut, num = int(encodings.indptr[num_queries]), encodings.shape[0]
+    of_gallery = sparse.csr_array(
+        (encodings.data[cut:], encodings.indices[cut:], encodings.indptr[num_queries:] - cut),
+        shape=(num - num_queries, num),
+    )
+    of_queries = sparse.csr_array(
+        (encodings.data[:cut], encodings.indices[:cut], encodings.indptr[: num_queries + 1]),
+        shape=(num_queries, num),
+    )
+    return of_queries, of_gallery.tocsc()
+
+
+def _mix(
+    block: Tensor,
+    scales: np.ndarray,
+    weight: float,
+    query: sparse.csr_array,
+    gallery: sparse.csc_array,
+) -> None:
+    """``block <- scale * block + weight * J`` in place.
+
+    Args:
+        block: float32 (rows, G), distances.
+        scales: float32 (rows,).
+        weight: That of the Jaccard distance.
+        query: (rows, N) encodings of the queries.
+        gallery: (G, N) encodings of the gallery.
+    """
+    if not kernels_available():
+        block *= torch.from_numpy(scales)[:, None].to(block.device)
+        block.add_(_jaccard_block(query, gallery).to(block.device), alpha=weight)
+        return
+    from . import kernels
+
+    # On a GPU, the Jaccard part is made on the CPU.
+    on_cpu = block if block.device.type == "cpu" else torch.zeros(block.shape)
+    over_rows(
+        kernels.mix_jaccard,
+        len(block),
+        on_cpu.numpy(),
+        scales,
+        np.float32(weight),
+        query.indptr,
+        query.indices,
+        query.data,
+        gallery.indptr,
+        gallery.indices,
+        gallery.data,
+    )
+    if on_cpu is not block:
+        block *= torch.from_numpy(scales)[:, None].to(block.device)
+        block += on_cpu.to(block.device)
 
 
 def _jaccard_block(query: sparse.csr_array, gallery: sparse.csc_array) -> Tensor:
