@@ -20,9 +20,9 @@ __all__ = ["Neighbours", "Precision", "find_neighbours", "knn", "unit_rows"]
 
 Precision = Literal["float32", "int8"]
 
-# Similarities of one block: with kernels a block per thread, which should stay in its cache; without, one large
+# Rows of a block: with kernels a block per thread, whose similarities stay in the cache (1 MiB); without, one large
 # product for all threads.
-_KERNEL_BLOCK = 1024
+_KERNEL_BLOCK = 512
 _TORCH_BLOCK = 2048
 # The coarse search keeps this many candidates more than neighbours; rows that would need more are searched again.
 _SPARE_CANDIDATES = 18
@@ -130,7 +130,7 @@ def find_neighbours(
         blocks = blocks[get_rank() :: get_world_size()]
     coarse = compiled and precision == "int8" and not with_lowest
     if coarse:
-        scale = float(rows.abs().max()) / _INT8
+        scale = max(map(abs, map(float, rows.aminmax()))) / _INT8
         lists = _search(
             _int8_product(rows, scale, size),
             _Lists.empty(len(rows), min(k + _SPARE_CANDIDATES, len(rows)), np.int32),
@@ -275,7 +275,10 @@ def _float_product(rows: np.ndarray, size: int) -> Callable[[int, int], np.ndarr
 
 def _int8_product(rows: Tensor, scale: float, size: int) -> Callable[[int, int], np.ndarray]:
     """Scores of two blocks of rows rounded to multiples of ``scale``: int32, similarity / scale²."""
-    rounded = torch.cat([(part / scale).round_().to(torch.int8) for part in rows.split(size)])
+    from . import kernels
+
+    rounded = torch.empty(rows.shape, dtype=torch.int8)
+    over_rows(kernels.round_rows, len(rows), rows.numpy(), np.float32(1 / scale), rounded.numpy())
 
     def product(first: int, second: int) -> np.ndarray:
         left, right = rounded[first : first + size], rounded[second : second + size]
