@@ -32,6 +32,7 @@ from mmengine.utils import digit_version
 from torch import Tensor
 
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import find_checkpoint
 
 __all__ = [
     "TRUST_VARIABLE",
@@ -267,7 +268,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load a checkpoint from a local path without running code from it.
 
     Args:
-        filename: Path; ``~`` is expanded.
+        filename: Path of a file, or the folder of a run, whose last checkpoint is taken; ``~`` is expanded.
         map_location: See ``torch.load``.
 
     Returns:
@@ -277,12 +278,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
         InputError: The file is missing, is not a checkpoint, or holds objects that could run code, unless
             ``MMREID_TRUST_CHECKPOINTS=1`` is set.
     """
-    path = Path(filename).expanduser()
-    if not path.is_file():
-        raise InputError(
-            f"Checkpoint {filename} does not exist, expected a .pth file: correct the path in load_from, "
-            "init_cfg.checkpoint or on the command line."
-        )
+    path = find_checkpoint(filename)
     trusted = os.environ.get(TRUST_VARIABLE) == "1"
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=not trusted)

@@ -12,14 +12,17 @@ A recipe key is written once, at the top level, where a child config, or ``--cfg
 ``train_pipeline``   transforms of training images
 ``test_pipeline``    transforms of test images and of the features that are clustered
 ``encoder``          the network of every model that has one
+``stage1``           run (its folder) or checkpoint of source pre-training that the encoder starts from, or a list with
+                     one for each student; ``None`` = the encoder's own initial weights
 ``global_batch_size`` images per iteration and domain, over all ranks
-``num_instances``    K of the P×K batch
+``num_instances``    K of the P×K batch, or ``dict(source=, target=)``; 0 = images in plain random order
 ``iters_per_epoch``  iterations between two clusterings; ``None`` = one pass over the images
 ==================== =====================================================================================
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 import os
@@ -49,6 +52,7 @@ RECIPE_KEYS = (
     "train_pipeline",
     "test_pipeline",
     "encoder",
+    "stage1",
     "global_batch_size",
     "num_instances",
     "iters_per_epoch",
@@ -65,8 +69,9 @@ _REGISTRIES = (
     mmengine_registries.MODEL_WRAPPERS,
     mmengine_registries.WEIGHT_INITIALIZERS,
 )
-# Keys that the Runner takes out of a component's dictionary before it builds the component.
+# Keys that the Runner (of a norm: the encoder) takes out of a component's dictionary before it builds the component.
 _TAKEN_OUT = (
+    "keep_frozen",
     "type",
     "_scope_",
     "priority",
@@ -138,7 +143,7 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
     for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
         _set_size(pipeline, size)
     if "model" in cfg and "encoder" in cfg:
-        cfg.model.encoder = cfg.encoder
+        cfg.model.encoder = _encoders(cfg)
     _apply_training(cfg, world_size)
     _apply_testing(cfg)
 
@@ -166,6 +171,8 @@ def _apply_training(cfg: Config, world_size: int) -> None:
         target=training_set(cfg.target, "hidden", 1) if cfg.get("target") else None,
     )
     batch, instances = cfg.global_batch_size, cfg.num_instances
+    if isinstance(instances, dict):
+        instances = max(instances.values())
     if batch % world_size or (instances and (batch // world_size) % instances):
         raise InputError(
             f"found global_batch_size={batch}, num_instances={instances} and {world_size} process(es), expected each "
@@ -174,7 +181,7 @@ def _apply_training(cfg: Config, world_size: int) -> None:
         )
     cfg.train_dataloader.batch_size = batch // world_size
     cfg.train_dataloader.batch_sampler.update(
-        num_instances=instances, iters_per_epoch=cfg.iters_per_epoch
+        num_instances=cfg.num_instances, iters_per_epoch=cfg.iters_per_epoch
     )
     if "cluster" in cfg.default_hooks:
         cfg.default_hooks.cluster.pipeline = cfg.test_pipeline
@@ -190,6 +197,17 @@ def _apply_testing(cfg: Config) -> None:
     )
     cfg.test_dataloader = cfg.val_dataloader
     cfg.test_evaluator = cfg.val_evaluator
+
+
+def _encoders(cfg: Config) -> Any:
+    """The recipe's encoder with the weights of ``stage1``: one config, or one for each of several runs."""
+    encoders = []
+    for run in _names(cfg, "stage1"):
+        encoder = copy.deepcopy(cfg.encoder)
+        encoder.backbone.pop("init_cfg", None)  # ImageNet weights would only be overwritten
+        encoder.init_cfg = dict(type="Pretrained", checkpoint=run)
+        encoders.append(encoder)
+    return encoders if len(encoders) > 1 else [*encoders, cfg.encoder][0]
 
 
 def _names(cfg: Config, key: str) -> list[Any]:

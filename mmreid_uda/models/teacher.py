@@ -41,6 +41,7 @@ class ReIDNetwork(BaseModule):
             return self.encoder(x)
 
 
+@MODELS.register_module()
 class EMATeacher(nn.Module):
     """The exponential moving average of a student, as a sub-module that takes part in the loss.
 
@@ -68,7 +69,7 @@ class EMATeacher(nn.Module):
         InputError: For an alpha outside 0..1 or an unknown policy.
 
     Example:
-        >>> model = dict(type='ABMT', teacher=dict(alpha=0.999, buffers='own'))
+        >>> model = dict(type='ABMT', teacher=dict(type='EMATeacher', alpha=0.999, buffers='own'))
     """
 
     def __init__(

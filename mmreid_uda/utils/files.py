@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and the checkpoints of runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["atomic_path"]
+from .errors import InputError
+
+__all__ = ["atomic_path", "find_checkpoint"]
 
 
 @contextlib.contextmanager
@@ -24,3 +26,45 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """Find a checkpoint by its path, or the last one of a run by the run's folder.
+
+    Args:
+        name: A file, or a folder with mmengine's note ``last_checkpoint``; ``~`` is expanded.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: There is none; if the folder is named like a config (and ``-seed<n>``), the sentence has the command
+            that trains it.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    note = path / "last_checkpoint"
+    if note.is_file():
+        # The note holds the path of the time of training: the folder may have moved since.
+        last = path / Path(note.read_text().strip()).name
+        if last.is_file():
+            return last
+    raise InputError(
+        f"Checkpoint {name} does not exist, expected a .pth file or the folder of a finished run: {_remedy(path)}."
+    )
+
+
+def _remedy(path: Path) -> str:
+    """How to get a missing checkpoint: the command that trains it, if its folder is named like a config."""
+    folder = path.parent if path.suffix else path
+    config, _, seed = folder.name.partition("-seed")
+    found = sorted(Path().glob(f"configs/*/{config}.py")) if config else []
+    if not found:
+        return "correct the path in load_from, stage1, init_cfg.checkpoint or on the command line"
+    command = f"python tools/train.py {found[0]}"
+    if seed:
+        command += f" --seed {seed}"
+    if folder != Path("work_dirs", config):
+        command += f" --work-dir {folder}"
+    return f"make it with `{command}`, or name another one in stage1 or load_from"

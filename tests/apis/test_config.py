@@ -125,3 +125,30 @@ def test_a_missing_file_and_an_unknown_data_set_are_named():
         load_config("configs/none.py")
     with pytest.raises(InputError, match="did you mean 'market1501'"):
         load_config(MARKET, {"target": "market"})
+
+
+ABMT = "configs/abmt/abmt_r50_duke2market.py"
+MMT = "configs/mmt/mmt-k500_r50_duke2market.py"
+
+
+def test_a_run_of_stage_one_takes_the_place_of_imagenet_weights():
+    cfg = load_config(ABMT)
+    expected = dict(type="Pretrained", checkpoint="work_dirs/source-ab_r50_duke2market")
+    assert cfg.model.encoder.init_cfg == expected and "init_cfg" not in cfg.model.encoder.backbone
+    assert load_config(ABMT, {"stage1": None}).model.encoder == cfg.encoder
+    apply_recipe(cfg)
+    assert cfg.model.encoder.init_cfg == expected
+
+
+def test_several_runs_of_stage_one_make_an_encoder_for_each_student():
+    encoders = load_config(MMT).model.encoder
+    runs = [f"work_dirs/source_r50_duke2market-seed{seed}" for seed in (1, 2)]
+    assert [encoder.init_cfg.checkpoint for encoder in encoders] == runs
+
+
+def test_domains_may_have_instances_of_their_own():
+    cfg = load_config("configs/source/source_r50_duke2market.py", world_size=2)
+    assert cfg.train_dataloader.batch_sampler.num_instances == dict(source=4, target=0)
+    assert cfg.train_dataloader.batch_size == 32
+    with pytest.raises(InputError, match="multiple of 4"):
+        load_config("configs/source/source_r50_duke2market.py", world_size=32)

@@ -361,3 +361,19 @@ def test_batches_do_not_depend_on_the_number_of_workers(folder):
             assert torch.equal(value, shared["samples"][key])
     boxes = torch.cat([batch["samples"]["erase_box"] for batch in batches[0]])
     assert len(boxes.unique(dim=0)) > 10  # the draws were random
+
+
+# ---------------------------------------------------------------- a source that only clustering reads
+
+
+def test_a_domain_can_be_left_out_of_the_batches():
+    indices, seeds = epoch_plan(FakeData(), domains=("target",))
+    assert indices.shape == (7, 16) and (FakeData().domains[indices] == 1).all()
+    together = epoch_plan(FakeData())
+    np.testing.assert_array_equal(indices, together[0][:, 16:])
+    np.testing.assert_array_equal(seeds, together[1][:, 16:])
+
+
+def test_domains_that_are_not_there_are_refused():
+    with pytest.raises(InputError, match=r"domains=\['source'\] was given"):
+        make_sampler(FakeData(source=0), domains=["source"])

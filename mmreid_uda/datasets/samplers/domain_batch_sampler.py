@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,8 @@ class DomainBatchSampler(Sampler[list[int]]):
         drop_last: True drops the incomplete last global batch of a pass over the identities, as the papers do; False
             fills it from the next pass, so that an identity may occur twice in a batch.
         use_cameras: False ignores cameras when drawing the images of an identity. Defaults to True.
+        domains: Domains to draw from, of those that the data set has. ``('target',)`` leaves a source to the
+            clustering alone, as ABMT's second stage does. Defaults to both.
 
     Raises:
         InputError: At construction, sizes that do not fit; when an epoch starts, too few identities for a batch.
@@ -63,13 +65,21 @@ class DomainBatchSampler(Sampler[list[int]]):
         iters_per_epoch: int | None = None,
         drop_last: bool = True,
         use_cameras: bool = True,
+        domains: Sequence[str] = DOMAIN_NAMES,
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.use_cameras = use_cameras
         self.domains = _domains(sampler.dataset)
-        self.present = np.unique(self.domains).tolist()
+        self.present = [
+            domain for domain in np.unique(self.domains).tolist() if DOMAIN_NAMES[domain] in domains
+        ]
+        if not self.present:
+            raise InputError(
+                f"domains={list(domains)} was given, of which the data set has no images, expected 'source', 'target' "
+                "or both; set train_dataloader.batch_sampler.domains"
+            )
         self.num_instances = {
             domain: self._instances(num_instances, DOMAIN_NAMES[domain]) for domain in self.present
         }

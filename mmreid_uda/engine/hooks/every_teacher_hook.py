@@ -34,16 +34,17 @@ class EveryTeacherHook(Hook):
         model, loop = unwrap(runner.model), runner.val_loop
         if loop is None:
             return
-        network = model.network
+        network, together = model.network, {}
         for number in range(1, len(model.teachers) + 1):
             model.network = number
             figures = {
                 f"teacher_{number}/{name}": value for name, value in _evaluate(runner, loop).items()
             }
-            runner.visualizer.add_scalars(figures, step=runner.epoch)
+            together.update(figures)
             text = ", ".join(f"{name} {value:.1f}" for name, value in figures.items())
             runner.logger.info(f"Teacher {number} alone: {text}")
         model.network = network
+        runner.visualizer.add_scalars(together, step=runner.epoch)
 
 
 @torch.no_grad()

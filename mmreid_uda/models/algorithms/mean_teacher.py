@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mmreid_uda.models.encoder import EncoderOutput
 from mmreid_uda.models.heads import BranchOutput
-from mmreid_uda.models.teacher import EMATeacher, ReIDNetwork
+from mmreid_uda.models.teacher import ReIDNetwork
+from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import gather_batch
@@ -35,7 +36,7 @@ class MeanTeacher(BaseReID):
             another architecture).
         head: Config of their ``ClassifierHead``.
         num_students: Number of students N. Defaults to 1.
-        teacher: Arguments of :class:`EMATeacher`: ``alpha``, ``warmup``, ``buffers``. Defaults to the papers'.
+        teacher: Config of the :class:`EMATeacher`: ``alpha``, ``warmup``, ``buffers``. Defaults to the papers'.
         test_cfg: As for :class:`BaseReID`, and ``network``: ``'teacher'`` (default; with several, the mean of their
             unit features), ``'student'``, or a number 1..N, which is that teacher alone.
         renormalize: Whether a mean of several unit features is scaled to unit norm before it is clustered. Defaults to
@@ -72,7 +73,8 @@ class MeanTeacher(BaseReID):
         super().__init__(encoders[0], head, test_cfg, **kwargs)
         self.students.extend(ReIDNetwork(one, head) for one in encoders[1:])
         self.teachers = ModuleList(
-            EMATeacher(student, **(teacher or {})) for student in self.students
+            MODELS.build({"type": "EMATeacher", "student": student, **(teacher or {})})
+            for student in self.students
         )
         self.renormalize = renormalize
 

@@ -1,0 +1,9 @@
+# ABMT without a source: each branch learns from the teacher's other branch; a new radius every epoch.
+_base_ = "./mean_teacher.py"
+
+model = dict(
+    type="ABMT",
+    cross=True,
+    head=dict(ce_weight=0.5, triplet_weight=0.0, soft_ce_weight=0.5, soft_triplet_weight=1.0),
+)
+default_hooks = dict(cluster=dict(clusterer=dict(rho=2e-3)))

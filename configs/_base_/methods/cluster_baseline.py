@@ -1,0 +1,23 @@
+# The clustering baseline of MMT: one network, labels from its own features, hard losses.
+_base_ = ["../default_runtime.py", "../datasets/reid.py"]
+
+model = dict(
+    type="ClusterBaseline",
+    head=dict(type="ClassifierHead", label_smoothing=0.1, ce_weight=1.0, triplet_weight=1.0),
+)
+default_hooks = dict(
+    cluster=dict(
+        type="ClusterHook",
+        clusterer=dict(
+            type="JaccardDBSCAN",
+            eps="auto",
+            rho=1.6e-3,
+            freeze_eps=True,
+            min_samples=4,
+            k1=20,
+            k2=6,
+            variant="full",
+        ),
+    ),
+    optimizer_reset=dict(type="OptimizerResetHook"),  # a new Adam for the new classifier
+)

@@ -1,0 +1,14 @@
+# An ordinary mean teacher: branch g alone learns from its own average.
+_base_ = [
+    "../_base_/methods/abmt.py",
+    "../_base_/encoders/mbv2.py",
+    "../_base_/schedules/uda_small.py",
+]
+
+source = "syntha"
+target = "synthb"
+test = ["synthb"]
+stage1 = "work_dirs/source_mbv2_syntha2synthb-seed1"
+default_hooks = dict(
+    cluster=dict(clusterer=dict(k1=10, k2=4))
+)  # ten images per person, not seventeen

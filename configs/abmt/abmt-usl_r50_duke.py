@@ -1,0 +1,3 @@
+_base_ = "./abmt-usl_r50_market.py"
+
+target = "dukemtmc"

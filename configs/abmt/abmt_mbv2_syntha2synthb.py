@@ -1,0 +1,14 @@
+# ABMT on rendered people, campus to street; trains on a CPU.
+_base_ = [
+    "../_base_/methods/abmt.py",
+    "../_base_/encoders/mbv2_two_branches.py",
+    "../_base_/schedules/uda_small.py",
+]
+
+source = "syntha"
+target = "synthb"
+test = ["synthb"]
+stage1 = "work_dirs/source-ab_mbv2_syntha2synthb"
+default_hooks = dict(
+    cluster=dict(clusterer=dict(k1=10, k2=4))
+)  # ten images per person, not seventeen

@@ -1,0 +1,11 @@
+# ABMT with IBN-ResNet-50-a.
+_base_ = [
+    "../_base_/methods/abmt.py",
+    "../_base_/encoders/r50_ibn_two_branches.py",
+    "../_base_/schedules/uda_40e.py",
+]
+
+source = "dukemtmc"
+target = "market1501"
+test = ["market1501"]
+stage1 = "work_dirs/source-ab_r50-ibn_duke2market"

@@ -1,0 +1,12 @@
+# MMT on rendered people, campus to street; trains on a CPU.
+_base_ = [
+    "../_base_/methods/mmt_dbscan.py",
+    "../_base_/encoders/mbv2.py",
+    "../_base_/schedules/uda_small.py",
+]
+
+target = "synthb"
+stage1 = ["work_dirs/source_mbv2_syntha2synthb-seed1", "work_dirs/source_mbv2_syntha2synthb-seed2"]
+default_hooks = dict(
+    cluster=dict(clusterer=dict(k1=10, k2=4))
+)  # ten images per person, not seventeen

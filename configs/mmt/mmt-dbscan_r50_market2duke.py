@@ -1,0 +1,4 @@
+_base_ = "./mmt-dbscan_r50_duke2market.py"
+
+target = "dukemtmc"
+stage1 = ["work_dirs/source_r50_market2duke-seed1", "work_dirs/source_r50_market2duke-seed2"]

@@ -1,0 +1,4 @@
+_base_ = "./mmt-k500_r50_duke2market.py"
+
+target = "msmt17"
+stage1 = ["work_dirs/source_r50_duke2msmt17-seed1", "work_dirs/source_r50_duke2msmt17-seed2"]

@@ -1,0 +1,10 @@
+# Stage 1 for DukeMTMC-reID to Market-1501, plain encoder.
+_base_ = [
+    "../_base_/methods/source.py",
+    "../_base_/encoders/r50_uda.py",
+    "../_base_/schedules/source_80e.py",
+]
+
+source = "dukemtmc"
+target = "market1501"
+test = ["market1501", "dukemtmc"]  # direct transfer, and the source itself

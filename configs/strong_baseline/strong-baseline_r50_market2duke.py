@@ -1,0 +1,6 @@
+_base_ = "./strong-baseline_r50_duke2market.py"
+
+source = "market1501"
+target = "dukemtmc"
+test = ["dukemtmc"]
+stage1 = "work_dirs/source-gem_r50_market2duke"
