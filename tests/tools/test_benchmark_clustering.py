@@ -1,0 +1,191 @@
+"""The clustering's benchmark: its reference is the papers' algorithm, and run small it finds our results equal."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmreid_uda.utils import InputError, kernels_available
+
+ROOT = Path(__file__).parents[2]
+TOOL = "tools/analysis/benchmark_clustering.py"
+
+ANGLES = np.radians([0, 7, 16, 40, 47, 58, 120, 131])
+EIGHT = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1).astype(np.float32)
+# Jaccard distances of their pairs for k1 = 4, k2 = 2; all others are 1.
+FAISS = {(0, 1): 0, (0, 2): 0.202072, (1, 2): 0.202072, (0, 3): 0.940303, (0, 4): 0.940303,
+         (1, 3): 0.940303, (1, 4): 0.940303, (2, 3): 0.873202, (2, 4): 0.873202, (2, 5): 0.940458,
+         (3, 4): 0, (3, 5): 0.202518, (4, 5): 0.202518, (6, 7): 0}  # fmt: skip
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, TOOL, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def tool():
+    sys.path.insert(0, str(ROOT / "tools/analysis"))
+    try:
+        import benchmark_clustering
+
+        yield benchmark_clustering
+    finally:
+        sys.path.pop(0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("benchmark")
+
+
+def test_the_reference_gives_the_distances_and_labels_of_the_notes(tool):
+    settings = tool.Settings(k1=4, k2=2, eps=0.5, min_samples=2, gpu=False)
+    ranks = tool.reference_ranks(EIGHT, settings)
+    rows = torch.from_numpy(EIGHT)
+    encodings = tool.reference_encodings(
+        ranks, settings, lambda i, others: rows[[i]] @ rows[others].T
+    )
+    distances = tool.reference_distances(encodings)
+    expected = [
+        [0 if i == j else FAISS.get((min(i, j), max(i, j)), 1) for i in range(8)] for j in range(8)
+    ]
+    np.testing.assert_allclose(distances, expected, atol=1e-5)
+    labels = tool.reference(EIGHT, settings).labels
+    np.testing.assert_array_equal(labels, [0, 0, 0, 1, 1, 1, 2, 2])
+
+
+def test_a_changed_distance_is_noticed(tool):
+    from mmreid_uda.clustering import jaccard_graph
+
+    graph = jaccard_graph(EIGHT, 4, 2)
+    dense = np.ones((8, 8), np.float32)
+    coo = graph.tocoo()
+    dense[coo.row, coo.col] = coo.data
+    assert tool.largest_difference(graph, dense) == 0
+    dense[0, 7] -= 0.25
+    assert tool.largest_difference(graph, dense) == 0.25
+
+
+def test_the_fitted_exponent_is_that_of_a_power_law(tool):
+    sizes = [100, 200, 500]
+    assert tool.fitted_exponent(sizes, [3 * size**1.7 for size in sizes]) == pytest.approx(1.7)
+
+
+def measured(tool, monkeypatch, folder, *arguments):
+    output = folder / "in_process.json"
+    monkeypatch.setattr(
+        tool, "added_memory", lambda *_: None
+    )  # processes of their own take seconds
+    monkeypatch.setattr(sys, "argv", ["tool", *map(str, arguments), "--json", str(output)])
+    tool.main()
+    return json.loads(output.read_text())
+
+
+def test_real_features_are_measured_and_found_equal(tool, folder, monkeypatch):
+    path = folder / "features.npy"
+    rng = np.random.default_rng(0)
+    np.save(
+        path, 3 * (rng.standard_normal((30, 32)).repeat(10, 0) + rng.standard_normal((300, 32)))
+    )
+    arguments = ("--features", path, "--num-samples", 200, "--repetitions", 1)
+    figures = measured(tool, monkeypatch, folder, *arguments)
+    assert (figures["num_samples"], figures["dim"]) == (200, 32)
+    assert figures["labels_equal"] is True and figures["max_distance_difference"] <= 1e-6
+    assert figures["memory_ratio"] is None
+
+    figures = measured(tool, monkeypatch, folder, *arguments, "--skip-reference")
+    assert figures["speedup"] is None and figures["labels_equal"] is None
+    assert "reference" not in figures["sides"]
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["--features", "nowhere.npy"], "nowhere.npy"),
+        (["--repetitions", "0"], "--repetitions 0"),
+        (["--growth", "400"], "2 sizes"),
+    ],
+)
+def test_bad_arguments_are_named(tool, monkeypatch, arguments, named):
+    monkeypatch.setattr(sys, "argv", ["tool", *arguments])
+    with pytest.raises(InputError, match=named):
+        tool.main()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_one_sentence():
+    result = run("--gpu")
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: found no CUDA device")
+
+
+# ---- the command line, with its processes for the memory of each side
+
+
+@pytest.fixture(scope="module")
+def figures(folder):
+    pytest.importorskip("matplotlib")
+    path = folder / "clustering.json"
+    result = run(
+        *("--num-samples", 500, "--dim", 64, "--repetitions", 2, "--growth", 200, 400),
+        *("--json", path, "--figure", folder / "clustering.png"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "GFLOP/s" in result.stdout and "labels equal: True" in result.stdout
+    return json.loads(path.read_text())
+
+
+@pytest.mark.slow
+def test_ours_equals_the_dense_algorithm(figures):
+    assert figures["labels_equal"] is True
+    assert figures["max_distance_difference"] <= 1e-6
+    assert figures["same_neighbours"]["reference"] == 1
+    assert figures["sides"]["float32"]["num_clusters"] > 5
+
+
+@pytest.mark.slow
+def test_every_side_is_measured(figures):
+    sides = {"reference", "float32", "JaccardDBSCAN"}
+    if kernels_available():
+        sides |= {"int8", "without kernels"}
+        assert figures["same_neighbours"]["int8"] == 1
+    assert set(figures["sides"]) == sides
+    for row in figures["sides"].values():
+        assert 0 < row["after_knn"] < row["seconds"]
+        assert row["num_clusters"] == figures["sides"]["reference"]["num_clusters"]
+    if Path("/proc/self/clear_refs").exists():
+        assert figures["sides"]["reference"]["added_bytes"] > 4 * 500**2
+
+
+@pytest.mark.slow
+def test_quotients_are_those_of_the_rows(figures):
+    sides = figures["sides"]
+    for key, side, of in [("speedup", "float32", "seconds"), ("speedup_int8", "int8", "seconds"),
+                          ("speedup_without_kernels", "without kernels", "seconds"),
+                          ("speedup_after_knn", "float32", "after_knn")]:  # fmt: skip
+        if side in sides:
+            assert figures[key] == pytest.approx(sides["reference"][of] / sides[side][of])
+    floor = 500**2 * 64 / figures["product_rate"]
+    assert figures["gemm_floor_ratio"] == pytest.approx(sides["float32"]["seconds"] / floor)
+
+
+@pytest.mark.slow
+def test_growth_has_a_row_per_size_and_the_figure_is_drawn(figures, folder):
+    assert figures["growth"]["num_samples"] == [200, 400]
+    row = figures["growth"]["sides"]["float32"]
+    assert len(row["seconds"]) == 2
+    slope = np.log(row["seconds"][1] / row["seconds"][0]) / np.log(2)
+    assert row["exponent_seconds"] == pytest.approx(slope)
+    assert (folder / "clustering.png").read_bytes().startswith(b"\x89PNG")

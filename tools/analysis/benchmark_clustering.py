@@ -1,0 +1,726 @@
+"""Measure the pseudo-labels beside the papers' dense algorithm: seconds, memory, equality, growth.
+
+Both go from unit features to labels: nearest neighbours, k-reciprocal Jaccard distance, DBSCAN. The reference is the
+algorithm of SpCL, Cluster-Contrast and ISE in the vectorisation of their code: an exact faiss search, loops over images
+around NumPy operations on rows of N×N matrices, scikit-learn's DBSCAN on the dense distances. Ours runs with kernels
+(exact in float32, and with candidates found in int8), without kernels, and as the clusterer of the configs.
+
+The sides take turns in one process; medians of the repetitions are reported. Added memory is measured in a fresh
+process per side: the largest resident size during the step minus the size before it, features and libraries loaded
+(Linux only). Equality is checked where it can hold to the bit: with both sides starting from the same ranks and
+similarities. The floor is half of an N×N×D product of float32 matrices at the best rate that this machine shows on
+large blocks: an exact search cannot go below it without giving up float32.
+
+Examples:
+    python tools/analysis/benchmark_clustering.py --json clustering.json --figure clustering.png
+    python tools/analysis/benchmark_clustering.py --num-samples 130000 --skip-reference
+    python tools/analysis/benchmark_clustering.py --skip-reference --growth 4000 8000 16000 32000
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from sklearn.cluster import DBSCAN
+from synthetic_features import make_features
+from torch import Tensor
+from torch.nn import functional
+
+from mmreid_uda.apis import run_tool
+from mmreid_uda.clustering import (
+    JaccardDBSCAN,
+    Neighbours,
+    dbscan,
+    find_neighbours,
+    jaccard_distances,
+    jaccard_encodings,
+    unit_rows,
+)
+from mmreid_uda.utils import InputError, kernels_available, num_threads, without_kernels
+
+REFERENCE, FLOAT32, INT8 = "reference", "float32", "int8"
+PLAIN, CLUSTERER = "without kernels", "JaccardDBSCAN"
+"""The sides; each takes its turn in every repetition."""
+
+NUM_SAMPLES = 12_936
+"""Training images of Market-1501."""
+IMAGES_PER_ID, NUM_CAMERAS = 17, 6
+"""As there."""
+
+_WARM_UP = 256
+_FLOOR_BLOCKS = (1024, 2048, 4096)
+_ROWS_AT_ONCE = 1024
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What both sides are told.
+
+    Args:
+        k1: Neighbours of the k-reciprocal sets.
+        k2: Neighbours of the query expansion.
+        eps: Radius of DBSCAN.
+        min_samples: Neighbours of a core image.
+        gpu: Search for neighbours on the GPU; everything behind it stays on the CPU, as in the papers' code.
+    """
+
+    k1: int
+    k2: int
+    eps: float
+    min_samples: int
+    gpu: bool
+
+
+@dataclass
+class Run:
+    """One run of one side.
+
+    Args:
+        labels: int64 (N,), -1 = outlier.
+        seconds: Per step, in order; the first is 'knn'.
+        cpu_seconds: Of all threads and steps.
+    """
+
+    labels: np.ndarray
+    seconds: dict[str, float]
+    cpu_seconds: float
+
+    @property
+    def total(self) -> float:
+        """Seconds of the whole step."""
+        return sum(self.seconds.values())
+
+
+@dataclass
+class Clock:
+    """Seconds since the last lap, by name."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    last: float = field(default_factory=time.perf_counter)
+    cpu_start: float = field(default_factory=time.process_time)
+
+    def lap(self, name: str) -> None:
+        """End a step."""
+        now = time.perf_counter()
+        self.seconds[name], self.last = now - self.last, now
+
+    def run(self, labels: np.ndarray) -> Run:
+        """End the run."""
+        return Run(labels, self.seconds, time.process_time() - self.cpu_start)
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument(
+        "--num-samples", type=int, metavar="N", help=f"default {NUM_SAMPLES}, or all of --features"
+    )
+    parser.add_argument("--dim", type=int, default=2048, help="of synthetic features")
+    parser.add_argument("--seed", type=int, default=0, help="of synthetic features")
+    parser.add_argument(
+        "--features",
+        metavar="FILE.npy",
+        help="float (N, D) features to use instead of synthetic ones",
+    )
+    parser.add_argument("--eps", type=float, default=0.6)
+    parser.add_argument("--min-samples", type=int, default=4)
+    parser.add_argument("--k1", type=int, default=30)
+    parser.add_argument("--k2", type=int, default=6)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument(
+        "--growth", type=int, nargs="+", default=[], metavar="N", help="sizes for the growth over N"
+    )
+    parser.add_argument(
+        "--skip-reference", action="store_true", help="ours alone, where N×N does not fit"
+    )
+    parser.add_argument("--gpu", action="store_true", help="search for neighbours on the GPU")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--figure", metavar="FILE.png", help="draw them, needs matplotlib")
+    args = parser.parse_args()
+    if args.gpu and not torch.cuda.is_available():
+        raise InputError("found no CUDA device, expected one for --gpu: leave --gpu out.")
+    if args.repetitions < 1 or len(set(args.growth)) == 1:
+        raise InputError(
+            f"found --repetitions {args.repetitions} and --growth {args.growth}, expected at least 1 repetition and 2 "
+            "sizes."
+        )
+    return args
+
+
+def load_features(args: argparse.Namespace, num: int | None) -> np.ndarray:
+    """Draw features, or read the first ``num`` of the file.
+
+    Args:
+        args: The command line.
+        num: N; None for the file's own number, or that of Market-1501.
+
+    Returns:
+        float32 (N, D), rows of unit norm.
+    """
+    if not args.features:
+        num = num or NUM_SAMPLES
+        ids = max(1, num // IMAGES_PER_ID)
+        return make_features(num, ids, NUM_CAMERAS, dim=args.dim, seed=args.seed)[0]
+    try:
+        stored = np.load(args.features, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"found no array in --features {args.features}, expected a file of numpy.save: {error}"
+        ) from error
+    if stored.ndim != 2 or len(stored) < (num or 1):
+        raise InputError(
+            f"found features of shape {stored.shape} in {args.features}, expected (N, D) with at least {num or 1} rows."
+        )
+    return unit_rows(np.array(stored[:num]))
+
+
+# ---- the reference: the papers' dense algorithm
+
+
+def reference(features: np.ndarray, settings: Settings) -> Run:
+    """From features to labels as the papers' code does it."""
+    clock = Clock()
+    ranks = reference_ranks(features, settings)
+    clock.lap("knn")
+    rows = torch.from_numpy(features)
+
+    def similarities(image: int, others: np.ndarray) -> Tensor:
+        return rows[image].unsqueeze(0).contiguous() @ rows[others].T
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # its products are so small that a second thread would slow it down
+    encodings = reference_encodings(ranks, settings, similarities)
+    torch.set_num_threads(threads)
+    clock.lap("encodings")
+    distances = reference_distances(encodings)
+    del encodings
+    clock.lap("distances")
+    labels = reference_labels(distances, settings)
+    clock.lap("dbscan")
+    return clock.run(labels)
+
+
+def reference_ranks(features: np.ndarray, settings: Settings) -> np.ndarray:
+    """The first k1 of an exact search by Euclidean distance, int64 (N, k1); torch where there is no faiss for it."""
+    k1 = min(settings.k1, len(features))
+    if reference_search(settings.gpu) == "torch":
+        rows = torch.from_numpy(features).to("cuda" if settings.gpu else "cpu")
+        ranks = [(part @ rows.T).topk(k1, dim=1).indices for part in rows.split(_ROWS_AT_ONCE)]
+        return torch.cat(ranks).cpu().numpy()
+    import faiss
+
+    index = faiss.IndexFlatL2(features.shape[1])
+    index.add(features)
+    return index.search(features, k1)[1]
+
+
+def reference_search(gpu: bool) -> str:
+    """Who searches: ``'faiss'`` or ``'torch'``."""
+    return "torch" if gpu or importlib.util.find_spec("faiss") is None else "faiss"
+
+
+def reference_encodings(
+    ranks: np.ndarray, settings: Settings, similarities: Callable[[int, np.ndarray], Tensor]
+) -> np.ndarray:
+    """k-reciprocal sets, their expansion, softmax weights and local query expansion, in dense matrices.
+
+    Args:
+        ranks: int (N, k1).
+        settings: The parameters.
+        similarities: Cosines float32 (1, M) of an image with M others.
+
+    Returns:
+        float32 (N, N).
+    """
+    num, k1, k2 = len(ranks), settings.k1, settings.k2
+    whole_sets, half_sets = [], []
+    for i in range(num):
+        whole_sets.append(reciprocal_neighbours(ranks, i, k1))
+        half_sets.append(reciprocal_neighbours(ranks, i, int(np.around(k1 / 2))))
+
+    encodings = np.zeros((num, num), dtype=np.float32)
+    for i in range(num):
+        members = whole_sets[i]
+        for candidate in whole_sets[i]:
+            half = half_sets[candidate]
+            if len(np.intersect1d(half, whole_sets[i])) > 2 / 3 * len(half):
+                members = np.append(members, half)
+        members = np.unique(members)
+        distances = 2 - 2 * similarities(i, members)
+        encodings[i, members] = functional.softmax(-distances, dim=1).view(-1).cpu().numpy()
+
+    if k2 == 1:
+        return encodings
+    averaged = np.zeros_like(encodings)
+    for i in range(num):
+        averaged[i, :] = np.mean(encodings[ranks[i, :k2], :], axis=0)
+    return averaged
+
+
+def reciprocal_neighbours(ranks: np.ndarray, image: int, k: int) -> np.ndarray:
+    """The first neighbours of an image that have it among their own first."""
+    forward = ranks[image, : k + 1]
+    backward = ranks[forward, : k + 1]
+    return forward[np.where(backward == image)[0]]
+
+
+def reference_distances(encodings: np.ndarray) -> np.ndarray:
+    """Jaccard distances of all pairs from the inverted lists of the columns, float32 (N, N)."""
+    num = len(encodings)
+    lists = [np.where(encodings[:, column] != 0)[0] for column in range(num)]
+    distances = np.zeros((num, num), dtype=np.float32)
+    for i in range(num):
+        overlap = np.zeros((1, num), dtype=np.float32)
+        columns = np.where(encodings[i, :] != 0)[0]
+        images = [lists[column] for column in columns]
+        for place in range(len(columns)):
+            overlap[0, images[place]] = overlap[0, images[place]] + np.minimum(
+                encodings[i, columns[place]], encodings[images[place], columns[place]]
+            )
+        distances[i] = 1 - overlap / (2 - overlap)
+    distances[distances < 0] = 0.0
+    return distances
+
+
+def reference_labels(distances: np.ndarray, settings: Settings) -> np.ndarray:
+    """scikit-learn's DBSCAN on all pairs."""
+    clusterer = DBSCAN(
+        eps=settings.eps, min_samples=settings.min_samples, metric="precomputed", n_jobs=-1
+    )
+    return clusterer.fit_predict(distances)
+
+
+# ---- ours
+
+
+def ours(
+    features: np.ndarray, settings: Settings, precision: Literal["float32", "int8"] = "float32"
+) -> Run:
+    """From features to labels by the library's functions."""
+    clock = Clock()
+    neighbours = search(features, settings, precision)
+    clock.lap("knn")
+    encodings = jaccard_encodings(features, neighbours, settings.k1, settings.k2)
+    clock.lap("encodings")
+    graph = jaccard_distances(encodings, settings.eps)
+    clock.lap("distances")
+    labels = dbscan(graph, settings.eps, settings.min_samples)
+    clock.lap("dbscan")
+    return clock.run(labels)
+
+
+def search(
+    features: np.ndarray, settings: Settings, precision: Literal["float32", "int8"] = "float32"
+) -> Neighbours:
+    """Our neighbours, on the device of the settings."""
+    rows = torch.from_numpy(features).to("cuda" if settings.gpu else "cpu")
+    found = find_neighbours(rows, min(settings.k1, len(features)), precision=precision)
+    assert found is not None
+    return found
+
+
+def ours_without_kernels(features: np.ndarray, settings: Settings) -> Run:
+    """:func:`ours` as it runs where numba is missing."""
+    with without_kernels():
+        return ours(features, settings)
+
+
+def configured(features: np.ndarray, settings: Settings) -> Run:
+    """The clusterer of the configs, its checks included (they count as part of the search); always on the CPU."""
+    clock = Clock()
+    clusterer = JaccardDBSCAN(settings.eps, settings.min_samples, settings.k1, settings.k2)
+    labels = clusterer(features, seed=0, epoch=0)
+    clock.lap("knn")
+    for step in ("jaccard", "dbscan"):
+        clock.seconds[step] = clusterer.info[f"seconds_{step}"]
+        clock.seconds["knn"] -= clock.seconds[step]
+    return clock.run(labels)
+
+
+SIDES: dict[str, Callable[[np.ndarray, Settings], Run]] = {
+    REFERENCE: reference,
+    FLOAT32: ours,
+    INT8: partial(ours, precision="int8"),
+    PLAIN: ours_without_kernels,
+    CLUSTERER: configured,
+}
+
+
+def chosen_sides(args: argparse.Namespace) -> list[str]:
+    """The sides that mean something on this machine."""
+    left_out = {REFERENCE} if args.skip_reference else set()
+    if args.gpu:
+        left_out |= {INT8, CLUSTERER}  # the search in int8 and the clusterer run on the CPU
+    elif not kernels_available():
+        left_out |= {INT8, PLAIN}  # float32 is the side without kernels, and there are no others
+    return [side for side in SIDES if side not in left_out]
+
+
+# ---- what is measured
+
+
+def time_sides(
+    features: np.ndarray, settings: Settings, sides: list[str], repetitions: int
+) -> dict[str, list[Run]]:
+    """Run the sides in turns, each once on a few images before."""
+    for side in sides:
+        SIDES[side](features[:_WARM_UP], settings)
+    runs: dict[str, list[Run]] = {side: [] for side in sides}
+    for _ in range(repetitions):
+        for side in sides:
+            runs[side].append(SIDES[side](features, settings))
+            gc.collect()
+    return runs
+
+
+def medians(runs: list[Run]) -> dict[str, Any]:
+    """The runs of one side as figures: medians over the repetitions, of each step and of their sums."""
+    return {
+        "seconds": statistics.median(run.total for run in runs),
+        "knn": statistics.median(run.seconds["knn"] for run in runs),
+        "after_knn": statistics.median(run.total - run.seconds["knn"] for run in runs),
+        "steps": {
+            step: statistics.median(run.seconds[step] for run in runs) for step in runs[0].seconds
+        },
+        "cpu_seconds": statistics.median(run.cpu_seconds for run in runs),
+        "num_clusters": int(runs[0].labels.max()) + 1,
+        "outlier_ratio": float((runs[0].labels < 0).mean()),
+    }
+
+
+def added_memory(features: np.ndarray, settings: Settings, side: str) -> int | None:
+    """Bytes that a side needs beyond its features, of a process of its own; None if the system does not tell."""
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "features.npy")
+        np.save(path, features)
+        try:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                return pool.submit(_peak, path, settings, side, num_threads()).result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"found the process of side '{side}' ended at {len(features)} features, expected memory enough for it: "
+                "lower --num-samples or add --skip-reference."
+            ) from error
+
+
+def _peak(path: str, settings: Settings, side: str, threads: int) -> int:
+    """In the process of its own: largest resident size of the run minus that before it, in bytes."""
+    torch.set_num_threads(threads)
+    features = np.load(path)
+    SIDES[side](
+        features[:_WARM_UP], settings
+    )  # libraries, compiled kernels and threads are there now
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the largest size so far
+    before = _resident("VmRSS")
+    SIDES[side](features, settings)
+    return _resident("VmHWM") - before
+
+
+def _resident(name: str) -> int:
+    """A size of this process that Linux keeps, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise KeyError(name)
+
+
+def product_rate(dim: int, gpu: bool, repetitions: int = 5) -> float:
+    """The best rate of products of large float32 blocks, by torch or NumPy, in operations per second."""
+    best = 0.0
+    for size in _FLOOR_BLOCKS:
+        block = torch.ones(size, dim, device="cuda" if gpu else "cpu")
+        products: list[Callable[[], Any]] = [partial(torch.mm, block, block.T)]
+        if not gpu:
+            products.append(partial(np.matmul, block.numpy(), block.numpy().T))
+        for product in products:
+            product()
+            for _ in range(repetitions):
+                start = time.perf_counter()
+                product()
+                if gpu:
+                    torch.cuda.synchronize()
+                best = max(best, 2 * size**2 * dim / (time.perf_counter() - start))
+    return best
+
+
+def check_equality(features: np.ndarray, settings: Settings) -> dict[str, Any]:
+    """Compare the dense distances and labels with ours, all from our ranks and similarities.
+
+    Returns:
+        ``max_distance_difference`` over all pairs; ``labels_equal``, element for element; both of the worse engine.
+    """
+    neighbours = search(features, settings)
+    encodings = reference_encodings(
+        neighbours.indices, settings, known_similarities(features, neighbours)
+    )
+    expected = reference_distances(encodings)
+    del encodings
+    expected_labels = reference_labels(expected, settings)
+    difference, equal = 0.0, True
+    for engine in (nullcontext, without_kernels):
+        with engine():
+            found = jaccard_encodings(features, neighbours, settings.k1, settings.k2)
+            graph = jaccard_distances(found)
+            difference = max(difference, largest_difference(graph, expected))
+            graph = jaccard_distances(found, settings.eps)
+            labels = dbscan(graph, settings.eps, settings.min_samples)
+            equal &= np.array_equal(labels, expected_labels)
+    return {"max_distance_difference": difference, "labels_equal": equal}
+
+
+def known_similarities(
+    features: np.ndarray, neighbours: Neighbours
+) -> Callable[[int, np.ndarray], Tensor]:
+    """The similarities of the lists, of the image or else of the other, and products for other pairs."""
+    lists = [
+        dict(zip(indices.tolist(), similarities.tolist()))
+        for indices, similarities in zip(neighbours.indices, neighbours.similarities)
+    ]
+
+    def similarity(image: int, other: int) -> float:
+        if other in lists[image]:
+            return lists[image][other]
+        if image in lists[other]:
+            return lists[other][image]
+        return float(features[image] @ features[other])
+
+    return lambda image, others: torch.tensor([[similarity(image, int(one)) for one in others]])
+
+
+def largest_difference(graph: Any, expected: np.ndarray) -> float:
+    """The largest difference of any pair between a sparse graph of distances, absent = 1, and a dense one."""
+    largest = 0.0
+    for start in range(0, len(expected), _ROWS_AT_ONCE):
+        part = graph[start : start + _ROWS_AT_ONCE].tocoo()
+        dense = np.ones(part.shape, np.float32)
+        dense[part.row, part.col] = part.data
+        difference = np.abs(dense - expected[start : start + _ROWS_AT_ONCE]).max()
+        largest = max(largest, float(difference))
+    return largest
+
+
+def same_neighbours(found: np.ndarray, expected: np.ndarray) -> float:
+    """Share of the images that have the same set of neighbours in both lists."""
+    return float((np.sort(found, 1) == np.sort(expected, 1)).all(1).mean())
+
+
+def measure_growth(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """Time our sides at several sizes and fit ``seconds ~ N^exponent``."""
+    sides = [side for side in chosen_sides(args) if side in (FLOAT32, INT8)]
+    growth: dict[str, Any] = {"num_samples": sorted(args.growth), "sides": {}}
+    rows: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    for num in growth["num_samples"]:
+        runs = time_sides(load_features(args, num), settings, sides, args.repetitions)
+        for side in sides:
+            rows[side].append(medians(runs[side]))
+    for side in sides:
+        figures = {key: [row[key] for row in rows[side]] for key in ("seconds", "knn", "after_knn")}
+        exponents = {
+            f"exponent_{key}": fitted_exponent(growth["num_samples"], figures[key])
+            for key in ("seconds", "after_knn")
+        }
+        growth["sides"][side] = figures | exponents
+    return growth
+
+
+def fitted_exponent(sizes: list[int], seconds: list[float]) -> float:
+    """Slope of the least-squares line through the logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Time, weigh and compare the sides.
+
+    Returns:
+        ``sides``: per side the medians, and ``added_bytes``; the quotients ``speedup`` (float32),
+        ``speedup_int8``, ``speedup_without_kernels``, ``speedup_clusterer``, ``speedup_after_knn`` (float32) and
+        ``memory_ratio`` (float32), each the reference's figure divided by ours, None where a side was left out;
+        ``gemm_floor_ratio`` and ``gemm_floor_ratio_int8``: seconds of the whole step divided by the floor; the
+        figures of equality; ``growth``; and the circumstances.
+    """
+    settings = Settings(args.k1, args.k2, args.eps, args.min_samples, args.gpu)
+    features = load_features(args, args.num_samples)
+    num, dim = features.shape
+    rate = product_rate(dim, args.gpu)
+    names = chosen_sides(args)
+    runs = time_sides(features, settings, names, args.repetitions)
+    rate = max(rate, product_rate(dim, args.gpu))
+    sides = {side: medians(runs[side]) for side in names}
+    for side, row in sides.items():
+        row["added_bytes"] = added_memory(features, settings, side)
+    floor = num**2 * dim / rate
+
+    def quotient(side: str, key: str = "seconds") -> float | None:
+        above, below = sides.get(REFERENCE, {}).get(key), sides.get(side, {}).get(key)
+        return above / below if above and below else None
+
+    figures = {
+        "num_samples": num,
+        "dim": dim,
+        **vars(settings),
+        "features": args.features or f"synthetic, seed {args.seed}",
+        "repetitions": args.repetitions,
+        "threads": num_threads(),
+        "reference_search": reference_search(args.gpu),
+        "sides": sides,
+        "speedup": quotient(FLOAT32),
+        "speedup_int8": quotient(INT8),
+        "speedup_without_kernels": quotient(PLAIN),
+        "speedup_clusterer": quotient(CLUSTERER),
+        "speedup_after_knn": quotient(FLOAT32, "after_knn"),
+        "memory_ratio": quotient(FLOAT32, "added_bytes"),
+        "product_rate": rate,
+        "gemm_floor_seconds": floor,
+        "gemm_floor_ratio": sides[FLOAT32]["seconds"] / floor,
+        "gemm_floor_ratio_int8": sides[INT8]["seconds"] / floor if INT8 in sides else None,
+        "labels_equal": None,
+        "max_distance_difference": None,
+        "same_neighbours": {},
+        "growth": None,
+    }
+    ranks = search(features, settings).indices
+    if INT8 in sides:
+        found = search(features, settings, "int8").indices
+        figures["same_neighbours"][INT8] = same_neighbours(found, ranks)
+    if CLUSTERER in sides:
+        figures["clusterer_labels_equal"] = np.array_equal(
+            runs[CLUSTERER][0].labels, runs[FLOAT32][0].labels
+        )
+    if REFERENCE in sides:
+        found = reference_ranks(features, settings)
+        figures["same_neighbours"][REFERENCE] = same_neighbours(found, ranks)
+        figures |= check_equality(features, settings)
+    del features
+    if args.growth:
+        figures["growth"] = measure_growth(args, settings)
+    return figures
+
+
+# ---- what is shown
+
+
+def report(figures: dict[str, Any]) -> str:
+    """Lay the figures out as tables."""
+    lines = [
+        f"{figures['num_samples']} × {figures['dim']} features ({figures['features']}), k1={figures['k1']}, "
+        f"k2={figures['k2']}, eps={figures['eps']}, {figures['threads']} threads, median of "
+        f"{figures['repetitions']}",
+        f"{'seconds':16}{'all':>9}{'kNN':>9}{'after':>9}{'CPU':>9}{'× ref.':>8}{'after ×':>9}{'+MiB':>8}"
+        f"{'clusters':>10}",
+    ]
+    sides = figures["sides"]
+    beside = sides.get(REFERENCE)
+    for side, row in sides.items():
+        quotients = [
+            f"{beside[key] / row[key]:.1f}" if beside else "-" for key in ("seconds", "after_knn")
+        ]
+        added = "-" if row["added_bytes"] is None else f"{row['added_bytes'] / _MIB:.0f}"
+        lines.append(
+            f"{side:16}{row['seconds']:9.3f}{row['knn']:9.3f}{row['after_knn']:9.3f}{row['cpu_seconds']:9.2f}"
+            f"{quotients[0]:>8}{quotients[1]:>9}{added:>8}{row['num_clusters']:10}"
+        )
+    for side, row in sides.items():
+        steps = ", ".join(f"{step} {seconds:.4f}" for step, seconds in row["steps"].items())
+        lines.append(f"{side:16}{steps}")
+    lines.append(
+        f"floor {figures['gemm_floor_seconds']:.3f} s at {figures['product_rate'] / 1e9:.0f} GFLOP/s; float32 takes "
+        f"{figures['gemm_floor_ratio']:.2f} floors"
+    )
+    for side, share in figures["same_neighbours"].items():
+        lines.append(f"images with the neighbours of float32 in the search of {side}: {share:.4%}")
+    if beside:
+        lines.append(
+            f"from the same ranks and similarities: largest difference of distances "
+            f"{figures['max_distance_difference']:.1e}, labels equal: {figures['labels_equal']}"
+        )
+    if figures["growth"]:
+        lines += report_growth(figures["growth"])
+    return "\n".join(lines)
+
+
+def report_growth(growth: dict[str, Any]) -> list[str]:
+    """The lines of the growth over N."""
+    lines = []
+    for side, row in growth["sides"].items():
+        for key, name in (("seconds", "all"), ("after_knn", "after kNN")):
+            values = ", ".join(
+                f"{num}: {seconds:.3f}" for num, seconds in zip(growth["num_samples"], row[key])
+            )
+            lines.append(f"{side:16}{name}: {values} s; N^{row[f'exponent_{key}']:.2f}")
+    return lines
+
+
+def draw(figures: dict[str, Any], path: str) -> None:
+    """Draw the seconds of the sides, and their growth if it was measured."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise InputError(
+            "found no matplotlib, expected it for --figure: pip install matplotlib."
+        ) from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    growth = figures["growth"]
+    figure, axes = pyplot.subplots(
+        1, 2 if growth else 1, figsize=(11 if growth else 6, 4), squeeze=False, layout="constrained"
+    )
+    left = axes[0, 0]
+    names = list(figures["sides"])
+    for key, name in (("seconds", "all"), ("after_knn", "after kNN")):
+        values = [figures["sides"][side][key] for side in names]
+        offset = 0.2 if key == "seconds" else -0.2
+        bars = left.barh(np.arange(len(names)) - offset, values, 0.4, label=name)
+        left.bar_label(bars, fmt="%.3g", padding=2)
+    left.axvline(figures["gemm_floor_seconds"], color="black", linestyle=":", label="GEMM floor")
+    left.set_yticks(range(len(names)), names)
+    left.invert_yaxis()
+    left.set(xscale="log", xlabel="seconds", title=f"{figures['num_samples']} × {figures['dim']}")
+    left.margins(x=0.15)
+    left.legend()
+    if growth:
+        right = axes[0, 1]
+        for side, row in growth["sides"].items():
+            for key, name in (("seconds", "all"), ("after_knn", "after kNN")):
+                label = f"{side}, {name}: N^{row[f'exponent_{key}']:.2f}"
+                right.plot(growth["num_samples"], row[key], marker="o", label=label)
+        right.set(xscale="log", yscale="log", xlabel="N", ylabel="seconds", title="growth")
+        right.legend()
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    figures = measure(args)
+    print(report(figures))
+    if args.json:
+        Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
+    if args.figure:
+        draw(figures, args.figure)
+
+
+if __name__ == "__main__":
+    run_tool(main)
