@@ -8,22 +8,24 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from mmengine.logging import print_log
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from mmreid_uda.registry import CLUSTERERS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, parse_size
 
 from .eps import rho_eps, stores_share
 from .jaccard import (
+    BYTES_PER_PAIR,
     Variant,
     jaccard_encodings,
     jaccard_from_encodings,
     neighbours_needed,
     source_distances,
 )
-from .knn import Precision, find_neighbours, unit_rows
+from .knn import Neighbours, Precision, find_neighbours, search_bytes, unit_rows
 from .labels import Clusterer, check_features
 
 __all__ = ["JaccardDBSCAN", "dbscan"]
@@ -32,6 +34,8 @@ __all__ = ["JaccardDBSCAN", "dbscan"]
 _BELOW_ONE = 1 - 1e-6
 # The ρ-rule needs distances somewhat above eps; a graph cut here nearly always has them, and is small.
 _AUTO_REACH = 0.7
+# Fewer images take no time worth a line in the log.
+_MANY = 10_000
 
 
 def dbscan(graph: sparse.csr_array, eps: float, min_samples: int = 4) -> np.ndarray:
@@ -100,6 +104,8 @@ class JaccardDBSCAN(Clusterer):
         precision: ``'float32'`` (default), or ``'int8'``: find candidates on rows rounded to 8 bits and rank them by
             float32 similarities, which is several times faster on CPUs; see
             :func:`~mmreid_uda.clustering.knn`. The 'full' variant is always searched in float32.
+        max_memory: What clustering may take beside the features, such as ``'4GiB'``; None (default) sets no limit. It
+            is compared with what the search needs, and stops a graph that grows too large.
         source_weight: λ of the source term; above 0 the call needs ``source_features`` (ABMT: 0.1). Defaults to 0.
 
     Raises:
@@ -121,6 +127,7 @@ class JaccardDBSCAN(Clusterer):
         freeze_eps: bool = False,
         source_weight: float = 0.0,
         precision: Precision = "float32",
+        max_memory: str | int | None = None,
     ) -> None:
         super().__init__()
         if eps != "auto" and not (isinstance(eps, (int, float)) and 0 < eps < 1):
@@ -142,6 +149,7 @@ class JaccardDBSCAN(Clusterer):
         self.k1, self.k2, self.variant = k1, k2, variant
         self.rho, self.freeze_eps = rho, freeze_eps
         self.source_weight, self.precision = source_weight, precision
+        self.max_memory = None if max_memory is None else parse_size(max_memory, "max_memory")
         self.frozen_eps: float | None = None
 
     @property
@@ -154,9 +162,11 @@ class JaccardDBSCAN(Clusterer):
     ) -> dict[str, Any] | None:
         """Find the neighbours, on the device of the features; every rank takes a share of the blocks."""
         rows = unit_rows(check_features(features))
+        k = neighbours_needed(len(rows), self.k1, self.variant, self.k2)
+        self._announce(len(rows), rows.shape[1], k)
         neighbours = find_neighbours(
             rows,
-            neighbours_needed(len(rows), self.k1, self.variant, self.k2),
+            k,
             precision=self.precision,
             with_lowest=self.variant == "full",
             over_ranks=over_ranks,
@@ -179,6 +189,7 @@ class JaccardDBSCAN(Clusterer):
             encodings,
             from_source=from_source,
             source_weight=self.source_weight,
+            max_pairs=self._max_pairs(neighbours, encodings),
         )
         graph, eps = self._graph_and_eps(graph_up_to, eps_scale)
         times.append(time.perf_counter())
@@ -200,6 +211,30 @@ class JaccardDBSCAN(Clusterer):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the frozen radius."""
         self.frozen_eps = state["frozen_eps"]
+
+    def _announce(self, num: int, dimensions: int, k: int) -> None:
+        """Say what a long search takes, and refuse one that takes too much."""
+        needed = search_bytes(num, dimensions, k, self.precision)
+        budget = "" if self.max_memory is None else f" of {self.max_memory / 2**20:.0f} MiB"
+        if num >= _MANY:
+            print_log(
+                f"clustering: {num} features of {dimensions} dimensions, {k} neighbours each, {self.precision}: "
+                f"{needed / 2**20:.0f} MiB{budget} beside the features",
+                logger="current",
+            )
+        if self.max_memory is not None and needed > self.max_memory:
+            raise InputError(
+                f"found max_memory of {self.max_memory / 2**20:.0f} MiB for JaccardDBSCAN, expected at least "
+                f"{needed / 2**20:.0f} MiB to find the neighbours of {num} images: raise it, or lower k1."
+            )
+
+    def _max_pairs(self, neighbours: Neighbours, encodings: sparse.csr_array) -> int | None:
+        """Pairs whose distances fit into what is left of the budget."""
+        if self.max_memory is None:
+            return None
+        # The encodings are there by row and by column.
+        held = 8 * neighbours.indices.size + 16 * encodings.nnz
+        return max(0, self.max_memory - held) // BYTES_PER_PAIR
 
     def _graph_and_eps(
         self, graph_up_to: Callable[[float], sparse.csr_array], eps_scale: float

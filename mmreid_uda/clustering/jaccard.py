@@ -19,6 +19,7 @@ from . import jaccard_scipy
 from .knn import Neighbours, find_neighbours
 
 __all__ = [
+    "BYTES_PER_PAIR",
     "Variant",
     "add_source_term",
     "jaccard_distances",
@@ -31,6 +32,8 @@ __all__ = [
 
 Variant = Literal["faiss", "full"]
 
+#: Memory that a pair within reach takes at most while the graph is put together.
+BYTES_PER_PAIR = 80
 # Below this a distance is rounding of two equal encodings; they are exact zeros for the ρ-rule, which drops them.
 _ZERO = 1e-6
 # Rows and columns of a block of similarities to the source.
@@ -145,6 +148,7 @@ def jaccard_from_encodings(
     *,
     from_source: np.ndarray | None = None,
     source_weight: float = 0.0,
+    max_pairs: int | None = None,
 ) -> sparse.csr_array:
     """Steps 6 and 7: the distances of the pairs whose encodings share a column, with the source term if λ > 0.
 
@@ -153,8 +157,9 @@ def jaccard_from_encodings(
         max_distance: Keep distances up to this, in (0, 1].
         from_source: float32 (N,), of :func:`source_distances`; needed if λ > 0.
         source_weight: λ, in [0, 1).
+        max_pairs: As :func:`jaccard_distances`.
 
-    Returns, errors: as :func:`jaccard_graph`.
+    Returns, errors: as :func:`jaccard_graph` and :func:`jaccard_distances`.
     """
     if not 0 < max_distance <= 1:
         raise InputError(
@@ -163,7 +168,7 @@ def jaccard_from_encodings(
     if not 0 <= source_weight < 1:
         raise InputError(f"found source_weight={source_weight}, expected 0 <= source_weight < 1.")
     if not source_weight:
-        return jaccard_distances(encodings, max_distance)
+        return jaccard_distances(encodings, max_distance, max_pairs)
     if from_source is None:
         raise InputError(
             f"found source_weight={source_weight} without source features, expected labelled source images: set "
@@ -171,11 +176,13 @@ def jaccard_from_encodings(
         )
     # The source term shrinks J by (1 - λ) and only adds: nothing beyond this reach comes back below max_distance.
     reach = min(1.0, max_distance / (1 - source_weight))
-    graph = jaccard_distances(encodings, reach)
+    graph = jaccard_distances(encodings, reach, max_pairs)
     return add_source_term(graph, from_source, source_weight, max_distance)
 
 
-def jaccard_distances(encodings: sparse.csr_array, max_distance: float = 1.0) -> sparse.csr_array:
+def jaccard_distances(
+    encodings: sparse.csr_array, max_distance: float = 1.0, max_pairs: int | None = None
+) -> sparse.csr_array:
     """Step 6: ``J_ij = 1 - m/(2 - m)`` with ``m = Σ_l min(V_il, V_jl)``, for the pairs that share a column.
 
     Distances below 1e-6 are rounding of equal encodings and become exact zeros, as in exact arithmetic.
@@ -183,16 +190,30 @@ def jaccard_distances(encodings: sparse.csr_array, max_distance: float = 1.0) ->
     Args:
         encodings: float32 (N, N), rows of non-negative weights that sum to 1, sorted indices.
         max_distance: Keep distances up to this.
+        max_pairs: Give up when more pairs than this are within reach; each takes :data:`BYTES_PER_PAIR`.
 
     Returns:
         Symmetric float32 (N, N), zero diagonal stored, sorted indices.
+
+    Raises:
+        InputError: If there are more than ``max_pairs``.
     """
     if kernels_available():
         from .jaccard_numba import pairs_within
     else:
         from .jaccard_scipy import pairs_within
-    parts = list(pairs_within(encodings, max_distance))
+    parts, num_pairs = [], 0
+    for part in pairs_within(encodings, max_distance, max_pairs):
+        parts.append(part)
+        num_pairs += len(part[0])
+        if max_pairs is not None and num_pairs > max_pairs:
+            raise InputError(
+                f"found more than {max_pairs} pairs of images within a Jaccard distance of {max_distance:.3g}, which "
+                "would take more than max_memory: lower eps of the clusterer, raise its max_memory, or look whether "
+                "the features have collapsed."
+            )
     rows, columns, distances = (np.concatenate(part) for part in zip(*parts))
+    del parts
     distances[distances < _ZERO] = 0
     diagonal = np.arange(encodings.shape[0], dtype=rows.dtype)
     return _csr(

@@ -62,9 +62,9 @@ def encode_and_expand(
 
 
 def pairs_within(
-    encodings: sparse.csr_array, max_distance: float
+    encodings: sparse.csr_array, max_distance: float, max_pairs: int | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Step 6, as ``pairs_within`` of :mod:`.jaccard_scipy`."""
+    """Step 6, as ``pairs_within`` of :mod:`.jaccard_scipy`; stops soon after ``max_pairs`` are found."""
     num, by_column = encodings.shape[0], encodings.tocsc()
     found = over_rows(
         kernels.distances_within,
@@ -76,6 +76,8 @@ def pairs_within(
         by_column.indices,
         by_column.data,
         np.float32(max_distance),
+        np.zeros(1, np.int64),
+        np.iinfo(np.int64).max if max_pairs is None else max_pairs,
     )
     first = 0
     for partners, distances, counts in found:

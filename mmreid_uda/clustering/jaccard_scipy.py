@@ -101,13 +101,14 @@ def expand_queries(encodings: sparse.csr_array, ranks: np.ndarray) -> sparse.csr
 
 
 def pairs_within(
-    encodings: sparse.csr_array, max_distance: float
+    encodings: sparse.csr_array, max_distance: float, max_pairs: int | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Step 6: rows, columns (int32) and Jaccard distances (float32) of the pairs ``row < column`` within reach.
 
     Args:
         encodings: float32 (N, N), rows of non-negative weights that sum to 1, sorted indices.
         max_distance: Keep distances up to this.
+        max_pairs: The caller stops when it has more.
 
     Yields:
         The pairs of a few rows at a time.

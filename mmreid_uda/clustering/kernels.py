@@ -315,7 +315,19 @@ def average_encodings(first, last, ranks, k2, indptr, columns, weights):
 
 
 @njit(nogil=True, cache=True)
-def distances_within(first, last, indptr, columns, weights, column_ptr, rows, row_weights, limit):
+def distances_within(
+    first,
+    last,
+    indptr,
+    columns,
+    weights,
+    column_ptr,
+    rows,
+    row_weights,
+    limit,
+    found_by_all,
+    most,
+):
     """``jaccard_distances`` of :mod:`.jaccard` for pairs ``row < partner``.
 
     Args:
@@ -328,6 +340,9 @@ def distances_within(first, last, indptr, columns, weights, column_ptr, rows, ro
         rows: int32 (nnz,), ascending in each column.
         row_weights: float32 (nnz,).
         limit: float32, the largest distance to keep.
+        found_by_all: int64 (1,), pairs that all calls together have found; roughly, as threads do not wait for each
+            other.
+        most: Stop when they are more.
 
     Returns:
         partners int32 (m,), in the order they were met; distances float32 (m,); counts int64 (last - first,).
@@ -365,4 +380,8 @@ def distances_within(first, last, indptr, columns, weights, column_ptr, rows, ro
             partners[end], distances[end] = partner, distance
             end += int(distance <= limit)
         counts[row - first] = end - start
+        found_by_all[0] += end - start
+        if found_by_all[0] > most:
+            counts[row + 1 - first :] = 0
+            break
     return partners[:end].copy(), distances[:end].copy(), counts

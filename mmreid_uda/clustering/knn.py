@@ -12,11 +12,12 @@ import torch
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
 
-from mmreid_uda.utils import InputError, in_threads, kernels_available, over_rows
+from mmreid_uda.utils import InputError, in_threads, kernels_available, num_threads, over_rows
 from mmreid_uda.utils.dist import gather_on_rank0
 from mmreid_uda.utils.parallel import single_threaded_products
+from mmreid_uda.utils.progress import Progress
 
-__all__ = ["Neighbours", "Precision", "find_neighbours", "knn", "unit_rows"]
+__all__ = ["Neighbours", "Precision", "find_neighbours", "knn", "search_bytes", "unit_rows"]
 
 Precision = Literal["float32", "int8"]
 
@@ -85,6 +86,27 @@ def knn(
     found = find_neighbours(features, k, precision=precision, block_size=block_size)
     assert found is not None
     return found.indices, found.similarities
+
+
+def search_bytes(num: int, dimensions: int, k: int, precision: Precision = "float32") -> int:
+    """Memory that :func:`find_neighbours` takes on a CPU beside the features.
+
+    Args:
+        num: N.
+        dimensions: D.
+        k: Neighbours per row.
+        precision: As :func:`knn`.
+
+    Returns:
+        Bytes.
+    """
+    lists = 8 * num * k
+    if not kernels_available():
+        # Sortable keys, and a block with what topk makes of it.
+        return 2 * lists + 6 * 4 * min(_TORCH_BLOCK, num) ** 2
+    blocks = 4 * min(_KERNEL_BLOCK, num) ** 2 * num_threads()
+    coarse = num * (dimensions + 8 * (k + _SPARE_CANDIDATES)) if precision == "int8" else 0
+    return lists + blocks + coarse
 
 
 def find_neighbours(
@@ -240,9 +262,11 @@ def _search(
 
     locks = [threading.Lock() for _ in range(0, len(lists.indices), size)]
     itself = _largest(lists.scores.dtype)
+    progress = Progress("finding neighbours", len(blocks), "blocks")
 
-    def absorb(block: tuple[int, int]) -> None:
-        first, second = block
+    def absorb(number: int) -> None:
+        first, second = blocks[number]
+        progress.reached(number)
         scores = product(first, second)
         if first == second:
             np.fill_diagonal(scores, itself)
@@ -255,7 +279,7 @@ def _search(
             kernels.absorb_rows(scores, first, second, lists.indices, lists.scores, lists.lowest)
 
     with single_threaded_products():
-        in_threads(absorb, blocks)
+        in_threads(absorb, range(len(blocks)))
     return lists
 
 
@@ -351,7 +375,9 @@ def _search_without_kernels(
     """As :func:`_search`, with torch on the device of the rows; ``lowest`` comes for free."""
     keys = torch.full((len(rows), k), torch.iinfo(torch.int64).min, device=rows.device)
     lowest = torch.full((len(rows),), torch.inf, device=rows.device)
-    for first, second in blocks:
+    progress = Progress("finding neighbours", len(blocks), "blocks")
+    for number, (first, second) in enumerate(blocks):
+        progress.reached(number)
         above, right = slice(first, first + size), slice(second, second + size)
         block = rows[above] @ rows[right].T
         if first == second:

@@ -17,6 +17,7 @@ from mmreid_uda.clustering import (
     rho_eps,
     unit_rows,
 )
+from mmreid_uda.clustering.knn import search_bytes
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
 
@@ -258,6 +259,23 @@ def test_no_features_at_all():
 def test_bad_configs_are_named_before_training(change, named):
     with pytest.raises(InputError, match=named):
         JaccardDBSCAN(**change)
+
+
+def test_a_budget_that_suffices_changes_nothing_and_one_that_does_not_is_named():
+    features = clustered(300, 20)
+    expected = JaccardDBSCAN()(features, seed=0, epoch=0)
+    generous = JaccardDBSCAN(max_memory="1GiB")
+    np.testing.assert_array_equal(generous(features, seed=0, epoch=0), expected)
+    with pytest.raises(InputError, match=r"max_memory of 0 MiB.*at least \d+ MiB.*300 images"):
+        JaccardDBSCAN(max_memory="100KB")(features, seed=0, epoch=0)
+
+
+def test_a_graph_that_outgrows_the_budget_is_given_up():
+    features = unit_rows(1 + 1e-3 * clustered(2000, 2, dim=8))  # everything resembles everything
+    enough = search_bytes(2000, 8, 30) + 8 * 2000 * 40
+    with pytest.raises(InputError, match=r"more than \d+ pairs.*raise its max_memory"):
+        JaccardDBSCAN(eps=0.95, k2=20, max_memory=enough)(features, seed=0, epoch=0)
+    JaccardDBSCAN(eps=0.95, k2=20, max_memory="1GiB")(features, seed=0, epoch=0)
 
 
 # ---- labels
