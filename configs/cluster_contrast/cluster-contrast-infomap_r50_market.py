@@ -1,4 +1,4 @@
-# Labels from InfoMap on the 15-nearest-neighbour graph instead of DBSCAN (METHODS 5.1).
+# Labels from InfoMap on the 15-nearest-neighbour graph instead of DBSCAN.
 _base_ = "./cluster-contrast_r50_market.py"
 
 default_hooks = dict(

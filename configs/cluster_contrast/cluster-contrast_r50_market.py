@@ -1,4 +1,4 @@
-# Cluster-Contrast as released: GeM pooling, momentum memory, eps 0.6, 200 iterations. METHODS 5.1.
+# Cluster-Contrast as released: GeM pooling, momentum memory, eps 0.6, 200 iterations.
 _base_ = [
     "../_base_/methods/cluster_contrast.py",
     "../_base_/encoders/r50.py",

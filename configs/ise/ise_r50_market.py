@@ -1,4 +1,4 @@
-# ISE on Market-1501: average pooling, hard memory with m = 0.2, eps 0.4, 70 epochs. METHODS 7.1.
+# ISE on Market-1501: average pooling, hard memory with m = 0.2, eps 0.4, 70 epochs.
 _base_ = [
     "../_base_/methods/ise.py",
     "../_base_/encoders/r50.py",

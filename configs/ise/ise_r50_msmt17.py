@@ -1,4 +1,4 @@
-# ISE on MSMT17: momentum memory with m = 0.1, eps 0.7, beta 0.01, 50 epochs. METHODS 7.1.
+# ISE on MSMT17: momentum memory with m = 0.1, eps 0.7, beta 0.01, 50 epochs.
 _base_ = "./ise_r50_market.py"
 
 target = "msmt17"

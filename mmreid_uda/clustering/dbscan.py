@@ -1,4 +1,4 @@
-"""DBSCAN on a sparse distance graph, and the clusterer most papers use: Jaccard distance + DBSCAN (METHODS §1.8)."""
+"""DBSCAN on a sparse distance graph, and the clusterer most papers use: Jaccard distance + DBSCAN."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def dbscan(graph: sparse.csr_array, eps: float, min_samples: int = 4) -> np.ndar
 
 @CLUSTERERS.register_module()
 class JaccardDBSCAN(Clusterer):
-    """k-reciprocal Jaccard distance and DBSCAN, on a sparse graph (METHODS §1.7-1.8).
+    """k-reciprocal Jaccard distance and DBSCAN, on a sparse graph.
 
     :attr:`info` has ``eps`` (the radius used), ``mean_degree`` (images within it, itself included),
     ``seconds_jaccard`` and ``seconds_dbscan``.

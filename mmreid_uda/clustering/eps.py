@@ -13,7 +13,7 @@ __all__ = ["rho_eps", "stores_share"]
 def rho_eps(
     distances: sparse.csr_array | np.ndarray, rho: float, max_distance: float = 1.0
 ) -> float:
-    """Choose eps as the mean of the smallest ρ-share of the non-zero pairwise distances (METHODS §1.8).
+    """Choose eps as the mean of the smallest ρ-share of the non-zero pairwise distances.
 
     Of ``n`` non-zero distances the ``round(ρ·n)`` smallest are averaged, at least one. A graph stands for all N(N-1)/2
     pairs: those it does not store lie beyond ``max_distance``, or at exactly 1 if that is where it was cut.

@@ -1,4 +1,4 @@
-"""The k-reciprocal Jaccard distance (METHODS §1.7) as a sparse graph: seven steps on CSR matrices, never N×N.
+"""The k-reciprocal Jaccard distance as a sparse graph: seven steps on CSR matrices, never N×N.
 
 ``ranks and similarities -> k-reciprocal sets -> expanded sets -> encodings -> query expansion -> Jaccard distances
 -> source term``: each arrow is one function, with arrays in and arrays out.
@@ -52,7 +52,7 @@ def jaccard_graph(
 ) -> sparse.csr_array:
     """Compute the k-reciprocal Jaccard distances of overlapping neighbourhoods (Zhong et al., CVPR 2017).
 
-    Two variants are in use, and they differ in more than speed (METHODS §1.7): ``'full'`` (MMT, ABMT; k1 = 20) ranks
+    Two variants are in use, and they differ in more than speed: ``'full'`` (MMT, ABMT; k1 = 20) ranks
     ``k1 + 1`` entries and weighs with distances divided by the largest of the row; ``'faiss'`` (SpCL, Cluster-Contrast,
     ISE; k1 = 30) ranks ``k1`` entries and weighs with ``2 - 2·cos``. With fewer images than that, all are ranked.
 

@@ -1,4 +1,4 @@
-"""K-means with a fixed number of clusters, as MMT and MEB-Net use it (METHODS §1.8)."""
+"""K-means with a fixed number of clusters, as MMT and MEB-Net use it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _BLOCK_SIZE = 2048
 class DropSmallClusters:
     """Turn the members of small clusters into outliers.
 
-    DBSCAN leaves clusters below ``min_samples`` when an earlier cluster takes their border images (METHODS §1.8); an
+    DBSCAN leaves clusters below ``min_samples`` when an earlier cluster takes their border images; an
     identity with fewer images than the sampler draws is repeated within a batch.
 
     Args:

@@ -20,7 +20,7 @@ __all__ = ["ReIDDataPreprocessor"]
 class ReIDDataPreprocessor(BaseDataPreprocessor):
     """Move a uint8 batch to the device, normalise it, fill the erase boxes and split the views.
 
-    Erasing follows normalisation and fills the *normalised* image with constants (METHODS section 1.1, step 7); the
+    Erasing follows normalisation and fills the *normalised* image with constants; the
     default fill is the ImageNet mean in 0..1, as in the papers' code, which is neither black nor the pixel mean.
 
     Args:

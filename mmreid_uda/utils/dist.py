@@ -30,7 +30,7 @@ __all__ = [
 T = TypeVar("T")
 
 # Clustering a million images keeps rank 0 busy for longer than any collective's default time-out (30 minutes), and an
-# NCCL collective that waits burns a GPU meanwhile. Ranks wait on the CPU, in a group of their own (USER_NEEDS R21).
+# NCCL collective that waits burns a GPU meanwhile. Ranks wait on the CPU, in a group of their own.
 _WAIT = timedelta(hours=24)
 # What gloo says when the process at the other end is gone.
 _LOST = (
@@ -69,7 +69,7 @@ def gather_live(tensor: Tensor) -> Tensor:
     Every rank then computes the loss of the *global* batch, and backpropagates it into its own images only. Summed over
     ranks these gradients are those of a single process; because ``DistributedDataParallel`` averages, the gradient
     is multiplied by the world size here. So W ranks equal one rank on the same global batch, without
-    a custom autograd function (DESIGN §4).
+    a custom autograd function.
 
     Args:
         tensor: (B, ...), the same shape on every rank.
@@ -169,7 +169,7 @@ def _digest(value: Any) -> str:
 
 
 def agree(what: dict[str, Any]) -> None:
-    """Check that all ranks hold the same values, by comparing their hashes (USER_NEEDS R8).
+    """Check that all ranks hold the same values, by comparing their hashes.
 
     Args:
         what: Name of each value -> the value (a tensor, an array, or anything that pickles deterministically).

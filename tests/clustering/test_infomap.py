@@ -1,4 +1,4 @@
-"""InfoMap sees the links of METHODS §5.1, and its small modules become outliers."""
+"""InfoMap sees the links of Cluster-Contrast's graph, and its small modules become outliers."""
 
 import copy
 import sys

@@ -1,4 +1,4 @@
-"""The sparse Jaccard distance equals the seven steps of METHODS §1.7 taken literally, with Python sets."""
+"""The sparse Jaccard distance equals its seven steps taken literally, with Python sets."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def signs(num, dim=64, seed=0):
 
 
 def slow_jaccard(features, k1, k2, variant):
-    """METHODS §1.7, steps 1 to 6, in float64 with dense matrices and Python sets."""
+    """Steps 1 to 6 in float64 with dense matrices and Python sets."""
     features = features.astype(np.float64)
     num = len(features)
     distances = 2 - 2 * features @ features.T

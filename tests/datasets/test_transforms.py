@@ -1,4 +1,4 @@
-"""Transforms: METHODS section 1.1 step by step, beside slow references written with PIL and plain loops."""
+"""Transforms: the papers' pipeline step by step, beside slow references written with PIL and plain loops."""
 
 import math
 
@@ -179,7 +179,7 @@ def test_transforms_leave_their_input_image_alone(image, name):
 
 
 def slow_erasing(uniform, randint, height, width):
-    """METHODS section 1.1, step 7, word by word."""
+    """Random erasing, word by word."""
     if uniform(0, 1) >= 0.5:
         return 0, 0, 0, 0
     for _ in range(100):

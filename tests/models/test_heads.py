@@ -1,4 +1,4 @@
-"""ClusterMemoryHead: METHODS 5.5, and the order of loss and update."""
+"""ClusterMemoryHead: a hand-checked example, and the order of loss and update."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""ISE: support samples, label-preserving loss, and the whole loss on METHODS 7.5's example."""
+"""ISE: support samples, label-preserving loss, and the whole loss on a hand-checked example."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Memory banks: METHODS' numbers, slow loops, resizing on load."""
+"""Memory banks: hand-checked numbers, slow loops, resizing on load."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from mmreid_uda.models.memories.cluster_memory import hard_update, mean_update, 
 from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import InputError
 
-# METHODS 5.5
+# A hand-checked example of Cluster-Contrast.
 MEMORY = F.normalize(torch.tensor([[1, 0.2], [0.3, 1], [-1, 0.5]]), dim=1)
 FEATURES = F.normalize(torch.tensor([[0.9, 0.1], [1, 0.8], [0.1, 0.9]]), dim=1)
 LABELS = torch.tensor([0, 0, 1])
@@ -110,7 +110,7 @@ def test_the_instance_memory_moves_single_rows_and_compares_with_their_mean():
     memory.reset(state([0, 0, 1, 2, 2], rows))
     torch.testing.assert_close(memory.prototypes[2], (rows[3] + rows[4]) / 2)
     queries = F.normalize(torch.tensor([[0.95, 0.5], [0.6, 0.7]]), dim=1)
-    logits = queries @ memory.prototypes.t() / 0.05  # METHODS 6.3
+    logits = queries @ memory.prototypes.t() / 0.05
     expected = torch.tensor([[19.142525, 19.689056, 17.423467], [16.992975, 19.596842, 19.815008]])
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
     memory.update(queries, torch.tensor([0, 2]), torch.tensor([1, 3]))

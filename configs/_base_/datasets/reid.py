@@ -6,7 +6,7 @@ test = None  # the target's test set
 input_size = None  # (height, width); what is usual for the target
 cache = None  # memory for decoded images of each training set, such as "2GiB"
 
-# The papers' pipeline (METHODS 1.1). Pixels stay uint8; normalisation and erasing happen on the device.
+# The papers' pipeline. Pixels stay uint8; normalisation and erasing happen on the device.
 train_pipeline = [
     dict(type="LoadReIDImage"),
     dict(type="Resize", interpolation="bicubic"),

@@ -1,5 +1,5 @@
 # ResNet-50 with last stride 1, global average pooling, a BN neck with frozen bias: 2048-d.
-# Batch-norm statistics over 64 images, as on the papers' four GPUs, whatever the number of processes (METHODS 1.10).
+# Batch-norm statistics over 64 images, as on the papers' four GPUs, whatever the number of processes.
 encoder = dict(
     type="ReIDEncoder",
     backbone=dict(

@@ -1,4 +1,4 @@
-# Cluster-Contrast (METHODS 5.1): labels from Jaccard + DBSCAN before every epoch, InfoNCE against cluster centroids.
+# Cluster-Contrast: labels from Jaccard + DBSCAN before every epoch, InfoNCE against cluster centroids.
 _base_ = ["../default_runtime.py", "../datasets/reid.py"]
 
 model = dict(

@@ -1,4 +1,4 @@
-# ISE (METHODS 7.1): Cluster-Contrast with support samples and the label-preserving loss; the values for Market-1501.
+# ISE: Cluster-Contrast with support samples and the label-preserving loss; the values for Market-1501.
 _base_ = "./cluster_contrast.py"
 
 model = dict(

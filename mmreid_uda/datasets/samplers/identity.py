@@ -14,7 +14,7 @@ def identity_plan(
     rng: np.random.Generator,
     use_cameras: bool = True,
 ) -> np.ndarray:
-    """Draw one pass of the papers' identity sampler (METHODS section 1.2, ``RandomMultipleGallerySampler``).
+    """Draw one pass of the papers' identity sampler (``RandomMultipleGallerySampler``).
 
     The identities come in random order. Each gives an anchor, drawn from its images, and ``num_instances - 1`` more:
     from its images of *other cameras* if there are any, else from its other images; without replacement if there are

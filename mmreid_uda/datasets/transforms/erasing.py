@@ -14,7 +14,7 @@ __all__ = ["RandomErasingBox"]
 
 @TRANSFORMS.register_module()
 class RandomErasingBox(BaseTransform):
-    """Draw the box that random erasing will fill (Zhong et al., AAAI 2020; METHODS section 1.1, step 7).
+    """Draw the box that random erasing will fill (Zhong et al., AAAI 2020).
 
     Writes ``erase_box``, int64 (4,): top, left, height, width in pixels of ``img``; all 0 = nothing is erased.
     It must follow every transform that moves pixels. ``ReIDDataPreprocessor(erase_value=...)`` holds the fill.

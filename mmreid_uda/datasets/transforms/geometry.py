@@ -14,7 +14,7 @@ __all__ = ["PadRandomCrop", "RandomCrop", "RandomHorizontalFlip"]
 
 @TRANSFORMS.register_module()
 class RandomHorizontalFlip(BaseTransform):
-    """Mirror ``img`` left to right with a probability (METHODS section 1.1, step 2).
+    """Mirror ``img`` left to right with a probability.
 
     Args:
         prob: Probability in [0, 1]. Defaults to 0.5.
@@ -32,7 +32,7 @@ class RandomHorizontalFlip(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PadRandomCrop(BaseTransform):
-    """Pad ``img`` on every side and crop a random window of the old size (METHODS section 1.1, steps 3 and 4).
+    """Pad ``img`` on every side and crop a random window of the old size.
 
     Both in one copy. All ``(2 * padding + 1) ** 2`` windows are equally likely.
 

@@ -39,11 +39,11 @@ _TARGET = 1
 
 @_HOOKS.register_module()
 class ClusterHook(Hook):
-    """Give the target's training images new pseudo-labels before an epoch (DESIGN §2).
+    """Give the target's training images new pseudo-labels before an epoch.
 
     All ranks extract features; rank 0 clusters and refines them; every rank gets the same labels, writes them into the
     data set's shared memory, and tells the model (``on_relabel``). A result that cannot be trained on is met by a
-    stated policy, and the log says why (USER_NEEDS R2).
+    stated policy, and the log says why.
 
     Args:
         clusterer: Config of the clusterer (features -> labels).

@@ -21,7 +21,7 @@ class ReportHook(Hook):
     """Evaluate once before training and report the *last* epoch; the best one is shown and labelled as such.
 
     The public code of all papers here chooses the epoch on the target's test set. This hook reports the last epoch, and
-    beside it the best with a note on how it was chosen (METHODS §1.9). After every evaluation the history is written to
+    beside it the best with a note on how it was chosen. After every evaluation the history is written to
     ``work_dir/results.json``, and a resumed run goes on with what it finds there.
 
     Args:

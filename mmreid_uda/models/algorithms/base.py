@@ -21,7 +21,7 @@ __all__ = ["BaseReID"]
 class BaseReID(BaseModel):
     """An encoder and, by sub-class, a loss on source images, on target images, or on both.
 
-    A sub-class overrides at most :meth:`loss_source`, :meth:`loss_target` and :meth:`on_relabel` (DESIGN §6).
+    A sub-class overrides at most :meth:`loss_source`, :meth:`loss_target` and :meth:`on_relabel`.
 
     Args:
         encoder: Config of the encoder, normally a ``ReIDEncoder``.

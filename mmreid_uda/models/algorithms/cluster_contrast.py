@@ -19,7 +19,7 @@ __all__ = ["ClusterContrast"]
 
 @MODELS.register_module()
 class ClusterContrast(BaseReID):
-    """One network, one cluster memory (METHODS §5). Everything else is configuration.
+    """One network, one cluster memory. Everything else is configuration.
 
     Variants: ``head.memory.update`` is ``'momentum'``, ``'hard'`` or ``'mean'``; ``head.memory.init`` is ``'mean'`` or
     ``'random'``; ``head.memory.type='InstanceMemory'`` is the instance baseline; pooling is the encoder's ``pool``; the

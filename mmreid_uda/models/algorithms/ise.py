@@ -25,7 +25,7 @@ __all__ = ["ISE"]
 
 @MODELS.register_module()
 class ISE(ClusterContrast):
-    """``L = L_SE + beta · L_LP`` (METHODS §7).
+    """``L = L_SE + beta · L_LP``.
 
     Args:
         num_neighbors: k, support samples per image, one per nearest cluster. Defaults to 1.

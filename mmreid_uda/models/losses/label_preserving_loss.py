@@ -29,7 +29,7 @@ class LabelPreservingLoss(nn.Module):
 
     Args:
         temperature: tau > 0. Defaults to 0.6.
-        positive_in_denominator: False gives the poster's form, whose denominator has the negatives only (METHODS §7.3).
+        positive_in_denominator: False gives the poster's form, whose denominator has the negatives only.
     """
 
     def __init__(self, temperature: float = 0.6, positive_in_denominator: bool = True) -> None:

@@ -16,7 +16,7 @@ class BaseMemory(nn.Module):
     """A bank of unit vectors beside the network, kept as buffers so that checkpoints carry it.
 
     An update *replaces* the tensor: the loss of the running iteration keeps the old one in its graph, so its gradient
-    is that of the memory before the update (METHODS §5.1, step 5), and no custom autograd function is needed.
+    is that of the memory before the update (as in Cluster-Contrast), and no custom autograd function is needed.
 
     Sub-classes implement :meth:`reset`, :attr:`prototypes` and :meth:`update`.
     """

@@ -24,7 +24,7 @@ def _blend(memory: Tensor, classes: Tensor, features: Tensor, momentum: float) -
 
 
 def momentum_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: float) -> Tensor:
-    """Apply every sample in batch order, one after the other (METHODS §5.1, "CM").
+    """Apply every sample in batch order, one after the other (Cluster-Contrast, "CM").
 
     Samples of different classes do not touch each other, so the n-th samples of all classes are applied together: as
     many steps as the largest class has samples, instead of one per sample, with the same result.
@@ -48,7 +48,7 @@ def momentum_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: 
 
 
 def hard_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: float) -> Tensor:
-    """Apply one sample per class: the one least similar to the old centroid (METHODS §5.1, "hard").
+    """Apply one sample per class: the one least similar to the old centroid (Cluster-Contrast, "hard").
 
     Arguments and result as in :func:`momentum_update`.
     """
@@ -62,7 +62,7 @@ def hard_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: floa
 
 
 def mean_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: float) -> Tensor:
-    """Apply the mean of the samples of each class (HHCL's "avg", METHODS §5.1).
+    """Apply the mean of the samples of each class (HHCL's "avg").
 
     Arguments and result as in :func:`momentum_update`.
     """

@@ -20,7 +20,7 @@ __all__ = ["InstanceMemory"]
 class InstanceMemory(BaseMemory):
     """One unit vector per training image; a class is the mean of its rows, not normalised again.
 
-    The baseline that Cluster-Contrast compares itself with (METHODS §5.2, ``cc_instance_memory``): SpCL's memory
+    The baseline that Cluster-Contrast compares itself with: SpCL's memory
     without its self-paced choice of clusters. The rows are rebuilt at every clustering step.
 
     Args:
