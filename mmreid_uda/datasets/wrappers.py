@@ -167,8 +167,8 @@ class ReIDTestDataset(_JoinedDataset):
     Items carry ``pid``, ``camid``, ``is_query``, ``set_id`` (position in ``sets``) and ``sample_idx`` (unique over
     everything). Identities of a set are numbered over query and gallery together; integers stay as they are.
 
-    The rule of the field removes, per query, the gallery images of the same identity **and** the same camera
-    of Market-1501. Where it cannot be used every image gets a camera number of its own, shared by query and
+    The rule of the field removes, per query, the gallery images of the same identity **and** the same camera.
+    Where it cannot be used every image gets a camera number of its own, shared by query and
     gallery: the rule then removes only the query image itself, which is leave-one-out.
 
     Args:
