@@ -1,13 +1,25 @@
 """Evaluation: how well a gallery is ranked, as functions and as metrics of mmengine."""
 
-from .functional import RankResult, distance_blocks, evaluate_rank, prepare_features, rerank
+from .functional import (
+    FALSE_POSITIVE_RATES,
+    RankResult,
+    VerificationResult,
+    distance_blocks,
+    evaluate_rank,
+    expand_queries,
+    prepare_features,
+    rerank,
+)
 from .metrics import ReIDMetric
 
 __all__ = [
+    "FALSE_POSITIVE_RATES",
     "RankResult",
     "ReIDMetric",
+    "VerificationResult",
     "distance_blocks",
     "evaluate_rank",
+    "expand_queries",
     "prepare_features",
     "rerank",
 ]

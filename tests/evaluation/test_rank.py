@@ -11,7 +11,7 @@ from mmreid_uda.utils import InputError
 
 pytestmark = pytest.mark.usefixtures("engine")
 
-# The example of METHODS §1.9: query of identity 5, camera 0, and its gallery as (pid, camera, distance).
+# A hand-checked example: query of identity 5, camera 0, and its gallery as (pid, camera, distance).
 GALLERY = [
     (5, 0, 0.10),
     (0, 2, 0.15),

@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 
-from mmreid_uda.evaluation import ReIDMetric, evaluate_rank, rerank
+from mmreid_uda.evaluation import ReIDMetric, evaluate_rank, expand_queries, rerank
 from mmreid_uda.registry import METRICS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
@@ -107,6 +107,29 @@ def test_reranked_figures_stand_beside_the_plain_ones() -> None:
     assert "msmt17/rerank_R1" in feed(make_metric(rerank=True), images).evaluate(NUM_SAMPLES)
 
 
+def test_expanded_queries_and_verification_stand_beside_the_plain_figures() -> None:
+    images = make_images()
+    metric = make_metric(
+        query_expansion={"k": 3, "alpha": 1.0}, verification=True, max_memory="1GiB"
+    )
+    metrics = feed(metric, images).evaluate(NUM_SAMPLES)
+    assert expected_metrics(images, verification=True).items() <= metrics.items()
+    assert 50 < metrics["market1501/AUC"] < 100
+    own = images[images.set_id == 1]
+    query, gallery = own[own.is_query], own[~own.is_query]
+    expanded = expand_queries(query.features, gallery.features, k=3, alpha=1.0)
+    labels = query.pid, gallery.pid, query.camid, gallery.camid
+    expected = evaluate_rank(*expanded, *labels, verification=True).summary()
+    assert {f"msmt17/qe_{key}": value for key, value in expected.items()}.items() <= metrics.items()
+    assert metrics["msmt17/qe_mAP"] != metrics["msmt17/mAP"]
+    assert "msmt17/qe_R1" in feed(make_metric(query_expansion=True), images).evaluate(NUM_SAMPLES)
+
+
+def test_a_budget_too_small_names_the_set_and_the_key() -> None:
+    with pytest.raises(InputError, match=r"test set 'market1501'.* set max_memory to more"):
+        feed(make_metric(max_memory=100), make_images()).evaluate(NUM_SAMPLES)
+
+
 def test_neither_order_nor_repeated_images_change_the_figures() -> None:
     images = make_images()
     order = torch.from_numpy(np.random.default_rng(1).permutation(NUM_SAMPLES))
@@ -172,6 +195,10 @@ def test_wrong_use_is_explained(tmp_path: Path) -> None:
         make_metric(protocol="cuhk")
     with pytest.raises(InputError, match="rerank has k3"):
         make_metric(rerank={"k1": 20, "k3": 6})
+    with pytest.raises(InputError, match="query_expansion has beta, but only k, alpha and"):
+        make_metric(query_expansion={"beta": 3})
+    with pytest.raises(InputError, match=r"ReIDMetric\.max_memory='much'"):
+        make_metric(max_memory="much")
     with pytest.raises(InputError, match=r"must end in \.npz"):
         make_metric(dump_features=str(tmp_path))
     with pytest.raises(InputError, match=r"without pid, is_query.*ReIDTestDataset"):

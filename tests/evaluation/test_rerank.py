@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 def dense_rerank(
     query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, lambda_value: float
 ) -> np.ndarray:
-    """The definition of METHODS §1.7 ('full'), word by word, on (Q+G)×(Q+G) matrices of float64."""
+    """The definition of the 'full' variant, word by word, on (Q+G)×(Q+G) matrices of float64."""
     images = np.concatenate([query, gallery]).astype(np.float64)
     images /= np.linalg.norm(images, axis=1, keepdims=True)
     num = len(images)
@@ -73,7 +73,7 @@ def test_equals_the_dense_definition(k1: int, k2: int, lambda_value: float) -> N
 
 
 def test_published_jaccard_distances() -> None:
-    """The hand-checkable example of METHODS §1.7, queries 0..2 against gallery 3..7."""
+    """A hand-checked example, queries 0..2 against gallery 3..7."""
     angles = np.deg2rad([0, 7, 16, 40, 47, 58, 120, 131])
     points = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     expected = [

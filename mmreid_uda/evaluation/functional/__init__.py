@@ -1,7 +1,18 @@
 """Evaluation as functions: arrays in, numbers out."""
 
 from .distance import distance_blocks, prepare_features
+from .query_expansion import expand_queries
 from .rank import RankResult, evaluate_rank
 from .rerank import rerank
+from .roc import FALSE_POSITIVE_RATES, VerificationResult
 
-__all__ = ["RankResult", "distance_blocks", "evaluate_rank", "prepare_features", "rerank"]
+__all__ = [
+    "FALSE_POSITIVE_RATES",
+    "RankResult",
+    "VerificationResult",
+    "distance_blocks",
+    "evaluate_rank",
+    "expand_queries",
+    "prepare_features",
+    "rerank",
+]

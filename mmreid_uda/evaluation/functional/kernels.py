@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["count_places", "mix_jaccard"]
+__all__ = ["count_keys", "count_places", "mix_jaccard"]
 
 # Entries that stay in the first cache while all matches are compared with them, and matches compared at a time.
 _CHUNK = 2048
@@ -199,3 +199,22 @@ def mix_jaccard(
             overlap = overlaps[other]
             overlaps[other] = 0
             entries[other] -= weight * min(overlap / (two - overlap), one)
+
+
+@njit(nogil=True, cache=True)
+def count_keys(first, last, keys, dropped_bits, first_key, histogram):
+    """The histogram of ``_histogram`` of :mod:`.roc`, added to what is there.
+
+    Args:
+        first: First row.
+        last: One behind the last row.
+        keys: int32 (R, G), the bits of distances.
+        dropped_bits: Lowest bits that do not count.
+        first_key: Key of the first bin; keys outside of the bins go to the first or the last.
+        histogram: int64 (bins,), changed in place.
+    """
+    last_bin = len(histogram) - 1
+    for row in range(first, last):
+        for column in range(keys.shape[1]):
+            key = (keys[row, column] >> dropped_bits) - first_key
+            histogram[min(max(key, 0), last_bin)] += 1

@@ -17,6 +17,7 @@ from .budget import announce, rows_within
 from .distance import distance_blocks
 from .places import SCRATCH, count_places, runs_compiled
 from .protocol import Protocol, SingleShot, check_options
+from .roc import PairCounter, VerificationResult
 
 __all__ = ["RankResult", "checked_blocks", "evaluate_rank"]
 
@@ -37,6 +38,7 @@ class RankResult:
         num_queries: Queries given.
         num_valid: Queries with at least one match; the others are skipped.
         ap: float64 (Q,), average precision of each query, NaN where skipped.
+        verification: The ROC of all pairs, if it was asked for.
     """
 
     mAP: float
@@ -45,15 +47,19 @@ class RankResult:
     num_queries: int
     num_valid: int
     ap: np.ndarray
+    verification: VerificationResult | None = None
 
     def summary(self) -> dict[str, float]:
-        """The figures papers print, in percent: ``mAP``, ``R1``, ``R5``, ``R10`` (up to ``max_rank``), ``mINP``."""
+        """The figures papers print, in percent: ``mAP``, ``R1``, ``R5``, ``R10`` (up to ``max_rank``), ``mINP``.
+
+        With verification also those of :meth:`.VerificationResult.summary`.
+        """
         ranks = {
             f"R{rank}": float(self.cmc[rank - 1]) for rank in (1, 5, 10) if rank <= len(self.cmc)
         }
-        return {
-            key: 100 * value for key, value in {"mAP": self.mAP, **ranks, "mINP": self.mINP}.items()
-        }
+        figures = {"mAP": self.mAP, **ranks, "mINP": self.mINP}
+        percent = {key: 100 * value for key, value in figures.items()}
+        return percent if self.verification is None else percent | self.verification.summary()
 
 
 def evaluate_rank(
@@ -75,6 +81,7 @@ def evaluate_rank(
     seed: int = 0,
     block_size: int | None = None,
     max_memory: str | int | None = None,
+    verification: bool = False,
 ) -> RankResult:
     """Rank the gallery for every query and measure where its matches stand.
 
@@ -109,6 +116,8 @@ def evaluate_rank(
         seed: Seed of the galleries drawn by ``'cuhk03'``.
         block_size: Queries per block of distances; None chooses it.
         max_memory: Budget for what is held beside features or given distances, such as ``'1GiB'``; None sets no limit.
+        verification: Also count the distances of all pairs for the ROC of the decision "the same person?"; pairs that
+            take no part in the ranking are left out.
 
     Returns:
         The figures.
@@ -140,6 +149,7 @@ def evaluate_rank(
             reuse_memory=True,
         )
     shots = SingleShot(rules, seed) if protocol == "cuhk03" else None
+    pairs = PairCounter(rules) if verification else None
 
     num_queries = rules.num_queries
     average_precision = np.full(num_queries, np.nan)
@@ -158,6 +168,8 @@ def evaluate_rank(
             hits += np.bincount(np.minimum(places[:, 0], max_rank), minlength=max_rank + 1)
         else:
             hits += shots.hits(block, start, rows, max_rank)
+        if pairs is not None:
+            pairs.add(block, start)
         progress.reached(start + len(block))
 
     num_valid = int(np.isfinite(average_precision).sum())
@@ -171,6 +183,7 @@ def evaluate_rank(
         num_queries=num_queries,
         num_valid=num_valid,
         ap=average_precision,
+        verification=None if pairs is None else pairs.result(),
     )
 
 

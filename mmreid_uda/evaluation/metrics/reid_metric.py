@@ -15,10 +15,11 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmreid_uda.evaluation.functional.protocol import check_options
-from mmreid_uda.evaluation.functional.rank import evaluate_rank
+from mmreid_uda.evaluation.functional.query_expansion import expand_queries
+from mmreid_uda.evaluation.functional.rank import RankResult, evaluate_rank
 from mmreid_uda.evaluation.functional.rerank import rerank
 from mmreid_uda.registry import METRICS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, parse_size
 from mmreid_uda.utils.dist import run_on_rank0
 from mmreid_uda.utils.files import atomic_path
 
@@ -40,14 +41,19 @@ class ReIDMetric(BaseMetric):
     leaves out the query's own image alone.
 
     Reported for each set: ``mAP``, ``R1``, ``R5``, ``R10``, ``mINP``, in percent (0..100); with ``rerank`` also
-    ``rerank_mAP`` and so on.
+    ``rerank_mAP`` and so on, with ``query_expansion`` also ``qe_mAP`` and so on; with ``verification`` all of them are
+    followed by ``TPR@FPR=0.1`` (0.01, 0.001, 0.0001), ``AUC`` and ``EER``.
 
     Args:
         rerank: True evaluates a second time after k-reciprocal re-ranking; a dict sets ``k1``, ``k2`` and
             ``lambda_value`` of :func:`~mmreid_uda.evaluation.functional.rerank`.
+        query_expansion: True evaluates once more after query expansion; a dict sets ``k``, ``alpha`` and
+            ``database_side`` of :func:`~mmreid_uda.evaluation.functional.expand_queries`. Re-ranking does not see it.
+        verification: Also report how well a threshold tells pairs of one person from pairs of two.
         max_rank: Length of the CMC curve.
         protocol: ``'market'`` or ``'cuhk03'``, see :func:`~mmreid_uda.evaluation.functional.evaluate_rank`.
         ap: ``'precision'`` or ``'trapezoid'``, see :func:`~mmreid_uda.evaluation.functional.evaluate_rank`.
+        max_memory: What an evaluation may hold beside the features, such as ``'4GiB'``; None sets no limit.
         device: Where distances are computed: ``'auto'`` (a GPU if there is one), ``'cpu'``, ``'cuda'``.
         dump_features: Path of an ``.npz`` file to which rank 0 writes ``features``, ``pid``, ``camid``,
             ``is_query``, ``set_id``, ``sample_idx`` and ``set_names`` at each evaluation; None writes nothing.
@@ -67,25 +73,27 @@ class ReIDMetric(BaseMetric):
     def __init__(
         self,
         rerank: bool | dict[str, Any] = False,
+        query_expansion: bool | dict[str, Any] = False,
+        verification: bool = False,
         max_rank: int = 50,
         protocol: str = "market",
         ap: str = "precision",
+        max_memory: str | int | None = None,
         device: str = "auto",
         dump_features: str | None = None,
         collect_device: str = "cpu",
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.options: dict[str, Any] = {"max_rank": max_rank, "protocol": protocol, "ap": ap}
-        check_options(**self.options)
-        self.rerank: dict[str, Any] | None = (
-            dict(rerank) if isinstance(rerank, dict) else {} if rerank else None
+        rules: dict[str, Any] = {"max_rank": max_rank, "protocol": protocol, "ap": ap}
+        check_options(**rules)
+        if max_memory is not None:
+            parse_size(max_memory, "ReIDMetric.max_memory")
+        self.options = {**rules, "verification": verification, "max_memory": max_memory}
+        self.rerank = _step_options("rerank", rerank, ("k1", "k2", "lambda_value"))
+        self.query_expansion = _step_options(
+            "query_expansion", query_expansion, ("k", "alpha", "database_side")
         )
-        unknown = sorted(set(self.rerank or ()) - {"k1", "k2", "lambda_value"})
-        if unknown:
-            raise InputError(
-                f"ReIDMetric.rerank has {', '.join(unknown)}, but only k1, k2 and lambda_value can be set."
-            )
         if dump_features is not None and not dump_features.endswith(".npz"):
             raise InputError(
                 f"ReIDMetric.dump_features is {dump_features!r}, but must end in .npz: a file is written."
@@ -180,20 +188,32 @@ class ReIDMetric(BaseMetric):
         (query_pids, query_camids), (gallery_pids, gallery_camids) = (
             (part[:, 0], part[:, 1]) for part in (labels[is_query], labels[~is_query])
         )
-        arguments = (query_pids, gallery_pids, query_camids, gallery_camids)
-        result = evaluate_rank(query, gallery, *arguments, **self.options)
+
+        def rank(*features: Tensor | None, distances: Any = None) -> RankResult:
+            arguments = (*features, query_pids, gallery_pids, query_camids, gallery_camids)
+            return evaluate_rank(*arguments, distances=distances, **self.options)
+
+        result = rank(query, gallery)
         if result.num_valid < result.num_queries:
             print_log(
                 f"{name}: {result.num_queries - result.num_valid} of {result.num_queries} queries have no match and "
                 f"are skipped",
                 logger="current",
             )
-        figures = result.summary()
+        results, max_memory = {"": result}, self.options["max_memory"]
         if self.rerank is not None:
-            distances = rerank(query, gallery, **self.rerank)
-            result = evaluate_rank(None, None, *arguments, distances=distances, **self.options)
-            figures.update({f"rerank_{key}": value for key, value in result.summary().items()})
-        return figures
+            distances = rerank(
+                query, gallery, **self.rerank, max_memory=max_memory, reuse_memory=True
+            )
+            results["rerank_"] = rank(None, None, distances=distances)
+        if self.query_expansion is not None:
+            expanded = expand_queries(query, gallery, **self.query_expansion, max_memory=max_memory)
+            results["qe_"] = rank(*expanded)
+        return {
+            f"{prefix}{key}": value
+            for prefix, result in results.items()
+            for key, value in result.summary().items()
+        }
 
     def _communication_group(self) -> torch_dist.ProcessGroup | None:
         """The group to gather through; made at the first call, which every rank makes at the same point."""
@@ -223,6 +243,19 @@ class ReIDMetric(BaseMetric):
             shapes, gather(features.to(device), 0, group), gather(labels.to(device), 0, group)
         )
         return [(some[:count].cpu(), marks[:count].cpu()) for (count, _), some, marks in gathered]
+
+
+def _step_options(
+    step: str, given: bool | dict[str, Any], known: tuple[str, ...]
+) -> dict[str, Any] | None:
+    """Options of a step that True switches on as it is; None if it is off."""
+    options = dict(given) if isinstance(given, dict) else {}
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InputError(
+            f"ReIDMetric.{step} has {', '.join(unknown)}, but only {', '.join(known[:-1])} and {known[-1]} can be set."
+        )
+    return options if given or isinstance(given, dict) else None
 
 
 def _merge(parts: list[tuple[Tensor, Tensor]], expected: int | None) -> tuple[Tensor, Tensor]:
