@@ -1,0 +1,23 @@
+"""The memory of a piece of work is what it needs at its peak, not what it leaves."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "analysis"))
+from peak_memory import added_memory
+
+MIB = 2**20
+
+
+def prepare(before, during):
+    """Hold some MiB before the work, and more of them for a moment in it."""
+    held = np.ones(before * MIB, np.uint8)
+    return lambda: np.ones(during * MIB, np.uint8).sum() + held[0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the memory")
+def test_only_the_work_counts_and_at_its_peak():
+    assert added_memory(prepare, 200, 50) == pytest.approx(50 * MIB, abs=8 * MIB)
