@@ -2,6 +2,7 @@
 
 from .mobilenet_v2 import MobileNetV2
 from .pretrained import LoadReport, PretrainedModule, load_pretrained
+from .released_names import rename_released
 from .resnet import Bottleneck, ResNet
 from .staged import StagedBackbone
 from .torchvision import TorchvisionBackbone
@@ -15,4 +16,5 @@ __all__ = [
     "StagedBackbone",
     "TorchvisionBackbone",
     "load_pretrained",
+    "rename_released",
 ]

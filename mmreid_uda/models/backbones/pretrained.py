@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from mmreid_uda.utils import InputError
 
+from .released_names import rename_released
+
 __all__ = ["LoadReport", "PretrainedModule", "load_pretrained"]
 
 # Classifiers of the public ImageNet and OpenMMLab checkpoints: left out without a warning.
@@ -91,6 +93,9 @@ def load_pretrained(
 ) -> LoadReport:
     """Fill a module from a checkpoint and log how many tensors were loaded, missing and unexpected.
 
+    Checkpoints that the authors of MMT, ABMT, SpCL, Cluster-Contrast and ISE released are known by their names, see
+    :func:`~mmreid_uda.models.backbones.rename_released`.
+
     Args:
         module: Backbone or encoder.
         checkpoint: Anything mmengine's ``CheckpointLoader`` knows: a local path, ``https://``, ``torchvision://``,
@@ -107,7 +112,7 @@ def load_pretrained(
             missing, or a shape differs (another depth or width).
     """
     raw = CheckpointLoader.load_checkpoint(checkpoint, map_location=map_location, logger="current")
-    tensors = find_state_dict(raw)
+    tensors = rename_released(find_state_dict(raw))
     prefix = _choose_prefix(tensors, module, prefix, checkpoint)
     state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     own = module.state_dict()
