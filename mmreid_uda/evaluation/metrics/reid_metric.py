@@ -175,18 +175,28 @@ class ReIDMetric(BaseMetric):
         for set_id, name in enumerate(meta["set_names"]):
             inside = labels[:, _LABELS.index("set_id")] == set_id
             try:
-                figures = self._evaluate_set(name, features[inside], labels[inside])
+                figures = self._evaluate_set(name, features, labels, inside)
             except InputError as error:
                 raise InputError(f"test set {name!r}: {error}") from None
             metrics.update({f"{name}/{key}": value for key, value in figures.items()})
         return metrics
 
-    def _evaluate_set(self, name: str, features: Tensor, labels: Tensor) -> dict[str, float]:
-        """Figures of one test set."""
+    def _evaluate_set(
+        self, name: str, features: Tensor, labels: Tensor, inside: Tensor
+    ) -> dict[str, float]:
+        """Figures of one test set.
+
+        Args:
+            name: The set's name.
+            features: float32 (N, D), of all sets.
+            labels: int64 (N, 5).
+            inside: bool (N,), the images of this set.
+        """
         is_query = labels[:, _LABELS.index("is_query")] == 1
-        query, gallery = features[is_query].to(self.device), features[~is_query].to(self.device)
+        parts = inside & is_query, inside & ~is_query
+        query, gallery = (features[part].to(self.device) for part in parts)
         (query_pids, query_camids), (gallery_pids, gallery_camids) = (
-            (part[:, 0], part[:, 1]) for part in (labels[is_query], labels[~is_query])
+            labels[part][:, :2].unbind(1) for part in parts
         )
 
         def rank(*features: Tensor | None, distances: Any = None) -> RankResult:
