@@ -375,6 +375,7 @@ def test_no_match_says_what_was_found() -> None:
         ({"max_rank": 0}, "at least 1 rank"),
         ({"gallery_camids": [0, 1]}, "gallery_camids has shape"),
         ({"gallery_features": np.full((3, 2), np.nan)}, "3 of 3 features have NaN"),
+        ({"query_features": np.eye(2)[[0, 0]] * [[1], [0]]}, "1 of 2 features are zero"),
         ({"gallery_features": np.ones((3, 4))}, "2 dimensions and the gallery 4"),
         ({"gallery_features": np.ones((2, 2))}, "3 gallery images"),
         ({"query_features": np.ones((1, 2))}, "distances of 1 queries"),

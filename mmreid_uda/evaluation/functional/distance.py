@@ -23,13 +23,13 @@ def prepare_features(features: Tensor | np.ndarray, *, normalize: bool = True) -
 
     Args:
         features: (N, D), any floating type, any device.
-        normalize: Divide each row by its Euclidean norm; a row of zeros stays zero.
+        normalize: Divide each row by its Euclidean norm.
 
     Returns:
         float32 (N, D) on the device of ``features``.
 
     Raises:
-        InputError: The array is not two-dimensional, or has NaN or infinite entries.
+        InputError: The array is not two-dimensional, has NaN or infinite entries, or rows of zeros to be normalised.
     """
     rows = _as_rows(features)
     scales, _ = row_scales(rows, normalize)
@@ -44,10 +44,10 @@ def row_scales(rows: Tensor, normalize: bool = True) -> tuple[Tensor, Tensor]:
         normalize: Whether rows are compared by direction only.
 
     Returns:
-        Scales float32 (N,): one over the norm (anything for a row of zeros), or ones. Squares float32 (N,).
+        Scales float32 (N,): one over the norm, or ones. Squares float32 (N,).
 
     Raises:
-        InputError: A row has NaN or infinite entries.
+        InputError: A row has NaN or infinite entries, or is to be normalised and zero.
     """
     norms = torch.linalg.vector_norm(rows, dim=1)
     broken = int((~norms.isfinite()).sum())
@@ -55,6 +55,12 @@ def row_scales(rows: Tensor, normalize: bool = True) -> tuple[Tensor, Tensor]:
         raise InputError(
             f"{broken} of {len(rows)} features have NaN or infinite entries, so they cannot be ranked: "
             f"the training has probably diverged; lower `optim_wrapper.optimizer.lr` or use an earlier checkpoint."
+        )
+    zeros = int((norms == 0).sum())
+    if normalize and zeros:
+        raise InputError(
+            f"{zeros} of {len(rows)} features are zero in all dimensions, so they have no direction to rank by: the "
+            f"model is not trained or has collapsed; use another checkpoint."
         )
     scales = 1 / norms.clamp_min(1e-12) if normalize else torch.ones_like(norms)
     return scales, (norms * scales).square()
@@ -85,7 +91,7 @@ def distance_blocks(
         ``(start, block)``: the index of the block's first query, and its distances, float32 (rows, G), ``>= 0``.
 
     Raises:
-        InputError: The features are not finite, or their dimensions differ.
+        InputError: The features are not finite, zero where they are normalised, or their dimensions differ.
     """
     query = _as_rows(query_features)
     gallery = _as_rows(gallery_features).to(query.device)

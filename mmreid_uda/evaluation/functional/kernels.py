@@ -15,7 +15,7 @@ __all__ = ["count_keys", "count_places", "mix_jaccard"]
 _CHUNK = 2048
 _TOGETHER = 4
 # From here on, finding every entry's place among the matches beats comparing it with all of them.
-_MANY = 128
+_MANY = 256
 
 
 @njit(nogil=True, cache=True)
