@@ -1,7 +1,10 @@
 """Features in, pseudo-labels out: neighbours, distances, clusterers, refiners and their quality; arrays only."""
 
+from .agglomerative import Agglomerative
+from .approximate import find_neighbours_approximately
 from .dbscan import JaccardDBSCAN, dbscan
 from .eps import rho_eps, stores_share
+from .hdbscan import HDBSCAN
 from .infomap import InfoMap
 from .jaccard import (
     add_source_term,
@@ -12,6 +15,7 @@ from .jaccard import (
     neighbours_needed,
     source_distances,
 )
+from .jaccard_clusterer import JaccardClusterer
 from .kmeans import KMeans, kmeans_plus_plus
 from .knn import Neighbours, find_neighbours, knn, unit_rows
 from .labels import Clusterer, GroundTruthLabels, check_features, renumber
@@ -19,12 +23,15 @@ from .quality import cluster_quality
 from .refiners import AssignOutliers, DropLooseMembers, DropSmallClusters, cluster_centroids
 
 __all__ = [
+    "HDBSCAN",
+    "Agglomerative",
     "AssignOutliers",
     "Clusterer",
     "DropLooseMembers",
     "DropSmallClusters",
     "GroundTruthLabels",
     "InfoMap",
+    "JaccardClusterer",
     "JaccardDBSCAN",
     "KMeans",
     "Neighbours",
@@ -34,6 +41,7 @@ __all__ = [
     "cluster_quality",
     "dbscan",
     "find_neighbours",
+    "find_neighbours_approximately",
     "jaccard_distances",
     "jaccard_encodings",
     "jaccard_from_encodings",

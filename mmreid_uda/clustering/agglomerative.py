@@ -1,0 +1,124 @@
+"""Agglomerative clustering on the k-reciprocal Jaccard distance: merge the nearest clusters up to a threshold."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from sklearn import cluster
+
+from mmreid_uda.registry import CLUSTERERS
+from mmreid_uda.utils import InputError
+
+from .jaccard import Variant
+from .jaccard_clusterer import JaccardClusterer
+
+__all__ = ["Agglomerative"]
+
+# Images that hang together are merged on a dense matrix, about 16 bytes per pair: 1 GiB here.
+_MOST_TOGETHER = 8192
+
+
+@CLUSTERERS.register_module()
+class Agglomerative(JaccardClusterer):
+    """Average, complete or single linkage by scikit-learn, of Jaccard distances.
+
+    Two clusters can only be merged below the threshold if a pair of their images is nearer than it. So the images fall
+    into the connected components of the graph cut there, and scikit-learn, which needs all distances in one matrix,
+    gets one component at a time: the result is that of the matrix of all images. Its own way of using a sparse graph
+    would average over stored pairs only, and compare the features of every pair anew.
+
+    :attr:`info` has ``distance_threshold`` (the one used) and ``largest_component`` (images merged together).
+
+    Args:
+        distance_threshold: Clusters are merged below this, in (0, max_distance). Defaults to 0.6.
+        linkage: ``'average'`` (default), ``'complete'`` or ``'single'``.
+        min_cluster_size: Images of smaller clusters become outliers, >= 1. Defaults to 2.
+        k1: As in :class:`JaccardClusterer`.
+        k2: As in :class:`JaccardClusterer`.
+        variant: As in :class:`JaccardClusterer`.
+        max_distance: As in :class:`JaccardClusterer`.
+
+    Raises:
+        InputError: If a parameter is out of range, or too many images hang together.
+
+    Example:
+        >>> clusterer = dict(type='Agglomerative', distance_threshold=0.6, linkage='average')
+    """
+
+    def __init__(
+        self,
+        distance_threshold: float = 0.6,
+        linkage: Literal["average", "complete", "single"] = "average",
+        min_cluster_size: int = 2,
+        k1: int = 30,
+        k2: int = 6,
+        variant: Variant = "faiss",
+        max_distance: float = 0.9,
+    ) -> None:
+        super().__init__(k1, k2, variant, max_distance)
+        if not 0 < distance_threshold < max_distance or min_cluster_size < 1:
+            raise InputError(
+                f"found distance_threshold={distance_threshold}, max_distance={max_distance} and "
+                f"min_cluster_size={min_cluster_size} for Agglomerative, expected 0 < distance_threshold < "
+                "max_distance and min_cluster_size >= 1."
+            )
+        if linkage not in ("average", "complete", "single"):
+            raise InputError(
+                f"found linkage={linkage!r} for Agglomerative, expected 'average', 'complete' or 'single'."
+            )
+        self.distance_threshold, self.linkage = distance_threshold, linkage
+        self.min_cluster_size = min_cluster_size
+
+    def cluster(
+        self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
+    ) -> np.ndarray:
+        """Cluster; nothing here is random. ``eps_scale`` multiplies the threshold, which ends at ``max_distance``."""
+        graph = self.graph(features, **extras)
+        threshold = min(self.distance_threshold * eps_scale, self.max_distance)
+        labels = np.empty(len(features), np.int64)
+        component = _components(graph, threshold)
+        sizes = np.bincount(component)
+        self.info = dict(distance_threshold=threshold, largest_component=float(sizes.max()))
+        if sizes.max() > _MOST_TOGETHER:
+            raise InputError(
+                f"found {sizes.max()} of {len(features)} images linked by distances up to {threshold:g}, expected at "
+                f"most {_MOST_TOGETHER}: lower distance_threshold of Agglomerative, or choose 'JaccardDBSCAN'."
+            )
+        # With the images in the order of their components, each component is a square on the diagonal.
+        order = np.argsort(component, kind="stable")
+        ordered = graph[order][:, order]
+        ends = np.cumsum(sizes)
+        first_label = 0
+        for start, end in zip(ends - sizes, ends):
+            merged = self._merge(ordered[start:end][:, start:end], threshold)
+            labels[order[start:end]] = first_label + merged
+            first_label += merged.max() + 1
+        return np.where(np.bincount(labels)[labels] >= self.min_cluster_size, labels, -1)
+
+    def _merge(self, distances: sparse.csr_array, threshold: float) -> np.ndarray:
+        """Labels int (n,) of the images of a component."""
+        if distances.shape[0] == 1:
+            return np.zeros(1, np.int64)
+        dense = np.ones(distances.shape, np.float32)
+        stored = distances.tocoo()
+        dense[stored.row, stored.col] = stored.data
+        engine = cluster.AgglomerativeClustering(
+            n_clusters=None,
+            metric="precomputed",
+            linkage=self.linkage,
+            distance_threshold=threshold,
+        )
+        return engine.fit_predict(dense)
+
+
+def _components(graph: sparse.csr_array, threshold: float) -> np.ndarray:
+    """Number int (N,) of the component of each image, linked by distances up to a threshold."""
+    rows = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
+    near = graph.data <= threshold
+    links = sparse.coo_array(
+        (np.ones(int(near.sum()), np.int8), (rows[near], graph.indices[near])), shape=graph.shape
+    )
+    return connected_components(links, directed=False)[1]

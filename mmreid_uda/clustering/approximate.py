@@ -1,0 +1,158 @@
+"""Approximate nearest neighbours by faiss, for a million images and more; what they miss is measured on a sample."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from mmreid_uda.utils import InputError, make_rng
+
+from .knn import Neighbours
+
+__all__ = ["find_neighbours_approximately"]
+
+# Lists of an inverted file: 4·sqrt(N), and images enough to train each (faiss asks for 39).
+_LISTS_PER_ROOT, _IMAGES_PER_LIST = 4, 39
+# Links of an image in the graph, and candidates looked at while it is built.
+_LINKS, _BUILD_EFFORT = 32, 80
+# Similarities looked at together in the exact search of some rows: 64 MiB.
+_SCORES_AT_ONCE = 1 << 24
+
+
+def find_neighbours_approximately(
+    features: np.ndarray,
+    k: int,
+    index: Literal["ivf", "hnsw"] = "ivf",
+    *,
+    effort: int = 64,
+    num_checked: int = 1000,
+    seed: int = 0,
+) -> tuple[Neighbours, float]:
+    """:func:`find_neighbours` without the promise to find all of them, in less than N² products.
+
+    ``'ivf'`` sorts the images into ``4·sqrt(N)`` lists by k-means and compares an image with those of the nearest lists
+    (Sivic & Zisserman, ICCV 2003); it repeats itself. ``'hnsw'`` walks a graph of near images (Malkov & Yashunin, TPAMI
+    2020): often faster to search and always slower to build; its links depend on the timing of the threads, so two
+    calls may differ. Both hold a copy of the features. Rows for which the index has fewer than ``k`` images to offer
+    are searched exactly.
+
+    Args:
+        features: float32 (N, D), rows of unit norm.
+        k: Neighbours per row, itself included, ``1 <= k <= N``.
+        index: ``'ivf'`` (default) or ``'hnsw'``.
+        effort: Lists looked at (ivf) or candidates kept on the walk (hnsw); more finds more and takes longer. Defaults
+            to 64.
+        num_checked: Rows of the sample that is searched exactly, to measure the recall. Defaults to 1000.
+        seed: Of the sample and of the k-means.
+
+    Returns:
+        The neighbours (as :func:`find_neighbours` gives them, ``lowest`` is None), and the recall: the share of the
+        true neighbours of the sample that was found, the rows themselves left out.
+
+    Raises:
+        InputError: If a parameter is out of range or the package faiss is missing.
+    """
+    rows = np.ascontiguousarray(features, dtype=np.float32)
+    if rows.ndim != 2 or not 1 <= k <= len(rows):
+        raise InputError(
+            f"found features of shape {rows.shape} and k={k} neighbours, expected (N, D) with 1 <= k <= N: lower k1 of "
+            "the clusterer or add images."
+        )
+    if index not in ("ivf", "hnsw") or min(effort, num_checked) < 1:
+        raise InputError(
+            f"found index={index!r}, effort={effort} and num_checked={num_checked} for the approximate search, "
+            "expected 'ivf' or 'hnsw' and at least 1."
+        )
+    faiss = _import_faiss()
+    if index == "ivf":
+        engine = _inverted_file(faiss, rows, effort, seed)
+    else:
+        engine = _graph(faiss, rows, effort)
+    similarities, indices = engine.search(rows, k)
+    del engine
+    indices, similarities = _itself_first(indices, similarities)
+    short = np.flatnonzero((indices < 0).any(1))
+    indices[short], similarities[short] = _search_exactly(rows, short, k)
+    rng = make_rng(seed, "recall")
+    checked = rng.choice(len(rows), min(num_checked, len(rows)), replace=False)
+    recall = _recall(indices[checked], _search_exactly(rows, checked, k)[0])
+    similarities[:, 0] = np.einsum("nd,nd->n", rows, rows)
+    return Neighbours(indices.astype(np.int32), similarities), recall
+
+
+def _inverted_file(faiss: Any, rows: np.ndarray, effort: int, seed: int) -> Any:
+    num, dim = rows.shape
+    lists = max(1, min(int(_LISTS_PER_ROOT * num**0.5), num // _IMAGES_PER_LIST))
+    engine = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
+    engine.cp.seed = int(make_rng(seed, "inverted file").integers(2**31))
+    engine.nprobe = min(effort, lists)
+    engine.train(rows)
+    engine.add(rows)
+    return engine
+
+
+def _graph(faiss: Any, rows: np.ndarray, effort: int) -> Any:
+    engine = faiss.IndexHNSWFlat(rows.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
+    engine.hnsw.efConstruction = _BUILD_EFFORT
+    engine.hnsw.efSearch = effort
+    engine.add(rows)
+    return engine
+
+
+def _itself_first(indices: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lists that begin with the row itself, then descend, lower index first among equals.
+
+    Args:
+        indices: int64 (N, k), -1 = nothing found.
+        similarities: float32 (N, k).
+
+    Returns:
+        The lists; +inf is the similarity of a row to itself, and what was not found comes last.
+    """
+    own = np.arange(len(indices))[:, None]
+    missed = ~(indices == own).any(1)
+    indices[missed, -1] = own[missed, 0]
+    similarities = np.where(indices == own, np.inf, similarities)
+    similarities[indices < 0] = -np.inf
+    order = np.lexsort((indices, -similarities))
+    return np.take_along_axis(indices, order, 1), np.take_along_axis(similarities, order, 1)
+
+
+def _search_exactly(rows: np.ndarray, chosen: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lists of some rows, as :func:`_itself_first` gives them: int64 and float32 (M, k)."""
+    indices, similarities = (
+        np.empty((len(chosen), k), np.int64),
+        np.empty((len(chosen), k), np.float32),
+    )
+    vectors = torch.from_numpy(rows)
+    step = max(1, _SCORES_AT_ONCE // len(rows))
+    for start in range(0, len(chosen), step):
+        part = chosen[start : start + step]
+        scores = vectors[part] @ vectors.T
+        scores[torch.arange(len(part)), torch.from_numpy(part)] = torch.inf
+        best = scores.topk(k, dim=1)
+        indices[start : start + step] = best.indices.numpy()
+        similarities[start : start + step] = best.values.numpy()
+    order = np.lexsort((indices, -similarities))
+    return np.take_along_axis(indices, order, 1), np.take_along_axis(similarities, order, 1)
+
+
+def _recall(found: np.ndarray, expected: np.ndarray) -> float:
+    """Share of the expected neighbours that were found, both int (M, k) with the row itself first."""
+    if expected.shape[1] == 1:
+        return 1.0
+    hits = [np.isin(true[1:], near[1:]).mean() for true, near in zip(expected, found)]
+    return float(np.mean(hits))
+
+
+def _import_faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise InputError(
+            "found no package `faiss`, which the approximate search for neighbours needs: pip install mmreid_uda[cpu], "
+            "or search exactly."
+        ) from error
+    return faiss
