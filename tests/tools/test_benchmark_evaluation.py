@@ -18,7 +18,7 @@ def run(*arguments):
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=400,
     )
 
 
@@ -35,13 +35,14 @@ def figures(tmp_path_factory):
 
 
 def test_our_figures_are_those_of_a_stable_sort(figures):
-    differences = figures["parts"]["ranking"]["largest_difference"]
+    differences = figures["parts"]["ranking"]["difference"]
     assert set(differences) == {"cmc", "mAP", "mINP"}
     assert max(differences.values()) < 1e-9
 
 
 def test_our_reranked_distances_are_the_official_ones(figures):
-    assert figures["parts"]["re-ranking"]["largest_difference"] < 1e-6
+    differences = figures["parts"]["re-ranking"]["difference"]
+    assert differences["distance"] < 1e-6 and differences["share beyond 1e-6"] == 0
 
 
 def test_speedup_is_the_quotient_of_its_rows(figures):
