@@ -12,7 +12,6 @@ from sklearn import cluster
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
 
-from .jaccard import Variant
 from .jaccard_clusterer import JaccardClusterer
 
 __all__ = ["Agglomerative"]
@@ -36,10 +35,8 @@ class Agglomerative(JaccardClusterer):
         distance_threshold: Clusters are merged below this, in (0, max_distance). Defaults to 0.6.
         linkage: ``'average'`` (default), ``'complete'`` or ``'single'``.
         min_cluster_size: Images of smaller clusters become outliers, >= 1. Defaults to 2.
-        k1: As in :class:`JaccardClusterer`.
-        k2: As in :class:`JaccardClusterer`.
-        variant: As in :class:`JaccardClusterer`.
-        max_distance: As in :class:`JaccardClusterer`.
+        max_distance: As for :class:`HDBSCAN`.
+        **kwargs: As for :class:`JaccardClusterer`.
 
     Raises:
         InputError: If a parameter is out of range, or too many images hang together.
@@ -53,35 +50,33 @@ class Agglomerative(JaccardClusterer):
         distance_threshold: float = 0.6,
         linkage: Literal["average", "complete", "single"] = "average",
         min_cluster_size: int = 2,
-        k1: int = 30,
-        k2: int = 6,
-        variant: Variant = "faiss",
         max_distance: float = 0.9,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(k1, k2, variant, max_distance)
-        if not 0 < distance_threshold < max_distance or min_cluster_size < 1:
+        super().__init__(**kwargs)
+        if not 0 < distance_threshold < max_distance <= 1 or min_cluster_size < 1:
             raise InputError(
                 f"found distance_threshold={distance_threshold}, max_distance={max_distance} and "
                 f"min_cluster_size={min_cluster_size} for Agglomerative, expected 0 < distance_threshold < "
-                "max_distance and min_cluster_size >= 1."
+                "max_distance <= 1 and min_cluster_size >= 1."
             )
         if linkage not in ("average", "complete", "single"):
             raise InputError(
                 f"found linkage={linkage!r} for Agglomerative, expected 'average', 'complete' or 'single'."
             )
         self.distance_threshold, self.linkage = distance_threshold, linkage
-        self.min_cluster_size = min_cluster_size
+        self.min_cluster_size, self.max_distance = min_cluster_size, max_distance
 
     def cluster(
         self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
     ) -> np.ndarray:
         """Cluster; nothing here is random. ``eps_scale`` multiplies the threshold, which ends at ``max_distance``."""
-        graph = self.graph(features, **extras)
+        graph = self.graph(features, self.max_distance, seed, extras.get("neighbours"))
         threshold = min(self.distance_threshold * eps_scale, self.max_distance)
         labels = np.empty(len(features), np.int64)
         component = _components(graph, threshold)
         sizes = np.bincount(component)
-        self.info = dict(distance_threshold=threshold, largest_component=float(sizes.max()))
+        self.info.update(distance_threshold=threshold, largest_component=float(sizes.max()))
         if sizes.max() > _MOST_TOGETHER:
             raise InputError(
                 f"found {sizes.max()} of {len(features)} images linked by distances up to {threshold:g}, expected at "

@@ -11,7 +11,6 @@ from sklearn import cluster
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
 
-from .jaccard import Variant
 from .jaccard_clusterer import JaccardClusterer
 
 __all__ = ["HDBSCAN"]
@@ -35,10 +34,9 @@ class HDBSCAN(JaccardClusterer):
     Args:
         min_cluster_size: Smallest group that is a cluster, >= 2. Defaults to 4.
         min_samples: Neighbours that make the core distance of an image, itself included, >= 1. Defaults to 4.
-        k1: As in :class:`JaccardClusterer`.
-        k2: As in :class:`JaccardClusterer`.
-        variant: As in :class:`JaccardClusterer`.
-        max_distance: As in :class:`JaccardClusterer`.
+        max_distance: In (0, 1]: pairs farther apart count as having no neighbour in common, distance 1. At 1 nothing is
+            changed, and the graph has many times the entries of one cut at 0.9, the default.
+        **kwargs: As for :class:`JaccardClusterer`.
 
     Raises:
         InputError: If a parameter is out of range.
@@ -51,25 +49,24 @@ class HDBSCAN(JaccardClusterer):
         self,
         min_cluster_size: int = 4,
         min_samples: int = 4,
-        k1: int = 30,
-        k2: int = 6,
-        variant: Variant = "faiss",
         max_distance: float = 0.9,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(k1, k2, variant, max_distance)
-        if min_cluster_size < 2 or min_samples < 1:
+        super().__init__(**kwargs)
+        if min_cluster_size < 2 or min_samples < 1 or not 0 < max_distance <= 1:
             raise InputError(
-                f"found min_cluster_size={min_cluster_size} and min_samples={min_samples} for HDBSCAN, expected at "
-                "least 2 and at least 1."
+                f"found min_cluster_size={min_cluster_size}, min_samples={min_samples} and max_distance={max_distance} "
+                "for HDBSCAN, expected at least 2, at least 1, and 0 < max_distance <= 1."
             )
         self.min_cluster_size, self.min_samples = min_cluster_size, min_samples
+        self.max_distance = max_distance
 
     def cluster(
         self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
     ) -> np.ndarray:
         """Cluster; nothing here is random, and ``eps_scale`` has no meaning."""
-        graph = self.graph(features, **extras)
-        self.info = dict(mean_degree=graph.nnz / len(features))
+        graph = self.graph(features, self.max_distance, seed, extras.get("neighbours"))
+        self.info["mean_degree"] = graph.nnz / len(features)
         if len(features) < max(self.min_cluster_size, self.min_samples):
             return np.full(len(features), -1)
         engine = cluster.HDBSCAN(

@@ -1,31 +1,49 @@
-"""What the clusterers on the k-reciprocal Jaccard graph share that need no radius to cut it: neighbours and graph."""
+"""What the clusterers on the k-reciprocal Jaccard graph share: the search for neighbours, and its budget of memory."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from mmengine.logging import print_log
 from scipy import sparse
 from torch import Tensor
 
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, parse_size
 
-from .jaccard import Variant, jaccard_distances, jaccard_encodings, neighbours_needed
-from .knn import find_neighbours, unit_rows
+from .approximate import find_neighbours_approximately
+from .jaccard import (
+    BYTES_PER_PAIR,
+    Variant,
+    jaccard_distances,
+    jaccard_encodings,
+    neighbours_needed,
+)
+from .knn import Neighbours, Precision, find_neighbours, search_bytes, unit_rows
 from .labels import Clusterer, check_features
 
 __all__ = ["JaccardClusterer"]
 
+# Fewer images take no time worth a line in the log.
+_MANY = 10_000
+
 
 class JaccardClusterer(Clusterer):
-    """A clusterer on the graph of Jaccard distances; a sub-class writes :meth:`cluster` with :meth:`graph`.
+    """A clusterer on the graph of Jaccard distances; a sub-class writes :meth:`cluster`.
 
     Args:
-        k1: Neighbours of the k-reciprocal sets. Defaults to 30.
+        k1: Neighbours of the k-reciprocal sets. Defaults to 30 (MMT, ABMT: 20).
         k2: Neighbours of the local query expansion. Defaults to 6.
-        variant: ``'faiss'`` (default) or ``'full'``, see :func:`~mmreid_uda.clustering.jaccard_graph`.
-        max_distance: In (0, 1]: pairs farther apart count as having no neighbour in common, distance 1. At 1 nothing is
-            changed, and the graph has many times the entries of one cut at 0.9, the default.
+        variant: ``'faiss'`` (default; SpCL, Cluster-Contrast, ISE) or ``'full'`` (MMT, ABMT), see
+            :func:`~mmreid_uda.clustering.jaccard_graph`.
+        search: ``'exact'`` (default), or, for a million images and more, ``'ivf'`` or ``'hnsw'``, approximate indexes
+            of faiss; what they miss is measured and stands as ``recall`` in :attr:`info`. Only for the 'faiss' variant.
+        effort: Of the approximate search, see :func:`~mmreid_uda.clustering.find_neighbours_approximately`.
+        precision: Of the exact search: ``'float32'`` (default), or ``'int8'``: find candidates on rows rounded to 8
+            bits and rank them by float32 similarities, several times faster on CPUs, see
+            :func:`~mmreid_uda.clustering.knn`. The 'full' variant is always searched in float32.
+        max_memory: What clustering may take beside the features, such as ``'4GiB'``; None (default) sets no limit. It
+            is compared with what the search needs, and stops a graph that grows too large.
 
     Raises:
         InputError: If a parameter is out of range.
@@ -36,40 +54,109 @@ class JaccardClusterer(Clusterer):
         k1: int = 30,
         k2: int = 6,
         variant: Variant = "faiss",
-        max_distance: float = 0.9,
+        search: Literal["exact", "ivf", "hnsw"] = "exact",
+        effort: int = 64,
+        precision: Precision = "float32",
+        max_memory: str | int | None = None,
     ) -> None:
         super().__init__()
         neighbours_needed(1, k1, variant, k2)  # complains now, not at the first epoch
-        if not 0 < max_distance <= 1:
+        name = type(self).__name__
+        if precision not in ("float32", "int8") or search not in ("exact", "ivf", "hnsw"):
             raise InputError(
-                f"found max_distance={max_distance} for {type(self).__name__}, expected 0 < max_distance <= 1."
+                f"found precision={precision!r} and search={search!r} for {name}, expected 'float32' or 'int8', and "
+                "'exact', 'ivf' or 'hnsw'."
             )
-        self.k1, self.k2, self.variant, self.max_distance = k1, k2, variant, max_distance
+        if search != "exact" and variant == "full":
+            raise InputError(
+                f"found search={search!r} with variant='full' for {name}, which needs the farthest image of each, too: "
+                "set variant='faiss', or search='exact'."
+            )
+        self.k1, self.k2, self.variant = k1, k2, variant
+        self.search, self.effort, self.precision = search, effort, precision
+        self.max_memory = None if max_memory is None else parse_size(max_memory, "max_memory")
 
     def prepare(
         self, features: np.ndarray | Tensor, *, over_ranks: bool = False
     ) -> dict[str, Any] | None:
-        """Find the neighbours, on the device of the features; every rank takes a share of the blocks."""
+        """Find the neighbours, on the device of the features; every rank takes a share of an exact search."""
         rows = unit_rows(check_features(features))
+        k = neighbours_needed(len(rows), self.k1, self.variant, self.k2)
+        if self.search != "exact":
+            # Not shared: rank 0 makes the index when it clusters.
+            return {}
+        self._announce(len(rows), rows.shape[1], k)
         neighbours = find_neighbours(
             rows,
-            neighbours_needed(len(rows), self.k1, self.variant, self.k2),
+            k,
+            precision=self.precision,
             with_lowest=self.variant == "full",
             over_ranks=over_ranks,
         )
         return None if neighbours is None else dict(neighbours=neighbours)
 
-    def graph(self, features: np.ndarray, **extras: Any) -> sparse.csr_array:
-        """The Jaccard distances up to ``max_distance``.
+    def encode(
+        self, features: np.ndarray, seed: int, neighbours: Neighbours | None = None
+    ) -> tuple[sparse.csr_array, int | None]:
+        """What the distances are computed from.
+
+        Args:
+            features: float32 (N, D), rows of unit norm.
+            seed: Of the approximate search.
+            neighbours: What :meth:`prepare` found; None searches approximately.
+
+        Returns:
+            The encodings, float32 (N, N); and how many pairs of images within reach the budget allows, None = any.
+        """
+        if neighbours is None:
+            neighbours, recall = find_neighbours_approximately(
+                features,
+                neighbours_needed(len(features), self.k1, self.variant, self.k2),
+                self.search,  # type: ignore[arg-type]
+                effort=self.effort,
+                seed=seed,
+            )
+            self.info["recall"] = recall
+        encodings = jaccard_encodings(features, neighbours, self.k1, self.k2, variant=self.variant)
+        if self.max_memory is None:
+            return encodings, None
+        # The encodings are there by row and by column.
+        held = 8 * neighbours.indices.size + 16 * encodings.nnz
+        return encodings, max(0, self.max_memory - held) // BYTES_PER_PAIR
+
+    def graph(
+        self,
+        features: np.ndarray,
+        max_distance: float,
+        seed: int,
+        neighbours: Neighbours | None = None,
+    ) -> sparse.csr_array:
+        """The Jaccard distances up to a limit.
 
         Args:
             features: float32 (N, D), no zero rows.
-            **extras: What :meth:`prepare` returned.
+            max_distance: The limit, in (0, 1].
+            seed: As :meth:`encode`.
+            neighbours: As :meth:`encode`.
 
         Returns:
-            Symmetric float32 (N, N), zero diagonal stored; a pair that is not stored is at distance 1.
+            Symmetric float32 (N, N), zero diagonal stored; a pair that is not stored is farther away.
         """
-        encodings = jaccard_encodings(
-            unit_rows(features), extras["neighbours"], self.k1, self.k2, variant=self.variant
-        )
-        return jaccard_distances(encodings, self.max_distance)
+        encodings, max_pairs = self.encode(unit_rows(features), seed, neighbours)
+        return jaccard_distances(encodings, max_distance, max_pairs)
+
+    def _announce(self, num: int, dimensions: int, k: int) -> None:
+        """Say what a long search takes, and refuse one that takes too much."""
+        needed = search_bytes(num, dimensions, k, self.precision)
+        budget = "" if self.max_memory is None else f" of {self.max_memory / 2**20:.0f} MiB"
+        if num >= _MANY:
+            print_log(
+                f"clustering: {num} features of {dimensions} dimensions, {k} neighbours each, {self.precision}: "
+                f"{needed / 2**20:.0f} MiB{budget} beside the features",
+                logger="current",
+            )
+        if self.max_memory is not None and needed > self.max_memory:
+            raise InputError(
+                f"found max_memory of {self.max_memory / 2**20:.0f} MiB for {type(self).__name__}, expected at least "
+                f"{needed / 2**20:.0f} MiB to find the neighbours of {num} images: raise it, or lower k1."
+            )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmreid_uda.clustering import (
+    JaccardDBSCAN,
     approximate,
     find_neighbours,
     find_neighbours_approximately,
@@ -142,3 +143,21 @@ def test_a_missing_package_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(InputError, match=r"pip install mmreid_uda\[cpu\]"):
         find_neighbours_approximately(FEATURES, 5)
+
+
+@pytest.mark.parametrize("index", ["ivf", "hnsw"])
+def test_a_clusterer_searches_approximately_on_request_and_says_what_it_missed(index):
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((60, 32))
+    features = unit_rows(np.repeat(centres, 20, 0) + 0.3 * rng.standard_normal((1200, 32)))
+    exact = JaccardDBSCAN(k1=20)(features, seed=0, epoch=0)
+    clusterer = JaccardDBSCAN(k1=20, search=index, effort=256)
+    assert clusterer.prepare(features, over_ranks=True) == {}
+    labels = clusterer(features, seed=0, epoch=0)
+    assert 0.9 < clusterer.info["recall"] <= 1
+    assert (labels == exact).mean() > 0.95
+
+
+def test_the_full_variant_is_searched_exactly():
+    with pytest.raises(InputError, match="search='ivf' with variant='full'"):
+        JaccardDBSCAN(search="ivf", variant="full")

@@ -28,17 +28,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from peak_memory import added_memory
 from sklearn.cluster import DBSCAN
 from synthetic_features import make_features
 from torch import Tensor
@@ -347,7 +346,9 @@ def ours_without_kernels(features: np.ndarray, settings: Settings) -> Run:
 def configured(features: np.ndarray, settings: Settings) -> Run:
     """The clusterer of the configs, its checks included (they count as part of the search); always on the CPU."""
     clock = Clock()
-    clusterer = JaccardDBSCAN(settings.eps, settings.min_samples, settings.k1, settings.k2)
+    clusterer = JaccardDBSCAN(
+        eps=settings.eps, min_samples=settings.min_samples, k1=settings.k1, k2=settings.k2
+    )
     labels = clusterer(features, seed=0, epoch=0)
     clock.lap("knn")
     for step in ("jaccard", "dbscan"):
@@ -407,16 +408,13 @@ def medians(runs: list[Run]) -> dict[str, Any]:
     }
 
 
-def added_memory(features: np.ndarray, settings: Settings, side: str) -> int | None:
+def side_memory(features: np.ndarray, settings: Settings, side: str) -> int | None:
     """Bytes that a side needs beyond its features, of a process of its own; None if the system does not tell."""
-    if not Path("/proc/self/clear_refs").exists():
-        return None
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "features.npy")
         np.save(path, features)
         try:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                return pool.submit(_peak, path, settings, side, num_threads()).result()
+            return added_memory(_ready, path, settings, side, num_threads())
         except BrokenProcessPool as error:
             raise InputError(
                 f"found the process of side '{side}' ended at {len(features)} features, expected memory enough for it: "
@@ -424,26 +422,12 @@ def added_memory(features: np.ndarray, settings: Settings, side: str) -> int | N
             ) from error
 
 
-def _peak(path: str, settings: Settings, side: str, threads: int) -> int:
-    """In the process of its own: largest resident size of the run minus that before it, in bytes."""
+def _ready(path: str, settings: Settings, side: str, threads: int) -> Callable[[], Run]:
+    """In the process of its own: features loaded, libraries and compiled kernels too; the run is left to do."""
     torch.set_num_threads(threads)
     features = np.load(path)
-    SIDES[side](
-        features[:_WARM_UP], settings
-    )  # libraries, compiled kernels and threads are there now
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the largest size so far
-    before = _resident("VmRSS")
-    SIDES[side](features, settings)
-    return _resident("VmHWM") - before
-
-
-def _resident(name: str) -> int:
-    """A size of this process that Linux keeps, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024
-    raise KeyError(name)
+    SIDES[side](features[:_WARM_UP], settings)
+    return partial(SIDES[side], features, settings)
 
 
 def product_rate(dim: int, gpu: bool, repetitions: int = 5) -> float:
@@ -569,7 +553,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     rate = max(rate, product_rate(dim, args.gpu))
     sides = {side: medians(runs[side]) for side in names}
     for side, row in sides.items():
-        row["added_bytes"] = added_memory(features, settings, side)
+        row["added_bytes"] = side_memory(features, settings, side)
     floor = num**2 * dim / rate
 
     def quotient(side: str, key: str = "seconds") -> float | None:
