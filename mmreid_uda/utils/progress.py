@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
 
 from mmengine.logging import print_log
 
 __all__ = ["Progress"]
+
+Block = TypeVar("Block", bound=Sized)
 
 
 class Progress:
@@ -38,3 +42,13 @@ class Progress:
             f"{self.step}: {done}/{self.total} {self.items}, {rate:.0f} {self.items}/s",
             logger="current",
         )
+
+    def watch(self, blocks: Iterable[tuple[int, Block]]) -> Iterator[tuple[int, Block]]:
+        """Pass blocks on and tell when they have been used.
+
+        Args:
+            blocks: ``(start, block)``: number of the block's first item, and its items.
+        """
+        for start, block in blocks:
+            yield start, block
+            self.reached(start + len(block))

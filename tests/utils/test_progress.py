@@ -21,3 +21,15 @@ def test_lines_come_at_intervals(monkeypatch):
 def test_a_short_step_is_silent(done, capsys):
     Progress("ranking", 1000, "queries").reached(done)
     assert capsys.readouterr() == ("", "")
+
+
+def test_watched_blocks_pass_and_count_when_they_are_used(monkeypatch):
+    reached = []
+    progress = Progress("ranking", 5, "queries")
+    monkeypatch.setattr(progress, "reached", reached.append)
+    blocks = [(0, "abc"), (3, "de")]
+    passed = []
+    for block in progress.watch(blocks):
+        assert reached == [3] * len(passed)
+        passed.append(block)
+    assert passed == blocks and reached == [3, 5]

@@ -93,11 +93,10 @@ def _expand(
     """Move unit rows towards their first k in the gallery, themselves left out if they are the gallery: (N, D)."""
     expanded = torch.empty_like(rows)
     k = min(k, len(gallery) - among_themselves)
-    progress = Progress("query expansion", len(rows), "images")
     blocks = distance_blocks(
         rows, gallery, normalize=False, block_size=block_size, reuse_memory=True
     )
-    for start, block in blocks:
+    for start, block in Progress("query expansion", len(rows), "images").watch(blocks):
         if among_themselves:
             block.diagonal(start).fill_(torch.inf)
         distances, columns = block.topk(k, dim=1, largest=False)
@@ -106,5 +105,4 @@ def _expand(
         for place in range(k):
             total += weights[:, place, None] * gallery[columns[:, place]]
         expanded[start : start + len(block)] = functional.normalize(total, dim=1)
-        progress.reached(start + len(block))
     return expanded

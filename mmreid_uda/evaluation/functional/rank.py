@@ -141,13 +141,14 @@ def evaluate_rank(
                 "evaluate_rank needs query_features and gallery_features, or distances."
             )
         block_size = block_size or _block_size(query_features, rules, max_memory)
-        distances = distance_blocks(
+        blocks = distance_blocks(
             query_features,
             gallery_features,
             normalize=normalize,
             block_size=block_size,
             reuse_memory=True,
         )
+        distances = Progress("ranking", rules.num_queries, "queries").watch(blocks)
     shots = SingleShot(rules, seed) if protocol == "cuhk03" else None
     pairs = PairCounter(rules) if verification else None
 
@@ -155,7 +156,6 @@ def evaluate_rank(
     average_precision = np.full(num_queries, np.nan)
     inverse_penalty = np.full(num_queries, np.nan)
     hits = np.zeros(max_rank + 1)  # histogram of the place of the first match
-    progress = Progress("ranking", num_queries, "queries")
     for start, block in checked_blocks(distances, num_queries, rules.num_gallery):
         block = rules.without_junk(block)
         places, count = count_places(block, start, rules)
@@ -170,7 +170,6 @@ def evaluate_rank(
             hits += shots.hits(block, start, rows, max_rank)
         if pairs is not None:
             pairs.add(block, start)
-        progress.reached(start + len(block))
 
     num_valid = int(np.isfinite(average_precision).sum())
     if num_valid == 0:

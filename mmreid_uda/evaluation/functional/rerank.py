@@ -82,14 +82,13 @@ def rerank(
     of_queries, of_gallery = _split(encodings, len(query))
     held = 4 * images.numel() + 2 * (encodings.data.nbytes + encodings.indices.nbytes)
     block_size = block_size or _block_size(max_memory, held, query, gallery)
-    progress = Progress("re-ranking", len(query), "queries")
-    for start, block in distance_blocks(
+    blocks = distance_blocks(
         query, gallery, normalize=False, block_size=block_size, reuse_memory=reuse_memory
-    ):
+    )
+    for start, block in Progress("re-ranking", len(query), "queries").watch(blocks):
         part = slice(start, start + len(block))
         _mix(block, scales[part], 1 - lambda_value, of_queries[part], of_gallery)
         yield start, block
-        progress.reached(part.stop)
 
 
 def _unit_images(query: Tensor | np.ndarray, gallery: Tensor | np.ndarray) -> tuple[Tensor, ...]:
