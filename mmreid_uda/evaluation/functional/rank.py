@@ -152,16 +152,56 @@ def evaluate_rank(
     shots = SingleShot(rules, seed) if protocol == "cuhk03" else None
     pairs = PairCounter(rules) if verification else None
 
-    num_queries = rules.num_queries
-    average_precision = np.full(num_queries, np.nan)
-    inverse_penalty = np.full(num_queries, np.nan)
-    hits = np.zeros(max_rank + 1)  # histogram of the place of the first match
-    for start, block in checked_blocks(distances, num_queries, rules.num_gallery):
+    blocks = checked_blocks(distances, rules.num_queries, rules.num_gallery)
+    average_precision, inverse_penalty, hits = _rank_blocks(
+        blocks, rules, shots, pairs, max_rank, ap
+    )
+    num_valid = int(np.isfinite(average_precision).sum())
+    if num_valid == 0:
+        raise InputError(rules.no_match_message())
+    denominator = rules.num_queries if ap == "trapezoid" else num_valid
+    return RankResult(
+        mAP=float(np.nansum(average_precision) / denominator),
+        cmc=np.cumsum(hits[:max_rank]) / denominator,
+        mINP=float(np.nansum(inverse_penalty) / denominator),
+        num_queries=rules.num_queries,
+        num_valid=num_valid,
+        ap=average_precision,
+        verification=None if pairs is None else pairs.result(),
+    )
+
+
+def _rank_blocks(
+    blocks: Iterable[tuple[int, Tensor]],
+    rules: Protocol,
+    shots: SingleShot | None,
+    pairs: PairCounter | None,
+    max_rank: int,
+    rule: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Measure every query.
+
+    Args:
+        blocks: Distances of all queries.
+        rules: The protocol.
+        shots: Galleries of the CUHK03 protocol, or None.
+        pairs: Is given every block as well, or None.
+        max_rank: Length of the CMC curve.
+        rule: Way to measure the average precision.
+
+    Returns:
+        Average precision and inverse negative penalty, float64 (Q,), NaN where a query has no match; and how often the
+        first match had which place, float64 (max_rank + 1,), all later places in the last bin.
+    """
+    average_precision = np.full(rules.num_queries, np.nan)
+    inverse_penalty = np.full(rules.num_queries, np.nan)
+    hits = np.zeros(max_rank + 1)
+    for start, block in blocks:
         block = rules.without_junk(block)
         places, count = count_places(block, start, rules)
         rows = np.flatnonzero(count)
         places, count = places[rows], count[rows]
-        average_precision[start + rows] = _average_precision(places, count, ap)
+        average_precision[start + rows] = _average_precision(places, count, rule)
         last = np.take_along_axis(places, count[:, None] - 1, axis=1)[:, 0]
         inverse_penalty[start + rows] = count / (last + 1)
         if shots is None:
@@ -170,20 +210,7 @@ def evaluate_rank(
             hits += shots.hits(block, start, rows, max_rank)
         if pairs is not None:
             pairs.add(block, start)
-
-    num_valid = int(np.isfinite(average_precision).sum())
-    if num_valid == 0:
-        raise InputError(rules.no_match_message())
-    denominator = num_queries if ap == "trapezoid" else num_valid
-    return RankResult(
-        mAP=float(np.nansum(average_precision) / denominator),
-        cmc=np.cumsum(hits[:max_rank]) / denominator,
-        mINP=float(np.nansum(inverse_penalty) / denominator),
-        num_queries=num_queries,
-        num_valid=num_valid,
-        ap=average_precision,
-        verification=None if pairs is None else pairs.result(),
-    )
+    return average_precision, inverse_penalty, hits
 
 
 def _block_size(query_features: Array, rules: Protocol, max_memory: str | int | None) -> int:
