@@ -31,7 +31,7 @@ class BranchOutput(NamedTuple):
     """What a network says about the *global* batch, branch by branch (most networks have one)."""
 
     pooled: Tensor
-    """(branches, B, D): features before the neck, not normalised."""
+    """float32 (branches, B, D): features before the neck, not normalised."""
     logits: Tensor
     """float32 (branches, B, K)."""
 
@@ -158,10 +158,10 @@ class ClassifierHead(BaseModule):
         Returns:
             Pooled features and float32 logits of all W·B images, with the gradient of this rank's part.
         """
-        pooled, embedding = gather_live(out.pooled), gather_live(out.embedding)
+        pooled, embedding = gather_live(out.pooled.float()), gather_live(out.embedding.float())
         with torch.autocast(embedding.device.type, enabled=False):
             rows = self.weight[:, : self.num_classes]
-            logits = self._split(embedding).float() @ rows.transpose(1, 2)
+            logits = self._split(embedding) @ rows.transpose(1, 2)
         return BranchOutput(self._split(pooled), logits)
 
     def loss(
