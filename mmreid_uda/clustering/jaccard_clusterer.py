@@ -41,7 +41,7 @@ class JaccardClusterer(Clusterer):
         effort: Of the approximate search, see :func:`~mmreid_uda.clustering.find_neighbours_approximately`.
         precision: Of the exact search: ``'float32'`` (default), or ``'int8'``: find candidates on rows rounded to 8
             bits and rank them by float32 similarities, several times faster on CPUs, see
-            :func:`~mmreid_uda.clustering.knn`. The 'full' variant is always searched in float32.
+            :func:`~mmreid_uda.clustering.knn`.
         max_memory: What clustering may take beside the features, such as ``'4GiB'``; None (default) sets no limit. It
             is compared with what the search needs, and stops a graph that grows too large.
 

@@ -17,6 +17,7 @@ __all__ = [
     "expand_sets",
     "reciprocal_sets",
     "rescore",
+    "rescore_lowest",
     "round_rows",
     "weigh_sets",
 ]
@@ -159,6 +160,26 @@ def rescore(first, last, features, candidates, scores, limits, indices, similari
                 similarity == similarities[row, -1] and index < indices[row, -1]
             ):
                 _insert(indices, similarities, row, index, similarity)
+
+
+@njit(nogil=True, fastmath=_FAST, cache=True)
+def rescore_lowest(first, last, features, candidates, scores, limits, lowest):
+    """The smallest exact similarity among the candidates of a coarse search for the farthest rows.
+
+    Args:
+        first: First row.
+        last: One behind the last row.
+        features: float32 (N, D).
+        candidates: int32 (N, c), by descending score.
+        scores: int32 (N, c), the higher the farther.
+        limits: int64 (N,): a candidate below cannot be the farthest.
+        lowest: float32 (N,), filled with inf; the result.
+    """
+    for row in range(first, last):
+        for place in range(candidates.shape[1]):
+            if scores[row, place] < limits[row]:
+                break
+            lowest[row] = min(lowest[row], _dot(features, row, candidates[row, place]))
 
 
 @njit(nogil=True, cache=True)

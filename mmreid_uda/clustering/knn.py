@@ -27,6 +27,8 @@ _KERNEL_BLOCK = 512
 _TORCH_BLOCK = 2048
 # The coarse search keeps this many candidates more than neighbours; rows that would need more are searched again.
 _SPARE_CANDIDATES = 18
+# As many candidates has the search for the farthest row.
+_FAR_CANDIDATES = 12
 # Margin of the coarse search, in standard deviations of its error: one pair in 10^9 may err by more.
 _DEVIATIONS = 6.5
 _INT8 = 127
@@ -105,7 +107,11 @@ def search_bytes(num: int, dimensions: int, k: int, precision: Precision = "floa
         # Sortable keys, and a block with what topk makes of it.
         return 2 * lists + 6 * 4 * min(_TORCH_BLOCK, num) ** 2
     blocks = 4 * min(_KERNEL_BLOCK, num) ** 2 * num_threads()
-    coarse = num * (dimensions + 8 * (k + _SPARE_CANDIDATES)) if precision == "int8" else 0
+    coarse = (
+        num * (dimensions + 8 * (k + _SPARE_CANDIDATES + _FAR_CANDIDATES))
+        if precision == "int8"
+        else 0
+    )
     return lists + blocks + coarse
 
 
@@ -124,8 +130,7 @@ def find_neighbours(
         features: As :func:`knn`; the same on every rank.
         k: As :func:`knn`.
         precision: As :func:`knn`.
-        with_lowest: Fill :attr:`Neighbours.lowest`, which scales the distances of the 'full' Jaccard variant; in
-            float32 whatever the precision, as no few candidates would do.
+        with_lowest: Fill :attr:`Neighbours.lowest`, which scales the distances of the 'full' Jaccard variant.
         block_size: As :func:`knn`.
         over_ranks: Deal the blocks out to all ranks, which must all call this; the result is that of one process.
 
@@ -150,33 +155,34 @@ def find_neighbours(
     blocks = [(first, second) for first in starts for second in starts[first // size :]]
     if over_ranks:
         blocks = blocks[get_rank() :: get_world_size()]
-    coarse = compiled and precision == "int8" and not with_lowest
-    if coarse:
-        scale = max(map(abs, map(float, rows.aminmax()))) / _INT8
-        lists = _search(
-            _int8_product(rows, scale, size),
-            _Lists.empty(len(rows), min(k + _SPARE_CANDIDATES, len(rows)), np.int32),
-            blocks,
-            size,
-        )
-    elif compiled:
-        lists = _search(
-            _float_product(rows.numpy(), size),
-            _Lists.empty(len(rows), k, np.float32, with_lowest),
-            blocks,
-            size,
-        )
+    scale = 0.0
+    if not compiled:
+        searches = [_search_without_kernels(rows, k, blocks, size)]
+    elif precision == "float32":
+        searches = [_Lists.empty(len(rows), k, np.float32, with_lowest)]
+        _search(_float_product(rows.numpy(), size), searches, blocks, size)
     else:
-        lists = _search_without_kernels(rows, k, blocks, size)
+        scale = max(map(abs, map(float, rows.aminmax()))) / _INT8
+        searches = [_Lists.empty(len(rows), min(k + _SPARE_CANDIDATES, len(rows)), np.int32)]
+        if with_lowest:
+            far = max(1, min(_FAR_CANDIDATES, len(rows) - 1))
+            searches.append(_Lists.empty(len(rows), far, np.int32))
+        _search(_int8_product(rows, scale, size), searches, blocks, size)
     if over_ranks and get_world_size() > 1:
-        parts = gather_on_rank0((lists.indices, lists.scores, lists.lowest))
+        arrays = [array for lists in searches for array in lists.arrays]
+        parts = gather_on_rank0(arrays)
         if parts is None:
             return None
-        lists = _Lists.merged([_Lists(*part) for part in parts])
-    if coarse:
-        lists = _rank_candidates(rows.numpy(), k, lists, scale)
+        searches = [
+            _Lists.merged([_Lists(*part[start : start + 3]) for part in parts])
+            for start in range(0, len(arrays), 3)
+        ]
+    lists, lowest = searches[0], searches[0].lowest
+    if scale:
+        lists = _rank_candidates(rows.numpy(), k, searches[0], scale)
+        lowest = _find_lowest(rows.numpy(), searches[1], scale) if with_lowest else lowest
     lists.scores[:, 0] = torch.einsum("nd,nd->n", rows, rows).cpu().numpy()
-    lowest = lists.lowest if len(rows) > 1 else lists.scores[:, 0]
+    lowest = lowest if len(rows) > 1 else lists.scores[:, 0]
     return Neighbours(lists.indices, lists.scores, lowest if with_lowest else None)
 
 
@@ -215,6 +221,11 @@ class _Lists:
     scores: np.ndarray
     lowest: np.ndarray
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All of it, for sending."""
+        return self.indices, self.scores, self.lowest
+
     @classmethod
     def empty(cls, num: int, k: int, dtype: type, with_lowest: bool = False) -> _Lists:
         """Lists of ``num`` rows with ``k`` free places each."""
@@ -246,22 +257,23 @@ def _largest(dtype: Any) -> Any:
 
 def _search(
     product: Callable[[int, int], np.ndarray],
-    lists: _Lists,
+    searches: Sequence[_Lists],
     blocks: Sequence[tuple[int, int]],
     size: int,
-) -> _Lists:
+) -> None:
     """Let the similarities of blocks compete for places in the lists.
 
     Args:
         product: Scores of the rows from one index on with the rows from another on; may be overwritten.
-        lists: Changed in place.
+        searches: Changed in place: the nearest, and, if there are second lists, the farthest with the sign of their
+            scores turned.
         blocks: First rows and first columns.
         size: Rows of a block.
     """
     from . import kernels
 
-    locks = [threading.Lock() for _ in range(0, len(lists.indices), size)]
-    itself = _largest(lists.scores.dtype)
+    locks = [threading.Lock() for _ in range(0, len(searches[0].indices), size)]
+    itself = _largest(searches[0].scores.dtype)
     progress = Progress("finding neighbours", len(blocks), "blocks")
 
     def absorb(number: int) -> None:
@@ -270,17 +282,17 @@ def _search(
         scores = product(first, second)
         if first == second:
             np.fill_diagonal(scores, itself)
-        else:
-            with locks[second // size]:
-                kernels.absorb_columns(
-                    scores, first, second, lists.indices, lists.scores, lists.lowest
-                )
-        with locks[first // size]:
-            kernels.absorb_rows(scores, first, second, lists.indices, lists.scores, lists.lowest)
+        for lists in searches:
+            if lists is not searches[0]:
+                np.negative(scores, out=scores)
+            if first != second:
+                with locks[second // size]:
+                    kernels.absorb_columns(scores, first, second, *lists.arrays)
+            with locks[first // size]:
+                kernels.absorb_rows(scores, first, second, *lists.arrays)
 
     with single_threaded_products():
         in_threads(absorb, range(len(blocks)))
-    return lists
 
 
 def _float_product(rows: np.ndarray, size: int) -> Callable[[int, int], np.ndarray]:
@@ -311,34 +323,43 @@ def _int8_product(rows: Tensor, scale: float, size: int) -> Callable[[int, int],
     return product
 
 
-def _rank_candidates(rows: np.ndarray, k: int, candidates: _Lists, scale: float) -> _Lists:
-    """The exact lists from those of the coarse search.
+def _margin(scale: float) -> int:
+    """Scores that may separate a row's true neighbour from one that only looks like it.
 
     A rounded entry is off by at most scale/2, evenly: variance scale²/12. A similarity of unit rows is off by the sum
-    of two such errors weighted with unit vectors, so its variance is scale²/6 however the rows look. The k-th
-    neighbour's true similarity, and that of any row behind it, may both be off by the margin.
+    of two such errors weighted with unit vectors, so its variance is scale²/6 however the rows look. Both of two rows
+    that are compared may be off by the margin.
     """
+    return int(np.ceil(2 * _DEVIATIONS / np.sqrt(6) / scale))
+
+
+def _rank_candidates(rows: np.ndarray, k: int, candidates: _Lists, scale: float) -> _Lists:
+    """The exact lists from those of the coarse search."""
     from . import kernels
 
     num, num_candidates = candidates.indices.shape
-    margin = int(np.ceil(2 * _DEVIATIONS / np.sqrt(6) / scale))
-    limits = candidates.scores[:, k - 1].astype(np.int64) - margin
+    limits = candidates.scores[:, k - 1].astype(np.int64) - _margin(scale)
     lists = _Lists.empty(num, k, np.float32)
-    over_rows(
-        kernels.rescore,
-        num,
-        rows,
-        candidates.indices,
-        candidates.scores,
-        limits,
-        lists.indices,
-        lists.scores,
-    )
+    found = (candidates.indices, candidates.scores, limits)
+    over_rows(kernels.rescore, num, rows, *found, lists.indices, lists.scores)
     if num_candidates < num:
         # The last candidate is within the margin: there may be more of them.
-        unsure = np.flatnonzero(candidates.scores[:, -1] >= limits)
-        _search_rows(rows, unsure, lists)
+        _search_rows(rows, np.flatnonzero(candidates.scores[:, -1] >= limits), lists)
     return lists
+
+
+def _find_lowest(rows: np.ndarray, candidates: _Lists, scale: float) -> np.ndarray:
+    """The smallest similarity of each row, float32 (N,), from the farthest of the coarse search."""
+    from . import kernels
+
+    num, num_candidates = candidates.indices.shape
+    limits = candidates.scores[:, 0].astype(np.int64) - _margin(scale)
+    lists = _Lists.empty(num, 1, np.float32, with_lowest=True)
+    found = (candidates.indices, candidates.scores, limits)
+    over_rows(kernels.rescore_lowest, num, rows, *found, lists.lowest)
+    if num_candidates < num - 1:
+        _search_rows(rows, np.flatnonzero(candidates.scores[:, -1] >= limits), lists)
+    return lists.lowest
 
 
 def _search_rows(rows: np.ndarray, chosen: np.ndarray, lists: _Lists) -> None:
@@ -347,19 +368,22 @@ def _search_rows(rows: np.ndarray, chosen: np.ndarray, lists: _Lists) -> None:
     Args:
         rows: float32 (N, D).
         chosen: int64 (M,), the rows to search.
-        lists: Those of all rows, float32, changed in place.
+        lists: Those of all rows, float32, changed in place; ``lowest`` too, if it is there.
     """
     from . import kernels
 
     def search(members: np.ndarray) -> None:
-        found = _Lists.empty(len(members), lists.indices.shape[1], np.float32)
+        with_lowest = bool(lists.lowest.size)
+        found = _Lists.empty(len(members), lists.indices.shape[1], np.float32, with_lowest)
         found.indices[:] = len(rows)
         for start in range(0, len(rows), _KERNEL_BLOCK):
             scores = rows[members] @ rows[start : start + _KERNEL_BLOCK].T
             inside = np.flatnonzero((members >= start) & (members < start + _KERNEL_BLOCK))
             scores[inside, members[inside] - start] = np.inf
-            kernels.absorb_rows(scores, 0, start, found.indices, found.scores, found.lowest)
+            kernels.absorb_rows(scores, 0, start, *found.arrays)
         lists.indices[members], lists.scores[members] = found.indices, found.scores
+        if with_lowest:
+            lists.lowest[members] = found.lowest
 
     parts = np.array_split(chosen, max(1, -(-len(chosen) // _ROWS_AGAIN)))
     with single_threaded_products():

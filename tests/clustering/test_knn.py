@@ -68,12 +68,17 @@ def test_a_tensor_gives_the_same_as_an_array():
         np.testing.assert_array_equal(from_array, from_tensor)
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("block_size", [32, 2048])
-def test_lowest_is_the_similarity_to_the_farthest_other_row(block_size):
-    features = gaussian(150, dim=4)
+@pytest.mark.parametrize("num, dim", [(150, 4), (700, 256), (2, 8), (9, 8)])
+def test_lowest_is_the_similarity_to_the_farthest_other_row(num, dim, block_size, precision):
+    features = gaussian(num, dim)
     similarities = features.astype(np.float64) @ features.T
-    lowest = find_neighbours(features, 3, with_lowest=True, block_size=block_size).lowest
-    np.testing.assert_allclose(lowest, similarities.min(1), atol=1e-6)
+    found = find_neighbours(
+        features, 2, precision=precision, with_lowest=True, block_size=block_size
+    )
+    np.testing.assert_allclose(found.lowest, similarities.min(1), atol=1e-6)
+    np.testing.assert_allclose(found.similarities, np.sort(similarities)[:, :-3:-1], atol=1e-6)
 
 
 def test_negative_similarities_are_ordered_too():
@@ -124,6 +129,9 @@ def test_rows_that_int8_cannot_tell_apart_are_searched_anew(engine, monkeypatch)
     expected = np.sort(features.astype(np.float64) @ features.T.astype(np.float64), axis=1)
     np.testing.assert_allclose(similarities[:, 1:], expected[:, :-11:-1][:, 1:], atol=1e-6)
     assert again == ([300] if engine == "kernels" else [])
+    lowest = find_neighbours(features, 10, precision="int8", with_lowest=True).lowest
+    np.testing.assert_allclose(lowest, expected[:, 0], atol=1e-6)
+    assert again == ([300, 300, 300] if engine == "kernels" else [])
 
 
 def test_the_number_of_threads_does_not_change_a_bit(engine):

@@ -21,6 +21,7 @@ CLUSTERERS = {
     "faiss": dict(eps=0.6, k1=20),
     "full": dict(eps="auto", k1=20, variant="full"),
     "int8": dict(eps=0.6, k1=20, precision="int8"),
+    "full, int8": dict(eps="auto", k1=20, variant="full", precision="int8"),
 }
 
 
@@ -48,7 +49,7 @@ def clustered(rank, name, kernels):
 
 @pytest.mark.parametrize("name", CLUSTERERS)
 def test_ranks_together_find_what_one_finds(run_ranks, name):
-    [first, *others] = run_ranks(clustered, 2 if name == "full" else 3, args=(name, True))
+    [first, *others] = run_ranks(clustered, 2 if "full" in name else 3, args=(name, True))
     assert all(other is None for other in others)
     alone = clustered(0, name, True)
     for ours, expected in zip(first, alone):

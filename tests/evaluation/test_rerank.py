@@ -116,6 +116,12 @@ def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
         list(rerank(query, gallery, **wrong))
 
 
+def test_candidates_in_int8_give_the_same_distances() -> None:
+    query, gallery, *_ = clustered(1, 60, 300)
+    expected = whole(query, gallery, k1=10)
+    assert whole(query, gallery, k1=10, precision="int8") == pytest.approx(expected, abs=1e-6)
+
+
 def test_blocks_may_share_their_memory() -> None:
     query, gallery, *_ = clustered(4, 20, 40)
     expected = whole(query, gallery, block_size=7)

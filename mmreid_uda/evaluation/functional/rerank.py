@@ -10,8 +10,8 @@ from scipy import sparse
 from torch import Tensor
 
 from mmreid_uda.clustering.jaccard import jaccard_encodings, neighbours_needed
-from mmreid_uda.clustering.knn import find_neighbours
-from mmreid_uda.utils import InputError, kernels_available, num_threads, over_rows
+from mmreid_uda.clustering.knn import Precision, find_neighbours, search_bytes
+from mmreid_uda.utils import InputError, kernels_available, over_rows
 from mmreid_uda.utils.progress import Progress
 
 from .budget import announce, rows_within
@@ -31,6 +31,7 @@ def rerank(
     k2: int = 6,
     lambda_value: float = 0.3,
     *,
+    precision: Precision = "float32",
     block_size: int | None = None,
     max_memory: str | int | None = None,
     reuse_memory: bool = False,
@@ -52,6 +53,8 @@ def rerank(
         k1: Neighbours of the k-reciprocal sets, >= 1; fewer if there are not so many images.
         k2: Neighbours averaged in the local query expansion, >= 1; 1 switches it off.
         lambda_value: Weight λ of the original distance, in [0, 1].
+        precision: Of the search for neighbours, ``'float32'`` or ``'int8'``, as for
+            :func:`~mmreid_uda.clustering.knn`: exact either way, the second is faster on CPUs.
         block_size: Queries per block; None chooses it from the size of the gallery.
         max_memory: Budget for what is held beside the features, such as ``'4GiB'``; None sets no limit.
         reuse_memory: Every block overwrites the one before, which saves memory if nobody keeps them.
@@ -69,11 +72,12 @@ def rerank(
         raise InputError(f"rerank's lambda_value is {lambda_value}, but must lie in 0..1.")
     query, gallery, images = _unit_images(query_features, gallery_features)
     needed = neighbours_needed(len(images), k1, "full", k2)
-    # The features once more, lists while they are made and copied, and a block of similarities per thread.
-    held = 4 * images.numel() + 16 * len(images) * needed + 4 * 1024**2 * num_threads()
+    # The features once more, what the search takes, and its lists once more.
+    held = 4 * images.numel() + 8 * len(images) * needed
+    held += search_bytes(len(images), images.shape[1], needed, precision)
     rows = _block_size(max_memory, held, query, gallery)
     announce("re-ranking", len(query), len(gallery), rows, held)
-    neighbours = find_neighbours(images, needed, with_lowest=True)
+    neighbours = find_neighbours(images, needed, precision=precision, with_lowest=True)
     assert neighbours is not None and neighbours.lowest is not None
     encodings = jaccard_encodings(images, neighbours, k1, k2, variant="full")
     farthest = np.maximum(2 - 2 * neighbours.lowest[: len(query)], np.finfo(np.float32).tiny)

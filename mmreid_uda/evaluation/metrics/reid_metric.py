@@ -45,8 +45,8 @@ class ReIDMetric(BaseMetric):
     followed by ``TPR@FPR=0.1`` (0.01, 0.001, 0.0001), ``AUC`` and ``EER``.
 
     Args:
-        rerank: True evaluates a second time after k-reciprocal re-ranking; a dict sets ``k1``, ``k2`` and
-            ``lambda_value`` of :func:`~mmreid_uda.evaluation.functional.rerank`.
+        rerank: True evaluates a second time after k-reciprocal re-ranking; a dict sets ``k1``, ``k2``,
+            ``lambda_value`` and ``precision`` of :func:`~mmreid_uda.evaluation.functional.rerank`.
         query_expansion: True evaluates once more after query expansion; a dict sets ``k``, ``alpha`` and
             ``database_side`` of :func:`~mmreid_uda.evaluation.functional.expand_queries`. Re-ranking does not see it.
         verification: Also report how well a threshold tells pairs of one person from pairs of two.
@@ -90,7 +90,7 @@ class ReIDMetric(BaseMetric):
         if max_memory is not None:
             parse_size(max_memory, "ReIDMetric.max_memory")
         self.options = {**rules, "verification": verification, "max_memory": max_memory}
-        self.rerank = _step_options("rerank", rerank, ("k1", "k2", "lambda_value"))
+        self.rerank = _step_options("rerank", rerank, ("k1", "k2", "lambda_value", "precision"))
         self.query_expansion = _step_options(
             "query_expansion", query_expansion, ("k", "alpha", "database_side")
         )
