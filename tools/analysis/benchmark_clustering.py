@@ -434,10 +434,11 @@ def product_rate(dim: int, gpu: bool, repetitions: int = 5) -> float:
     """The best rate of products of large float32 blocks, by torch or NumPy, in operations per second."""
     best = 0.0
     for size in _FLOOR_BLOCKS:
-        block = torch.ones(size, dim, device="cuda" if gpu else "cpu")
-        products: list[Callable[[], Any]] = [partial(torch.mm, block, block.T)]
+        # Two matrices: NumPy would notice the product of one with its own transpose, and compute half of it.
+        left, right = torch.ones(2, size, dim, device="cuda" if gpu else "cpu")
+        products: list[Callable[[], Any]] = [partial(torch.mm, left, right.T)]
         if not gpu:
-            products.append(partial(np.matmul, block.numpy(), block.numpy().T))
+            products.append(partial(np.matmul, left.numpy(), right.numpy().T))
         for product in products:
             product()
             for _ in range(repetitions):
