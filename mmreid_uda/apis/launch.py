@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.dist import leave_processes
 
 __all__ = ["build_runner", "init_processes", "run_tool"]
 
@@ -64,15 +65,10 @@ def run_tool(main: Callable[[], None]) -> None:
     except InputError as error:
         if int(os.environ.get("RANK", "0")) == 0:
             print(f"error: {error}", file=sys.stderr, flush=True)
-        _leave()
+        leave_processes(together=False)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; continue from the last checkpoint with --resume", file=sys.stderr)
-        _leave()
+        leave_processes(together=False)
         sys.exit(130)
-    _leave()
-
-
-def _leave() -> None:
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
+    leave_processes(together=True)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -21,9 +21,11 @@ from .errors import InputError
 __all__ = [
     "agree",
     "broadcast_buffers",
+    "cpu_group",
     "gather_batch",
     "gather_live",
     "gather_on_rank0",
+    "leave_processes",
     "run_on_rank0",
 ]
 
@@ -44,6 +46,27 @@ _LOST = (
 @functools.cache
 def _waiting_group() -> Any:
     return dist.new_group(backend="gloo", timeout=_WAIT)
+
+
+def cpu_group() -> Any:
+    """The gloo group in which ranks wait for each other and exchange arrays; None in a single process."""
+    return _waiting_group() if get_world_size() > 1 else None
+
+
+def leave_processes(together: bool) -> None:
+    """Leave the other processes, and let go of every group while the interpreter is still whole.
+
+    Args:
+        together: Wait for the others first, so that none loses a connection it still uses; one that is gone already
+            is nobody's business any more. False after an error, which the others may not have.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    if together:
+        with suppress(RuntimeError):
+            dist.barrier(group=cpu_group())
+    _waiting_group.cache_clear()
+    dist.destroy_process_group()
 
 
 def gather_batch(tensor: Tensor) -> Tensor:

@@ -45,16 +45,12 @@ custom_hooks = [dict(type='StopAfterEpoch', epoch={epoch})]
 @pytest.mark.parametrize(
     "base, processes, stop",
     [
-        (MMT_DBSCAN, None, 2),
         (MMT_DBSCAN, 2, 2),
         (MMT_KMEANS, None, 2),
         (ABMT, None, 2),
         (ABMT, 2, 2),
-        (
-            STRONG_BASELINE,
-            None,
-            3,
-        ),  # labels every second epoch: those of epoch 3 come from the file
+        # Labels every second epoch: those of epoch 3 come from the file.
+        (STRONG_BASELINE, None, 3),
         (SOURCE, None, 2),
     ],
 )
@@ -92,8 +88,15 @@ encoder["backbone"] = dict(norm_eval={norm_eval})
 """
 
 
-@pytest.mark.parametrize("base", [MMT_DBSCAN, ABMT, SOURCE])
-@pytest.mark.parametrize("iterations, norm_eval, lr", [(1, False, 1e-2), (4, True, 1e-7)])
+@pytest.mark.parametrize(
+    "base, iterations, norm_eval, lr",
+    [
+        (MMT_DBSCAN, 1, False, 1e-2),
+        (ABMT, 1, False, 1e-2),
+        (SOURCE, 1, False, 1e-2),
+        (MMT_DBSCAN, 4, True, 1e-7),
+    ],
+)
 def test_two_ranks_are_one_rank(tiny, run_tool, tmp_path, base, iterations, norm_eval, lr):
     extra = EXTRA[base] + RANKS.format(iterations=iterations, norm_eval=norm_eval, lr=lr)
     config = tiny(base, extra=extra)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as torch_dist
 from mmengine.dist import all_gather, gather, get_comm_device, is_distributed
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
@@ -20,7 +19,7 @@ from mmreid_uda.evaluation.functional.rank import RankResult, evaluate_rank
 from mmreid_uda.evaluation.functional.rerank import rerank
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, parse_size
-from mmreid_uda.utils.dist import run_on_rank0
+from mmreid_uda.utils.dist import cpu_group, run_on_rank0
 from mmreid_uda.utils.files import atomic_path
 
 __all__ = ["ReIDMetric"]
@@ -57,7 +56,7 @@ class ReIDMetric(BaseMetric):
         device: Where distances are computed: ``'auto'`` (a GPU if there is one), ``'cpu'``, ``'cuda'``.
         dump_features: Path of an ``.npz`` file to which rank 0 writes ``features``, ``pid``, ``camid``,
             ``is_query``, ``set_id``, ``sample_idx`` and ``set_names`` at each evaluation; None writes nothing.
-        collect_device: ``'cpu'`` gathers through a gloo group of its own, ``'gpu'`` through the training group.
+        collect_device: ``'cpu'`` gathers through gloo, ``'gpu'`` through the training group.
         prefix: Put in front of the keys; only needed when two such metrics run side by side.
 
     Raises:
@@ -102,7 +101,6 @@ class ReIDMetric(BaseMetric):
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
         self.dump_features = dump_features
-        self._group: torch_dist.ProcessGroup | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the features and labels of some batches, on the CPU.
@@ -225,17 +223,11 @@ class ReIDMetric(BaseMetric):
             for key, value in result.summary().items()
         }
 
-    def _communication_group(self) -> torch_dist.ProcessGroup | None:
-        """The group to gather through; made at the first call, which every rank makes at the same point."""
-        if self.collect_device == "cpu" and self._group is None:
-            self._group = torch_dist.new_group(backend="gloo")
-        return self._group
-
     def _gather(self) -> list[tuple[Tensor, Tensor]]:
         """Bring the results of all ranks to rank 0; the others get an empty list."""
         if not is_distributed():
             return self.results.copy()
-        group = self._communication_group()
+        group = cpu_group() if self.collect_device == "cpu" else None
         device = get_comm_device(group)
         counts = torch.tensor([len(labels) for _, labels in self.results]).sum()
         dimension = self.results[0][0].shape[1] if self.results else 0
