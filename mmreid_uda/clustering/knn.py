@@ -155,10 +155,10 @@ def find_neighbours(
     blocks = [(first, second) for first in starts for second in starts[first // size :]]
     if over_ranks:
         blocks = blocks[get_rank() :: get_world_size()]
-    scale = 0.0
+    coarse = compiled and precision == "int8"
     if not compiled:
         searches = [_search_without_kernels(rows, k, blocks, size)]
-    elif precision == "float32":
+    elif not coarse:
         searches = [_Lists.empty(len(rows), k, np.float32, with_lowest)]
         _search(_float_product(rows.numpy(), size), searches, blocks, size)
     else:
@@ -168,17 +168,12 @@ def find_neighbours(
             far = max(1, min(_FAR_CANDIDATES, len(rows) - 1))
             searches.append(_Lists.empty(len(rows), far, np.int32))
         _search(_int8_product(rows, scale, size), searches, blocks, size)
-    if over_ranks and get_world_size() > 1:
-        arrays = [array for lists in searches for array in lists.arrays]
-        parts = gather_on_rank0(arrays)
-        if parts is None:
+    if over_ranks:
+        searches = _joined(searches)
+        if not searches:
             return None
-        searches = [
-            _Lists.merged([_Lists(*part[start : start + 3]) for part in parts])
-            for start in range(0, len(arrays), 3)
-        ]
     lists, lowest = searches[0], searches[0].lowest
-    if scale:
+    if coarse:
         lists = _rank_candidates(rows.numpy(), k, searches[0], scale)
         lowest = _find_lowest(rows.numpy(), searches[1], scale) if with_lowest else lowest
     lists.scores[:, 0] = torch.einsum("nd,nd->n", rows, rows).cpu().numpy()
@@ -246,6 +241,17 @@ class _Lists:
             np.take_along_axis(scores, order, 1),
             np.min([part.lowest for part in parts], axis=0),
         )
+
+
+def _joined(searches: Sequence[_Lists]) -> list[_Lists]:
+    """The lists of all ranks together, on rank 0; nothing elsewhere."""
+    if get_world_size() == 1:
+        return list(searches)
+    parts = gather_on_rank0([array for lists in searches for array in lists.arrays]) or []
+    by_search = zip(
+        *([_Lists(*part[at : at + 3]) for at in range(0, len(part), 3)] for part in parts)
+    )
+    return [_Lists.merged(lists) for lists in by_search]
 
 
 def _largest(dtype: Any) -> Any:

@@ -168,8 +168,8 @@ class ReIDTestDataset(_JoinedDataset):
     everything). Identities of a set are numbered over query and gallery together; integers stay as they are.
 
     The rule of the field removes, per query, the gallery images of the same identity **and** the same camera.
-    Where it cannot be used every image gets a camera number of its own, shared by query and
-    gallery: the rule then removes only the query image itself, which is leave-one-out.
+    Where it cannot be used every image gets a camera number of its own, shared by query and gallery: the rule then
+    removes only the query image itself, which is leave-one-out.
 
     Args:
         sets: Test sets: names, configs (``split`` is set here), or ``dict(query=, gallery=, name=)`` with two

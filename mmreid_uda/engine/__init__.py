@@ -1,33 +1,7 @@
 """What drives training: hooks, the extraction path, optimiser wrappers."""
 
+from . import hooks
 from .extraction import extract_features, unwrap, with_pipeline
-from .hooks import (
-    ClusterHook,
-    ConsistencyHook,
-    DiversityHook,
-    EMAHook,
-    EpochSeedHook,
-    EveryTeacherHook,
-    OptimizerResetHook,
-    ProgressiveLambdaHook,
-    ReportHook,
-    SourceClassesHook,
-)
 from .optim import AmpOptimWrapper
 
-__all__ = [
-    "AmpOptimWrapper",
-    "ClusterHook",
-    "ConsistencyHook",
-    "DiversityHook",
-    "EMAHook",
-    "EpochSeedHook",
-    "EveryTeacherHook",
-    "OptimizerResetHook",
-    "ProgressiveLambdaHook",
-    "ReportHook",
-    "SourceClassesHook",
-    "extract_features",
-    "unwrap",
-    "with_pipeline",
-]
+__all__ = ["AmpOptimWrapper", "extract_features", "hooks", "unwrap", "with_pipeline"]

@@ -101,11 +101,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             float32 (B, 3, H, W).
         """
         batch, height, width, _ = images.shape
-        normalised = torch.empty(
-            (batch, 3, height, width),
-            dtype=torch.float32,
-            device=images.device,
-        )
+        normalised = torch.empty((batch, 3, height, width), device=images.device)
         for channel in range(3):
             normalised[:, channel] = images[..., 2 - channel if self.bgr_to_rgb else channel]
         normalised.sub_(self.mean).div_(self.std)

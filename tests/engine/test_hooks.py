@@ -8,7 +8,8 @@ import torch
 from mmengine.logging import MessageHub
 from torch import nn
 
-from mmreid_uda.engine import AmpOptimWrapper, EpochSeedHook, ProgressiveLambdaHook, unwrap
+from mmreid_uda.engine import AmpOptimWrapper, unwrap
+from mmreid_uda.engine.hooks import EpochSeedHook, ProgressiveLambdaHook
 from mmreid_uda.utils import InputError
 
 

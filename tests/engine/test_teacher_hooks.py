@@ -10,7 +10,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
 from mmreid_uda.apis import build_runner, load_config
-from mmreid_uda.engine import EMAHook, OptimizerResetHook, SourceClassesHook
+from mmreid_uda.engine.hooks import EMAHook, OptimizerResetHook, SourceClassesHook
 from mmreid_uda.utils import InputError
 
 MMT = "configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py"

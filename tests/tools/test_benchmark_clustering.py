@@ -1,8 +1,6 @@
 """The clustering's benchmark: its reference is the papers' algorithm, and run small it finds our results equal."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import torch
 from mmreid_uda.utils import InputError, kernels_available
 
 ROOT = Path(__file__).parents[2]
-TOOL = "tools/analysis/benchmark_clustering.py"
 
 ANGLES = np.radians([0, 7, 16, 40, 47, 58, 120, 131])
 EIGHT = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1).astype(np.float32)
@@ -21,17 +18,6 @@ EIGHT = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1).astype(np.float32)
 FAISS = {(0, 1): 0, (0, 2): 0.202072, (1, 2): 0.202072, (0, 3): 0.940303, (0, 4): 0.940303,
          (1, 3): 0.940303, (1, 4): 0.940303, (2, 3): 0.873202, (2, 4): 0.873202, (2, 5): 0.940458,
          (3, 4): 0, (3, 5): 0.202518, (4, 5): 0.202518, (6, 7): 0}  # fmt: skip
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, TOOL, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +111,8 @@ def test_bad_arguments_are_named(tool, monkeypatch, arguments, named):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_missing_gpu_is_one_sentence():
-    result = run("--gpu")
+def test_a_missing_gpu_is_one_sentence(run_benchmark):
+    result = run_benchmark("clustering", "--gpu")
     assert result.returncode == 2 and "Traceback" not in result.stderr
     assert result.stderr.startswith("error: found no CUDA device")
 
@@ -135,10 +121,11 @@ def test_a_missing_gpu_is_one_sentence():
 
 
 @pytest.fixture(scope="module")
-def figures(folder):
+def figures(run_benchmark, folder):
     pytest.importorskip("matplotlib")
     path = folder / "clustering.json"
-    result = run(
+    result = run_benchmark(
+        "clustering",
         *("--num-samples", 500, "--dim", 64, "--repetitions", 2, "--growth", 200, 400),
         *("--json", path, "--figure", folder / "clustering.png"),
     )

@@ -1,34 +1,17 @@
 """The evaluation's benchmark, run small from its command line."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "tools/analysis/benchmark_evaluation.py", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-
 
 SIZE = ("--num-queries", 150, "--num-gallery", 600, "--dim", 64, "--repetitions", 1)
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory):
+def figures(run_benchmark, tmp_path_factory):
     path = tmp_path_factory.mktemp("benchmark") / "evaluation.json"
-    result = run(*SIZE, "--skip-memory", "--json", path)
+    result = run_benchmark("evaluation", *SIZE, "--skip-memory", "--json", path)
     assert result.returncode == 0, result.stderr
     assert "150 queries × 600 gallery images" in result.stdout
     return json.loads(path.read_text())
@@ -56,16 +39,18 @@ def test_speedup_is_the_quotient_of_its_rows(figures):
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the memory")
-def test_memory_is_measured_for_our_side_alone(tmp_path):
+def test_memory_is_measured_for_our_side_alone(run_benchmark, tmp_path):
     path = tmp_path / "evaluation.json"
-    result = run(*SIZE, "--skip-reference", "--parts", "end to end", "--json", path)
+    result = run_benchmark(
+        "evaluation", *SIZE, "--skip-reference", "--parts", "end to end", "--json", path
+    )
     assert result.returncode == 0, result.stderr
     rows = json.loads(path.read_text())["parts"]["end to end"]["rows"]
     assert set(rows) == {"ours"}
     assert 0 <= rows["ours"]["added_bytes"] < 2**27
 
 
-def test_an_empty_problem_is_one_sentence():
-    result = run("--num-queries", 0)
+def test_an_empty_problem_is_one_sentence(run_benchmark):
+    result = run_benchmark("evaluation", "--num-queries", 0)
     assert result.returncode == 2
     assert result.stderr.startswith("error: ") and "Traceback" not in result.stderr

@@ -1,31 +1,16 @@
 """The loader's benchmark, run small from its command line."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "tools/analysis/benchmark_loader.py", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory):
+def figures(run_benchmark, tmp_path_factory):
     path = tmp_path_factory.mktemp("benchmark") / "loader.json"
-    result = run("--num-images", 64, "--batch-size", 16, "--repetitions", 3, "--json", path)
+    result = run_benchmark(
+        "loader", "--num-images", 64, "--batch-size", 16, "--repetitions", 3, "--json", path
+    )
     assert result.returncode == 0, result.stderr
     assert "PIL pipeline" in result.stdout and "with preprocessor" in result.stdout
     return json.loads(path.read_text())
@@ -52,7 +37,7 @@ def test_a_warm_cache_is_faster_than_decoding_and_a_cold_one_costs_little(figure
     assert rates["cv2, cold cache"] > 0.6 * rates["cv2"]
 
 
-def test_missing_folder_is_one_sentence():
-    result = run("--images", "nowhere")
+def test_missing_folder_is_one_sentence(run_benchmark):
+    result = run_benchmark("loader", "--images", "nowhere")
     assert result.returncode == 2
     assert result.stderr.startswith("error: ") and "Traceback" not in result.stderr

@@ -37,6 +37,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from dense_jaccard import (
+    average_encodings,
+    distances_from_lists,
+    expanded_set,
+    reciprocal_neighbours,
+)
 from peak_memory import added_memory
 from sklearn.cluster import DBSCAN
 from synthetic_features import make_features
@@ -258,44 +264,15 @@ def reference_encodings(
 
     encodings = np.zeros((num, num), dtype=np.float32)
     for i in range(num):
-        members = whole_sets[i]
-        for candidate in whole_sets[i]:
-            half = half_sets[candidate]
-            if len(np.intersect1d(half, whole_sets[i])) > 2 / 3 * len(half):
-                members = np.append(members, half)
-        members = np.unique(members)
+        members = expanded_set(whole_sets[i], half_sets.__getitem__)
         distances = 2 - 2 * similarities(i, members)
         encodings[i, members] = functional.softmax(-distances, dim=1).view(-1).cpu().numpy()
-
-    if k2 == 1:
-        return encodings
-    averaged = np.zeros_like(encodings)
-    for i in range(num):
-        averaged[i, :] = np.mean(encodings[ranks[i, :k2], :], axis=0)
-    return averaged
-
-
-def reciprocal_neighbours(ranks: np.ndarray, image: int, k: int) -> np.ndarray:
-    """The first neighbours of an image that have it among their own first."""
-    forward = ranks[image, : k + 1]
-    backward = ranks[forward, : k + 1]
-    return forward[np.where(backward == image)[0]]
+    return encodings if k2 == 1 else average_encodings(encodings, ranks, k2)
 
 
 def reference_distances(encodings: np.ndarray) -> np.ndarray:
-    """Jaccard distances of all pairs from the inverted lists of the columns, float32 (N, N)."""
-    num = len(encodings)
-    lists = [np.where(encodings[:, column] != 0)[0] for column in range(num)]
-    distances = np.zeros((num, num), dtype=np.float32)
-    for i in range(num):
-        overlap = np.zeros((1, num), dtype=np.float32)
-        columns = np.where(encodings[i, :] != 0)[0]
-        images = [lists[column] for column in columns]
-        for place in range(len(columns)):
-            overlap[0, images[place]] = overlap[0, images[place]] + np.minimum(
-                encodings[i, columns[place]], encodings[images[place], columns[place]]
-            )
-        distances[i] = 1 - overlap / (2 - overlap)
+    """Jaccard distances of all pairs, float32 (N, N)."""
+    distances = distances_from_lists(encodings, len(encodings))
     distances[distances < 0] = 0.0
     return distances
 

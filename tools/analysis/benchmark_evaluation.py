@@ -31,6 +31,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from dense_jaccard import (
+    average_encodings,
+    distances_from_lists,
+    expanded_set,
+    reciprocal_neighbours,
+)
 from peak_memory import added_memory
 from synthetic_features import make_features
 
@@ -256,41 +262,18 @@ def rerank_officially(problem: Problem) -> np.ndarray:
     distances = np.transpose(1.0 * distances / np.max(distances, axis=0))
     encodings = np.zeros_like(distances).astype(np.float32)
     ranks = np.argsort(distances).astype(np.int32)
+    half_set = functools.partial(reciprocal_neighbours, ranks, k=int(np.around(K1 / 2)))
     for i in range(num):
-        members = _reciprocal(ranks, i, K1)
-        expanded = members
-        for candidate in members:
-            half = _reciprocal(ranks, candidate, int(np.around(K1 / 2)))
-            if len(np.intersect1d(half, members)) > 2 / 3 * len(half):
-                expanded = np.append(expanded, half)
-        expanded = np.unique(expanded)
+        members = reciprocal_neighbours(ranks, i, K1)
+        expanded = expanded_set(members, half_set)
         weights = np.exp(-distances[i, expanded])
         encodings[i, expanded] = 1.0 * weights / np.sum(weights)
     distances = distances[:num_queries]
-    averaged = np.zeros_like(encodings, dtype=np.float32)
-    for i in range(num):
-        averaged[i, :] = np.mean(encodings[ranks[i, :K2], :], axis=0)
-    encodings = averaged
-    del averaged, ranks
-    lists = [np.where(encodings[:, column] != 0)[0] for column in range(num)]
-    jaccard = np.zeros_like(distances, dtype=np.float32)
-    for i in range(num_queries):
-        overlap = np.zeros(shape=[1, num], dtype=np.float32)
-        columns = np.where(encodings[i, :] != 0)[0]
-        others = [lists[column] for column in columns]
-        for place in range(len(columns)):
-            overlap[0, others[place]] = overlap[0, others[place]] + np.minimum(
-                encodings[i, columns[place]], encodings[others[place], columns[place]]
-            )
-        jaccard[i] = 1 - overlap / (2.0 - overlap)
+    encodings = average_encodings(encodings, ranks, K2)
+    del ranks, half_set
+    jaccard = distances_from_lists(encodings, num_queries)
     final = jaccard * (1 - LAMBDA) + distances * LAMBDA
     return final[:num_queries, num_queries:]
-
-
-def _reciprocal(ranks: np.ndarray, image: int, k: int) -> np.ndarray:
-    forward = ranks[image, : k + 1]
-    backward = ranks[forward, : k + 1]
-    return forward[np.where(backward == image)[0]]
 
 
 # ---- ours

@@ -1,8 +1,5 @@
 # Stage 2 on rendered people: ten short epochs on two CPU cores, 64 = 16 x 4 images of 128 x 64 pixels.
-global_batch_size = 64
-num_instances = 4
-iters_per_epoch = 25
+_base_ = "./uda_40e.py"
 
-optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=3.5e-4, weight_decay=5e-4))
-auto_scale_lr = dict(base_batch_size=64, enable=False)
-train_cfg = dict(by_epoch=True, max_epochs=10, val_interval=2)
+iters_per_epoch = 25
+train_cfg = dict(max_epochs=10, val_interval=2)
