@@ -1,0 +1,50 @@
+"""The table of several runs, from its command line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def collect_results(tmp_path):
+    """Write runs (name -> epoch -> figures) and tabulate them."""
+
+    def run(runs, *arguments):
+        for name, epochs in runs.items():
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "results.json").write_text(json.dumps(dict(epochs=epochs)))
+        return subprocess.run(
+            [sys.executable, "tools/analysis/collect_results.py", f"{tmp_path}/*", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+RUNS = {
+    "fat-seed1": {"0": {"b/mAP": 1.0, "b/R1": 2.0}, "10": {"b/mAP": 50.0, "b/R1": 60.0}},
+    "fat-seed2": {"2": {"b/mAP": 9.0, "b/R1": 9.0}, "10": {"b/mAP": 54.0, "b/R1": 64.0}},
+    "ce": {"10": {"b/mAP": 40.0, "b/R1": 45.0, "a/mAP": 7.0}},
+}
+
+
+def test_the_last_epochs_of_the_seeds_are_one_row(collect_results, tmp_path):
+    done = collect_results(RUNS, "--out", str(tmp_path / "table.md"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "| run | seeds | b/mAP | b/R1 | a/mAP |",
+        "|---|---|---|---|---|",
+        "| ce | 1 | 40.0 | 45.0 | 7.0 |",
+        "| fat | 2 | 52.0 ± 2.8 | 62.0 ± 2.8 | – |",
+    ]
+    assert (tmp_path / "table.md").read_text() == done.stdout
+
+
+def test_runs_without_figures_are_named_in_one_sentence(collect_results):
+    done = collect_results(RUNS, "--epoch", "2")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "ce" in done.stderr and "epochs 10" in done.stderr

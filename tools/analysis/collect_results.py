@@ -1,0 +1,127 @@
+"""Write a table of runs: mean ± standard deviation over seeds of what the last epoch reached.
+
+Runs whose work dirs differ in ``-seed<N>`` alone are one row.
+
+Example:
+    python tools/analysis/collect_results.py 'work_dirs/fat/*' --metrics mAP R1 --out work_dirs/fat/table.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import json
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmreid_uda.apis import run_tool
+from mmreid_uda.utils import InputError
+
+__all__ = ["collect", "table"]
+
+_SEED = re.compile(r"[-_]seed(\d+)$")
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Tabulate the last epochs of several runs.")
+    parser.add_argument("patterns", nargs="+", help="work dirs, or patterns of them")
+    parser.add_argument("--metrics", nargs="+", default=["mAP", "R1"], help="columns per test set")
+    parser.add_argument("--epoch", type=int, help="epoch to read (default: the last evaluated one)")
+    parser.add_argument("--out", help="Markdown file to write as well")
+    return parser.parse_args()
+
+
+def find_runs(patterns: Iterable[str]) -> list[Path]:
+    """Work dirs with results that match, sorted.
+
+    Raises:
+        InputError: If a pattern matches none.
+    """
+    runs: set[Path] = set()
+    for pattern in patterns:
+        found = {
+            Path(path) for path in glob.glob(pattern) if (Path(path) / "results.json").is_file()
+        }
+        if not found:
+            raise InputError(
+                f"found 0 folders with a results.json for {pattern!r}, expected work dirs of runs that have been "
+                "evaluated; check the pattern, or train with tools/train.py --work-dir."
+            )
+        runs |= found
+    return sorted(runs)
+
+
+def collect(
+    runs: Iterable[Path], metrics: Sequence[str], epoch: int | None = None
+) -> dict[str, dict[str, list[float]]]:
+    """Read the figures of runs.
+
+    Args:
+        runs: Work dirs, each with a ``results.json``.
+        metrics: Names without the test set, such as ``'mAP'``.
+        epoch: Number of finished epochs to read at; None reads the last evaluation.
+
+    Returns:
+        Name of the run without its seed -> ``'<test set>/<metric>'`` -> one figure in percent per seed.
+
+    Raises:
+        InputError: If a run was not evaluated at ``epoch``, or has none of the metrics.
+    """
+    rows: dict[str, dict[str, list[float]]] = {}
+    for run in runs:
+        epochs: dict[str, Any] = json.loads((run / "results.json").read_text())["epochs"]
+        wanted = str(max(map(int, epochs)) if epoch is None else epoch)
+        figures = {
+            name: value
+            for name, value in epochs.get(wanted, {}).items()
+            if name.rpartition("/")[2] in metrics
+        }
+        if not figures:
+            raise InputError(
+                f"found no {' or '.join(metrics)} of epoch {wanted} in '{run}', which was evaluated after the epochs "
+                f"{', '.join(epochs)}; change --metrics or --epoch."
+            )
+        row = rows.setdefault(_SEED.sub("", run.as_posix()), {})
+        for name, value in figures.items():
+            row.setdefault(name, []).append(value)
+    return rows
+
+
+def table(rows: dict[str, dict[str, list[float]]]) -> str:
+    """A Markdown table: one line per run, mean ± sample standard deviation per metric, and how many seeds."""
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    names = list(rows)
+    parents = {name.rpartition("/")[0] for name in names}
+    if len(parents) == 1:
+        names = [name.rpartition("/")[2] for name in names]
+    lines = ["| run | seeds | " + " | ".join(columns) + " |", "|---|---|" + "---|" * len(columns)]
+    for name, row in zip(names, rows.values()):
+        seeds = max(map(len, row.values()))
+        cells = [_cell(row.get(column, [])) for column in columns]
+        lines.append(f"| {name} | {seeds} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return "–"
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread}"
+
+
+def main() -> None:
+    """Read, print, write."""
+    args = parse_args()
+    text = table(collect(find_runs(args.patterns), args.metrics, args.epoch))
+    print(text)
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.out).write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    run_tool(main)
