@@ -21,6 +21,7 @@ from .knn import Neighbours, find_neighbours, knn, unit_rows
 from .labels import Clusterer, GroundTruthLabels, check_features, renumber
 from .quality import cluster_quality
 from .refiners import AssignOutliers, DropLooseMembers, DropSmallClusters, cluster_centroids
+from .vector_index import IndexKind, VectorIndex
 
 __all__ = [
     "HDBSCAN",
@@ -30,11 +31,13 @@ __all__ = [
     "DropLooseMembers",
     "DropSmallClusters",
     "GroundTruthLabels",
+    "IndexKind",
     "InfoMap",
     "JaccardClusterer",
     "JaccardDBSCAN",
     "KMeans",
     "Neighbours",
+    "VectorIndex",
     "add_source_term",
     "check_features",
     "cluster_centroids",

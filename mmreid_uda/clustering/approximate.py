@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,13 +10,10 @@ import torch
 from mmreid_uda.utils import InputError, make_rng
 
 from .knn import Neighbours
+from .vector_index import build_engine, set_effort
 
 __all__ = ["find_neighbours_approximately"]
 
-# Lists of an inverted file: 4·sqrt(N), and images enough to train each (faiss asks for 39).
-_LISTS_PER_ROOT, _IMAGES_PER_LIST = 4, 39
-# Links of an image in the graph, and candidates looked at while it is built.
-_LINKS, _BUILD_EFFORT = 32, 80
 # Similarities looked at together in the exact search of some rows: 64 MiB.
 _SCORES_AT_ONCE = 1 << 24
 
@@ -65,11 +62,8 @@ def find_neighbours_approximately(
             f"found index={index!r}, effort={effort} and num_checked={num_checked} for the approximate search, "
             "expected 'ivf' or 'hnsw' and at least 1."
         )
-    faiss = _import_faiss()
-    if index == "ivf":
-        engine = _inverted_file(faiss, rows, effort, seed)
-    else:
-        engine = _graph(faiss, rows, effort)
+    engine = build_engine(rows, index, seed)
+    set_effort(engine, index, effort)
     similarities, indices = engine.search(rows, k)
     del engine
     indices, similarities = _itself_first(indices, similarities)
@@ -80,25 +74,6 @@ def find_neighbours_approximately(
     recall = _recall(indices[checked], _search_exactly(rows, checked, k)[0])
     similarities[:, 0] = np.einsum("nd,nd->n", rows, rows)
     return Neighbours(indices.astype(np.int32), similarities), recall
-
-
-def _inverted_file(faiss: Any, rows: np.ndarray, effort: int, seed: int) -> Any:
-    num, dim = rows.shape
-    lists = max(1, min(int(_LISTS_PER_ROOT * num**0.5), num // _IMAGES_PER_LIST))
-    engine = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
-    engine.cp.seed = int(make_rng(seed, "inverted file").integers(2**31))
-    engine.nprobe = min(effort, lists)
-    engine.train(rows)
-    engine.add(rows)
-    return engine
-
-
-def _graph(faiss: Any, rows: np.ndarray, effort: int) -> Any:
-    engine = faiss.IndexHNSWFlat(rows.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
-    engine.hnsw.efConstruction = _BUILD_EFFORT
-    engine.hnsw.efSearch = effort
-    engine.add(rows)
-    return engine
 
 
 def _itself_first(indices: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -145,14 +120,3 @@ def _recall(found: np.ndarray, expected: np.ndarray) -> float:
         return 1.0
     hits = [np.isin(true[1:], near[1:]).mean() for true, near in zip(expected, found)]
     return float(np.mean(hits))
-
-
-def _import_faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise InputError(
-            "found no package `faiss`, which the approximate search for neighbours needs: pip install mmreid_uda[cpu], "
-            "or search exactly."
-        ) from error
-    return faiss

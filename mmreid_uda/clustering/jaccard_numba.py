@@ -64,14 +64,21 @@ def encode_and_expand(
 def pairs_within(
     encodings: sparse.csr_array, max_distance: float, max_pairs: int | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Step 6, as ``pairs_within`` of :mod:`.jaccard_scipy`; stops soon after ``max_pairs`` are found."""
-    num, by_column = encodings.shape[0], encodings.tocsc()
+    """Step 6, as ``pairs_within`` of :mod:`.jaccard_scipy`; stops soon after ``max_pairs`` are found.
+
+    Images are renumbered so that neighbours stand together, without which every overlap of a large set is a miss of
+    the cache. The entries of a row keep their order, and so overlaps their last bit.
+    """
+    num = encodings.shape[0]
+    order = kernels.walk(encodings.indptr, encodings.indices)
+    by_place = _renumbered(encodings, order)
+    by_column = by_place.tocsc()
     found = over_rows(
         kernels.distances_within,
         num,
-        encodings.indptr,
-        encodings.indices,
-        encodings.data,
+        by_place.indptr,
+        by_place.indices,
+        by_place.data,
         by_column.indptr,
         by_column.indices,
         by_column.data,
@@ -81,9 +88,23 @@ def pairs_within(
     )
     first = 0
     for partners, distances, counts in found:
-        rows = np.repeat(np.arange(first, first + len(counts), dtype=np.int32), counts)
-        yield rows, partners, distances
+        yield np.repeat(order[first : first + len(counts)], counts), order[partners], distances
         first += len(counts)
+
+
+def _renumbered(encodings: sparse.csr_array, order: np.ndarray) -> sparse.csr_array:
+    """The square matrix with row and column ``order[i]`` in place i; entries of a row in the order they had."""
+    place_of = np.empty_like(order)
+    place_of[order] = np.arange(len(order), dtype=order.dtype)
+    indptr, columns, weights = encodings.indptr, encodings.indices, encodings.data
+    new_indptr = _indptr(np.diff(indptr)[order])
+    new_columns, new_weights = np.empty_like(columns), np.empty_like(weights)
+    over_rows(
+        kernels.renumber,
+        len(order),
+        *(order, place_of, indptr, columns, weights, new_indptr, new_columns, new_weights),
+    )
+    return sparse.csr_array((new_weights, new_columns, new_indptr), shape=encodings.shape)
 
 
 def _reciprocal_sets(ranks: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

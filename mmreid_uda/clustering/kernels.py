@@ -336,6 +336,62 @@ def average_encodings(first, last, ranks, k2, indptr, columns, weights):
 
 
 @njit(nogil=True, cache=True)
+def walk(indptr, columns):
+    """An order of the rows in which those that share columns stand close together: breadth first along the columns.
+
+    Args:
+        indptr: int64 (N + 1,), where the rows of a square matrix begin.
+        columns: int32 (nnz,).
+
+    Returns:
+        int32 (N,), each row once.
+    """
+    num, end = len(indptr) - 1, 0
+    order, seen = np.empty(num, np.int32), np.zeros(num, np.bool_)
+    for first in range(num):
+        if seen[first]:
+            continue
+        seen[first] = True
+        place, order[end] = end, first
+        end += 1
+        while place < end:
+            row = order[place]
+            place += 1
+            for entry in range(indptr[row], indptr[row + 1]):
+                column = columns[entry]
+                if not seen[column]:
+                    seen[column] = True
+                    order[end] = column
+                    end += 1
+    return order
+
+
+@njit(nogil=True, cache=True)
+def renumber(
+    first, last, order, place_of, indptr, columns, weights, new_indptr, new_columns, new_weights
+):
+    """Move rows to their places and give columns the numbers of the places; entries of a row keep their order.
+
+    Args:
+        first: First place.
+        last: One behind the last place.
+        order: int32 (N,), the row at each place.
+        place_of: int32 (N,), the place of each row.
+        indptr: int64 (N + 1,), where the rows begin.
+        columns: int32 (nnz,).
+        weights: float32 (nnz,).
+        new_indptr: int64 (N + 1,), where they will begin.
+        new_columns: int32 (nnz,), to fill.
+        new_weights: float32 (nnz,), to fill.
+    """
+    for place in range(first, last):
+        shift = new_indptr[place] - indptr[order[place]]
+        for entry in range(indptr[order[place]], indptr[order[place] + 1]):
+            new_columns[entry + shift] = place_of[columns[entry]]
+            new_weights[entry + shift] = weights[entry]
+
+
+@njit(nogil=True, cache=True)
 def distances_within(
     first,
     last,
