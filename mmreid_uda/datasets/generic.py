@@ -14,7 +14,7 @@ from mmreid_uda.utils import InputError
 
 from .base_reid import ReIDDataset, listing, require_files, sorted_ids
 
-__all__ = ["IMAGE_EXTENSIONS", "CSVReIDDataset", "FolderReIDDataset"]
+__all__ = ["IMAGE_EXTENSIONS", "CSVReIDDataset", "FolderReIDDataset", "walk_images"]
 
 IMAGE_EXTENSIONS = (
     ".jpg",
@@ -87,7 +87,7 @@ class FolderReIDDataset(ReIDDataset):
                 f"data_root '{self.data_root}' is not a folder (working folder: '{os.getcwd()}'), expected the folder "
                 "of your images; set data_root"
             )
-        everything = _walk_images(self.data_root, self.extensions)
+        everything = walk_images(self.data_root, self.extensions)
         prefix = self._prefix()
         # Numbers count all images of the folder, so that an image is the same number in query and gallery.
         chosen = [
@@ -315,7 +315,7 @@ def select_ids(records: list[dict], ids: Sequence[Any] | Mapping[str, int] | Non
     return [record for record in records if record["pid"] in wanted]
 
 
-def _walk_images(root: str, extensions: Sequence[str]) -> list[str]:
+def walk_images(root: str, extensions: Sequence[str]) -> list[str]:
     """Sorted paths, relative to ``root`` and with ``/``, of all images below it; hidden files left out."""
     found = []
     for folder, subfolders, names in os.walk(root, followlinks=True):

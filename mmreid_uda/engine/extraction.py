@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from mmengine.dist import get_rank, get_world_size
-from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.datasets.transforms import reid_collate
+from mmreid_uda.utils.progress import Progress
 
 __all__ = ["extract_features", "unwrap", "with_pipeline"]
-
-# A line in the log every so many seconds, so that a long extraction does not look like a hang.
-_REPORT_EVERY = 30.0
 
 
 def unwrap(model: nn.Module) -> Any:
@@ -43,6 +39,7 @@ def extract_features(
     batch_size: int = 64,
     num_workers: int = 2,
     amp_dtype: torch.dtype | None = None,
+    reached: Callable[[int], Any] | None = None,
 ) -> Tensor:
     """Compute the test features of all images of a data set, on all ranks together.
 
@@ -55,6 +52,8 @@ def extract_features(
         batch_size: Images per forward pass and rank.
         num_workers: Loading processes per rank.
         amp_dtype: Autocast to this type during the forward pass; ``None`` computes in float32.
+        reached: Called after every batch with the number of images done so far. Defaults to None: a line in the log
+            every half minute.
 
     Returns:
         float32 (N, D) on the model's device, in the order of the data set, the same on every rank.
@@ -73,17 +72,12 @@ def extract_features(
     )
     was_training, parts = algorithm.training, []
     algorithm.eval()
-    started = reported = time.monotonic()
+    reached = reached or Progress("extracting features", size, "images").reached
     for number, batch in enumerate(loader, 1):
         batch = algorithm.data_preprocessor(batch, False)
         with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
             parts.append(algorithm(batch["inputs"], batch["data_samples"], mode="tensor").float())
-        if time.monotonic() - reported > _REPORT_EVERY:
-            reported = time.monotonic()
-            done = min(size, number * batch_size * world_size)
-            MMLogger.get_current_instance().info(
-                f"extracting features: {done}/{size} images, {done / (reported - started):.0f} images/s"
-            )
+        reached(min(size, number * batch_size * world_size))
     algorithm.train(was_training)
     return _gather_in_turn(parts, len(batches), batch_size, size, device)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmreid_uda.models.encoder import EncoderOutput
 from mmreid_uda.models.layers import domain_split
@@ -50,6 +50,10 @@ class BaseReID(BaseModel):
         """Make ``self.encoder`` and ``self.head``; algorithms whose head depends on the encoder override it."""
         self.encoder: Any = MODELS.build(encoder)
         self.head: Any = MODELS.build(head) if head is not None else None
+
+    def tested_encoders(self) -> list[nn.Module]:
+        """The encoders whose features :meth:`extract_feat` gives: all that a deployment needs."""
+        return [self.encoder]
 
     @staticmethod
     def _read_test_cfg(flip: bool = False, feature: str = "embedding") -> tuple[bool, str]:

@@ -112,6 +112,10 @@ class MeanTeacher(BaseReID):
         teachers = [teacher.module for teacher in self.teachers]
         return teachers if self.network == "teacher" else [teachers[self.network - 1]]
 
+    def tested_encoders(self) -> list[nn.Module]:
+        """Those of the teachers, or of the students or one teacher as ``test_cfg.network`` says."""
+        return [network.encoder for network in self._networks()]  # type: ignore[misc]
+
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Features for clustering: float32 (B, D), the mean of the networks' unit features."""
         flips = (inputs, inputs.flip(-1)) if self.flip else (inputs,)

@@ -1,0 +1,174 @@
+"""A searchable gallery: an index of features, the paths they belong to, and the fingerprint of the model."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mmreid_uda.clustering import IndexKind, VectorIndex
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import atomic_path
+
+__all__ = ["Gallery", "Match", "save_features"]
+
+
+class Match(NamedTuple):
+    """One line of a search result."""
+
+    path: str
+    """The gallery image; ``<array 3>`` for one that was given as an array."""
+    similarity: float
+    """Cosine, -1..1."""
+    position: int
+    """Number of the image in the gallery."""
+
+
+class Gallery:
+    """Features of images that are searched.
+
+    Args:
+        features: float32 (N, D).
+        paths: Names of the N images.
+        fingerprint: Of the model that made the features, see :func:`~mmreid_uda.apis.model_fingerprint`.
+        index: ``'flat'``, ``'ivf'`` or ``'hnsw'``, see :class:`~mmreid_uda.clustering.VectorIndex`.
+        effort: What an approximate search spends on a query. Defaults to 64.
+
+    Raises:
+        InputError: Numbers of features and paths differ, or an option is unknown.
+    """
+
+    def __init__(
+        self,
+        features: np.ndarray,
+        paths: Sequence[str],
+        fingerprint: str,
+        index: IndexKind = "flat",
+        effort: int = 64,
+    ) -> None:
+        _same_length(len(features), len(paths))
+        self.index = VectorIndex(features, index, effort=effort)
+        self.paths = [str(path) for path in paths]
+        self.fingerprint = fingerprint
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def search(self, features: np.ndarray, topk: int = 10) -> list[list[Match]]:
+        """Find the most similar images.
+
+        Args:
+            features: float32 (Q, D), of the same model.
+            topk: Matches per query, >= 1.
+
+        Returns:
+            For each query its matches, best first: ``topk``, or all if the gallery is smaller; an approximate index
+            may find fewer.
+
+        Raises:
+            InputError: The dimension or ``topk`` is not as expected.
+        """
+        similarities, indices = self.index.search(features, topk)
+        return [
+            [
+                Match(self.paths[index], float(similarity), int(index))
+                for similarity, index in zip(*row)
+                if index >= 0
+            ]
+            for row in zip(similarities, indices)
+        ]
+
+    def save(self, path: str | Path) -> None:
+        """Write one ``.npz`` file: vectors or index, paths, fingerprint.
+
+        Raises:
+            InputError: The name does not end in ``.npz``.
+        """
+        arrays = {**self.index.arrays(), "paths": np.array(self.paths)}
+        _write(path, {**arrays, "fingerprint": np.array(self.fingerprint)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Gallery:
+        """Read a gallery, or features that ``tools/extract_features.py`` or ``tools/deploy/run_onnx.py`` wrote.
+
+        Raises:
+            InputError: The file is missing, or is no gallery.
+        """
+        if not Path(path).is_file():
+            raise InputError(
+                f"found no gallery {str(path)!r}; build it with `python tools/search_gallery.py build` or "
+                "Gallery.save."
+            )
+        gallery = cls.__new__(cls)
+        try:
+            with np.load(path) as arrays:
+                gallery.index = VectorIndex.from_arrays(arrays)
+                gallery.paths = arrays["paths"].tolist()
+                gallery.fingerprint = str(arrays["fingerprint"])
+        # RuntimeError: faiss cannot read its bytes.
+        except (
+            KeyError,
+            AttributeError,
+            ValueError,
+            OSError,
+            RuntimeError,
+            zipfile.BadZipFile,
+        ) as error:
+            if isinstance(error, InputError):
+                raise
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise InputError(
+                f"{str(path)!r} is not a gallery ({reason}), expected an .npz file with features, paths and "
+                "fingerprint; build it again with `python tools/search_gallery.py build`."
+            ) from error
+        _same_length(len(gallery.index), len(gallery.paths))
+        return gallery
+
+
+def save_features(
+    path: str | Path,
+    features: np.ndarray,
+    paths: Sequence[str],
+    fingerprint: str,
+    labels: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write features to an ``.npz`` file, which :meth:`Gallery.load` reads as a gallery with a flat index.
+
+    Args:
+        path: Name that ends in ``.npz``.
+        features: float32 (N, D).
+        paths: Names of the N images.
+        fingerprint: Of the model.
+        labels: Further arrays (N,), such as ``pid`` and ``camid``.
+
+    Raises:
+        InputError: Another name, or numbers of features and paths that differ.
+    """
+    _same_length(len(features), len(paths))
+    _write(
+        path,
+        dict(
+            labels or {},
+            features=np.asarray(features, dtype=np.float32),
+            paths=np.array([str(one) for one in paths]),
+            fingerprint=np.array(fingerprint),
+        ),
+    )
+
+
+def _write(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    if Path(path).suffix != ".npz":
+        raise InputError(f"found {str(path)!r} as the file to write, expected a name in .npz.")
+    # A file object: NumPy would append .npz to the temporary name.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _same_length(features: int, paths: int) -> None:
+    if features != paths:
+        raise InputError(
+            f"found {features} features and {paths} paths, expected one path for each feature."
+        )

@@ -1,0 +1,184 @@
+"""A trained model by the name of its config, and the fingerprint that its features carry."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor
+
+import mmreid_uda
+from mmreid_uda.models.algorithms import BaseReID
+from mmreid_uda.models.backbones.pretrained import find_state_dict
+from mmreid_uda.registry import MODELS
+from mmreid_uda.utils import InputError
+
+from .config import load_config
+
+__all__ = ["find_config", "init_model", "model_fingerprint", "tested_state"]
+
+_CONFIG_PATTERNS = ("configs/*/*.py", "projects/**/configs/*.py")
+
+
+def find_config(name: str | Path) -> Path:
+    """Find a config by its path, or by its name among those of the working folder and of this repository.
+
+    Args:
+        name: ``'configs/ise/ise_r50_market.py'``, or ``'ise_r50_market'``.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: There is none; the sentence has the nearest names.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    repository = Path(mmreid_uda.__file__).parents[1]
+    configs = {
+        file.stem: file
+        for root in (repository, Path())  # the working folder wins
+        for pattern in _CONFIG_PATTERNS
+        for file in root.glob(pattern)
+        if file.parent.name != "_base_"
+    }
+    stem = path.name.removesuffix(".py")
+    if len(path.parts) == 1 and stem in configs:
+        return configs[stem]
+    near = difflib.get_close_matches(stem, configs, n=3) or ["ise_r50_market"]
+    raise InputError(
+        f"found no config {str(name)!r}, neither as a file nor among the {len(configs)} in the folder configs/; give a "
+        f"path, or a name such as {', '.join(near)}."
+    )
+
+
+def init_model(
+    config: str | Path,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
+    options: dict[str, Any] | None = None,
+) -> BaseReID:
+    """Build a model, load what is tested of it, and put it in evaluation mode.
+
+    Args:
+        config: Path or name of a config, see :func:`find_config`.
+        checkpoint: File, folder of a run (its last checkpoint), or URL; also one of ``tools/deploy/publish_model.py``.
+            ``None`` takes the config's initial weights, such as ImageNet's.
+        device: Where the model computes; ``None`` takes a GPU if there is one.
+        options: Dotted keys -> values merged into the config, as ``--cfg-options`` does.
+
+    Returns:
+        The algorithm; its attribute ``cfg`` is the config.
+
+    Raises:
+        InputError: For a config or checkpoint that is missing, or does not fit.
+
+    Example:
+        >>> model = init_model('ise_r50_market', 'work_dirs/ise_r50_market', device='cuda:0')
+    """
+    cfg = load_config(find_config(config), options)
+    model = MODELS.build(cfg.model)
+    if checkpoint is None:
+        with _quiet_log():
+            model.init_weights()
+    else:
+        _load_tested(model, str(checkpoint))
+    model.cfg = cfg
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise InputError(
+            f"the device {str(device)!r} cannot be used ({reason}); give device='cpu', or one that PyTorch sees."
+        ) from error
+
+
+def tested_state(model: BaseReID) -> dict[str, Tensor]:
+    """The tensors that test features depend on: those of the encoders that are tested, by their names in the model."""
+    encoders = {id(encoder) for encoder in model.tested_encoders()}
+    prefixes = tuple(f"{name}." for name, part in model.named_modules() if id(part) in encoders)
+    return {
+        name: tensor for name, tensor in model.state_dict().items() if name.startswith(prefixes)
+    }
+
+
+@contextmanager
+def _quiet_log() -> Iterator[None]:
+    """Hold back the lines that mmengine writes for every tensor that it initialises."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _load_tested(model: BaseReID, checkpoint: str) -> None:
+    """Fill the tested encoders; heads, memories and students, whose sizes may differ, stay as built."""
+    raw = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger="silent")
+    tensors = {
+        name.removeprefix("module."): tensor for name, tensor in find_state_dict(raw).items()
+    }
+    tested = tested_state(model)
+    # A model with one plain encoder loads into every network of a mean teacher.
+    state = {k: v for k, v in tensors.items() if k in tested or k.startswith("encoder.")}
+    what = f"{type(model).__name__} with {type(model.tested_encoders()[0]).__name__}"
+    remedy = (
+        "give the checkpoint of this config, or the config that the checkpoint was trained with."
+    )
+    try:
+        missing = set(model.load_state_dict(state, strict=False).missing_keys) & set(tested)
+    except RuntimeError as error:
+        shapes = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
+        reason = (shapes or [str(error)])[0].rstrip(".")
+        raise InputError(
+            f"{checkpoint} holds {len(shapes)} tensors of other shapes than {what} ({reason}): {remedy}"
+        ) from error
+    if missing:
+        raise InputError(
+            f"{checkpoint} holds {len(tested) - len(missing)} of the {len(tested)} tensors of {what} that are tested, "
+            f"{min(missing)} for one is missing: {remedy}"
+        )
+
+
+def model_fingerprint(model: BaseReID, cfg: Config) -> str:
+    """Hash of all that features depend on: the tested weights, and the way from a file to the network's input.
+
+    A training checkpoint, the published one, and the exported graph have the same. Features of two fingerprints must
+    not be compared.
+
+    Args:
+        model: With its weights.
+        cfg: Its config, whose ``test_pipeline`` is part of the hash.
+
+    Returns:
+        64 hexadecimal digits (SHA-256).
+    """
+    preprocessor = model.data_preprocessor
+    way = dict(
+        pipeline=[dict(step) for step in cfg.test_pipeline],
+        mean=preprocessor.mean.flatten().tolist(),
+        std=preprocessor.std.flatten().tolist(),
+        bgr_to_rgb=preprocessor.bgr_to_rgb,
+        flip=model.flip,
+        feature=model.feature,
+    )
+    digest = hashlib.sha256(json.dumps(way, sort_keys=True, default=str).encode())
+    for number, encoder in enumerate(model.tested_encoders()):
+        for name, tensor in sorted(encoder.state_dict().items()):
+            if not name.endswith("num_batches_tracked"):
+                digest.update(f"{number}.{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

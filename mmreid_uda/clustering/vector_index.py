@@ -1,0 +1,202 @@
+"""An index of vectors that others search: exact by torch, or approximate by faiss."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from mmreid_uda.utils import InputError, make_rng
+
+from .knn import unit_rows
+
+__all__ = ["IndexKind", "VectorIndex", "build_engine", "import_faiss", "set_effort"]
+
+IndexKind = Literal["flat", "ivf", "hnsw"]
+
+# Lists of an inverted file: 4·sqrt(N), and images enough to train each (faiss asks for 39).
+_LISTS_PER_ROOT, _IMAGES_PER_LIST = 4, 39
+# Links of an image in the graph, and candidates looked at while it is built.
+_LINKS, _BUILD_EFFORT = 32, 80
+# Similarities looked at together in the exact search: 64 MiB.
+_SCORES_AT_ONCE = 1 << 24
+
+
+class VectorIndex:
+    """Unit vectors that are searched by cosine similarity.
+
+    ``'flat'`` compares with all vectors and needs no faiss. ``'ivf'`` sorts the vectors into ``4·sqrt(N)`` lists by
+    k-means and looks into the nearest lists (Sivic & Zisserman, ICCV 2003). ``'hnsw'`` walks a graph of near vectors
+    (Malkov & Yashunin, TPAMI 2020): fast to search, slow to build, and its links depend on the timing of the threads.
+
+    Attributes:
+        kind: ``'flat'``, ``'ivf'`` or ``'hnsw'``.
+        effort: Lists looked at (ivf) or candidates kept on the walk (hnsw); may be changed between searches.
+
+    Args:
+        features: float32 (N, D), scaled to unit norm if they are not.
+        kind: See above. Defaults to ``'flat'``.
+        effort: See above; more finds more and takes longer. Defaults to 64.
+        seed: Of the k-means.
+
+    Raises:
+        InputError: If a parameter is out of range, or faiss is missing and needed.
+    """
+
+    def __init__(
+        self, features: np.ndarray, kind: IndexKind = "flat", *, effort: int = 64, seed: int = 0
+    ) -> None:
+        if np.ndim(features) != 2 or not len(features):
+            raise InputError(
+                f"found features of shape {np.shape(features)} for an index, expected (N, D) with N >= 1."
+            )
+        _check_options(kind, effort)
+        rows = unit_rows(np.ascontiguousarray(features, dtype=np.float32))
+        self.kind, self.effort = kind, effort
+        self._engine: Any = (
+            torch.from_numpy(rows) if kind == "flat" else build_engine(rows, kind, seed)
+        )
+
+    def __len__(self) -> int:
+        return len(self._engine) if self.kind == "flat" else int(self._engine.ntotal)
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a vector."""
+        return self._engine.shape[1] if self.kind == "flat" else int(self._engine.d)
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Find the nearest vectors of each query.
+
+        Args:
+            queries: float32 (Q, D).
+            k: Vectors per query, >= 1; at most N are given.
+
+        Returns:
+            similarities float32 (Q, K), descending, and indices int64 (Q, K) with ``K = min(k, N)``; where an
+            approximate search finds fewer, the rest is -inf and -1.
+
+        Raises:
+            InputError: The queries have another dimension, or ``k`` is below 1.
+        """
+        if np.ndim(queries) != 2 or queries.shape[1] != self.dim or k < 1:
+            raise InputError(
+                f"found queries of shape {np.shape(queries)} and k={k}, expected (Q, {self.dim}) and k >= 1: take the "
+                "features of the model that made the index."
+            )
+        rows = unit_rows(np.ascontiguousarray(queries, dtype=np.float32))
+        k = min(k, len(self))
+        if self.kind == "flat":
+            return self._search_all(torch.from_numpy(rows), k)
+        # A walk that keeps fewer candidates than k cannot give k.
+        effort = max(self.effort, k) if self.kind == "hnsw" else self.effort
+        set_effort(self._engine, self.kind, effort)
+        similarities, indices = self._engine.search(rows, k)
+        similarities[indices < 0] = -np.inf
+        return similarities, indices
+
+    def _search_all(self, rows: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Compare queries (Q, D) with all vectors; of equal similarities the lower index comes first."""
+        parts = [
+            (part @ self._engine.T).topk(k, dim=1)
+            for part in rows.split(max(1, _SCORES_AT_ONCE // len(self)))
+        ]
+        similarities = torch.cat([part.values for part in parts] or [rows.new_empty(0, k)]).numpy()
+        indices = np.concatenate(
+            [part.indices.numpy() for part in parts] or [np.empty((0, k), int)]
+        )
+        order = np.lexsort((indices, -similarities))
+        return np.take_along_axis(similarities, order, 1), np.take_along_axis(indices, order, 1)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file needs: ``kind``, ``effort`` and ``features``, or ``index``, faiss's bytes, which hold them."""
+        content = (
+            {"features": self._engine.numpy()}
+            if self.kind == "flat"
+            else {"index": import_faiss().serialize_index(self._engine)}
+        )
+        return {"kind": np.array(self.kind), "effort": np.array(self.effort), **content}
+
+    @classmethod
+    def from_arrays(cls, arrays: Any) -> VectorIndex:
+        """Undo :meth:`arrays`; ``features`` alone are a flat index.
+
+        Args:
+            arrays: A mapping such as an opened ``.npz`` file.
+
+        Raises:
+            KeyError: Neither features nor an index are there.
+        """
+        kind = str(arrays["kind"]) if "kind" in arrays else "flat"
+        if kind == "flat":
+            return cls(arrays["features"])
+        index = cls.__new__(cls)
+        index.kind, index.effort = kind, int(arrays["effort"])  # type: ignore[assignment]
+        index._engine = import_faiss().deserialize_index(arrays["index"])
+        return index
+
+
+def _check_options(kind: str, effort: int) -> None:
+    if kind not in get_args(IndexKind) or effort < 1:
+        raise InputError(
+            f"found index={kind!r} and effort={effort}, expected one of {', '.join(get_args(IndexKind))} and an effort "
+            "of at least 1."
+        )
+
+
+def build_engine(rows: np.ndarray, kind: str, seed: int) -> Any:
+    """Build faiss's index of unit rows, by inner product.
+
+    Args:
+        rows: float32 (N, D), contiguous.
+        kind: ``'ivf'`` or ``'hnsw'``.
+        seed: Of the k-means of an inverted file.
+
+    Raises:
+        InputError: faiss is missing.
+    """
+    faiss = import_faiss()
+    return _inverted_file(faiss, rows, seed) if kind == "ivf" else _graph(faiss, rows)
+
+
+def set_effort(engine: Any, kind: str, effort: int) -> None:
+    """Say how many lists (ivf) or candidates (hnsw) a search looks at."""
+    if kind == "ivf":
+        engine.nprobe = min(effort, engine.nlist)
+    else:
+        engine.hnsw.efSearch = effort
+
+
+def _inverted_file(faiss: Any, rows: np.ndarray, seed: int) -> Any:
+    num, dim = rows.shape
+    lists = max(1, min(int(_LISTS_PER_ROOT * num**0.5), num // _IMAGES_PER_LIST))
+    engine = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
+    engine.cp.seed = int(make_rng(seed, "inverted file").integers(2**31))
+    engine.cp.min_points_per_centroid = 1  # faiss would warn of a small gallery on stdout
+    engine.train(rows)
+    engine.add(rows)
+    return engine
+
+
+def _graph(faiss: Any, rows: np.ndarray) -> Any:
+    engine = faiss.IndexHNSWFlat(rows.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
+    engine.hnsw.efConstruction = _BUILD_EFFORT
+    engine.add(rows)
+    return engine
+
+
+def import_faiss() -> Any:
+    """The package faiss.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise InputError(
+            "found no package `faiss`, which the approximate search for neighbours needs: pip install mmreid_uda[cpu], "
+            "or search exactly."
+        ) from error
+    return faiss
