@@ -4,12 +4,14 @@ from . import algorithms, backbones, data_preprocessor, heads, layers, losses, m
 from .branch_encoder import AsymmetricBranchEncoder
 from .data_preprocessor import ReIDDataPreprocessor
 from .encoder import EncoderOutput, ReIDEncoder
+from .mgn_encoder import MGNEncoder
 from .teacher import EMATeacher, ReIDNetwork
 
 __all__ = [
     "AsymmetricBranchEncoder",
     "EMATeacher",
     "EncoderOutput",
+    "MGNEncoder",
     "ReIDDataPreprocessor",
     "ReIDEncoder",
     "ReIDNetwork",

@@ -6,6 +6,7 @@ from .diversity_hook import DiversityHook
 from .ema_hook import EMAHook
 from .epoch_seed_hook import EpochSeedHook
 from .every_teacher_hook import EveryTeacherHook
+from .latent_state_hook import LatentStateHook
 from .optimizer_reset_hook import OptimizerResetHook
 from .progressive_hook import ProgressiveLambdaHook
 from .report_hook import ReportHook
@@ -18,6 +19,7 @@ __all__ = [
     "EMAHook",
     "EpochSeedHook",
     "EveryTeacherHook",
+    "LatentStateHook",
     "OptimizerResetHook",
     "ProgressiveLambdaHook",
     "ReportHook",

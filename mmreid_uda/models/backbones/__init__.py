@@ -1,5 +1,7 @@
 """Backbones: images in, the last feature map out."""
 
+from .densenet import DenseNet
+from .ladder import Ladder, LadderBackbone, fuse_block, record_outputs
 from .mobilenet_v2 import MobileNetV2
 from .pretrained import LoadReport, PretrainedModule, load_pretrained
 from .released_names import rename_released
@@ -9,12 +11,17 @@ from .torchvision import TorchvisionBackbone
 
 __all__ = [
     "Bottleneck",
+    "DenseNet",
+    "Ladder",
+    "LadderBackbone",
     "LoadReport",
     "MobileNetV2",
     "PretrainedModule",
     "ResNet",
     "StagedBackbone",
     "TorchvisionBackbone",
+    "fuse_block",
     "load_pretrained",
+    "record_outputs",
     "rename_released",
 ]

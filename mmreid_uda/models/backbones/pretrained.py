@@ -13,6 +13,7 @@ from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from mmreid_uda.models.layers import resizing_names
 from mmreid_uda.utils import InputError
 
 from .released_names import rename_released
@@ -117,8 +118,9 @@ def load_pretrained(
     state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     own = module.state_dict()
     sources = find_sources(own, state)
+    resizing = resizing_names(module)
     for name, key in sources.items():
-        if own[name].shape != state[key].shape:
+        if own[name].shape != state[key].shape and name not in resizing:
             raise InputError(
                 f"{checkpoint} holds {key} with shape {tuple(state[key].shape)}, {type(module).__name__} expects "
                 f"{tuple(own[name].shape)}: choose the checkpoint of this architecture, depth and width."

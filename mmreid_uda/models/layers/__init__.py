@@ -1,19 +1,26 @@
-"""Layers: pooling, and batch normalisation by group or by domain, support samples."""
+"""Layers: pooling, and batch normalisation by group or by domain, support samples, cells with a latent state."""
 
 from .batch_norm import DomainBN, GhostBN, convert_norm, domain_split, set_eval_domain
+from .bconv_cell import BConvCell, BConvCellV2, latent_cells
 from .ibn import IBN
 from .pooling import GeM, GlobalAvgPool, GlobalMaxPool
+from .resizing import ResizingBuffers, resizing_names
 from .support_samples import support_samples
 
 __all__ = [
     "IBN",
+    "BConvCell",
+    "BConvCellV2",
     "DomainBN",
     "GeM",
     "GhostBN",
     "GlobalAvgPool",
     "GlobalMaxPool",
+    "ResizingBuffers",
     "convert_norm",
     "domain_split",
+    "latent_cells",
+    "resizing_names",
     "set_eval_domain",
     "support_samples",
 ]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from torch import Tensor
 
-import torch
-from torch import Tensor, nn
-
+from mmreid_uda.models.layers import ResizingBuffers
 from mmreid_uda.structures import PseudoLabelState
 
 __all__ = ["BaseMemory"]
 
 
-class BaseMemory(nn.Module):
-    """A bank of unit vectors beside the network, kept as buffers so that checkpoints carry it.
+class BaseMemory(ResizingBuffers):
+    """A bank of unit vectors beside the network, kept as buffers so that checkpoints carry it, of any size.
 
     An update *replaces* the tensor: the loss of the running iteration keeps the old one in its graph, so its gradient
     is that of the memory before the update (as in Cluster-Contrast), and no custom autograd function is needed.
@@ -39,15 +37,3 @@ class BaseMemory(nn.Module):
             sample_idx: int64 (B,), position of each image in the full list.
         """
         raise NotImplementedError
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        # The number of classes is the checkpoint's, not this object's: take over its shape before torch compares them.
-        for name, buffer in self._buffers.items():
-            saved = state_dict.get(prefix + name)
-            if buffer is not None and saved is not None and saved.shape != buffer.shape:
-                self._buffers[name] = torch.empty(
-                    saved.shape, dtype=buffer.dtype, device=buffer.device
-                )
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

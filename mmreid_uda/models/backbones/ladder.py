@@ -1,0 +1,213 @@
+"""PTL's ladder: batch-related cells beside a backbone, which is left as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from mmreid_uda.registry import MODELS
+from mmreid_uda.utils import InputError
+
+from .pretrained import PretrainedModule
+
+__all__ = ["Ladder", "LadderBackbone", "fuse_block", "record_outputs"]
+
+
+@contextmanager
+def record_outputs(module: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Note, inside the block, what named sub-modules give at their first call.
+
+    Args:
+        module: A network.
+        names: Names of sub-modules, such as ``'layer3'`` or ``'features.13'``.
+
+    Yields:
+        Name -> output, filled as the network runs.
+
+    Raises:
+        InputError: The network has no sub-module of a name.
+    """
+    outputs: dict[str, Any] = {}
+    handles = []
+    try:
+        for name in names:
+            part = _find(module, name)
+            handles.append(part.register_forward_hook(partial(_note, outputs, name)))
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _note(outputs: dict[str, Any], name: str, module: nn.Module, args: Any, output: Any) -> None:
+    outputs.setdefault(name, output)
+
+
+def _find(module: nn.Module, name: str) -> nn.Module:
+    try:
+        return module.get_submodule(name)
+    except AttributeError:
+        known = [child for child, _ in module.named_children()]
+        raise InputError(
+            f"{type(module).__name__} has no part {name!r}, expected one such as {', '.join(known[:8])}, or a part of "
+            "these: change the tap of a rung in encoder.backbone.rungs."
+        ) from None
+
+
+def fuse_block(inputs: int, outputs: int) -> nn.Module:
+    """A 1×1 convolution with bias (Kaiming-normal, fan-in), BN and ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, 1)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_in")
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class Rung(nn.Module):
+    """Cells on the map of the rung below, joined with a map of the trunk.
+
+    Args:
+        inputs: Channels from below (3 = the image).
+        tapped: Channels of the trunk's map.
+        cells: (channels, stride) of each cell; none = the trunk's map alone.
+        fuse: Channels that the 1×1 convolution gives.
+        cell: Config of a cell without channels and stride.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        tapped: int,
+        cells: Sequence[tuple[int, int]],
+        fuse: int,
+        cell: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.cells = nn.Sequential()
+        for channels, stride in cells:
+            self.cells.append(
+                MODELS.build(
+                    {**cell, "in_channels": inputs, "out_channels": channels, "stride": stride}
+                )
+            )
+            inputs = channels
+        self.fuse = fuse_block(tapped + inputs if cells else tapped, fuse)
+
+    def forward(self, below: Tensor, tapped: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) and the trunk's map (B, tapped, H', W') to (B, fuse, H', W')."""
+        if not len(self.cells):
+            return self.fuse(tapped)
+        side = self.cells(below)
+        if side.shape[2:] != tapped.shape[2:]:
+            raise InputError(
+                f"the cells of a rung give a map of {tuple(side.shape[2:])}, the trunk's is {tuple(tapped.shape[2:])}: "
+                "change the strides in encoder.backbone.rungs so that they agree."
+            )
+        return self.fuse(torch.cat([tapped, side], dim=1))
+
+
+class Ladder(BaseModule):
+    """Cells beside a trunk, from the image upwards (PTL, Yu et al., IJCAI 2019).
+
+    At every rung the map from below goes through one or more cells, is concatenated with a map of the trunk and mixed
+    by a 1×1 convolution. The trunk sees nothing of it.
+
+    Args:
+        trunk: The network beside; its maps are measured with a blank image.
+        rungs: From bottom to top ``dict(tap=<name of a part of the trunk>, cells=[(channels, stride), ...],
+            fuse=<channels>)``. A rung without cells takes the trunk's map alone: so a ladder may start anywhere, or
+            have no cell at all.
+        cell: Config of the cells. Defaults to ``dict(type='BConvCell')``.
+
+    Attributes:
+        taps: Names of the trunk's parts.
+        out_channels: Channels of the topmost map.
+
+    Raises:
+        InputError: There is no rung, or the trunk has no such part; at a call, if maps differ in size.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        rungs: Sequence[Mapping[str, Any]],
+        cell: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if not rungs:
+            raise InputError(
+                "found rungs=[], expected at least one dict(tap=..., cells=[(channels, stride)], fuse=...)."
+            )
+        self.taps = [rung["tap"] for rung in rungs]
+        tapped = _measure(trunk, self.taps)
+        self.rungs = ModuleList()
+        self.out_channels = 3
+        for rung in rungs:
+            self.rungs.append(
+                Rung(
+                    self.out_channels,
+                    tapped[rung["tap"]],
+                    rung.get("cells", ()),
+                    rung["fuse"],
+                    {"type": "BConvCell", **(cell or {})},
+                )
+            )
+            self.out_channels = rung["fuse"]
+
+    def forward(self, x: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
+        """Map images (B, 3, H, W) and the trunk's maps to the topmost map (B, out_channels, H', W')."""
+        for name, rung in zip(self.taps, self.rungs):
+            x = rung(x, maps[name])
+        return x
+
+
+def _measure(trunk: nn.Module, names: Sequence[str]) -> dict[str, int]:
+    """Channels of the trunk's maps, found by a blank image; the running statistics stay as they are."""
+    trunk.eval()
+    with torch.no_grad(), record_outputs(trunk, names) as maps:
+        trunk(torch.zeros(1, 3, 64, 64))
+    trunk.train()
+    return {name: maps[name].shape[1] for name in names}
+
+
+@MODELS.register_module()
+class LadderBackbone(PretrainedModule):
+    """A backbone with PTL's ladder beside it: images to the topmost map of the ladder.
+
+    The last rung normally taps the trunk's last map: its 1×1 convolution then makes the feature. It stands wherever a
+    backbone does, in a ``ReIDEncoder`` or in another package's classifier.
+
+    Args:
+        trunk: Config of any backbone.
+        rungs: See :class:`Ladder`.
+        cell: See :class:`Ladder`.
+        init_cfg: As for :class:`PretrainedModule`; the trunk has its own.
+
+    Example:
+        >>> backbone = dict(
+        ...     type='LadderBackbone', trunk=dict(type='MobileNetV2'), cell=dict(type='BConvCell'),
+        ...     rungs=[dict(tap='features.3', cells=[(8, 2), (16, 2)], fuse=24),
+        ...            dict(tap='features.18', cells=[(64, 2), (128, 2)], fuse=512)])
+    """
+
+    def __init__(
+        self,
+        trunk: dict[str, Any],
+        rungs: Sequence[Mapping[str, Any]],
+        cell: Mapping[str, Any] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.trunk: nn.Module = MODELS.build(trunk)
+        self.ladder = Ladder(self.trunk, rungs, cell)
+        self.feat_dim = self.ladder.out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to (B, feat_dim, H', W')."""
+        with record_outputs(self.trunk, self.ladder.taps) as maps:
+            self.trunk(x)
+        return self.ladder(x, maps)

@@ -1,0 +1,162 @@
+"""MGN, the multi-granularity network, with or without PTL's ladder."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.resnet import make_res_layer
+from torch import Tensor, nn
+
+from mmreid_uda.models.backbones import (
+    Bottleneck,
+    Ladder,
+    PretrainedModule,
+    fuse_block,
+    record_outputs,
+)
+from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.layers import convert_norm
+from mmreid_uda.registry import MODELS
+from mmreid_uda.utils import InputError
+
+__all__ = ["MGNEncoder"]
+
+
+@MODELS.register_module()
+class MGNEncoder(PretrainedModule):
+    """One trunk, three branches of one, two and three stripes, eight vectors in all; PTL adds cells.
+
+    The trunk is the stem, layers 1 and 2 and the first block of layer 3 of a ResNet. Each branch is a copy of the rest:
+    the first as it is (stride 2 in layer 4), the second and third with stride 1. Max pooling gives the global feature
+    of each branch, then two and three stripes of the second and third. A shared 1×1 convolution with BN and ReLU makes
+    each of the eight 2048-d vectors one of ``embed_dim``.
+
+    With ``ladder`` a side path of cells climbs beside the trunk, and one more cell beside each branch (128 channels;
+    stride 2 for the first). Their maps are pooled like those of the branches and concatenated before the shared
+    convolution: 14,176,768 parameters more in the ladder.
+
+    ``pooled`` holds the three global features, for the triplet loss, ``embedding`` all eight: the global ones of the
+    branches, the two stripes, the three stripes.
+
+    Source: Wang et al., "Learning discriminative features with multiple granularities", ACM MM 2018; Yu et al.,
+    "Progressive transfer learning for person re-identification", IJCAI 2019, released code.
+
+    Attributes:
+        num_branches (int): 8, vectors that are classified each by its own.
+
+    Args:
+        backbone: Config of a ``ResNet`` of depth 50, 101 or 152 with ``last_stride=2``.
+        embed_dim: Dimension of each vector. Defaults to 256.
+        rungs: PTL's ladder on the trunk, see :class:`~mmreid_uda.models.backbones.Ladder`. Defaults to None: plain MGN.
+        cell: Config of the cells.
+        cell_channels: Channels of the branches' cells. Defaults to 128.
+        norm: As for :class:`ReIDEncoder`.
+        init_cfg: As for :class:`ReIDEncoder`.
+
+    Raises:
+        InputError: The backbone has no bottleneck blocks, or its last stride is not 2.
+
+    Example:
+        >>> encoder = dict(type='MGNEncoder', backbone=dict(type='ResNet', depth=50, last_stride=2))
+    """
+
+    num_branches = 8
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        embed_dim: int = 256,
+        rungs: Sequence[Mapping[str, Any]] | None = None,
+        cell: Mapping[str, Any] | None = None,
+        cell_channels: int = 128,
+        norm: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.backbone: Any = MODELS.build(backbone)
+        _check(self.backbone)
+        self.branches = nn.ModuleList(self._stride_one() for _ in range(2))
+        channels = self.backbone.feat_dim
+        self.ladder: Ladder | None = None
+        self.cells = nn.ModuleList()
+        if rungs is not None:
+            self.ladder = Ladder(self.backbone, rungs, cell)
+            for stride in (2, 1, 1):
+                sizes = dict(in_channels=self.ladder.out_channels, out_channels=cell_channels)
+                self.cells.append(
+                    MODELS.build({"type": "BConvCell", **(cell or {}), **sizes, "stride": stride})
+                )
+            channels += cell_channels
+        self.reduce = fuse_block(channels, embed_dim)
+        self.feat_dim, self.embed_dim = 3 * embed_dim, 8 * embed_dim
+        if norm is not None:
+            norm = dict(norm)
+            convert_norm(self, norm, norm.pop("keep_frozen", True))
+
+    def _stride_one(self) -> nn.Module:
+        """A copy of the rest of layer 3 and of layer 4 with stride 1."""
+        last = make_res_layer(Bottleneck, 1024, 512, len(self.backbone.layer4), stride=1)
+        last.load_state_dict(self.backbone.layer4.state_dict())
+        return nn.Sequential(copy.deepcopy(self.backbone.layer3[1:]), last)
+
+    def init_weights(self) -> None:
+        """Load the backbone, copy it to the other branches, then what is left (an ``init_cfg`` of the whole)."""
+        if self.is_init:
+            return
+        self.backbone.init_weights()
+        blocks, last = self.backbone.layer3[1:], self.backbone.layer4
+        for branch in self.branches:
+            branch.load_state_dict(nn.Sequential(blocks, last).state_dict())
+        super().init_weights()
+
+    def forward(self, x: Tensor) -> EncoderOutput:
+        """Map images (B, 3, H, W) to the global features (B, 3·embed_dim) and to all (B, 8·embed_dim)."""
+        net = self.backbone
+        with record_outputs(net, self.ladder.taps if self.ladder is not None else ()) as maps:
+            shared = net.layer2(net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x))))))
+            shared = net.layer3[0](shared)
+        branches = [
+            net.layer4(net.layer3[1:](shared)),
+            *(branch(shared) for branch in self.branches),
+        ]
+        if self.ladder is not None:
+            side = self.ladder(x, maps)
+            sides = [cell(side) for cell in self.cells]
+        else:
+            sides = [branch[:, :0] for branch in branches]
+        vectors = self._reduce(_pool(branches), _pool(sides))
+        return EncoderOutput(
+            pooled=torch.cat(vectors[:3], dim=1), embedding=torch.cat(vectors, dim=1)
+        )
+
+    def _reduce(self, maps: list[Tensor], sides: list[Tensor]) -> list[Tensor]:
+        """The shared convolution, vector by vector: batch normalisation is that of each vector alone."""
+        return [
+            self.reduce(torch.cat([one, side], dim=1)).flatten(1) for one, side in zip(maps, sides)
+        ]
+
+
+def _pool(maps: list[Tensor]) -> list[Tensor]:
+    """Max pooling of three maps (B, C, H, W): three global vectors, two and three stripes; each (B, C, 1, 1)."""
+    vectors = [F.adaptive_max_pool2d(one, 1) for one in maps]
+    for one, stripes in zip(maps[1:], (2, 3)):
+        vectors += F.adaptive_max_pool2d(one, (stripes, 1)).split(1, dim=2)
+    return vectors
+
+
+def _check(backbone: Any) -> None:
+    blocks = getattr(backbone, "layer4", None)
+    if blocks is None or not isinstance(blocks[0], Bottleneck):
+        raise InputError(
+            f"found the backbone {type(backbone).__name__} in an MGNEncoder, expected a ResNet of depth 50, 101 or "
+            "152: change encoder.backbone."
+        )
+    if blocks[0].stride != 2:
+        raise InputError(
+            f"found a last stride of {blocks[0].stride} in an MGNEncoder, expected 2 in its first branch: set "
+            "encoder.backbone.last_stride=2."
+        )
