@@ -2,6 +2,7 @@
 
 from .agglomerative import Agglomerative
 from .approximate import find_neighbours_approximately
+from .confident import ConfidentLabels
 from .dbscan import JaccardDBSCAN, dbscan
 from .eps import rho_eps, stores_share
 from .hdbscan import HDBSCAN
@@ -28,6 +29,7 @@ __all__ = [
     "Agglomerative",
     "AssignOutliers",
     "Clusterer",
+    "ConfidentLabels",
     "DropLooseMembers",
     "DropSmallClusters",
     "GroundTruthLabels",

@@ -15,6 +15,7 @@ from .dukemtmc import DukeMTMCreID
 from .generic import CSVReIDDataset, FolderReIDDataset
 from .market1501 import Market1501, MarketStyleDataset
 from .msmt17 import MSMT17
+from .noise import NOISE_KINDS, LabelNoise, precision_recall
 from .occluded_duke import OccludedDuke
 from .personx import PersonX
 from .statistics import log_statistics, statistics_table
@@ -27,12 +28,14 @@ __all__ = [
     "CUHK03NP",
     "DATASET_CATALOG",
     "MSMT17",
+    "NOISE_KINDS",
     "CSVReIDDataset",
     "CachedImages",
     "CrossDomainDataset",
     "DukeMTMCreID",
     "FolderReIDDataset",
     "ImageCache",
+    "LabelNoise",
     "Market1501",
     "MarketStyleDataset",
     "OccludedDuke",
@@ -47,6 +50,7 @@ __all__ = [
     "dataset_config",
     "input_size",
     "log_statistics",
+    "precision_recall",
     "queries_with_match",
     "register_dataset",
     "samplers",

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
 
 from .cache import ImageCache
+from .noise import LabelNoise
 
 __all__ = [
     "SPLITS",
@@ -172,6 +173,8 @@ class ReIDDataset(BaseDataset):
         cache: Memory for decoded and resized images, such as ``'2GiB'``: they are decoded once and not every epoch.
             As many of the first images as fit; the items stay the same to the last bit. The memory is shared by the
             workers of a process (each rank has its own) and by views of the data set. Defaults to None: no cache.
+        noise: Wrong identities planted in the split ``'train'`` (others are left as they are): arguments of
+            :class:`LabelNoise`, such as ``dict(wrong_id=0.2, seed=1)``. Defaults to None: labels as given.
 
     Attributes:
         root: Folder that the set was found in.
@@ -180,7 +183,10 @@ class ReIDDataset(BaseDataset):
         camids: int64 (N,) >= 0. An image of unknown camera gets a camera of its own, so that the rule "same id and
             same camera" of the evaluation removes only the image itself.
         has_cameras: Whether the camera of every image is known.
-        true_labels: int64 (N,) identities numbered 0.. in sorted order, -1 where the data have none.
+        true_labels: int64 (N,) identities numbered 0.. in sorted order, -1 where the data have none; with ``noise``
+            those after it.
+        clean_labels: int64 (N,) the numbers of the identities before ``noise``, -1 for people who have lost theirs.
+        noise: str (N,) what is wrong with the identity, one of :data:`NOISE_KINDS`, or empty.
         fingerprint: Hash of relative paths, ids and cameras; equal on every machine with the same data.
 
     Raises:
@@ -206,6 +212,7 @@ class ReIDDataset(BaseDataset):
         name: str | None = None,
         indices: int | Sequence[int] | None = None,
         cache: str | int | None = None,
+        noise: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         require_choice("split", split, SPLITS)
@@ -224,6 +231,7 @@ class ReIDDataset(BaseDataset):
         self._hidden = labels == "hidden"
         self._skip_corrupt = corrupt == "skip"
         self._selection = indices
+        self._noise = LabelNoise.from_config(noise) if noise and split == "train" else None
         super().__init__(
             data_root=data_root,
             data_prefix={},
@@ -297,8 +305,11 @@ class ReIDDataset(BaseDataset):
         records = self._select(
             sorted(self.load_split(), key=lambda record: self._relative(record["img_path"]))
         )
+        if self._noise is not None:
+            records = self._noise(records)
         self.paths: list[str] = [record["img_path"] for record in records]
-        self._number_identities([record["pid"] for record in records])
+        self.noise = np.array([record.get("noise", "") for record in records], dtype="U9")
+        self._number_identities(records)
         self._number_cameras(records)
         self._check()
         labels = (
@@ -333,13 +344,16 @@ class ReIDDataset(BaseDataset):
             )
         return [record for record, ok in zip(records, good) if ok]
 
-    def _number_identities(self, pids: list[Any]) -> None:
+    def _number_identities(self, records: list[dict]) -> None:
+        pids = [record["pid"] for record in records]
         known = sorted_ids(pid for pid in pids if pid is not None)
         numbers = {pid: number for number, pid in enumerate(known)}
         whole = bool(pids) and all(isinstance(pid, int) for pid in pids)
         self.pids = np.array(pids, dtype=np.int64 if whole else object)
         self.num_pids = len(known)
         self.true_labels = np.array([numbers.get(pid, -1) for pid in pids], dtype=np.int64)
+        clean = [numbers.get(record.get("clean_pid", record["pid"]), -1) for record in records]
+        self.clean_labels = np.array(clean, dtype=np.int64)
 
     def _number_cameras(self, records: list[dict]) -> None:
         known = [record["camid"] for record in records if record["camid"] is not None]
@@ -363,7 +377,7 @@ class ReIDDataset(BaseDataset):
             raise InputError(
                 f"{where} has 0 usable images, expected at least one; check data_root, indices and corrupt"
             )
-        if len(set(self.paths)) < len(self.paths):
+        if len(set(self.paths)) < np.sum(self.noise != "duplicate"):
             raise InputError(
                 f"{where} names {len(self.paths)} images of which only {len(set(self.paths))} are distinct, "
                 "expected every image once; remove the repeated entries of the list (or of indices)"

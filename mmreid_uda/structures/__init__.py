@@ -2,5 +2,6 @@
 
 from .pseudo_label_state import PseudoLabelState
 from .reid_data_sample import ReIDDataSample
+from .soft_labels import SoftLabels
 
-__all__ = ["PseudoLabelState", "ReIDDataSample"]
+__all__ = ["PseudoLabelState", "ReIDDataSample", "SoftLabels"]

@@ -1,4 +1,4 @@
-"""A new optimiser for every epoch."""
+"""A new optimiser for every epoch, or for every round of several."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmreid_uda.registry import HOOKS
+from mmreid_uda.utils import InputError
 
 __all__ = ["OptimizerResetHook"]
 
@@ -17,10 +18,25 @@ class OptimizerResetHook(Hook):
     MMT, ABMT and the UDA strong baseline make a new Adam after every clustering: the classifier has other rows then,
     and moments of the old ones mean nothing. Parameters, learning rates and schedules stay.
 
+    Args:
+        interval: Epochs between two resets, >= 1; that of the cluster hook, if the labels stay for several. Defaults
+            to 1.
+
+    Raises:
+        InputError: If the interval is below 1.
+
     Example:
         >>> default_hooks = dict(optimizer_reset=dict(type='OptimizerResetHook'))
     """
 
+    def __init__(self, interval: int = 1) -> None:
+        if interval < 1:
+            raise InputError(
+                f"OptimizerResetHook: found interval={interval}, expected at least 1 epoch."
+            )
+        self.interval = interval
+
     def before_train_epoch(self, runner: Runner) -> None:
-        """Clear the state of every parameter."""
-        runner.optim_wrapper.optimizer.state.clear()
+        """Clear the state of every parameter, if a round starts."""
+        if runner.epoch % self.interval == 0:
+            runner.optim_wrapper.optimizer.state.clear()

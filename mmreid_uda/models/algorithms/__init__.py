@@ -3,6 +3,7 @@
 from .abmt import ABMT
 from .base import BaseReID
 from .cluster_contrast import ClusterContrast
+from .fat import FAT
 from .ise import ISE
 from .mean_teacher import MeanTeacher
 from .mmt import MMT
@@ -11,6 +12,7 @@ from .supervised import ClusterBaseline, Supervised
 
 __all__ = [
     "ABMT",
+    "FAT",
     "ISE",
     "MMT",
     "BaseReID",

@@ -2,5 +2,6 @@
 
 from .classifier_head import BranchOutput, ClassifierHead
 from .cluster_memory_head import ClusterMemoryHead
+from .fat_head import FATHead
 
-__all__ = ["BranchOutput", "ClassifierHead", "ClusterMemoryHead"]
+__all__ = ["BranchOutput", "ClassifierHead", "ClusterMemoryHead", "FATHead"]

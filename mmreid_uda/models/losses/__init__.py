@@ -1,6 +1,7 @@
 """Losses: one formula per class, close ones side by side in a file."""
 
 from .cross_entropy import LabelSmoothCrossEntropy, SoftCrossEntropy
+from .fat_loss import NEGATIVE_SETS, FATLoss
 from .label_preserving_loss import LabelPreservingLoss
 from .softmax_triplet import (
     SoftmaxTripletLoss,
@@ -10,6 +11,8 @@ from .softmax_triplet import (
 )
 
 __all__ = [
+    "NEGATIVE_SETS",
+    "FATLoss",
     "LabelPreservingLoss",
     "LabelSmoothCrossEntropy",
     "SoftCrossEntropy",

@@ -1,6 +1,13 @@
 """Memory banks: what the model remembers of all images between iterations."""
 
+from .class_centroids import CENTROID_KINDS, ClassCentroids, class_centroids
 from .cluster_memory import ClusterMemory
 from .instance_memory import InstanceMemory
 
-__all__ = ["ClusterMemory", "InstanceMemory"]
+__all__ = [
+    "CENTROID_KINDS",
+    "ClassCentroids",
+    "ClusterMemory",
+    "InstanceMemory",
+    "class_centroids",
+]

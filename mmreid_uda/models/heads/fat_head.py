@@ -1,0 +1,115 @@
+"""FAT's head: a classifier, the centroids of the classes, and the loss of both, against hard or soft labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.registry import MODELS
+from mmreid_uda.structures import PseudoLabelState, SoftLabels
+
+from .classifier_head import BranchOutput, ClassifierHead
+
+__all__ = ["FATHead"]
+
+
+@MODELS.register_module()
+class FATHead(BaseModule):
+    """Cross-entropy on the embedding, point-to-set hinge and compactness on the pooled feature.
+
+    Classes are those of the cluster hook, normally the annotated ones, so that rows of the classifier keep their
+    meaning from epoch to epoch: they are *not* started anew after a relabelling; only the centroids are.
+
+    With ``soft_labels``, a student of label distillation, the cross-entropy is that against the teacher's distribution
+    q (no temperature). With ``soft_classes`` besides, the class of an image in the point-to-set terms is ``argmax q``,
+    and centroids are means of the images alone whose label the teacher trusts.
+
+    Args:
+        in_channels: Dimension of the embedding; :class:`FAT` fills it in.
+        capacity: Rows of the classifier, at least the number of identities. Defaults to 2048.
+        loss: Config of the loss. Defaults to ``dict(type='FATLoss')``.
+        centroids: Config of the centroids. Defaults to ``dict(type='ClassCentroids')``.
+        soft_labels: File of :class:`~mmreid_uda.structures.SoftLabels`, or the folder of the teacher's run. Defaults to
+            None: hard labels.
+        soft_classes: Whether the point-to-set terms follow the teacher, too. Defaults to True.
+
+    Raises:
+        InputError: At the first relabelling, if the soft labels are missing or made for other data.
+
+    Example:
+        >>> head = dict(type='FATHead', loss=dict(type='FATLoss', name='XE-tri-mg', negatives='batchNeg'))
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        capacity: int = 2048,
+        loss: dict[str, Any] | None = None,
+        centroids: dict[str, Any] | None = None,
+        soft_labels: str | None = None,
+        soft_classes: bool = True,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.classifier = ClassifierHead(in_channels, capacity=capacity)
+        self.criterion = MODELS.build(loss or dict(type="FATLoss"))
+        self.centroids = MODELS.build(centroids or dict(type="ClassCentroids"))
+        self.soft_classes = soft_classes
+        self._source = soft_labels
+        self._soft_labels: SoftLabels | None = None
+
+    @property
+    def soft_labels(self) -> SoftLabels | None:
+        """The teacher's, on the CPU, read at first use; None without distillation."""
+        if self._soft_labels is None and self._source is not None:
+            self._soft_labels = SoftLabels.load(self._source)
+        return self._soft_labels
+
+    @torch.no_grad()
+    def on_relabel(self, state: PseudoLabelState) -> None:
+        """Compute the centroids of the classes from features that are not normalised."""
+        self.classifier.activate(state.num_clusters)
+        soft, labels = self.soft_labels, state.labels
+        if soft is not None:
+            assert self._source is not None
+            soft.check(labels, self._source)
+            if self.soft_classes:
+                labels = labels.masked_fill(~soft.confident.to(labels.device), -1)
+        self.centroids.reset(PseudoLabelState(state.epoch, labels, state.features))
+
+    def forward(self, out: EncoderOutput) -> BranchOutput:
+        """Join the batches of all ranks and classify them: pooled features and logits of one branch."""
+        return self.classifier(out)
+
+    def probabilities(self, embedding: Tensor) -> Tensor:
+        """Softmax of embeddings (B, in_channels) of this rank alone: float32 (B, K)."""
+        rows = self.classifier.weight[0, : self.classifier.num_classes]
+        return (embedding.float() @ rows.t()).softmax(1)
+
+    def loss(self, output: BranchOutput, labels: Tensor, sample_idx: Tensor) -> dict[str, Tensor]:
+        """Compute the terms of the loss for a global batch.
+
+        Args:
+            output: Of :meth:`forward`.
+            labels: int64 (B,), the labels of the data set.
+            sample_idx: int64 (B,), position of each image in the full list.
+
+        Returns:
+            See :class:`~mmreid_uda.models.losses.FATLoss`.
+        """
+        classes, targets, soft = labels, labels, self.soft_labels
+        if soft is not None:
+            targets = soft.probabilities[sample_idx.cpu()].to(labels.device)
+            classes = targets.argmax(1) if self.soft_classes else labels
+        return self.criterion(
+            output.pooled[0],
+            classes,
+            self.centroids.plain,
+            self.centroids.unit,
+            output.logits[0],
+            targets,
+        )

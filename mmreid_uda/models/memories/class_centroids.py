@@ -1,0 +1,86 @@
+"""FAT's class centroids: means of the features of the whole training set, constants of an epoch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmreid_uda.registry import MODELS
+from mmreid_uda.structures import PseudoLabelState
+from mmreid_uda.utils import InputError
+
+from .base_memory import BaseMemory
+
+__all__ = ["CENTROID_KINDS", "ClassCentroids", "class_centroids"]
+
+CENTROID_KINDS = ("mean", "mean_unit", "unit_mean", "unit_mean_unit")
+"""The four centroids of the paper, in its order: mean(f); mean(L2 f); L2(mean f); L2(mean(L2 f))."""
+
+
+def class_centroids(
+    features: Tensor, labels: Tensor, num_classes: int, kind: str = "mean"
+) -> Tensor:
+    """One centroid per class, in one of the paper's four definitions.
+
+    Args:
+        features: float32 (N, D), not normalised.
+        labels: int64 (N,) in ``-1..num_classes-1``; images of label -1 are left out.
+        num_classes: K.
+        kind: One of :data:`CENTROID_KINDS`.
+
+    Returns:
+        float32 (K, D); zero for a class without images.
+    """
+    inlier = labels >= 0
+    features, labels = features[inlier], labels[inlier]
+    if kind in ("mean_unit", "unit_mean_unit"):
+        features = F.normalize(features, dim=1)
+    sums = features.new_zeros(num_classes, features.shape[1]).index_add_(0, labels, features)
+    means = sums / torch.bincount(labels, minlength=num_classes).clamp(min=1).unsqueeze(1)
+    return F.normalize(means, dim=1) if kind in ("unit_mean", "unit_mean_unit") else means
+
+
+@MODELS.register_module()
+class ClassCentroids(BaseMemory):
+    """One centroid per class for features as they are, and one for unit features; there is no update within an epoch.
+
+    Source: Yuan et al., "In defense of the triplet loss again", CVPRW 2020; the released code keeps the first kind for
+    plain terms and the fourth, the best according to the authors, for normalised ones.
+
+    Args:
+        kind: One of :data:`CENTROID_KINDS`, for the plain terms of the loss. Defaults to ``'mean'``.
+        unit_kind: For the normalised terms. Defaults to ``'unit_mean_unit'``.
+
+    Raises:
+        InputError: For an unknown kind.
+
+    Example:
+        >>> head = dict(type='FATHead', centroids=dict(type='ClassCentroids', unit_kind='mean_unit'))
+    """
+
+    plain: Tensor
+    unit: Tensor
+
+    def __init__(self, kind: str = "mean", unit_kind: str = "unit_mean_unit") -> None:
+        super().__init__()
+        for key, value in (("kind", kind), ("unit_kind", unit_kind)):
+            if value not in CENTROID_KINDS:
+                raise InputError(
+                    f"ClassCentroids: found {key}={value!r}, expected one of {', '.join(CENTROID_KINDS)}."
+                )
+        self.kind, self.unit_kind = kind, unit_kind
+        self.register_buffer("plain", torch.zeros(0, 0))
+        self.register_buffer("unit", torch.zeros(0, 0))
+
+    def reset(self, state: PseudoLabelState) -> None:
+        """Compute both sets anew; images of label -1 belong to no centroid."""
+        labels = state.labels.to(state.features.device)
+        for name, kind in (("plain", self.kind), ("unit", self.unit_kind)):
+            centroids = class_centroids(state.features, labels, state.num_clusters, kind)
+            setattr(self, name, centroids.to(self.plain.device))
+
+    @property
+    def prototypes(self) -> Tensor:
+        """float32 (K, D): the centroids of features as they are."""
+        return self.plain

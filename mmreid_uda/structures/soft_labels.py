@@ -1,0 +1,87 @@
+"""What a teacher leaves behind for its student: a distribution over the classes for every training image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import atomic_path
+
+__all__ = ["SoftLabels"]
+
+
+@dataclass
+class SoftLabels:
+    """Soft labels of a training set, in the order of its images.
+
+    Args:
+        labels: int64 (N,), the labels that were given.
+        probabilities: float32 (N, K), the softmax of the teacher; rows sum to one.
+        confident: bool (N,), the images whose given label the teacher trusts; at least one of each class.
+    """
+
+    labels: Tensor
+    probabilities: Tensor
+    confident: Tensor
+
+    #: Name of the file in the folder of a teacher's run.
+    FILE: ClassVar[str] = "soft_labels.npz"
+
+    def save(self, path: str | Path) -> None:
+        """Write a file; probabilities are stored in half precision."""
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                labels=self.labels.cpu().numpy(),
+                probabilities=self.probabilities.cpu().numpy().astype(np.float16),
+                confident=self.confident.cpu().numpy(),
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> SoftLabels:
+        """Read a file, or the one in the folder of a run.
+
+        Raises:
+            InputError: There is none.
+        """
+        path = Path(path).expanduser()
+        file = path / cls.FILE if path.is_dir() else path
+        if not file.is_file():
+            raise InputError(
+                f"found no soft labels at '{path}', expected a {cls.FILE} or the folder of a teacher's finished run; "
+                "train one with tools/train.py and a fat-teacher config, or correct model.head.soft_labels."
+            )
+        with np.load(file) as saved:
+            probabilities = torch.from_numpy(saved["probabilities"]).float()
+            return cls(
+                torch.from_numpy(saved["labels"]),
+                probabilities / probabilities.sum(1, keepdim=True),
+                torch.from_numpy(saved["confident"]),
+            )
+
+    def check(self, labels: Tensor, source: str | Path) -> None:
+        """Make sure that they belong to a training set.
+
+        Args:
+            labels: int64 (N,), the labels that the data set gives.
+            source: Where they were read from, for the message.
+
+        Raises:
+            InputError: If they were made for other images or other labels.
+        """
+        if len(labels) != len(self.labels):
+            different = f"{len(self.labels)} images"
+        elif not torch.equal(labels.cpu(), self.labels):
+            different = f"other labels for {int((labels.cpu() != self.labels).sum())} images"
+        else:
+            return
+        raise InputError(
+            f"the soft labels of '{source}' are for {different}, but the target has {len(labels)} images: train "
+            "teacher and student on the same `target` (with the same noise), or correct model.head.soft_labels."
+        )
