@@ -4,9 +4,11 @@ from .abmt import ABMT
 from .base import BaseReID
 from .cluster_contrast import ClusterContrast
 from .fat import FAT
+from .image_classifier import ImageClassifier
 from .ise import ISE
 from .mean_teacher import MeanTeacher
 from .mmt import MMT
+from .ptl import PTL, STD, STDClassifier
 from .strong_baseline import StrongBaseline
 from .supervised import ClusterBaseline, Supervised
 
@@ -15,10 +17,14 @@ __all__ = [
     "FAT",
     "ISE",
     "MMT",
+    "PTL",
+    "STD",
     "BaseReID",
     "ClusterBaseline",
     "ClusterContrast",
+    "ImageClassifier",
     "MeanTeacher",
+    "STDClassifier",
     "StrongBaseline",
     "Supervised",
 ]

@@ -3,5 +3,6 @@
 from .classifier_head import BranchOutput, ClassifierHead
 from .cluster_memory_head import ClusterMemoryHead
 from .fat_head import FATHead
+from .ptl_head import PTLHead
 
-__all__ = ["BranchOutput", "ClassifierHead", "ClusterMemoryHead", "FATHead"]
+__all__ = ["BranchOutput", "ClassifierHead", "ClusterMemoryHead", "FATHead", "PTLHead"]

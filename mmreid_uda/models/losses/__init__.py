@@ -1,6 +1,7 @@
 """Losses: one formula per class, close ones side by side in a file."""
 
 from .cross_entropy import LabelSmoothCrossEntropy, SoftCrossEntropy
+from .distillation import DistillationLoss
 from .fat_loss import NEGATIVE_SETS, FATLoss
 from .label_preserving_loss import LabelPreservingLoss
 from .softmax_triplet import (
@@ -9,10 +10,13 @@ from .softmax_triplet import (
     hardest_pairs,
     pairwise_distances,
 )
+from .triplet import HardTripletLoss
 
 __all__ = [
     "NEGATIVE_SETS",
+    "DistillationLoss",
     "FATLoss",
+    "HardTripletLoss",
     "LabelPreservingLoss",
     "LabelSmoothCrossEntropy",
     "SoftCrossEntropy",

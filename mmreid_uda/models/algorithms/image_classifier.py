@@ -1,0 +1,74 @@
+"""Classification of images of any kind with the same encoders and heads."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+from mmreid_uda.registry import MODELS
+from mmreid_uda.structures import ReIDDataSample
+from mmreid_uda.utils.dist import gather_batch
+
+from .supervised import Supervised
+
+__all__ = ["ImageClassifier"]
+
+
+@MODELS.register_module()
+class ImageClassifier(Supervised):
+    """An encoder and a classifying head on ordinary, closed sets of classes.
+
+    PTL extends to it: the head is ``PTLHead`` with ``triplet_weight=0``, the backbone has a ladder or not. Labels come
+    as the data set packs them: a tensor (B,), a list of samples with ``gt_label`` each (as OpenMMLab's data sets give
+    them), or a :class:`ReIDDataSample`. In ``mode='predict'`` the answer has ``scores``, (B, K), for the metric
+    ``Accuracy``.
+
+    Args:
+        *args: As for :class:`BaseReID`.
+        **kwargs: As for :class:`BaseReID`.
+
+    Example:
+        >>> model = dict(type='ImageClassifier', head=dict(type='PTLHead', num_classes=10, triplet_weight=0.0))
+    """
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Any = None,
+        mode: Literal["tensor", "predict", "loss"] = "tensor",
+    ) -> Any:
+        """Run the model as mmengine's loops ask for it.
+
+        Args:
+            inputs: float (B, 3, H, W), normalised.
+            data_samples: Labels, see above; needed for ``'predict'`` and ``'loss'``.
+            mode: ``'tensor'`` gives test features, ``'predict'`` scores beside the labels, ``'loss'`` losses.
+
+        Returns:
+            float32 (B, D) unit rows; or a list with one :class:`ReIDDataSample`; or a dict of scalars.
+        """
+        if mode != "predict":
+            return super().forward(inputs, data_samples, mode)
+        return [ReIDDataSample(scores=self.scores(inputs), gt_label=labels_of(data_samples))]
+
+    def scores(self, inputs: Tensor) -> Tensor:
+        """Probabilities (B, K), the mean over the parts of the head."""
+        out = self.encoder(inputs)
+        return self.head.classify(out.embedding.float()).softmax(-1).mean(0)
+
+    def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
+        """Losses of a labelled batch."""
+        labels = gather_batch(labels_of(data_samples).to(inputs.device))
+        return self.head.loss(self.head(self.encoder(inputs)), labels)
+
+
+def labels_of(data_samples: Any) -> Tensor:
+    """int64 (B,) from a tensor, from samples of a batch, or from a list of samples with ``gt_label``."""
+    if isinstance(data_samples, Tensor):
+        return data_samples
+    if isinstance(data_samples, BaseDataElement):
+        return data_samples.gt_label
+    return torch.cat([torch.as_tensor(sample.gt_label).reshape(1) for sample in data_samples])

@@ -1,0 +1,160 @@
+"""The head of MGN and PTL: a classifier for each part, a triplet loss on the global features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.losses import HardTripletLoss
+from mmreid_uda.registry import MODELS
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.dist import gather_live
+
+from .classifier_head import BranchOutput
+
+__all__ = ["PTLHead"]
+
+
+@MODELS.register_module()
+class PTLHead(BaseModule):
+    """Classifiers with bias, one per part, and hard triplets of the global features.
+
+    ::
+
+        L = ce_weight · mean_parts CE(z, y) + triplet_weight · mean_globals [d_ap - d_an + margin]_+
+
+    MGN has eight parts and three global features, other networks one of each. ``triplet_weight=0`` is a plain
+    classifier, for images of any kind. Under several ranks the head works on the global batch, gathered in rank order.
+
+    Source: Yu et al., "Progressive transfer learning for person re-identification", IJCAI 2019, released code; the
+    hidden layers are the "three FC layers" that the paper trains on its DenseNet.
+
+    Args:
+        in_channels: Dimension of one part; algorithms fill it in.
+        num_branches: Number of parts; algorithms fill it in.
+        num_classes: Rows of each classifier. The data may have fewer classes: ``activate`` then opens the first ones.
+            Defaults to 4096.
+        num_globals: Number of global features in the encoder's ``pooled``; 3 for MGN. Defaults to 1.
+        hidden: Widths of layers before the last one, each linear with ReLU. Defaults to none.
+        margin: Defaults to 1.2.
+        ce_weight: Defaults to 1.
+        triplet_weight: Defaults to 1; a loss of weight 0 is not computed.
+        label_smoothing: epsilon in 0..1 of the cross-entropy. Defaults to 0.
+
+    Raises:
+        InputError: At :meth:`activate`, if there are more classes than rows.
+
+    Example:
+        >>> model = dict(type='PTL', head=dict(type='PTLHead', num_classes=751, num_globals=3))
+    """
+
+    active: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_branches: int = 1,
+        num_classes: int = 4096,
+        num_globals: int = 1,
+        hidden: Sequence[int] = (),
+        margin: float = 1.2,
+        ce_weight: float = 1.0,
+        triplet_weight: float = 1.0,
+        label_smoothing: float = 0.0,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.capacity, self.num_globals = num_classes, num_globals
+        self.ce_weight, self.triplet_weight = ce_weight, triplet_weight
+        self.label_smoothing = label_smoothing
+        self.classifiers = nn.ModuleList(
+            _layers([in_channels, *hidden, num_classes]) for _ in range(num_branches)
+        )
+        self.triplet = HardTripletLoss(margin)
+        self.register_buffer("active", torch.tensor(num_classes))
+        # Read at every iteration: an int on the host, so that no GPU has to be waited for.
+        self._num_active = num_classes
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of classes that take part."""
+        return self._num_active
+
+    def activate(self, num_classes: int) -> None:
+        """Let the first ``num_classes`` rows take part.
+
+        Raises:
+            InputError: If there are fewer rows.
+        """
+        if num_classes > self.capacity:
+            raise InputError(
+                f"found {num_classes} classes, expected at most the {self.capacity} rows of the classifier; raise "
+                "model.head.num_classes."
+            )
+        self.active.fill_(num_classes)
+        self._num_active = num_classes
+
+    def forward(self, out: EncoderOutput) -> BranchOutput:
+        """Join the batches of all ranks and classify them.
+
+        Args:
+            out: ``pooled`` (B, num_globals · d), ``embedding`` (B, num_branches · in_channels) of this rank's images.
+
+        Returns:
+            ``pooled`` float32 (num_globals, W·B, d) and ``logits`` (num_branches, W·B, K), with the gradient of this
+            rank's part.
+        """
+        pooled, embedding = gather_live(out.pooled.float()), gather_live(out.embedding.float())
+        return BranchOutput(
+            torch.stack(pooled.chunk(self.num_globals, dim=1)), self.classify(embedding)
+        )
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Logits float32 (num_branches, B, K) of float32 embeddings (B, num_branches · in_channels)."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            parts = embedding.chunk(len(self.classifiers), dim=1)
+            logits = [classify(part) for classify, part in zip(self.classifiers, parts)]
+        return torch.stack(logits)[..., : self.num_classes]
+
+    def loss(self, output: BranchOutput, labels: Tensor) -> dict[str, Tensor]:
+        """Compute the weighted losses of a global batch.
+
+        Args:
+            output: What :meth:`forward` gave.
+            labels: int64 (B,) of the global batch.
+
+        Returns:
+            Scalars ``loss_ce`` and ``loss_triplet``, those whose weight is not 0.
+        """
+        losses = {}
+        if self.ce_weight:
+            cross_entropies = [
+                F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+                for logits in output.logits
+            ]
+            losses["loss_ce"] = self.ce_weight * torch.stack(cross_entropies).mean()
+        if self.triplet_weight:
+            triplets = [self.triplet(features, labels) for features in output.pooled]
+            losses["loss_triplet"] = self.triplet_weight * torch.stack(triplets).mean()
+        return losses
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        self._num_active = int(self.active)
+
+
+def _layers(widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers of these widths with ReLU in between."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers[:-1])
