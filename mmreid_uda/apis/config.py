@@ -139,13 +139,18 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
     cfg.default_hooks = {
         name: hook for name, hook in cfg.get("default_hooks", {}).items() if hook is not None
     }
-    size = cfg.get("input_size") or input_size(cfg.get("target") or _names(cfg, "test")[0])
-    for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
-        _set_size(pipeline, size)
     if "model" in cfg and "encoder" in cfg:
         cfg.model.encoder = _encoders(cfg)
-    _apply_training(cfg, world_size)
-    _apply_testing(cfg)
+    _read_teacher(cfg)
+    # A config that names no data set in the recipe's way (images of other kinds) has loaders of its own.
+    if any(key in cfg for key in ("source", "target", "test")):
+        size = cfg.get("input_size") or input_size(cfg.get("target") or _names(cfg, "test")[0])
+        for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
+            _set_size(pipeline, size)
+        _apply_training(cfg, world_size)
+        _apply_testing(cfg)
+    if "val_dataloader" in cfg:
+        cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
 
 
 def _apply_training(cfg: Config, world_size: int) -> None:
@@ -195,8 +200,6 @@ def _apply_testing(cfg: Config) -> None:
         data_root=cfg.data_root,
         pipeline=cfg.test_pipeline,
     )
-    cfg.test_dataloader = cfg.val_dataloader
-    cfg.test_evaluator = cfg.val_evaluator
 
 
 def _encoders(cfg: Config) -> Any:
@@ -208,6 +211,13 @@ def _encoders(cfg: Config) -> Any:
         encoder.init_cfg = dict(type="Pretrained", checkpoint=run)
         encoders.append(encoder)
     return encoders if len(encoders) > 1 else [*encoders, cfg.encoder][0]
+
+
+def _read_teacher(cfg: Config) -> None:
+    """A teacher that is given by its config file (STD) becomes the model of that file."""
+    teacher: Any = cfg.get("model", {}).get("teacher") or {}
+    if "config" in teacher:
+        teacher.model = load_config(teacher.pop("config")).model
 
 
 def _names(cfg: Config, key: str) -> list[Any]:

@@ -11,6 +11,7 @@ from .catalog import (
     register_dataset,
 )
 from .cuhk03 import CUHK03NP
+from .digits import DigitsDataset
 from .dukemtmc import DukeMTMCreID
 from .generic import CSVReIDDataset, FolderReIDDataset
 from .market1501 import Market1501, MarketStyleDataset
@@ -32,6 +33,7 @@ __all__ = [
     "CSVReIDDataset",
     "CachedImages",
     "CrossDomainDataset",
+    "DigitsDataset",
     "DukeMTMCreID",
     "FolderReIDDataset",
     "ImageCache",

@@ -1,5 +1,6 @@
 """Metrics that mmengine's loops call."""
 
+from .accuracy import Accuracy
 from .reid_metric import ReIDMetric
 
-__all__ = ["ReIDMetric"]
+__all__ = ["Accuracy", "ReIDMetric"]

@@ -1,0 +1,60 @@
+"""How often the true class is among the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+
+from mmreid_uda.registry import METRICS
+from mmreid_uda.utils import InputError
+
+__all__ = ["Accuracy"]
+
+
+@METRICS.register_module()
+class Accuracy(BaseMetric):
+    """Top-k accuracy in percent of models that answer ``mode='predict'`` with ``scores``: ``accuracy/top1``, ...
+
+    Args:
+        topk: The numbers k. Defaults to (1,).
+        collect_device: As for mmengine's ``BaseMetric``.
+        prefix: Defaults to ``'accuracy'``.
+
+    Raises:
+        InputError: If a k is below 1.
+
+    Example:
+        >>> val_evaluator = dict(type='Accuracy', topk=(1, 5))
+    """
+
+    default_prefix = "accuracy"
+
+    def __init__(
+        self, topk: Sequence[int] = (1,), collect_device: str = "cpu", prefix: str | None = None
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if min(topk) < 1:
+            raise InputError(
+                f"Accuracy: found topk={tuple(topk)}, expected numbers of at least 1: change val_evaluator.topk."
+            )
+        self.topk = tuple(topk)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Note, for each image, how many classes score higher than the true one.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Batches with ``scores`` (B, K) and ``gt_label`` (B,).
+        """
+        for batch in data_samples:
+            scores = batch["scores"].detach().float().cpu()
+            true = scores.gather(1, batch["gt_label"].cpu()[:, None])
+            self.results.extend((scores > true).sum(1).tolist())
+
+    def compute_metrics(self, results: list[int]) -> dict[str, float]:
+        """Share of the images with fewer than k higher scores, in percent."""
+        places = torch.tensor(results)
+        return {f"top{k}": 100.0 * float((places < k).float().mean()) for k in self.topk}
