@@ -127,8 +127,8 @@ class ClusterHook(Hook):
         if runner.epoch % self.interval and bool((target.labels >= 0).any()):
             return
         started = time.monotonic()
-        features = self._extract(runner, target)
-        extras = self._extras(runner, target)
+        features = self.extract(runner, target)
+        extras = self._extras(runner, target, features)
         extracted = time.monotonic()
         prepared = self.clusterer.prepare(features, over_ranks=True)
         seconds = dict(extract=extracted - started)
@@ -172,29 +172,19 @@ class ClusterHook(Hook):
 
     # ---- steps
 
-    def _seed(self, runner: Runner) -> int:
-        return runner.seed if self.seed is None else self.seed
+    def extract(self, runner: Runner, dataset: ReIDDataset) -> Tensor:
+        """Features to cluster: those of the network as it is now. A method that remembers features overrides this.
 
-    def _needed(self, runner: Runner) -> int:
-        if self.min_clusters is not None:
-            return self.min_clusters
-        sampler = runner.train_dataloader.batch_sampler
-        instances = sampler.num_instances[_TARGET]
-        return sampler.global_batch_size // instances if instances else 2
+        Args:
+            runner: The Runner; all ranks call this together.
+            dataset: The target, or a source whose features the clusterer asks for.
 
-    def _extras(self, runner: Runner, target: ReIDDataset) -> dict[str, np.ndarray]:
-        """What the clusterer asks for besides the target's features."""
-        extras = {}
-        if "true_labels" in self.clusterer.requires:
-            extras["true_labels"] = target.true_labels
-        if "source_features" in self.clusterer.requires:
-            sources = runner.train_dataloader.dataset.source_datasets
-            extras["source_features"] = np.concatenate(
-                [self._extract(runner, source).cpu().numpy() for source in sources]
-            )
-        return extras
+        Returns:
+            float32 (N, D) on the model's device, in the order of the data set, the same on every rank.
 
-    def _extract(self, runner: Runner, dataset: ReIDDataset) -> Tensor:
+        Raises:
+            InputError: If a feature is NaN or infinite.
+        """
         features = extract_features(
             runner.model,
             with_pipeline(dataset, self.pipeline),
@@ -210,6 +200,30 @@ class ClusterHook(Hook):
                 "optim_wrapper.optimizer.lr, train without --amp, or resume from an earlier checkpoint."
             )
         return features
+
+    def _seed(self, runner: Runner) -> int:
+        return runner.seed if self.seed is None else self.seed
+
+    def _needed(self, runner: Runner) -> int:
+        if self.min_clusters is not None:
+            return self.min_clusters
+        sampler = runner.train_dataloader.batch_sampler
+        instances = sampler.num_instances[_TARGET]
+        return sampler.global_batch_size // instances if instances else 2
+
+    def _extras(
+        self, runner: Runner, target: ReIDDataset, features: Tensor
+    ) -> dict[str, np.ndarray]:
+        """What the clusterer asks for besides the target's features."""
+        extras = {}
+        if "true_labels" in self.clusterer.requires:
+            extras["true_labels"] = target.true_labels
+        if "source_features" in self.clusterer.requires:
+            sources = runner.train_dataloader.dataset.source_datasets
+            extras["source_features"] = np.concatenate(
+                [self.extract(runner, source).cpu().numpy() for source in sources]
+            )
+        return extras
 
     def _cluster(
         self,

@@ -1,7 +1,7 @@
 """Memory banks: what the model remembers of all images between iterations."""
 
 from .class_centroids import CENTROID_KINDS, ClassCentroids, class_centroids
-from .cluster_memory import ClusterMemory
+from .cluster_memory import ClusterMemory, momentum_update
 from .instance_memory import InstanceMemory
 
 __all__ = [
@@ -10,4 +10,5 @@ __all__ = [
     "ClusterMemory",
     "InstanceMemory",
     "class_centroids",
+    "momentum_update",
 ]

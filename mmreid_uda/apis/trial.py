@@ -1,0 +1,69 @@
+"""What a test of a method starts from: its model with classes in place, and a random batch that fits its config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from torch import Tensor
+
+from mmreid_uda.registry import MODELS
+from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
+
+__all__ = ["random_batch", "ready_model"]
+
+_IMAGES, _CLASSES = 12, 4
+
+
+def ready_model(cfg: Config, seed: int = 0) -> Any:
+    """Build the model of a config, untrained, and give it four classes, as the hooks do before training.
+
+    Pseudo-labels of twelve random images go to ``on_relabel``. A model that trains on labels alone gets the number of
+    people through ``on_source``; one that remembers labelled images gets those through ``remember_source``.
+
+    Args:
+        cfg: A loaded config (:func:`load_config`).
+        seed: Seed of torch's global generator, from which weights are drawn.
+
+    Returns:
+        The algorithm in training mode.
+    """
+    torch.manual_seed(seed)
+    model: Any = MODELS.build(cfg.model)
+    if "cluster" not in cfg.default_hooks:
+        model.on_source(_CLASSES)
+        return model
+    features = F.normalize(torch.randn(_IMAGES, model.encoder.embed_dim), dim=1)
+    labels = torch.arange(_IMAGES) % _CLASSES
+    if cfg.get("source") and hasattr(model, "remember_source"):
+        model.remember_source(features, labels)
+    model.on_relabel(PseudoLabelState(epoch=0, labels=labels, features=features))
+    return model
+
+
+def random_batch(cfg: Config, seed: int = 0) -> tuple[Tensor | tuple[Tensor, ...], ReIDDataSample]:
+    """Make what ``model(inputs, samples, mode="loss")`` takes.
+
+    Args:
+        cfg: A loaded config; its sources, sampler and pipeline say which domains and how many views there are.
+        seed: Seed of the images.
+
+    Returns:
+        Four normalised 64×32 images of each domain, float32 (B, 3, 64, 32), or a tuple of such views; and their samples
+        with two labels per domain.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = cfg.train_dataloader.batch_sampler.get("domains", ("source", "target"))
+    domains = [d for d, name in enumerate(("source", "target")) if cfg.get(name) and name in drawn]
+    views = [step.num_views for step in cfg.train_pipeline if step["type"] == "MultiView"]
+    images = [
+        torch.randn(4 * len(domains), 3, 64, 32, generator=generator) for _ in range(*views or [1])
+    ]
+    samples = ReIDDataSample(
+        gt_label=torch.tensor([0, 0, 1, 1]).repeat(len(domains)),
+        sample_idx=torch.tensor([0, 4, 1, 5]).repeat(len(domains)),
+        domain=torch.tensor(domains).repeat_interleave(4),
+    )
+    return (tuple(images) if views else images[0]), samples

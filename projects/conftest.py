@@ -1,0 +1,5 @@
+"""Projects are tested with the fixtures that the package is tested with."""
+
+from tests.conftest import data_root, run_ranks, tiny
+
+__all__ = ["data_root", "run_ranks", "tiny"]

@@ -1,0 +1,3 @@
+_base_ = "./spcl_r50_market.py"
+
+target = "dukemtmc"

@@ -1,0 +1,5 @@
+_base_ = "./spcl_r50_duke2market.py"
+
+source = "market1501"
+target = "dukemtmc"
+test = ["dukemtmc"]

@@ -1,0 +1,3 @@
+_base_ = "./spcl_r50_duke2market.py"
+
+source = "personx"
