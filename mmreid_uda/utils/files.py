@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .errors import InputError
 
-__all__ = ["atomic_path", "find_checkpoint"]
+__all__ = ["atomic_path", "find_checkpoint", "training_arguments"]
 
 
 @contextlib.contextmanager
@@ -55,16 +55,33 @@ def find_checkpoint(name: str | Path) -> Path:
     )
 
 
-def _remedy(path: Path) -> str:
-    """How to get a missing checkpoint: the command that trains it, if its folder is named like a config."""
+def training_arguments(run: str | Path) -> list[str] | None:
+    """What ``tools/train.py`` must be given to make a run whose folder is named like a config, or ``-seed<n>`` more.
+
+    Args:
+        run: Folder of a run, there or not, or a checkpoint in it.
+
+    Returns:
+        Config and flags, or None if no config of this repository has that name.
+    """
+    path = Path(run)
     folder = path.parent if path.suffix else path
     config, _, seed = folder.name.partition("-seed")
     found = sorted(Path().glob(f"configs/*/{config}.py")) if config else []
     if not found:
-        return "correct the path in load_from, stage1, init_cfg.checkpoint or on the command line"
-    command = f"python tools/train.py {found[0]}"
+        return None
+    arguments = [str(found[0])]
     if seed:
-        command += f" --seed {seed}"
+        arguments += ["--seed", seed]
     if folder != Path("work_dirs", config):
-        command += f" --work-dir {folder}"
+        arguments += ["--work-dir", str(folder)]
+    return arguments
+
+
+def _remedy(path: Path) -> str:
+    """How to get a missing checkpoint: the command that trains it, if its folder is named like a config."""
+    arguments = training_arguments(path)
+    if arguments is None:
+        return "correct the path in load_from, stage1, init_cfg.checkpoint or on the command line"
+    command = " ".join(["python tools/train.py", *arguments])
     return f"make it with `{command}`, or name another one in stage1 or load_from"

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 def run_tool():
     """Run a tool through its command line and return (exit status, stdout + stderr)."""
 
-    def run(*command, processes=None, check=True):
+    def run(*command, processes=None, check=True, cwd=REPOSITORY):
         arguments = [str(one) for one in command]
         environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHON=sys.executable)
         if processes is None:
@@ -24,7 +24,7 @@ def run_tool():
             tool, config, *rest = arguments
             arguments = [str(REPOSITORY / tool), config, str(processes), *rest]
         done = subprocess.run(
-            arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600
+            arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600
         )
         output = done.stdout + done.stderr
         assert not check or done.returncode == 0, output[-4000:]

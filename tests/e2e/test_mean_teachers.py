@@ -1,5 +1,7 @@
 """Mean teachers over a stop and over two processes: teachers, classifiers, frozen radius, fresh optimisers."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from test_ranks import losses
@@ -137,16 +139,34 @@ def test_a_missing_first_stage_is_one_sentence_with_its_command(tiny, run_tool):
     assert f"make it with `python tools/train.py {command}" in sentence
 
 
-def test_stage_one_stage_two_and_a_test_of_each_teacher(tiny, run_tool, tmp_path, results):
-    source = tiny(SOURCE, extra=EXTRA[SOURCE], name="source")
-    first, second = tmp_path / "first", tmp_path / "second"
-    run_tool("tools/train.py", source, "--work-dir", first)
-    config = tiny(ABMT, extra=EXTRA[ABMT] + f"stage1 = {str(first)!r}\n", name="abmt")
-    run_tool("tools/train.py", config, "--work-dir", second, "--amp")
+def test_one_command_trains_both_stages_and_goes_on_where_it_stopped(
+    tiny, run_tool, tmp_path, results
+):
+    # A run is named like its config, so that the pipeline knows how to make it.
+    source = tmp_path / "configs" / "source" / "tiny.py"
+    source.parent.mkdir(parents=True)
+    tiny(SOURCE, extra=EXTRA[SOURCE]).rename(source)
+    run = "work_dirs/tiny-seed3"
+    config = tiny(ABMT, extra=EXTRA[ABMT] + f"stage1 = {run!r}\n", name="abmt")
+    pipeline = Path("tools/pipeline.py").absolute()
+    command = [pipeline, config, "--amp", "--stage1-options", "train_cfg.max_epochs=2"]
+    run_tool(*command, cwd=tmp_path)
     # What the second stage starts with is direct transfer: the first one's last figures.
-    assert results(second)["0"] == pytest.approx(results(first)["4"], abs=1e-3)
+    work_dir = tmp_path / "work"
+    assert results(work_dir)["0"] == pytest.approx(results(tmp_path / run)["2"], abs=1e-3)
+
+    (work_dir / "epoch_4.pth").unlink()
+    (work_dir / "last_checkpoint").write_text(str(work_dir / "epoch_3.pth"))
+    _, output = run_tool(*command, cwd=tmp_path)
+    assert f"{run} is finished" in output and (work_dir / "epoch_4.pth").exists()
     for network in ("1", "student"):
         run_tool(
-            "tools/test.py", config, second / "epoch_4.pth", "--work-dir", tmp_path / "test",
-            "--cfg-options", f"model.test_cfg.network={network}",
+            "tools/test.py", config, work_dir / "epoch_4.pth", "--work-dir", tmp_path / "test",
+            "--cfg-options", f"model.test_cfg.network={network}", f"stage1={tmp_path / run}",
         )  # fmt: skip
+
+
+def test_a_first_stage_that_no_config_makes_is_named(tiny, run_tool):
+    config = tiny(ABMT, extra=EXTRA[ABMT] + "stage1 = 'elsewhere'\n", name="abmt")
+    status, output = run_tool("tools/pipeline.py", config, check=False)
+    assert status == 2 and "error: found the run 'elsewhere' in stage1" in output

@@ -1,0 +1,101 @@
+"""Train both stages of domain adaptation with one command: the source runs a config starts from, then the config.
+
+The key ``stage1`` of the config names the runs. Those that are finished are used as they are, the others are trained
+first. A command that was interrupted and is given again goes on where it stopped.
+
+Examples:
+    python tools/pipeline.py configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py
+    python tools/pipeline.py configs/abmt/abmt_r50_duke2market.py --processes 4 --amp
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from mmreid_uda.apis import run_tool
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import training_arguments
+
+TOOLS = Path(__file__).parent
+
+
+def parse_args() -> tuple[argparse.Namespace, list[str]]:
+    """Read the command line; what is not ours goes to tools/train.py."""
+    parser = argparse.ArgumentParser(
+        description="Train a config and, before it, the source runs it starts from.",
+        epilog="Further flags, such as --amp or --seed, are given to tools/train.py in the last stage.",
+    )
+    parser.add_argument("config", help="config of the second stage")
+    parser.add_argument("--processes", type=int, default=1, help="GPUs, or CPU processes")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], help="key=value pairs for the second stage"
+    )
+    parser.add_argument(
+        "--stage1-options", nargs="+", default=[], help="key=value pairs for the first stage"
+    )
+    return parser.parse_known_args()
+
+
+def read_config(path: str, options: list[str]) -> Config:
+    """A config file with ``key=value`` pairs merged into it, as tools/train.py understands them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="*", action=DictAction)
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(parser.parse_args(["--cfg-options", *options]).cfg_options)
+    return cfg
+
+
+def is_finished(run: Path, cfg: Config) -> bool:
+    """Whether the last epoch of a config has been evaluated in this folder."""
+    results = run / "results.json"
+    if not results.is_file():
+        return False
+    return bool(json.loads(results.read_text())["last_epoch"] >= cfg.train_cfg.max_epochs)
+
+
+def train(arguments: list[str], processes: int) -> None:
+    """Run tools/train.py, or go on with an unfinished run of it."""
+    if processes > 1:
+        config, *flags = arguments
+        command = [str(TOOLS / "dist_train.sh"), config, str(processes), *flags, "--resume"]
+    else:
+        command = [sys.executable, str(TOOLS / "train.py"), *arguments, "--resume"]
+    print("==>", " ".join(command), flush=True)
+    status = subprocess.run(command).returncode
+    if status:
+        sys.exit(status)
+
+
+def main() -> None:
+    """Train what is missing of the first stage, then the second."""
+    args, flags = parse_args()
+    runs = read_config(args.config, args.cfg_options).get("stage1") or []
+    for run in [runs] if isinstance(runs, str) else runs:
+        if Path(run).is_file():
+            continue
+        arguments = training_arguments(run)
+        if arguments is None:
+            raise InputError(
+                f"found the run {run!r} in stage1, expected a checkpoint or a folder that is named like a config of "
+                "this repository (with -seed<n> or not): train it with tools/train.py, or correct stage1."
+            )
+        folder = Path(run).parent if Path(run).suffix else Path(run)
+        if is_finished(folder, read_config(arguments[0], args.stage1_options)):
+            print(f"==> {folder} is finished", flush=True)
+        else:
+            train(_with_options(arguments, args.stage1_options), args.processes)
+    train(_with_options([args.config, *flags], args.cfg_options), args.processes)
+
+
+def _with_options(arguments: list[str], options: list[str]) -> list[str]:
+    return [*arguments, "--cfg-options", *options] if options else arguments
+
+
+if __name__ == "__main__":
+    run_tool(main)
