@@ -126,14 +126,17 @@ def _quiet_log() -> Iterator[None]:
 
 
 def _load_tested(model: BaseReID, checkpoint: str) -> None:
-    """Fill the tested encoders; heads, memories and students, whose sizes may differ, stay as built."""
+    """Load a checkpoint, which must hold all that is tested; classifiers and memories may be of other sizes."""
     raw = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger="silent")
     tensors = {
         name.removeprefix("module."): tensor for name, tensor in find_state_dict(raw).items()
     }
-    tested = tested_state(model)
-    # A model with one plain encoder loads into every network of a mean teacher.
-    state = {k: v for k, v in tensors.items() if k in tested or k.startswith("encoder.")}
+    own, tested = model.state_dict(), tested_state(model)
+    state = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name in tested or name not in own or own[name].shape == tensor.shape
+    }
     what = f"{type(model).__name__} with {type(model.tested_encoders()[0]).__name__}"
     remedy = (
         "give the checkpoint of this config, or the config that the checkpoint was trained with."

@@ -11,9 +11,17 @@ from mmreid_uda.utils import InputError, make_rng
 
 from .knn import unit_rows
 
-__all__ = ["IndexKind", "VectorIndex", "build_engine", "import_faiss", "set_effort"]
+__all__ = [
+    "INDEX_KINDS",
+    "IndexKind",
+    "VectorIndex",
+    "build_engine",
+    "import_faiss",
+    "set_effort",
+]
 
 IndexKind = Literal["flat", "ivf", "hnsw"]
+INDEX_KINDS: tuple[str, ...] = get_args(IndexKind)
 
 # Lists of an inverted file: 4·sqrt(N), and images enough to train each (faiss asks for 39).
 _LISTS_PER_ROOT, _IMAGES_PER_LIST = 4, 39
@@ -138,9 +146,9 @@ class VectorIndex:
 
 
 def _check_options(kind: str, effort: int) -> None:
-    if kind not in get_args(IndexKind) or effort < 1:
+    if kind not in INDEX_KINDS or effort < 1:
         raise InputError(
-            f"found index={kind!r} and effort={effort}, expected one of {', '.join(get_args(IndexKind))} and an effort "
+            f"found index={kind!r} and effort={effort}, expected one of {', '.join(INDEX_KINDS)} and an effort "
             "of at least 1."
         )
 

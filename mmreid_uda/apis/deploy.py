@@ -1,0 +1,172 @@
+"""A model as an ONNX graph from uint8 pixels to unit features, and a description of what comes before the graph."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmreid_uda.compat import is_installed
+from mmreid_uda.models.algorithms import BaseReID
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import atomic_path
+
+from .model import model_fingerprint
+
+__all__ = ["FeatureGraph", "describe_input", "export_onnx"]
+
+# Flips, group-free convolutions and instance norms of all our networks are in it, and runtimes of 2022 read it.
+_OPSET = 17
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos")
+
+
+class FeatureGraph(nn.Module):
+    """What a deployment computes: pixels to the features that ``mode='predict'`` gives.
+
+    Args:
+        model: In evaluation mode; copied.
+        half: Whether the network computes in float16; normalisation before it and norms behind it are float32.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: BaseReID, half: bool = False) -> None:
+        super().__init__()
+        preprocessor = model.data_preprocessor
+        self.bgr_to_rgb = preprocessor.bgr_to_rgb
+        self.register_buffer("mean", preprocessor.mean.clone())
+        self.register_buffer("std", preprocessor.std.clone())
+        self.dtype = torch.float16 if half else torch.float32
+        self.model = copy.deepcopy(model).to(self.dtype).eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map uint8 (B, H, W, 3), BGR unless the model expects otherwise, to float32 (B, D) unit rows."""
+        pixels = images.permute(0, 3, 1, 2).float()
+        if self.bgr_to_rgb:
+            pixels = pixels.flip(1)
+        normalised = (pixels - self.mean) / self.std
+        return F.normalize(self.model.extract_feat(normalised.to(self.dtype)), dim=1)
+
+
+def describe_input(pipeline: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Say in plain values how a file becomes the graph's input.
+
+    Args:
+        pipeline: The config's ``test_pipeline``: ``LoadReIDImage``, ``Resize``, ``PackReIDInputs``.
+
+    Returns:
+        ``height``, ``width`` in pixels, and ``interpolation``, one of ``nearest``, ``bilinear``, ``bicubic``, ``area``,
+        ``lanczos`` as OpenCV computes them.
+
+    Raises:
+        InputError: A step that a deployment with OpenCV alone cannot repeat.
+    """
+    steps = {str(step["type"]): step for step in pipeline}
+    if list(steps) != ["LoadReIDImage", "Resize", "PackReIDInputs"]:
+        raise InputError(
+            f"found the steps {', '.join(steps)} in test_pipeline, expected LoadReIDImage, Resize, PackReIDInputs, "
+            "which a deployment repeats with OpenCV alone: export with --cfg-options test_pipeline=... of these."
+        )
+    resize = steps["Resize"]
+    interpolation = resize.get("interpolation", "bilinear")
+    backends = {steps["LoadReIDImage"].get("imdecode_backend", "cv2"), resize.get("backend", "cv2")}
+    if backends != {"cv2"} or resize.get("keep_ratio") or interpolation not in _INTERPOLATIONS:
+        raise InputError(
+            f"found the resizing {dict(resize)} and decoding by {', '.join(sorted(backends))} in test_pipeline, "
+            f"expected the backend 'cv2', no keep_ratio and one of {', '.join(_INTERPOLATIONS)}, which a "
+            "deployment can repeat."
+        )
+    width, height = resize["scale"]
+    return {"height": height, "width": width, "interpolation": interpolation}
+
+
+def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:
+    """Write the ONNX graph of a model, and beside it a JSON file that says what ``run_onnx.py`` needs to know.
+
+    The graph takes ``images``, uint8 (batch, H, W, 3), and gives ``features``, float32 (batch, D), unit rows; the batch
+    is free. Colour order and normalisation are inside the graph; decoding and resizing are not, and are described.
+
+    Args:
+        model: A model of :func:`~mmreid_uda.apis.init_model`.
+        path: Name that ends in ``.onnx``.
+        fp16: Compute in float16: half the size, for accelerators.
+
+    Returns:
+        Path of the JSON file.
+
+    Raises:
+        InputError: Another name, a test pipeline that a deployment cannot repeat, or onnx is missing.
+    """
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise InputError(f"found {str(path)!r} as the file to write, expected a name in .onnx.")
+    if not is_installed("onnx"):
+        raise InputError(
+            "found no package `onnx`, which the export needs: pip install 'mmreid_uda[deploy]'."
+        )
+    before = describe_input(model.cfg.test_pipeline)
+    size = before["height"], before["width"]
+    with torch.no_grad():
+        dimension = model(
+            torch.zeros(1, 3, *size, device=model.data_preprocessor.mean.device)
+        ).shape[1]
+    graph = FeatureGraph(model, fp16).cpu()
+    # Two images: of a batch of one, the exporter would take the 1 for fixed.
+    images = torch.zeros(2, *size, 3, dtype=torch.uint8)
+    with atomic_path(path) as temporary:
+        _trace(graph, images, temporary)
+        content = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    description = {
+        "config": Path(model.cfg.filename).stem,
+        "fingerprint": model_fingerprint(model, model.cfg),
+        "onnx_sha256": content,
+        "precision": "float16" if fp16 else "float32",
+        "input": {
+            "name": "images",
+            "layout": "NHWC",
+            "dtype": "uint8",
+            "colour": "BGR" if graph.bgr_to_rgb else "RGB",
+            **before,
+        },
+        "inside_the_graph": {
+            "colour": "RGB",
+            "mean": graph.mean.flatten().tolist(),
+            "std": graph.std.flatten().tolist(),
+        },
+        "output": {"name": "features", "dim": dimension, "norm": 1.0},
+    }
+    with atomic_path(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(description, indent=2) + "\n")
+    return path.with_suffix(".json")
+
+
+def _trace(graph: nn.Module, images: Tensor, path: Path) -> None:
+    """Export by tracing: unlike the newer exporter it needs no further package, and nothing here branches on data."""
+    # Versions that know one exporter only do not take the choice.
+    choice: dict[str, Any] = (
+        {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "You are using the legacy TorchScript", DeprecationWarning
+        )
+        torch.onnx.export(
+            graph,
+            (images,),
+            str(path),
+            input_names=["images"],
+            output_names=["features"],
+            dynamic_axes={"images": {0: "batch"}, "features": {0: "batch"}},
+            opset_version=_OPSET,
+            **choice,
+        )

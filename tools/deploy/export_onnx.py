@@ -1,0 +1,91 @@
+"""Export a model to ONNX: uint8 BGR crops in, unit features out, normalisation inside the graph.
+
+Beside ``model.onnx`` stands ``model.json``, which says how a deployment decodes and resizes; ``run_onnx.py`` does.
+
+Examples:
+    python tools/deploy/export_onnx.py configs/ise/ise_r50_market.py CHECKPOINT model.onnx --verify crops/
+    python tools/deploy/export_onnx.py configs/mmt/mmt-k500_r50_duke2market.py CHECKPOINT model.onnx --fp16
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from mmengine.config import DictAction
+
+from mmreid_uda.apis import ReIDInferencer, list_inputs, run_tool
+from mmreid_uda.apis.deploy import export_onnx
+from mmreid_uda.utils import InputError
+
+# Largest distance (1 - cosine) between the features of one crop that counts as equal.
+TOLERANCES = {"float32": 1e-4, "float16": 1e-3}
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Export a re-ID model to ONNX.")
+    parser.add_argument("config", help="config file, or its name")
+    parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
+    parser.add_argument("out", help="the .onnx file to write")
+    parser.add_argument("--fp16", action="store_true", help="compute in float16")
+    parser.add_argument(
+        "--verify",
+        nargs="+",
+        metavar="IMAGES",
+        help="compare with PyTorch on these images and folders; fails if features differ",
+    )
+    parser.add_argument("--threads", type=int, default=0, help="of --verify (default: all)")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value pairs")
+    return parser.parse_args()
+
+
+def verify(inferencer: ReIDInferencer, model: str, images: list[str], threads: int) -> float:
+    """Compare the exported files, run as a deployment runs them, with PyTorch.
+
+    Args:
+        inferencer: The model in PyTorch.
+        model: The ``.onnx`` file.
+        images: Files and folders.
+        threads: Of onnxruntime.
+
+    Returns:
+        The largest distance, 1 - cosine, between the two features of an image.
+
+    Raises:
+        InputError: It is larger than the precision explains, or onnxruntime is missing.
+    """
+    try:
+        from run_onnx import OnnxExtractor
+    except ImportError as error:
+        raise InputError(
+            "found no package `onnxruntime`, which --verify needs: pip install 'mmreid_uda[deploy]', or leave --verify "
+            "out."
+        ) from error
+    paths = [str(path) for path in list_inputs(images)]
+    extractor = OnnxExtractor(model, threads)
+    worst = float(1 - np.einsum("nd,nd->n", inferencer(paths), extractor(paths)).min())
+    precision = extractor.description["precision"]
+    # Written so that nan, which float16 gives where a network overflows, fails.
+    if not worst <= TOLERANCES[precision]:
+        raise InputError(
+            f"features of the {precision} graph and of PyTorch differ by up to {worst:.1e} (1 - cosine) on "
+            f"{len(paths)} images, expected at most {TOLERANCES[precision]:.0e}; "
+            f"{'export without --fp16' if precision == 'float16' else 'do not deploy this graph'}."
+        )
+    return worst
+
+
+def main() -> None:
+    """Export and verify."""
+    args = parse_args()
+    inferencer = ReIDInferencer(args.config, args.checkpoint, "cpu", options=args.cfg_options)
+    description = export_onnx(inferencer.model, args.out, args.fp16)
+    print(f"{args.out} and {description}")
+    if args.verify:
+        worst = verify(inferencer, args.out, args.verify, args.threads)
+        print(f"largest distance to PyTorch, 1 - cosine: {worst:.1e}")
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,160 @@
+"""Features from an exported model with onnxruntime, NumPy and OpenCV alone: copy this file into your service.
+
+``tools/deploy/export_onnx.py`` writes ``model.onnx`` and, beside it, ``model.json``, which says how images are resized.
+The features equal those of ``ReIDInferencer``; a file that is written here is a gallery for it.
+
+Examples:
+    python tools/deploy/run_onnx.py model.onnx crops/ --out features.npz
+
+    >>> extractor = OnnxExtractor("model.onnx")
+    >>> features = extractor([cv2.imread("a.jpg"), cv2.imread("b.jpg")])
+    >>> similarity = features[0] @ features[1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+INTERPOLATIONS = {
+    "nearest": cv2.INTER_NEAREST,
+    "bilinear": cv2.INTER_LINEAR,
+    "bicubic": cv2.INTER_CUBIC,
+    "area": cv2.INTER_AREA,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
+
+
+class DeploymentError(ValueError):
+    """Something that the user can mend, in one sentence."""
+
+
+class OnnxExtractor:
+    """An exported model.
+
+    Attributes:
+        description: The content of the JSON file.
+        fingerprint: Of weights and preprocessing; features of two fingerprints must not be compared.
+
+    Args:
+        path: The ``.onnx`` file; the JSON file lies beside it.
+        threads: Threads of a forward pass; 0 leaves it to onnxruntime.
+
+    Raises:
+        DeploymentError: A file is missing, or the two do not belong together.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 0) -> None:
+        path = Path(path)
+        for file in (path, path.with_suffix(".json")):
+            if not file.is_file():
+                raise DeploymentError(
+                    f"the file '{file}' does not exist, expected the two files that export_onnx.py wrote, model.onnx "
+                    "and model.json, in one folder."
+                )
+        content = path.read_bytes()
+        self.description = json.loads(path.with_suffix(".json").read_text())
+        if hashlib.sha256(content).hexdigest() != self.description["onnx_sha256"]:
+            raise DeploymentError(
+                f"'{path}' is not the graph that '{path.with_suffix('.json')}' describes; copy both files of one "
+                "export."
+            )
+        self.fingerprint: str = self.description["fingerprint"]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(
+            content, options, providers=onnxruntime.get_available_providers()
+        )
+
+    def __call__(self, images: Sequence[np.ndarray | str], batch_size: int = 64) -> np.ndarray:
+        """Compute features.
+
+        Args:
+            images: N >= 1 files, or arrays, uint8 (H, W, 3) in BGR order as ``cv2.imread`` gives them, of any size.
+            batch_size: Images per forward pass.
+
+        Returns:
+            float32 (N, D), rows of unit norm.
+        """
+        name = self.description["input"]["name"]
+        parts = []
+        for start in range(0, len(images), batch_size):
+            batch = np.stack([self.prepare(one) for one in images[start : start + batch_size]])
+            parts.append(self.session.run(None, {name: batch})[0])
+        return np.concatenate(parts)
+
+    def prepare(self, image: np.ndarray | str) -> np.ndarray:
+        """Read an image if it is a file, and resize it: uint8 (height, width, 3)."""
+        pixels = read_image(image) if isinstance(image, str) else image
+        wanted = self.description["input"]
+        size = wanted["width"], wanted["height"]
+        resized = cv2.resize(pixels, size, interpolation=INTERPOLATIONS[wanted["interpolation"]])
+        return resized if wanted["colour"] == "BGR" else np.ascontiguousarray(resized[..., ::-1])
+
+
+def read_image(path: str) -> np.ndarray:
+    """Decode a file to uint8 (H, W, 3) in BGR order, turned upright by its EXIF orientation."""
+    content = np.fromfile(path, dtype=np.uint8)
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    if image is None:
+        raise DeploymentError(
+            f"the image '{path}' ({len(content)} bytes) cannot be decoded; restore the file, or leave it out."
+        )
+    return image
+
+
+def find_images(inputs: Sequence[str]) -> list[str]:
+    """Files as they are, and the images of folders and their sub-folders in the order of their names."""
+    found = []
+    for one in inputs:
+        path = Path(one)
+        if not path.exists():
+            raise DeploymentError(f"the image '{one}' does not exist; correct the path.")
+        files = sorted(path.rglob("*"), key=Path.as_posix) if path.is_dir() else [path]
+        images = [
+            str(file)
+            for file in files
+            if file == path or (file.suffix.lower() in EXTENSIONS and not file.name.startswith("."))
+        ]
+        if not images:
+            raise DeploymentError(f"found 0 images in the folder '{one}', expected at least one.")
+        found += images
+    return found
+
+
+def main() -> None:
+    """Write the features of images to an .npz file."""
+    parser = argparse.ArgumentParser(description="Extract re-ID features with onnxruntime.")
+    parser.add_argument("model", help="the .onnx file")
+    parser.add_argument("images", nargs="+", help="folders and images")
+    parser.add_argument("--out", required=True, help="the .npz file to write")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=0, help="0: onnxruntime's choice (default)")
+    args = parser.parse_args()
+    extractor = OnnxExtractor(args.model, args.threads)
+    paths = find_images(args.images)
+    features = extractor(paths, args.batch_size)
+    np.savez(
+        args.out,
+        features=features,
+        paths=np.array(paths),
+        fingerprint=np.array(extractor.fingerprint),
+    )
+    print(f"{len(features)} features of {features.shape[1]} dimensions: {args.out}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except DeploymentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,87 @@
+"""Write the features of a folder, or of a data set, to an .npz file: features, paths, fingerprint.
+
+The file is what ``ReIDInferencer.load_gallery`` and ``tools/search_gallery.py`` search; of a data set it also holds
+``pid`` and ``camid``.
+
+Examples:
+    python tools/extract_features.py configs/ise/ise_r50_market.py work_dirs/ise_r50_market crops/ --out crops.npz
+    python tools/extract_features.py configs/ise/ise_r50_market.py CHECKPOINT market1501 --split query --out query.npz
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import DictAction
+
+from mmreid_uda.apis import ReIDInferencer, list_inputs, run_tool, save_features
+from mmreid_uda.datasets import DATASET_CATALOG, ReIDDataset, build_dataset
+from mmreid_uda.datasets.base_reid import SPLITS
+from mmreid_uda.utils import InputError
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Extract re-ID features.")
+    parser.add_argument("config", help="config file, or its name")
+    parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
+    parser.add_argument("input", help="folder of images, an image, or the name of a data set")
+    parser.add_argument("--out", required=True, help="the .npz file to write")
+    parser.add_argument("--split", choices=SPLITS, help="split of a data set (default: gallery)")
+    parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--num-workers", type=int, default=2)
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Extract and write."""
+    args = parse_args()
+    inferencer = ReIDInferencer(
+        args.config,
+        args.checkpoint,
+        args.device,
+        options=args.cfg_options,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+    )
+    labels: dict[str, np.ndarray] = {}
+    if Path(args.input).exists():
+        if args.split:
+            raise InputError(
+                f"found --split {args.split} for the files in {args.input!r}, expected it with a data set only; leave "
+                "it out."
+            )
+        paths = [str(path) for path in list_inputs(args.input)]
+        features = inferencer(paths)
+    else:
+        dataset = find_dataset(inferencer, args.input, args.split or "gallery")
+        features, paths = inferencer.extract(dataset), dataset.paths
+        # Identities that are texts are numbered, as everywhere else.
+        pids = dataset.pids if dataset.pids.dtype != object else dataset.true_labels
+        labels = {"pid": pids, "camid": dataset.camids}
+    save_features(args.out, features, paths, inferencer.fingerprint, labels)
+    print(
+        f"{len(features)} features of {features.shape[1]} dimensions, fingerprint {inferencer.fingerprint[:12]}: "
+        f"{args.out}"
+    )
+
+
+def find_dataset(inferencer: ReIDInferencer, name: str, split: str) -> ReIDDataset:
+    """Build a split of the catalogue's data set ``name`` with the test pipeline."""
+    if name not in DATASET_CATALOG:
+        raise InputError(
+            f"found neither a file or folder {name!r} nor a data set of this name, expected a path or one of "
+            f"{', '.join(DATASET_CATALOG)}."
+        )
+    cfg = inferencer.cfg
+    return build_dataset(name, split, data_root=cfg.data_root, pipeline=cfg.test_pipeline)
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,90 @@
+"""Build a gallery of images, and find in it who is on other images.
+
+Examples:
+    python tools/search_gallery.py build configs/ise/ise_r50_market.py CHECKPOINT crops/ --out gallery.npz --index hnsw
+    python tools/search_gallery.py query configs/ise/ise_r50_market.py CHECKPOINT gallery.npz query.jpg --topk 5 --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from mmengine.config import DictAction
+
+from mmreid_uda.apis import Match, ReIDInferencer, list_inputs, run_tool
+from mmreid_uda.clustering.vector_index import INDEX_KINDS
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Search a gallery of images.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="write the gallery of a folder")
+    query = commands.add_parser("query", help="search a gallery")
+    for command in (build, query):
+        command.add_argument("config", help="config file, or its name")
+        command.add_argument("checkpoint", help="checkpoint file, or folder of a run")
+    build.add_argument("images", nargs="+", help="folders and images")
+    build.add_argument("--out", required=True, help="the .npz file to write")
+    build.add_argument("--index", choices=INDEX_KINDS, default="flat", help="default: flat, exact")
+    build.add_argument(
+        "--effort", type=int, default=64, help="what ivf and hnsw spend on a query (default: 64)"
+    )
+    query.add_argument("gallery", help="file of `build`, extract_features.py or run_onnx.py")
+    query.add_argument("images", nargs="+", help="folders and images")
+    query.add_argument("--topk", type=int, default=10, help="matches per query (default: 10)")
+    query.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    for command in (build, query):
+        command.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
+        command.add_argument("--batch-size", type=int, default=64)
+        command.add_argument("--num-workers", type=int, default=2)
+        command.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value pairs")
+    return parser.parse_args()
+
+
+def as_table(queries: list[str], results: list[list[Match]]) -> str:
+    """One block per query: rank, cosine similarity and path of each match."""
+    lines = []
+    for query, matches in zip(queries, results):
+        lines.append(query)
+        lines += [
+            f"{rank:6}  {match.similarity:7.4f}  {match.path}"
+            for rank, match in enumerate(matches, 1)
+        ]
+    return "\n".join(lines)
+
+
+def as_json(queries: list[str], results: list[list[Match]]) -> str:
+    """A list with ``query`` and ``matches`` (path, similarity, position) of each query."""
+    answers = [
+        dict(query=query, matches=[match._asdict() for match in matches])
+        for query, matches in zip(queries, results)
+    ]
+    return json.dumps(answers, indent=2)
+
+
+def main() -> None:
+    """Build or query."""
+    args = parse_args()
+    inferencer = ReIDInferencer(
+        args.config,
+        args.checkpoint,
+        args.device,
+        options=args.cfg_options,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+    )
+    if args.command == "build":
+        gallery = inferencer.build_gallery(args.images, args.index, args.effort)
+        gallery.save(args.out)
+        print(f"{len(gallery)} images in a {args.index} index: {args.out}")
+        return
+    inferencer.load_gallery(args.gallery)
+    queries = [str(path) for path in list_inputs(args.images)]
+    results = inferencer.search(queries, args.topk)
+    print((as_json if args.json else as_table)(queries, results))
+
+
+if __name__ == "__main__":
+    run_tool(main)
