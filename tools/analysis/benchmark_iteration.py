@@ -1,0 +1,180 @@
+"""Measure what an iteration of a mean teacher costs beside the bare passes of its networks: seconds and memory.
+
+The reference runs every student forward and backward and every teacher forward, on the same images, and lets the same
+optimiser make a step: no labels, no classifiers, no losses, no averages. Ours is the whole iteration of a training: the
+batch as the loader gives it, normalisation, losses, backward pass, optimiser, ``EMAHook``'s update. Both take turns in
+one process; the ratio is the median over pairs. Added memory is that of a first iteration in a fresh process, with the
+model loaded (Linux only).
+
+Example:
+    python tools/analysis/benchmark_iteration.py configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py --json mmt.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import DictAction
+from mmengine.optim import build_optim_wrapper
+from peak_memory import added_memory
+from torch import Tensor
+
+from mmreid_uda.apis import load_config, run_tool
+from mmreid_uda.models.algorithms import MeanTeacher
+from mmreid_uda.registry import MODELS
+from mmreid_uda.structures import PseudoLabelState
+from mmreid_uda.utils import InputError
+
+OURS, REFERENCE, PASSES = "iteration", "passes and optimiser", "passes"
+NUM_CLUSTERS = 150
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Time iterations of a mean teacher.")
+    parser.add_argument("config", help="config of MMT, ABMT or a kin")
+    parser.add_argument("--repetitions", type=int, default=10, help="pairs to take the median of")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+    )
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    return parser.parse_args()
+
+
+class Trial:
+    """A model of a config with random weights, its optimiser, a batch of noise, and both sides.
+
+    Args:
+        config: Config file.
+        options: Dotted keys -> values merged into it.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, config: str, options: dict[str, Any] | None, device: str) -> None:
+        # The time does not depend on the weights: no first stage is needed.
+        cfg = load_config(config, {**(options or {}), "stage1": None})
+        self.model: Any = MODELS.build(cfg.model)
+        if not isinstance(self.model, MeanTeacher):
+            raise InputError(
+                f"found the model {type(self.model).__name__} in {config}, expected one with teachers: give a config "
+                "of MMT, ABMT or the strong baseline."
+            )
+        self.model.to(device).train()
+        self.device = torch.device(device)
+        self.optim: Any = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        generator = torch.Generator().manual_seed(0)
+        size, views = cfg.global_batch_size, len(self.model.students)
+        shape = (size, views, *cfg.input_size, 3) if views > 1 else (size, *cfg.input_size, 3)
+        self.batch = dict(
+            inputs=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
+            samples=dict(
+                gt_label=torch.arange(size) // cfg.num_instances % NUM_CLUSTERS,
+                sample_idx=torch.arange(size),
+                domain=torch.ones(size, dtype=torch.int64),
+            ),
+        )
+        images = self.model.data_preprocessor(self.batch)["inputs"]
+        self.images: tuple[Tensor, ...] = images if isinstance(images, tuple) else (images,)
+        features = torch.randn(2 * NUM_CLUSTERS, self.model.encoder.embed_dim, generator=generator)
+        labels = torch.arange(2 * NUM_CLUSTERS) % NUM_CLUSTERS
+        self.model.on_relabel(PseudoLabelState(0, labels, features.to(device)))
+        self.step = 0
+
+    def iteration(self) -> None:
+        """An iteration as the Runner makes it."""
+        self.model.train_step(self.batch, self.optim)
+        self.model.update_teachers(self.step)
+        self.step += 1
+
+    def passes(self) -> None:
+        """Students forward and backward, teachers forward."""
+        outputs = [student.encoder(view) for student, view in zip(self.model.students, self.images)]
+        with torch.no_grad():
+            for teacher, view in zip(self.model.teachers, self.images):
+                teacher.module.encoder(view)
+        torch.stack([output.embedding.square().mean() for output in outputs]).sum().backward()
+
+    def passes_and_optimiser(self) -> None:
+        """The passes, and a step of the optimiser."""
+        self.passes()
+        self.optim.step()
+        self.optim.zero_grad()
+
+    def side(self, name: str) -> Callable[[], None]:
+        """The work of a side by its name."""
+        return {
+            OURS: self.iteration,
+            REFERENCE: self.passes_and_optimiser,
+            PASSES: self.passes,
+        }[name]
+
+    def seconds(self, name: str) -> float:
+        """Time of one turn of a side."""
+        work = self.side(name)
+        self._wait()
+        started = time.perf_counter()
+        work()
+        self._wait()
+        seconds = time.perf_counter() - started
+        self.optim.zero_grad()
+        return seconds
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def first_turn(config: str, options: dict[str, Any] | None, name: str) -> Callable[[], None]:
+    """For :func:`added_memory`: everything loaded, nothing run."""
+    return Trial(config, options, "cpu").side(name)
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Median seconds of each side, ratios over pairs, bytes."""
+    trial = Trial(args.config, args.cfg_options, args.device)
+    names = (OURS, REFERENCE, PASSES)
+    for name in names:
+        trial.seconds(name)
+    turns = [{name: trial.seconds(name) for name in names} for _ in range(args.repetitions)]
+    figures: dict[str, Any] = dict(
+        seconds={name: statistics.median(turn[name] for turn in turns) for name in names},
+        ratio=statistics.median(turn[OURS] / turn[REFERENCE] for turn in turns),
+        ratio_to_passes=statistics.median(turn[OURS] / turn[PASSES] for turn in turns),
+    )
+    if args.device == "cpu":
+        added = {
+            name: added_memory(first_turn, args.config, args.cfg_options, name)
+            for name in (OURS, REFERENCE)
+        }
+        figures["added_bytes"] = added
+        if added[OURS] and added[REFERENCE]:
+            figures["memory_ratio"] = added[OURS] / added[REFERENCE]
+    return figures
+
+
+def main() -> None:
+    """Measure, print, write."""
+    args = parse_args()
+    if args.repetitions < 1:
+        raise InputError(f"found --repetitions {args.repetitions}, expected 1 or more.")
+    figures = measure(args)
+    for name, seconds in figures["seconds"].items():
+        print(f"{name:>22} {seconds:8.3f} s")
+    print(f"iteration / {REFERENCE}: {figures['ratio']:.3f}")
+    print(f"iteration / {PASSES} alone: {figures['ratio_to_passes']:.3f}")
+    if "memory_ratio" in figures:
+        print(f"added memory / that of {REFERENCE}: {figures['memory_ratio']:.3f}")
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    run_tool(main)
