@@ -7,15 +7,23 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[1]
-METAFILES = sorted(REPOSITORY.glob("configs/*/metafile.yml"))
+METAFILES = sorted(
+    path
+    for pattern in ("configs/*", "projects/*")
+    for path in REPOSITORY.glob(f"{pattern}/metafile.yml")
+)
 
 
 def configs_of(folder):
+    """Configs of a paper's folder, or of a project, which has them in a folder of their own."""
+    if folder.parent.name == "projects":
+        folder = folder / "configs"
     return {path.relative_to(REPOSITORY).as_posix() for path in folder.glob("*.py")}
 
 
 def test_every_folder_of_a_paper_has_a_metafile_and_a_readme():
     papers = {path.parent for path in REPOSITORY.glob("configs/[!_]*/*.py")}
+    papers |= {path.parents[1] for path in REPOSITORY.glob("projects/*/configs/*.py")}
     assert {path.parent for path in METAFILES} == papers
     assert all((folder / "README.md").is_file() for folder in papers)
 
@@ -36,7 +44,8 @@ def test_a_metafile_is_complete_and_consistent(path):
 @pytest.mark.parametrize("path", METAFILES, ids=lambda path: path.parent.name)
 def test_figures_say_where_they_come_from_and_agree_with_the_readme(path):
     readme = (path.parent / "README.md").read_text()
-    rows = dict(re.findall(r"^\| \[[^]]+\]\(([^)]+\.py)\) (.*)$", readme, re.MULTILINE))
+    rows = re.findall(r"^\| \[[^]]+\]\(([^)]+\.py)\) (.*)$", readme, re.MULTILINE)
+    rows = {Path(link).name: row for link, row in rows}
     models = yaml.safe_load(path.read_text())["Models"]
     assert rows.keys() == {Path(model["Config"]).name for model in models}
     for model in models:

@@ -1,0 +1,294 @@
+"""Write a new project: a method that changes one loss of another, its config, test and README.
+
+The test passes as it is written; change the loss, and the test with it.
+
+Examples:
+    python tools/new_project.py mymethod --base ise
+    python tools/new_project.py mymethod --base configs/abmt/abmt_r50_duke2market.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from mmreid_uda.apis import load_config, run_tool
+from mmreid_uda.models import algorithms
+from mmreid_uda.registry import MODELS
+from mmreid_uda.utils import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+METHOD = '''"""$title: $base, and features that stay short."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+$imports
+
+
+@MODELS.register_module()
+class $title($base):
+    """$base plus ``weight`` times the mean squared length of the pooled features.
+
+    Args:
+        *args: As for :class:`$base`.
+        weight: Of the new loss, at least 0. Defaults to 0.01.
+        **kwargs: As for :class:`$base`.
+    """
+
+    def __init__(self, *args: Any, weight: float = 0.01, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.weight = weight
+
+$loss
+'''
+
+LOSS = '''    def $method(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
+        """The losses of $base, and ``loss_norm``."""
+        losses = super().$method(out, samples)
+        losses["loss_norm"] = self.weight * out.pooled.square().sum(1).mean()
+        return losses'''
+
+LOSS_WITH_TEACHERS = '''    def loss_with_teachers(
+        self, students: list[BranchOutput], teachers: list[BranchOutput], labels: Tensor
+    ) -> dict[str, Tensor]:
+        """The losses of $base, and ``loss_norm`` of the first student."""
+        losses = super().loss_with_teachers(students, teachers, labels)
+        losses["loss_norm"] = self.weight * students[0].pooled.square().sum(2).mean()
+        return losses'''
+
+CONFIG = """# $title on the data of $base_stem.
+_base_ = "$base_path"
+custom_imports = dict(imports=["projects.$name.$name"])
+
+model = dict(type="$title", weight=0.01)
+"""
+
+TEST = '''"""$title: its config trains, and the new loss is added to those of $base."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmreid_uda.apis import load_config, random_batch, ready_model
+
+CONFIG = Path(__file__).parent / "configs" / "$stem.py"
+
+
+def losses(weight):
+    cfg = load_config(CONFIG, {"model.weight": weight, "stage1": None})
+    model = ready_model(cfg)
+    return model, model(*random_batch(cfg), mode="loss")
+
+
+def test_one_training_step_reaches_the_network():
+    model, parts = losses(weight=0.01)
+    total, _ = model.parse_losses(parts)
+    total.backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert torch.isfinite(total) and all(torch.isfinite(grad).all() for grad in gradients)
+    assert any(grad.any() for grad in gradients)
+
+
+def test_the_new_loss_follows_its_weight_and_the_others_stay():
+    (_, once), (_, twice), (_, never) = (losses(weight) for weight in (0.01, 0.02, 0.0))
+    assert twice["loss_norm"].item() == pytest.approx(2 * once["loss_norm"].item())
+    assert once["loss_norm"] > 0 and never["loss_norm"] == 0
+    for name in once.keys() - {"loss_norm"}:
+        assert once[name].item() == pytest.approx(never[name].item())
+'''
+
+README = """# $title
+
+$base with one more loss: the mean squared length of the pooled features, times `weight`. It keeps features short; put
+your own in its place.
+
+| file | what it is |
+|---|---|
+| `$name.py` | the method |
+| `configs/` | what it is trained on |
+| `test_$name.py` | one training step; the loss follows its weight |
+| `metafile.yml` | the configs, for machines |
+
+## Run it
+
+```bash
+python tools/train.py projects/$name/configs/$stem.py
+python tools/test.py projects/$name/configs/$stem.py work_dirs/$stem/epoch_10.pth
+```
+
+## Configs
+
+| config | what differs | mAP / Rank-1 |
+|---|---|---|
+| [$stem](configs/$stem.py) | the data and schedule of `$base_stem` | – |
+
+No figure has been measured yet. Say of each one whether it was measured here or quoted, with seeds and budget.
+"""
+
+METAFILE = """Collections:
+  - Name: $title
+    README: projects/$name/README.md
+    Code:
+      Path: projects/$name/$name.py
+
+Models:
+  - Name: $stem
+    In Collection: $title
+    Config: projects/$name/configs/$stem.py
+    Metadata:
+      Training Data: $data
+      Backbone: $backbone
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Write a new project: method, config, test, README, metafile."
+    )
+    parser.add_argument("name", help="name of the project, such as my_method")
+    parser.add_argument(
+        "--base",
+        default="cluster_contrast",
+        help="method to start from: a folder of configs/ or projects/, or a config file (default: cluster_contrast)",
+    )
+    parser.add_argument(
+        "--into",
+        default=str(REPOSITORY),
+        help="folder in which projects/<name> is made, and from which the tools are run (default: the repository)",
+    )
+    return parser.parse_args()
+
+
+def small_config(method: str) -> Path:
+    """The config to start from: the file itself, or the plainest of a method's, on rendered people if there is one.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if method.endswith(".py"):
+        return Path(method).resolve()
+    folders = (REPOSITORY / "configs" / method, REPOSITORY / "projects" / method / "configs")
+    found = [path for folder in folders for path in folder.glob("[!_]*.py")]
+    if not found:
+        methods = sorted({path.parent.name for path in REPOSITORY.glob("configs/[!_]*/*.py")})
+        raise InputError(
+            f"found no configs of --base {method!r}, expected one of {', '.join(methods)}, a project, or a config file."
+        )
+
+    def oddness(path: Path) -> tuple[bool, bool, int, int, str]:
+        name = path.stem
+        variant = len(name.split("_")[0])
+        return ("_mbv2_" not in name, not name.endswith("synthb"), variant, len(name), name)
+
+    return min(found, key=oddness)
+
+
+def loss_method(base: Any) -> str:
+    """Name of the method in which an algorithm computes its losses.
+
+    Raises:
+        InputError: If it is none of the known ones.
+    """
+    if issubclass(base, algorithms.MeanTeacher):
+        return "loss_with_teachers"
+    for name in ("loss_target", "loss_source"):
+        if getattr(base, name, None) not in (None, getattr(algorithms.BaseReID, name)):
+            return name
+    raise InputError(
+        f"found {base.__name__}, which has no losses of a target or a source to add to: choose another --base."
+    )
+
+
+def import_lines(base: Any, method: str) -> str:
+    """What the method's file imports of this package, in order."""
+    public = base.__name__ in algorithms.__all__
+    lines = {
+        f"from {algorithms.__name__ if public else base.__module__} import {base.__name__}",
+        "from mmreid_uda.registry import MODELS",
+    }
+    if method == "loss_with_teachers":
+        lines.add("from mmreid_uda.models.heads import BranchOutput")
+    else:
+        lines.add("from mmreid_uda.models.encoder import EncoderOutput")
+        lines.add("from mmreid_uda.structures import ReIDDataSample")
+    return "\n".join(sorted(lines))
+
+
+def write_project(name: str, config: Path, root: Path) -> Path:
+    """Write the files of a project.
+
+    Args:
+        name: Its name, an identifier in small letters.
+        config: Config to start from.
+        root: Folder in which ``projects/<name>`` is made.
+
+    Returns:
+        The project's folder.
+
+    Raises:
+        InputError: If the name cannot be used, the folder is there already, or the config has no losses to add to.
+    """
+    folder = root / "projects" / name
+    title = "".join(part.capitalize() for part in name.split("_"))
+    if not name.isidentifier() or name != name.lower():
+        raise InputError(
+            f"found the name {name!r}, expected small letters, digits and underscores, such as my_method."
+        )
+    if folder.exists():
+        raise InputError(
+            f"found a folder {str(folder)!r} already: choose another name, or remove it."
+        )
+    cfg = load_config(config)
+    if MODELS.get(title) is not None:
+        raise InputError(f"found a model {title!r} already: choose another name than {name!r}.")
+    base = MODELS.get(cfg.model.type)
+    method = loss_method(base)
+    _, backbone, data = config.stem.split("_")
+    stem = f"{name.replace('_', '-')}_{backbone}_{data}"
+    words = dict(
+        name=name,
+        title=title,
+        base=base.__name__,
+        method=method,
+        stem=stem,
+        base_stem=config.stem,
+        base_path=Path(os.path.relpath(config, folder / "configs")).as_posix(),
+        backbone=backbone,
+        data=data,
+        imports=import_lines(base, method),
+    )
+    loss = LOSS_WITH_TEACHERS if method == "loss_with_teachers" else LOSS
+    words["loss"] = Template(loss).substitute(words)
+    (folder / "configs").mkdir(parents=True)
+    for file, text in (
+        (f"{name}.py", METHOD),
+        (f"configs/{stem}.py", CONFIG),
+        (f"test_{name}.py", TEST),
+        ("README.md", README),
+        ("metafile.yml", METAFILE),
+    ):
+        (folder / file).write_text(Template(text).substitute(words), encoding="utf-8")
+    return folder
+
+
+def main() -> None:
+    """Write the project and say what to do next."""
+    args = parse_args()
+    config = small_config(args.base)
+    folder = write_project(args.name, config, Path(args.into).resolve())
+    print(f"wrote {folder}, which starts from {config.name}")
+    print(f"run its test: python -m pytest projects/{args.name}")
+
+
+if __name__ == "__main__":
+    run_tool(main)
