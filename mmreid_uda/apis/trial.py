@@ -35,7 +35,9 @@ def ready_model(cfg: Config, seed: int = 0) -> Any:
     if "cluster" not in cfg.default_hooks:
         model.on_source(_CLASSES)
         return model
-    features = F.normalize(torch.randn(_IMAGES, model.encoder.embed_dim), dim=1)
+    encoder = model.encoder
+    width = encoder.feat_dim if model.feature == "pooled" else encoder.embed_dim
+    features = F.normalize(torch.randn(_IMAGES, width), dim=1)
     labels = torch.arange(_IMAGES) % _CLASSES
     if cfg.get("source") and hasattr(model, "remember_source"):
         model.remember_source(features, labels)
@@ -55,9 +57,13 @@ def random_batch(cfg: Config, seed: int = 0) -> tuple[Tensor | tuple[Tensor, ...
         with two labels per domain.
     """
     generator = torch.Generator().manual_seed(seed)
-    drawn = cfg.train_dataloader.batch_sampler.get("domains", ("source", "target"))
+    sampler = cfg.train_dataloader.get("batch_sampler", {})
+    drawn = sampler.get("domains", ("source", "target"))
     domains = [d for d, name in enumerate(("source", "target")) if cfg.get(name) and name in drawn]
-    views = [step.num_views for step in cfg.train_pipeline if step["type"] == "MultiView"]
+    domains = domains or [0]  # images of other kinds: one set, with labels
+    views = [
+        step.num_views for step in cfg.get("train_pipeline", ()) if step["type"] == "MultiView"
+    ]
     images = [
         torch.randn(4 * len(domains), 3, 64, 32, generator=generator) for _ in range(*views or [1])
     ]

@@ -123,21 +123,16 @@ class MGNEncoder(PretrainedModule):
             net.layer4(net.layer3[1:](shared)),
             *(branch(shared) for branch in self.branches),
         ]
+        vectors = _pool(branches)
         if self.ladder is not None:
             side = self.ladder(x, maps)
-            sides = [cell(side) for cell in self.cells]
-        else:
-            sides = [branch[:, :0] for branch in branches]
-        vectors = self._reduce(_pool(branches), _pool(sides))
+            sides = _pool([cell(side) for cell in self.cells])
+            vectors = [torch.cat(pair, dim=1) for pair in zip(vectors, sides)]
+        # Vector by vector: batch normalisation is that of each alone.
+        vectors = [self.reduce(vector).flatten(1) for vector in vectors]
         return EncoderOutput(
             pooled=torch.cat(vectors[:3], dim=1), embedding=torch.cat(vectors, dim=1)
         )
-
-    def _reduce(self, maps: list[Tensor], sides: list[Tensor]) -> list[Tensor]:
-        """The shared convolution, vector by vector: batch normalisation is that of each vector alone."""
-        return [
-            self.reduce(torch.cat([one, side], dim=1)).flatten(1) for one, side in zip(maps, sides)
-        ]
 
 
 def _pool(maps: list[Tensor]) -> list[Tensor]:

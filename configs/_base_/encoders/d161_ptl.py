@@ -1,0 +1,23 @@
+# DenseNet-161 as the paper describes it: a cell on the image, one beside each of the first four blocks; 512-d.
+# Widths and strides of the cells are not published; these fit the trunk's.
+encoder = dict(
+    type="ReIDEncoder",
+    backbone=dict(
+        type="LadderBackbone",
+        trunk=dict(
+            type="DenseNet",
+            depth=161,
+            init_cfg=dict(type="Pretrained", checkpoint="torchvision://densenet161"),
+        ),
+        cell=dict(type="BConvCell"),
+        rungs=[
+            dict(tap="features.pool0", cells=[(16, 4)], fuse=96),
+            dict(tap="features.transition1", cells=[(96, 2)], fuse=192),
+            dict(tap="features.transition2", cells=[(192, 2)], fuse=384),
+            dict(tap="features.transition3", cells=[(384, 2)], fuse=512),
+            dict(tap="features.relu5", cells=[(512, 1)], fuse=512),
+        ],
+    ),
+    pool=dict(type="GlobalAvgPool"),
+    neck=dict(type="BNNeck"),
+)

@@ -1,0 +1,23 @@
+# ResNet-50 with the widths of the released ladder up to the last stage; 512-d.
+encoder = dict(
+    type="ReIDEncoder",
+    backbone=dict(
+        type="LadderBackbone",
+        trunk=dict(
+            type="ResNet",
+            depth=50,
+            last_stride=1,
+            init_cfg=dict(type="Pretrained", checkpoint="torchvision://resnet50"),
+        ),
+        cell=dict(type="BConvCell"),
+        rungs=[
+            dict(tap="maxpool", cells=[(16, 2), (32, 2)], fuse=64),
+            dict(tap="layer1", cells=[(64, 1)], fuse=128),
+            dict(tap="layer2", cells=[(256, 2)], fuse=256),
+            dict(tap="layer3", cells=[(512, 2)], fuse=512),
+            dict(tap="layer4", cells=[(128, 1)], fuse=512),
+        ],
+    ),
+    pool=dict(type="GlobalAvgPool"),
+    neck=dict(type="BNNeck"),
+)

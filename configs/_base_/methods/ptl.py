@@ -1,0 +1,22 @@
+# PTL: supervised training of a network with batch-related cells, whose state is reset before every epoch.
+_base_ = ["../default_runtime.py", "../datasets/reid.py"]
+
+model = dict(
+    type="PTL",
+    head=dict(type="PTLHead", margin=1.2, ce_weight=1.0, triplet_weight=1.0),
+    test_cfg=dict(flip=True),
+    data_preprocessor=dict(type="ReIDDataPreprocessor", erase_value=(0.0, 0.0, 0.0)),
+)
+# No padding and cropping; erased boxes are filled with zero, after normalisation.
+train_pipeline = [
+    dict(type="LoadReIDImage"),
+    dict(type="Resize", interpolation="bicubic"),
+    dict(type="RandomHorizontalFlip", prob=0.5),
+    dict(type="RandomErasingBox", prob=0.5),
+    dict(type="PackReIDInputs"),
+]
+train_dataloader = dict(batch_sampler=dict(use_cameras=False))
+default_hooks = dict(
+    source_classes=dict(type="SourceClassesHook"),
+    latent_state=dict(type="LatentStateHook", reset="epoch"),
+)

@@ -1,0 +1,11 @@
+# MGN with PTL's ladder on Market-1501, as released.
+_base_ = [
+    "../_base_/methods/ptl.py",
+    "../_base_/encoders/r50_mgn_ptl.py",
+    "../_base_/schedules/ptl_450e.py",
+]
+
+source = "market1501"
+test = "market1501"
+input_size = (384, 128)
+model = dict(head=dict(num_globals=3))
