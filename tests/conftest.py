@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.multiprocessing as mp
+from deployment import SMALL, make_model, write_checkpoint
 from gloo_process import enter
 
+from mmreid_uda.apis import ReIDInferencer
+from mmreid_uda.datasets import build_dataset
 from mmreid_uda.utils import kernels_available, without_kernels
 
 torch.set_num_threads(1)
@@ -59,6 +62,26 @@ def tiny(tmp_path, data_root):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def crops(data_root):
+    """Paths of the rendered gallery that the tiny config tests on."""
+    people = dict(name="synthb", num_train_ids=12, num_test_ids=6, images_per_id=6)
+    return build_dataset(people, "gallery", data_root=str(data_root)).paths
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A checkpoint of the small ISE model with ImageNet weights, for 64 x 32 pixels."""
+    path = tmp_path_factory.mktemp("run") / "epoch_7.pth"
+    return write_checkpoint(path, make_model("ise_mbv2_synthb", initial=True))
+
+
+@pytest.fixture(scope="session")
+def inferencer(checkpoint):
+    """The inferencer of :func:`checkpoint`."""
+    return ReIDInferencer("ise_mbv2_synthb", checkpoint, "cpu", options=SMALL)
 
 
 @pytest.fixture

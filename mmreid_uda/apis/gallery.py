@@ -108,8 +108,9 @@ class Gallery:
                 gallery.index = VectorIndex.from_arrays(arrays)
                 gallery.paths = arrays["paths"].tolist()
                 gallery.fingerprint = str(arrays["fingerprint"])
-        # RuntimeError: faiss cannot read its bytes.
+        # TypeError: a bare array; RuntimeError: faiss cannot read its bytes.
         except (
+            TypeError,
             KeyError,
             AttributeError,
             ValueError,

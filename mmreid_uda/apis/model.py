@@ -26,6 +26,7 @@ from .config import load_config
 
 __all__ = ["find_config", "init_model", "model_fingerprint", "tested_state"]
 
+_COUNTERS = "num_batches_tracked"
 _CONFIG_PATTERNS = ("configs/*/*.py", "projects/**/configs/*.py")
 
 
@@ -131,7 +132,9 @@ def _load_tested(model: BaseReID, checkpoint: str) -> None:
     tensors = {
         name.removeprefix("module."): tensor for name, tensor in find_state_dict(raw).items()
     }
-    own, tested = model.state_dict(), tested_state(model)
+    # Old checkpoints have no counters of batches, and no feature depends on them.
+    tested = {name for name in tested_state(model) if not name.endswith(_COUNTERS)}
+    own = model.state_dict()
     state = {
         name: tensor
         for name, tensor in tensors.items()
@@ -142,7 +145,7 @@ def _load_tested(model: BaseReID, checkpoint: str) -> None:
         "give the checkpoint of this config, or the config that the checkpoint was trained with."
     )
     try:
-        missing = set(model.load_state_dict(state, strict=False).missing_keys) & set(tested)
+        missing = set(model.load_state_dict(state, strict=False).missing_keys) & tested
     except RuntimeError as error:
         shapes = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
         reason = (shapes or [str(error)])[0].rstrip(".")
@@ -181,7 +184,7 @@ def model_fingerprint(model: BaseReID, cfg: Config) -> str:
     digest = hashlib.sha256(json.dumps(way, sort_keys=True, default=str).encode())
     for number, encoder in enumerate(model.tested_encoders()):
         for name, tensor in sorted(encoder.state_dict().items()):
-            if not name.endswith("num_batches_tracked"):
+            if not name.endswith(_COUNTERS):
                 digest.update(f"{number}.{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

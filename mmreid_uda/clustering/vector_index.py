@@ -138,7 +138,7 @@ class VectorIndex:
         """
         kind = str(arrays["kind"]) if "kind" in arrays else "flat"
         if kind == "flat":
-            return cls(arrays["features"])
+            return cls(arrays["features"], effort=int(arrays.get("effort", 64)))
         index = cls.__new__(cls)
         index.kind, index.effort = kind, int(arrays["effort"])  # type: ignore[assignment]
         index._engine = import_faiss().deserialize_index(arrays["index"])

@@ -1,0 +1,57 @@
+"""A gallery is one file, whole or not there; features of the tools are galleries, too."""
+
+import numpy as np
+import pytest
+
+from mmreid_uda.apis import Gallery, save_features
+from mmreid_uda.utils import InputError
+
+FEATURES = np.eye(4, dtype=np.float32)
+PATHS = ["a.jpg", "b.jpg", "ä/c.jpg", "d.jpg"]
+
+
+def test_saved_features_are_a_gallery(tmp_path):
+    save_features(tmp_path / "f.npz", FEATURES, PATHS, "abc", {"pid": np.arange(4)})
+    gallery = Gallery.load(tmp_path / "f.npz")
+    assert (gallery.paths, gallery.fingerprint, len(gallery)) == (PATHS, "abc", 4)
+    [[match]] = gallery.search(FEATURES[2:3], 1)
+    assert match == ("ä/c.jpg", 1.0, 2)
+    with np.load(tmp_path / "f.npz") as arrays:
+        assert arrays["pid"].tolist() == [0, 1, 2, 3] and arrays["features"].dtype == np.float32
+
+
+def test_saving_again_replaces_the_file_and_leaves_no_other(tmp_path):
+    for features in (FEATURES, FEATURES[:2]):
+        Gallery(features, PATHS[: len(features)], "abc").save(tmp_path / "new" / "g.npz")
+    assert len(Gallery.load(tmp_path / "new" / "g.npz")) == 2
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["g.npz"]
+
+
+def damaged(path, kind):
+    """A file that is no gallery."""
+    if kind == "text":
+        path.write_text("no archive")
+    elif kind == "cut":
+        Gallery(FEATURES, PATHS, "abc").save(path)
+        path.write_bytes(path.read_bytes()[:300])
+    elif kind == "other arrays":
+        np.savez(path, distances=FEATURES)
+    elif kind == "one array":
+        with path.open("wb") as file:
+            np.save(file, FEATURES)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["text", "cut", "other arrays", "one array"])
+def test_another_file_is_refused_in_one_sentence(tmp_path, kind):
+    with pytest.raises(InputError, match=r"is not a gallery .*build it again"):
+        Gallery.load(damaged(tmp_path / "g.npz", kind))
+
+
+def test_a_missing_file_a_wrong_name_and_lost_paths_are_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="found no gallery"):
+        Gallery.load(tmp_path / "g.npz")
+    with pytest.raises(InputError, match=r"expected a name in \.npz"):
+        Gallery(FEATURES, PATHS, "abc").save(tmp_path / "g.faiss")
+    with pytest.raises(InputError, match="4 features and 3 paths"):
+        Gallery(FEATURES, PATHS[:3], "abc")

@@ -1,0 +1,102 @@
+"""Models by name: the right config, the tested weights, and a sentence where a checkpoint does not fit."""
+
+import numpy as np
+import pytest
+import torch
+from deployment import REPOSITORY, SMALL, make_model, write_checkpoint
+
+from mmreid_uda import apis
+from mmreid_uda.apis import find_config, init_model
+from mmreid_uda.utils import InputError
+
+ABMT = "abmt_mbv2_syntha2synthb"
+MMT = "mmt-k150_mbv2_syntha2synthb"
+
+
+def test_a_config_is_found_by_path_by_name_and_from_anywhere(tmp_path, monkeypatch):
+    expected = REPOSITORY / "configs/ise/ise_r50_market.py"
+    assert find_config(expected) == expected
+    monkeypatch.chdir(tmp_path)
+    assert find_config("ise_r50_market") == find_config("ise_r50_market.py") == expected
+    own = tmp_path / "configs" / "mine" / "ise_r50_market.py"
+    own.parent.mkdir(parents=True)
+    own.write_text("")
+    assert find_config("ise_r50_market").resolve() == own
+
+
+@pytest.mark.parametrize("name", ["ise_r50_markt", "configs/ise/ise_r50_markt.py"])
+def test_an_unknown_config_gets_the_nearest_names(name):
+    with pytest.raises(InputError, match="ise_r50_market"):
+        find_config(name)
+
+
+def prefixes_of(model):
+    return {name.partition("encoder.")[0] + "encoder" for name in apis.tested_state(model)}
+
+
+@pytest.mark.parametrize(
+    "config, prefixes",
+    [
+        ("ise_mbv2_synthb", {"encoder"}),
+        (ABMT, {"teachers.0.module.encoder"}),
+        (MMT, {"teachers.0.module.encoder", "teachers.1.module.encoder"}),
+    ],
+)
+def test_the_tested_weights_are_all_that_features_depend_on(config, prefixes, tmp_path):
+    model = make_model(config)
+    assert prefixes_of(model) == prefixes
+    torch.save({"state_dict": apis.tested_state(model)}, tmp_path / "slim.pth")
+    loaded = init_model(config, tmp_path / "slim.pth", "cpu", {**SMALL, "stage1": None})
+    x = torch.randn(2, 3, 64, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded(x), model(x))
+    if config == MMT:
+        model.network = 2
+        assert prefixes_of(model) == {"teachers.1.module.encoder"}
+        model.network = "student"
+        assert prefixes_of(model) == {"students.0.encoder", "students.1.encoder"}
+
+
+def test_a_source_model_loads_into_every_teacher(tmp_path):
+    source = make_model("source_mbv2_syntha2synthb")
+    path = write_checkpoint(tmp_path / "source.pth", source)
+    mmt = init_model(MMT, path, "cpu", {**SMALL, "stage1": None})
+    x = torch.randn(2, 3, 64, 32)
+    with torch.no_grad():
+        np.testing.assert_allclose(
+            torch.nn.functional.normalize(mmt(x), dim=1), source(x), atol=1e-6
+        )
+
+
+def test_a_memory_of_another_size_does_not_matter(checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=False)
+    head = {name: value for name, value in content["state_dict"].items() if "head" in name}
+    assert head
+    content["state_dict"].update({name: torch.zeros(3, 5) for name in head})
+    torch.save(content, tmp_path / "other.pth")
+    model, expected = (
+        init_model("ise_mbv2_synthb", path, "cpu", SMALL)
+        for path in (tmp_path / "other.pth", checkpoint)
+    )
+    for name, value in apis.tested_state(model).items():
+        assert torch.equal(value, apis.tested_state(expected)[name])
+
+
+def test_a_checkpoint_of_another_model_is_one_sentence(checkpoint, tmp_path):
+    with pytest.raises(InputError, match=r"holds 0 of the .* tensors of MMT with ReIDEncoder"):
+        torch.save({"state_dict": {"fc.weight": torch.zeros(2)}}, tmp_path / "fc.pth")
+        init_model(MMT, tmp_path / "fc.pth", "cpu", {"stage1": None})
+    with pytest.raises(InputError, match=r"of the .* tensors of ABMT with AsymmetricBranchEncoder"):
+        init_model(ABMT, checkpoint, "cpu", {"stage1": None})
+    content = torch.load(checkpoint, weights_only=False)
+    content["state_dict"]["encoder.neck.bn.weight"] = torch.zeros(7)
+    torch.save(content, tmp_path / "narrow.pth")
+    with pytest.raises(InputError, match=r"1 tensors of other shapes than ISE .*neck\.bn\.weight"):
+        init_model("ise_mbv2_synthb", tmp_path / "narrow.pth", "cpu", SMALL)
+
+
+def test_a_missing_checkpoint_and_a_missing_device_are_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        init_model("ise_mbv2_synthb", tmp_path / "none.pth", "cpu")
+    with pytest.raises(InputError, match="device 'nonsense' cannot be used"):
+        init_model("ise_mbv2_synthb", device="nonsense")
