@@ -1,0 +1,126 @@
+"""MEB-Net: several experts teach each other, and who separates people better has more say.
+
+Source: Zhai et al., "Multiple Expert Brainstorming for Domain Adaptive Person Re-Identification", ECCV 2020.
+
+It is mutual mean-teaching of three networks, best of different architecture. Before every epoch the features of each
+average are clustered alone; the ratio of the scatter between clusters to that within is the *authority* with which this
+expert's soft opinions count.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmreid_uda.datasets import ReIDDataset
+from mmreid_uda.engine import unwrap
+from mmreid_uda.engine.hooks import ClusterHook
+from mmreid_uda.models.algorithms import MMT
+from mmreid_uda.models.heads import BranchOutput
+from mmreid_uda.registry import HOOKS, MODELS
+from mmreid_uda.utils.dist import run_on_rank0
+
+
+def scatter_ratio(features: np.ndarray, labels: np.ndarray) -> float:
+    """How well clusters are separated: scatter between them by scatter within, ``J = B / W``.
+
+    ``W = sum_c sum_{x in c} |x - mu_c|²``, ``B = sum_c n_c |mu_c - mu|²`` with mu the mean of the cluster centres, each
+    counted once, as released.
+
+    Args:
+        features: float (N, D).
+        labels: int64 (N,), ``0..K-1``, each class with a member.
+    """
+    counts = np.bincount(labels)
+    centres = np.zeros((len(counts), features.shape[1]))
+    np.add.at(centres, labels, features)
+    centres /= counts[:, None]
+    within = np.square(features - centres[labels]).sum()
+    between = (counts * np.square(centres - centres.mean(0)).sum(1)).sum()
+    return float(between / within)
+
+
+def authority(scores: list[float]) -> Tensor:
+    """Scores J_i of the experts, scaled to a mean of 1: ``a_i = M J_i / sum_j J_j``, float32 (M,)."""
+    values = torch.tensor(scores, dtype=torch.float64)
+    return (values / values.mean()).float()
+
+
+@MODELS.register_module()
+class MEBNet(MMT):
+    """Mutual mean-teaching in which the opinion of teacher i counts a_i.
+
+    ::
+
+        L = sum_j (1-a) CE_ls(z_j, y) + (1-b) ST_hard(f_j, y)
+          + sum_{i≠j} a_i / (M-1) · (a SCE(z_j | t_i) + b ST_soft(f_j | u_i))
+
+    for M students j and teachers i. Needs an :class:`ExpertsHook` in the place of the cluster hook; until it has been
+    called, all a_i are 1, and this is MMT.
+
+    Args:
+        *args: As for :class:`MMT`.
+        num_students: M, at least 2. Defaults to 3.
+        **kwargs: As for :class:`MMT`.
+    """
+
+    authority: Tensor
+
+    def __init__(self, *args: Any, num_students: int = 3, **kwargs: Any) -> None:
+        super().__init__(*args, num_students=num_students, **kwargs)
+        self.register_buffer("authority", torch.ones(num_students))
+
+    def loss_with_teachers(
+        self, students: list[BranchOutput], teachers: list[BranchOutput], labels: Tensor
+    ) -> dict[str, Tensor]:
+        """``loss_ce_1``, ``loss_soft_ce_1``, ... of student 1, and so on."""
+        losses = {}
+        for number, (network, student) in enumerate(zip(self.students, students)):
+            speakers = [i for i in range(len(teachers)) if i != number]
+            opinions = [network.head.loss(student, labels, teachers[i]) for i in speakers]
+            for name in opinions[0]:
+                values = torch.stack([opinion[name] for opinion in opinions])
+                if "soft" in name:
+                    values = self.authority[speakers] * values
+                losses[f"{name}_{number + 1}"] = values.mean()
+        return losses
+
+
+@HOOKS.register_module()
+class ExpertsHook(ClusterHook):
+    """A ``ClusterHook`` that also lets every expert cluster its own features, and sets the authorities.
+
+    Arguments as for :class:`ClusterHook`; the clusterer serves each expert, then the mean of their features.
+    """
+
+    def extract(self, runner: Runner, dataset: ReIDDataset) -> Tensor:
+        """Mean of the teachers' unit features, not scaled again."""
+        experts = [self._alone(runner, dataset, i + 1) for i in range(len(_teachers(runner)))]
+        scores = run_on_rank0(lambda: [self._score(runner, features) for features in experts])
+        model = unwrap(runner.model)
+        model.authority = authority(scores).to(model.authority.device)
+        shares = ", ".join(f"{share:.3f}" for share in model.authority.tolist())
+        runner.logger.info(f"Authority of the experts before epoch {runner.epoch + 1}: {shares}")
+        return torch.stack(experts).mean(0)
+
+    def _alone(self, runner: Runner, dataset: ReIDDataset, number: int) -> Tensor:
+        """Features of one teacher."""
+        model = unwrap(runner.model)
+        network, model.network = model.network, number
+        try:
+            return super().extract(runner, dataset)
+        finally:
+            model.network = network
+
+    def _score(self, runner: Runner, features: Tensor) -> float:
+        rows = features.cpu().numpy()
+        labels = self.clusterer(rows, seed=runner.seed, epoch=runner.epoch)
+        return scatter_ratio(rows[labels >= 0], labels[labels >= 0])
+
+
+def _teachers(runner: Runner) -> Any:
+    return unwrap(runner.model).teachers
