@@ -61,6 +61,10 @@ TORCHVISION_URLS = {
         "resnet50": "resnet50-0676ba61",
         "resnet101": "resnet101-63fe2227",
         "mobilenet_v2": "mobilenet_v2-b0353104",
+        "densenet121": "densenet121-a639ec97",
+        "densenet161": "densenet161-8d451a50",
+        "densenet169": "densenet169-b2777c0a",
+        "densenet201": "densenet201-c1103571",
     }.items()
 }
 """ImageNet weights that need no torchvision; each name ends in the start of the file's SHA-256."""

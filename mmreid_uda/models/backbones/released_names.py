@@ -1,4 +1,7 @@
-"""Tensor names of the checkpoints that MMT, ABMT, SpCL, Cluster-Contrast and ISE released, in this package's words."""
+"""Tensor names of the checkpoints that MMT, ABMT, SpCL, Cluster-Contrast and ISE released, in this package's words.
+
+Those of torchvision's DenseNet files, too.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from torch import Tensor
 __all__ = ["rename_released"]
 
 _STEM = {"0": "conv1", "1": "bn1"}
+# torchvision's files of DenseNet are older than its code: norm.1 is norm1 today.
+_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 # Parts of the whole network -> parts of ReIDEncoder and AsymmetricBranchEncoder.
 _PARTS = {
     "global_branch": "backbone.layer4",
@@ -34,9 +39,10 @@ def rename_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Returns:
         Names of ``ReIDEncoder`` or ``AsymmetricBranchEncoder`` -> tensors; anything else comes back as it is.
     """
+    tensors = {_DENSE_LAYER.sub(r"\1\2.", name): tensor for name, tensor in tensors.items()}
     stem = next((name for name in tensors if name.endswith("base.0.weight")), None)
     if stem is None:
-        return dict(tensors)
+        return tensors
     prefix = stem.removesuffix("base.0.weight")
     # Where the first stage stands: after a pooling alone, or after a ReLU and a pooling.
     first = 3 if f"{prefix}base.3.0.conv1.weight" in tensors else 4

@@ -1,0 +1,109 @@
+"""The loss around a trained network, along two random directions that fit its filters.
+
+Source: Li et al., "Visualizing the loss landscape of neural nets", NeurIPS 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmreid_uda.utils import make_rng
+
+__all__ = ["filter_normalised_direction", "loss_surface"]
+
+
+def filter_normalised_direction(model: nn.Module, seed: int, number: int) -> list[Tensor]:
+    """Draw a Gaussian direction and give each of its filters the norm of the network's own filter.
+
+    A filter is an entry of a weight's first dimension. Vectors (biases, the scales of batch normalisation) do not move:
+    their direction is zero.
+
+    Args:
+        model: The network.
+        seed: Seed of the run.
+        number: Number of the direction, 0 or 1.
+
+    Returns:
+        One tensor per parameter, in their order, on the same device.
+    """
+    rng = make_rng(seed, number, "loss surface")
+    direction = []
+    for parameter in model.parameters():
+        if parameter.dim() < 2:
+            direction.append(torch.zeros_like(parameter))
+            continue
+        draw = torch.from_numpy(rng.standard_normal(parameter.shape, dtype=np.float32)).to(
+            parameter
+        )
+        direction.append(draw * (_norms(parameter.detach()) / _norms(draw).clamp(min=1e-10)))
+    return direction
+
+
+def _norms(weight: Tensor) -> Tensor:
+    """Norm of each filter, shaped so that it multiplies the weight."""
+    return weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.dim() - 1))
+
+
+@torch.no_grad()
+def loss_surface(
+    model: nn.Module,
+    loss: Callable[[], float],
+    directions: Sequence[list[Tensor]],
+    steps: Sequence[float],
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Evaluate a loss at ``θ + a δ + b η`` for all a, b of ``steps``; the network is as it was afterwards.
+
+    Args:
+        model: The network with parameters θ. Its buffers are put back before every evaluation.
+        loss: Evaluates the network as it stands.
+        directions: δ and η, see :func:`filter_normalised_direction`.
+        steps: The values of a and of b.
+        progress: Called with the evaluations done and their number.
+
+    Returns:
+        float64 (len(steps), len(steps)): row a, column b.
+    """
+    first, second = directions
+    surface = np.empty((len(steps), len(steps)))
+    with _kept(model) as restore:
+        for row, a in enumerate(steps):
+            for column, b in enumerate(steps):
+                restore()
+                for parameter, one, other in zip(model.parameters(), first, second):
+                    parameter.add_(a * one + b * other)
+                surface[row, column] = loss()
+                if progress is not None:
+                    progress(row * len(steps) + column + 1, surface.size)
+    return surface
+
+
+@contextmanager
+def _kept(model: nn.Module) -> Iterator[Callable[[], None]]:
+    """Give a function that puts parameters and buffers back, and call it at the end of the block, too.
+
+    Buffers that a loss replaces (memories, latent states) come back in their old shape.
+    """
+    parameters = [(parameter, parameter.detach().clone()) for parameter in model.parameters()]
+    buffers = [
+        (module, name, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+
+    def restore() -> None:
+        for parameter, kept in parameters:
+            parameter.data.copy_(kept)
+        for module, name, kept in buffers:
+            module._buffers[name] = kept.clone()
+
+    try:
+        yield restore
+    finally:
+        restore()

@@ -1,0 +1,119 @@
+"""Draw the training loss around a checkpoint, along two random, filter-normalised directions (Li et al., 2018).
+
+The network is in evaluation mode: batch normalisation uses its running statistics. Pseudo-labels, if the method has
+them, are those of the checkpoint. The figures are written beside the picture, as an .npz file with ``surface`` (P, P)
+and ``steps`` (P,).
+
+Example:
+    python tools/visualization/plot_loss_surface.py configs/ptl/ptl_mbv2_digits.py work_dirs/ptl_mbv2_digits \
+        --points 15 --out work_dirs/loss_surface.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import DictAction
+from mmengine.runner import Runner
+
+from mmreid_uda.apis import build_runner, load_config, run_tool
+from mmreid_uda.engine import unwrap
+from mmreid_uda.utils import InputError
+from mmreid_uda.visualization import filter_normalised_direction, loss_surface
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Draw the training loss around a checkpoint.")
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint file, or the folder of a run")
+    parser.add_argument("--points", type=int, default=11, help="points along each direction")
+    parser.add_argument("--radius", type=float, default=1.0, help="largest step, 1 = the weights")
+    parser.add_argument("--batches", type=int, default=4, help="training batches to average over")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the directions")
+    parser.add_argument("--out", default="work_dirs/loss_surface.png", help="picture to write")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+    )
+    return parser.parse_args()
+
+
+def load_runner(args: argparse.Namespace) -> Runner:
+    """A Runner with the weights, the labels and the hooks' state of the checkpoint, ready to draw batches."""
+    cfg = load_config(args.config, args.cfg_options)
+    cfg.work_dir = str(Path(args.out).parent)
+    # Hooks take pseudo-labels back from the checkpoint of a run that is resumed.
+    cfg.resume, cfg.load_from = True, args.checkpoint
+    runner = build_runner(cfg)
+    runner.load_checkpoint(args.checkpoint)
+    return runner
+
+
+def read_batches(runner: Runner, number: int) -> list[dict[str, Any]]:
+    """The first training batches, normalised, on the model's device.
+
+    Raises:
+        InputError: If an epoch has fewer.
+    """
+    prepare = unwrap(runner.model).data_preprocessor
+    batches = [prepare(batch, True) for batch in itertools.islice(runner.train_dataloader, number)]
+    if len(batches) < number:
+        raise InputError(
+            f"found {len(batches)} batches in an epoch, expected the {number} of --batches; lower it, or raise "
+            "iters_per_epoch."
+        )
+    return batches
+
+
+def draw(surface: np.ndarray, steps: np.ndarray, title: str, path: Path) -> None:
+    """Contours of the loss, on a logarithmic scale of heights, with a cross at the network."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panel = pyplot.subplots(figsize=(5.2, 4.4), constrained_layout=True)
+    finite = np.where(np.isfinite(surface), surface, np.nanmax(surface[np.isfinite(surface)]))
+    low, high = max(finite.min(), 1e-6), finite.max()
+    levels = np.geomspace(low, max(high, 1.01 * low), 20)
+    lines = panel.contour(steps, steps, finite.T, levels=levels, cmap="viridis")
+    panel.clabel(lines, fontsize=6)
+    panel.plot(0, 0, "r+")
+    panel.set(title=title, xlabel="first direction", ylabel="second direction")
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Load, evaluate, draw."""
+    args = parse_args()
+    if args.points < 3 or args.points % 2 == 0:
+        raise InputError(
+            f"found --points {args.points}, expected an odd number of at least 3: the network is in the middle."
+        )
+    runner = load_runner(args)
+    model = unwrap(runner.model)
+    batches = read_batches(runner, args.batches)
+    model.eval()
+
+    def loss() -> float:
+        values = [model.parse_losses(model(**batch, mode="loss"))[0] for batch in batches]
+        return float(sum(values)) / len(values)
+
+    steps = np.linspace(-args.radius, args.radius, args.points)
+    directions = [filter_normalised_direction(model, args.seed, number) for number in (0, 1)]
+    surface = loss_surface(model, loss, directions, steps.tolist())
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(out.with_suffix(".npz"), surface=surface, steps=steps)
+    draw(surface, steps, Path(args.config).stem, out)
+    middle = args.points // 2
+    print(f"loss {surface[middle, middle]:.4f} at the checkpoint, {surface.max():.4f} at most")
+    print(f"wrote {out} and {out.with_suffix('.npz')}")
+
+
+if __name__ == "__main__":
+    run_tool(main)
