@@ -6,6 +6,7 @@ from .diversity_hook import DiversityHook
 from .ema_hook import EMAHook
 from .epoch_seed_hook import EpochSeedHook
 from .every_teacher_hook import EveryTeacherHook
+from .fat_hook import FATHook
 from .latent_state_hook import LatentStateHook
 from .optimizer_reset_hook import OptimizerResetHook
 from .progressive_hook import ProgressiveLambdaHook
@@ -19,6 +20,7 @@ __all__ = [
     "EMAHook",
     "EpochSeedHook",
     "EveryTeacherHook",
+    "FATHook",
     "LatentStateHook",
     "OptimizerResetHook",
     "ProgressiveLambdaHook",

@@ -1,0 +1,17 @@
+# A teacher: five epochs on all images, then three rounds of five epochs on those whose label it believes. Half a chance
+# counts as confident: a hundred iterations make a network less sure than five epochs of a large data set.
+_base_ = "./fat_mbv2_synthb.py"
+
+model = dict(head=dict(loss=dict(name="XE")))
+default_hooks = dict(
+    cluster=dict(
+        interval=5,
+        soft_labels=True,
+        clusterer=dict(
+            _delete_=True, type="ConfidentLabels", threshold=0.5, min_per_class=2, first_epoch=5
+        ),
+    ),
+    optimizer_reset=dict(type="OptimizerResetHook", interval=5),
+)
+param_scheduler = None
+train_cfg = dict(max_epochs=20, val_interval=20)

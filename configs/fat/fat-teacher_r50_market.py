@@ -1,0 +1,3 @@
+_base_ = "./fat-teacher_r50_msmt17.py"
+
+target = "market1501"

@@ -1,0 +1,3 @@
+_base_ = "./fat_r50_msmt17.py"
+
+target = "dukemtmc"

@@ -1,0 +1,234 @@
+"""Measure what FAT costs beside the triplet loss it bounds: time and memory of one pass over N images, with gradient.
+
+The number of identities stays the same while N grows, so that a full triplet loss (every anchor with every positive and
+every negative) is cubic, one of the hardest triplets over the whole set quadratic, and FAT (centroids of the whole set,
+then batches against them) linear. Each is written as usual: the triplet losses on the matrix of all distances. CPU time
+counts, and the best of several passes, so that other load matters little; memory is what a process of its own adds at
+its peak.
+
+Example:
+    python tools/analysis/benchmark_fat.py --json work_dirs/fat.json --figure work_dirs/fat.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmark_clustering import fitted_exponent
+from peak_memory import added_memory
+from synthetic_features import make_features
+from torch import Tensor
+from torch.nn import functional
+
+from mmreid_uda.apis import run_tool
+from mmreid_uda.models.losses import (
+    NEGATIVE_SETS,
+    FATLoss,
+    hardest_pairs,
+    pairwise_distances,
+)
+from mmreid_uda.models.memories import class_centroids
+from mmreid_uda.utils import InputError, num_threads
+
+TRIPLET, BATCH_HARD, FAT = "full triplet", "batch-hard", "FAT"
+MARGIN, BATCH = 1.0, 64
+# A size is not repeated beyond so many seconds.
+_PATIENCE = 10.0
+SIZES = {
+    TRIPLET: (512, 1024, 1536),
+    BATCH_HARD: (1024, 2048, 4096),
+    FAT: (2048, 4096, 8192, 16384, 32768),
+}
+"""N of each side: what a side can do in some seconds."""
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--dim", type=int, default=256, help="dimensions of a feature")
+    parser.add_argument("--num-ids", type=int, default=32, help="identities, whatever N is")
+    parser.add_argument("--negatives", choices=NEGATIVE_SETS, default="batchNeg")
+    parser.add_argument("--repetitions", type=int, default=5)
+    for side, sizes in SIZES.items():
+        name = f"--sizes-{side.replace(' ', '-').lower()}"
+        parser.add_argument(name, dest=side, type=int, nargs="+", default=sizes)
+    parser.add_argument("--skip-memory", action="store_true")
+    parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--figure", help="draw the figures into this file")
+    return parser.parse_args()
+
+
+def full_triplet(features: Tensor, labels: Tensor) -> Tensor:
+    """Mean hinge over all triplets: one anchor after the other, since N³ numbers would not fit; a scalar."""
+    distances = pairwise_distances(features)
+    leaf = distances.detach().requires_grad_()
+    total, count = torch.zeros(()), 0
+    for anchor, row in enumerate(leaf):
+        same = labels == labels[anchor]
+        positives = row[same & (torch.arange(len(row)) != anchor)]
+        hinges = functional.relu(positives.unsqueeze(1) - row[~same] + MARGIN)
+        hinges.sum().backward()
+        total += hinges.detach().sum()
+        count += hinges.numel()
+    assert leaf.grad is not None
+    distances.backward(leaf.grad / count)
+    return total / count
+
+
+def batch_hard(features: Tensor, labels: Tensor) -> Tensor:
+    """Mean hinge of every anchor's farthest positive and nearest negative among all N: a scalar."""
+    distances = pairwise_distances(features)
+    positives, negatives = hardest_pairs(distances.detach(), labels)
+    anchors = torch.arange(len(features))
+    loss = functional.relu(
+        distances[anchors, positives] - distances[anchors, negatives] + MARGIN
+    ).mean()
+    loss.backward()
+    return loss.detach()
+
+
+def fat(features: Tensor, labels: Tensor, negatives: str) -> Tensor:
+    """Mean point-to-set hinge and compactness, in shuffled batches as in training: a scalar."""
+    criterion = FATLoss("tri-mg", negatives=negatives, margin=MARGIN)
+    num_classes = int(labels.max()) + 1
+    with torch.no_grad():
+        plain = class_centroids(features, labels, num_classes)
+    total = torch.zeros(())
+    for batch in torch.randperm(len(features), generator=torch.Generator().manual_seed(0)).split(
+        BATCH
+    ):
+        # A batch's features are the network's output, not a view of all: the gradient is that of the batch.
+        points = features.detach()[batch].requires_grad_()
+        loss = sum(criterion(points, labels[batch], plain, plain).values())
+        assert isinstance(loss, Tensor)
+        loss.backward()
+        total += loss.detach() * len(batch)
+    return total / len(features)
+
+
+def make_pass(side: str, num: int, dim: int, num_ids: int, negatives: str) -> Callable[[], Tensor]:
+    """One pass of a side over N images, after a small one has warmed the libraries up."""
+
+    def run(count: int) -> Callable[[], Tensor]:
+        features, pids, _ = make_features(count, min(num_ids, count // 4), 6, dim)
+        labels = torch.from_numpy(pids)
+
+        def once() -> Tensor:
+            points = torch.from_numpy(features).requires_grad_()
+            if side == FAT:
+                return fat(points, labels, negatives)
+            return (full_triplet if side == TRIPLET else batch_hard)(points, labels)
+
+        return once
+
+    run(min(num, 128))()
+    return run(num)
+
+
+def measure_side(side: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of CPU time and bytes at every size, and the exponents fitted to them."""
+    sizes = sorted(getattr(args, side))
+    if min(sizes) < 4 * BATCH or len(sizes) < 2:
+        raise InputError(
+            f"found the sizes {sizes} for {side}, expected at least two of at least {4 * BATCH} images; change "
+            "--sizes-full-triplet, --sizes-batch-hard or --sizes-fat."
+        )
+    figures: dict[str, Any] = {"num_samples": sizes, "seconds": [], "added_bytes": []}
+    for num in sizes:
+        setting = side, num, args.dim, args.num_ids, args.negatives
+        work = make_pass(*setting)
+        seconds: list[float] = []
+        while not seconds or (len(seconds) < args.repetitions and sum(seconds) < _PATIENCE):
+            started = time.process_time()
+            work()
+            seconds.append(time.process_time() - started)
+        figures["seconds"].append(min(seconds))
+        if not args.skip_memory:
+            figures["added_bytes"].append(added_memory(make_pass, *setting))
+    figures["exponent_seconds"] = fitted_exponent(sizes, figures["seconds"])
+    if figures["added_bytes"] and all(figures["added_bytes"]):
+        figures["exponent_bytes"] = fitted_exponent(sizes, figures["added_bytes"])
+    return figures
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure all sides: ``sides``, with ``num_samples``, ``seconds``, ``added_bytes`` and exponents; circumstances."""
+    return {
+        "sides": {side: measure_side(side, args) for side in SIZES},
+        "dim": args.dim,
+        "num_ids": args.num_ids,
+        "negatives": args.negatives,
+        "repetitions": args.repetitions,
+        "threads": num_threads(),
+    }
+
+
+def report(figures: dict[str, Any]) -> str:
+    """Lay the figures out as a table."""
+    lines = [
+        f"one pass with gradient, {figures['num_ids']} identities, {figures['dim']}-d, "
+        f"{figures['threads']} threads, best of {figures['repetitions']}",
+        f"{'':14}{'N':>8}{'CPU s':>10}{'added MiB':>12}",
+    ]
+    for side, row in figures["sides"].items():
+        sizes = row["added_bytes"] or [None] * len(row["seconds"])
+        for num, seconds, size in zip(row["num_samples"], row["seconds"], sizes):
+            memory = "" if size is None else f"{size / 2**20:.1f}"
+            lines.append(f"{side:14}{num:8}{seconds:10.3f}{memory:>12}")
+        exponents = f"time ~ N^{row['exponent_seconds']:.2f}"
+        if "exponent_bytes" in row:
+            exponents += f", memory ~ N^{row['exponent_bytes']:.2f}"
+        lines.append(f"{side:14}{exponents}")
+    return "\n".join(lines)
+
+
+def draw(figures: dict[str, Any], path: str) -> None:
+    """Time and memory over N, on logarithmic axes.
+
+    Raises:
+        InputError: Without matplotlib.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise InputError(
+            "found no matplotlib, expected it for --figure: pip install matplotlib."
+        ) from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels = [("seconds", "exponent_seconds", "CPU seconds per pass", 1)]
+    if all("exponent_bytes" in row for row in figures["sides"].values()):
+        panels.append(("added_bytes", "exponent_bytes", "added MiB", 2**20))
+    drawing, axes = pyplot.subplots(
+        1, len(panels), figsize=(5.5 * len(panels), 4), squeeze=False, layout="constrained"
+    )
+    for axis, (key, exponent, title, unit) in zip(axes[0], panels):
+        for side, row in figures["sides"].items():
+            values = [value / unit for value in row[key]]
+            label = f"{side}: N^{row[exponent]:.2f}"
+            axis.plot(row["num_samples"], values, marker="o", label=label)
+        axis.set(xscale="log", yscale="log", xlabel="N", ylabel=title)
+        axis.legend()
+    drawing.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Run the tool."""
+    args = parse_args()
+    figures = measure(args)
+    print(report(figures))
+    if args.json:
+        Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
+    if args.figure:
+        draw(figures, args.figure)
+
+
+if __name__ == "__main__":
+    run_tool(main)
