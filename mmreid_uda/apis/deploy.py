@@ -157,9 +157,7 @@ def _trace(graph: nn.Module, images: Tensor, path: Path) -> None:
         {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     )
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "You are using the legacy TorchScript", DeprecationWarning
-        )
+        warnings.simplefilter("ignore", DeprecationWarning)  # that it is the older of the two
         torch.onnx.export(
             graph,
             (images,),

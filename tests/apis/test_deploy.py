@@ -1,0 +1,120 @@
+"""The exported graph computes what prediction computes, for every family of methods, at any batch size."""
+
+import hashlib
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from deployment import REPOSITORY, make_model
+
+from mmreid_uda import compat
+from mmreid_uda.apis import export_onnx, model_fingerprint
+from mmreid_uda.apis.deploy import describe_input
+from mmreid_uda.structures import ReIDDataSample
+from mmreid_uda.utils import InputError
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+sys.path.append(str(REPOSITORY / "tools" / "deploy"))
+from run_onnx import OnnxExtractor
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 64, 32, 3), dtype=np.uint8)
+
+
+def predicted(model):
+    """Features of PIXELS by ``mode='predict'``."""
+    batch = model.data_preprocessor({"inputs": torch.from_numpy(PIXELS)})
+    with torch.no_grad():
+        [sample] = model(batch["inputs"], ReIDDataSample(pid=torch.zeros(5)), mode="predict")
+    return sample.features.numpy()
+
+
+@pytest.mark.parametrize(
+    "config, options, dim",
+    [
+        ("cluster-contrast_mbv2_synthb", {}, 1280),
+        # The mean of two teachers.
+        ("mmt-k150_mbv2_syntha2synthb", {}, 1280),
+        # Two branches.
+        ("abmt_mbv2_syntha2synthb", {}, 2560),
+        # A domain's own statistics, both flips, the feature before the neck, RGB pixels, other constants.
+        (
+            "strong-baseline_mbv2_syntha2synthb",
+            {
+                "model.test_cfg": dict(flip=True, feature="pooled"),
+                "model.data_preprocessor": dict(
+                    type="ReIDDataPreprocessor", bgr_to_rgb=False, mean=(1, 2, 3), std=(50, 60, 70)
+                ),
+            },
+            1280,
+        ),
+    ],
+)
+def test_the_graph_gives_the_predicted_features(config, options, dim, tmp_path):
+    model = make_model(config, options)
+    description = json.loads(export_onnx(model, tmp_path / "m.onnx").read_text())
+    extractor = OnnxExtractor(tmp_path / "m.onnx", threads=1)
+    images, expected = list(PIXELS), predicted(model)
+    if options:
+        assert description["input"]["colour"] == "RGB"
+        images = [np.ascontiguousarray(image[..., ::-1]) for image in images]  # from OpenCV
+    for batch_size in (1, 2, 5):
+        features = extractor(images, batch_size)
+        assert features.shape == (5, dim) and features.dtype == np.float32
+        np.testing.assert_allclose(features, expected, atol=1e-5)
+    assert (1 - np.einsum("nd,nd->n", features, expected)).max() < 1e-6
+    assert description["fingerprint"] == model_fingerprint(model, model.cfg)
+    content = (tmp_path / "m.onnx").read_bytes()
+    assert description["onnx_sha256"] == hashlib.sha256(content).hexdigest()
+    assert description["output"] == {"name": "features", "dim": dim, "norm": 1.0}
+
+
+def test_half_precision_halves_the_file_and_keeps_the_features(tmp_path):
+    model = make_model("ise_mbv2_synthb")
+    for name, half in (("full", False), ("half", True)):
+        export_onnx(model, tmp_path / f"{name}.onnx", half)
+    sizes = [(tmp_path / f"{name}.onnx").stat().st_size for name in ("half", "full")]
+    assert sizes[0] < 0.55 * sizes[1]
+    features = OnnxExtractor(tmp_path / "half.onnx", threads=1)(list(PIXELS))
+    assert features.dtype == np.float32
+    assert (1 - np.einsum("nd,nd->n", features, predicted(model))).max() < 1e-3
+    assert next(model.parameters()).dtype == torch.float32 and model.flip is False
+
+
+PLAIN = [
+    dict(type="LoadReIDImage"),
+    dict(type="Resize", scale=(32, 64)),
+    dict(type="PackReIDInputs"),
+]
+
+
+def test_the_way_to_the_graph_is_described():
+    expected = dict(height=64, width=32, interpolation="bilinear")
+    assert describe_input(PLAIN) == expected
+
+
+@pytest.mark.parametrize(
+    "step, changes, words",
+    [
+        (0, dict(imdecode_backend="pillow"), "decoding by cv2, pillow"),
+        (1, dict(backend="pillow"), "decoding by cv2, pillow"),
+        (1, dict(keep_ratio=True), "keep_ratio"),
+        (1, dict(type="RandomCrop"), "LoadReIDImage, RandomCrop, PackReIDInputs"),
+    ],
+)
+def test_what_a_deployment_cannot_repeat_is_refused(step, changes, words):
+    pipeline = [dict(one) for one in PLAIN]
+    pipeline[step].update(changes)
+    with pytest.raises(InputError, match=words):
+        describe_input(pipeline)
+
+
+def test_a_wrong_name_and_a_missing_package_are_one_sentence(inferencer, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"expected a name in \.onnx"):
+        export_onnx(inferencer.model, tmp_path / "m.pth")
+    monkeypatch.setattr("mmreid_uda.apis.deploy.is_installed", lambda _: False)
+    with pytest.raises(InputError, match=r"no package `onnx`.*mmreid_uda\[deploy\]"):
+        export_onnx(inferencer.model, tmp_path / "m.onnx")
+    assert compat.is_installed("onnx") and not list(tmp_path.iterdir())

@@ -1,0 +1,153 @@
+"""From a checkpoint to a service: publish, export, run without PyTorch, search; through the command lines."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from deployment import (
+    REPOSITORY,
+    SMALL,
+    SMALL_ARGUMENTS,
+    call_tool,
+    make_model,
+    write_checkpoint,
+)
+
+from mmreid_uda.apis import ReIDInferencer
+
+CONFIG = "configs/ise/ise_mbv2_synthb.py"
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint, crops, tmp_path_factory):
+    """An exported model, its two files alone in a folder."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    path = tmp_path_factory.mktemp("service") / "model.onnx"
+    arguments = ("--verify", *crops[:6], "--threads", 1, *SMALL_ARGUMENTS)
+    call_tool("tools/deploy/export_onnx.py", CONFIG, checkpoint, path, *arguments)
+    assert sorted(file.name for file in path.parent.iterdir()) == ["model.json", "model.onnx"]
+    return path
+
+
+# Runs a script as a service does that has neither PyTorch nor this package: importing them fails.
+ALONE = """
+import runpy, sys
+for name in ("torch", "mmengine", "mmcv", "mmreid_uda"):
+    sys.modules[name] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run_alone(folder, *arguments):
+    """Run a copy of ``run_onnx.py`` in a folder of its own."""
+    script = Path(folder, "run_onnx.py")
+    script.write_bytes((REPOSITORY / "tools/deploy/run_onnx.py").read_bytes())
+    command = [sys.executable, "-c", ALONE, script, *arguments, "--threads", "1"]
+    return subprocess.run(
+        [str(one) for one in command], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_a_service_without_pytorch_has_the_same_features(exported, inferencer, crops, tmp_path):
+    arguments = (exported, *crops[:9], "--out", tmp_path / "f.npz", "--batch-size", 4)
+    done = run_alone(tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "f.npz") as written:
+        features, paths = written["features"], written["paths"].tolist()
+    assert paths == crops[:9]
+    cosines = np.einsum("nd,nd->n", features, inferencer(crops[:9]))
+    assert 1 - cosines.min() < 1e-4
+    # The file is a gallery of the model in PyTorch.
+    assert len(inferencer.load_gallery(tmp_path / "f.npz")) == 9
+    assert inferencer.search(crops[3], 1)[0][0].position == 3
+
+
+def test_the_service_says_in_one_sentence_what_is_wrong(exported, crops, tmp_path):
+    other = tmp_path / "other.onnx"
+    other.write_bytes(exported.read_bytes() + b" ")
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    for model, image, words in (
+        (tmp_path / "none.onnx", crops[0], "none.onnx' does not exist"),
+        (other, crops[0], "other.json' does not exist"),
+        (exported, "none.jpg", "'none.jpg' does not exist"),
+        (exported, cut, "cut.jpg' (0 bytes) cannot be decoded"),
+        (exported, tmp_path / "empty", "found 0 images"),
+    ):
+        done = run_alone(tmp_path, model, image, "--out", tmp_path / "f.npz")
+        assert done.returncode == 2 and done.stderr.startswith("error: "), done.stderr
+        assert words in done.stderr and len(done.stderr.splitlines()) == 1
+    other.with_suffix(".json").write_bytes(exported.with_suffix(".json").read_bytes())
+    done = run_alone(tmp_path, other, crops[0], "--out", tmp_path / "f.npz")
+    assert "is not the graph that" in done.stderr
+
+
+def test_a_graph_that_differs_is_not_deployed(
+    exported, checkpoint, crops, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tools" / "deploy"))
+    import run_onnx
+
+    prepare = run_onnx.OnnxExtractor.prepare
+    double = lambda self, image: prepare(self, image)[..., ::-1].copy()  # noqa: E731  RGB
+    monkeypatch.setattr(run_onnx.OnnxExtractor, "prepare", double)
+    arguments = (CONFIG, checkpoint, tmp_path / "m.onnx", "--verify", *crops[:4], *SMALL_ARGUMENTS)
+    with pytest.raises(SystemExit) as stopped:
+        call_tool("tools/deploy/export_onnx.py", *arguments)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and "differ by up to" in error and "do not deploy" in error
+
+
+def test_a_published_model_is_the_tested_weights_under_their_hash(
+    checkpoint, inferencer, crops, tmp_path, capsys
+):
+    folder = tmp_path / "published"
+    call_tool("tools/deploy/publish_model.py", CONFIG, checkpoint, folder, *SMALL_ARGUMENTS)
+    [path] = folder.iterdir()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert path.name == f"ise_mbv2_synthb-{digest[:8]}.pth" and str(path) in capsys.readouterr().out
+    content = torch.load(path, weights_only=True)
+    assert all(name.startswith("encoder.") for name in content["state_dict"])
+    assert content["meta"]["epoch"] == 7 and content["meta"]["config"] == "ise_mbv2_synthb"
+    slim = ReIDInferencer("ise_mbv2_synthb", path, "cpu", options=SMALL)
+    assert slim.fingerprint == inferencer.fingerprint == content["meta"]["fingerprint"]
+    np.testing.assert_array_equal(slim(crops[:3]), inferencer(crops[:3]))
+
+
+PROJECT = """
+import torch
+from mmreid_uda.models.algorithms import ISE
+from mmreid_uda.registry import MODELS
+
+
+@MODELS.register_module(force=True)
+class Projected(ISE):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.projection = torch.nn.Linear(1280, 8)
+
+    def extract_feat(self, inputs):
+        return self.projection(super().extract_feat(inputs))
+"""
+
+
+def test_a_model_that_tests_more_than_it_says_is_not_published(tmp_path, monkeypatch, capsys):
+    (tmp_path / "projected.py").write_text(PROJECT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = tmp_path / "projected_mbv2_synthb.py"
+    config.write_text(
+        f"_base_ = '{REPOSITORY / CONFIG}'\n"
+        "custom_imports = dict(imports=['projected'])\nmodel = dict(type='Projected')\n"
+    )
+    checkpoint = write_checkpoint(tmp_path / "epoch_1.pth", make_model(config))
+    with pytest.raises(SystemExit):
+        call_tool("tools/deploy/publish_model.py", config, checkpoint, tmp_path / "published")
+    assert "tested_encoders" in capsys.readouterr().err
+    assert list((tmp_path / "published").iterdir()) == []

