@@ -106,7 +106,7 @@ default_hooks["cluster"]["clusterer"] = dict(num_clusters=8)
 default_hooks["report"] = default_hooks["every_teacher"] = None
 default_hooks["checkpoint"]["save_best"] = None
 test = [dict(name="synthb", num_train_ids=12, num_test_ids=6, images_per_id=6)]
-iters_per_epoch = 2
+iters_per_epoch = 1
 train_cfg = dict(max_epochs=2, val_interval=2)
 """
     runner = build_runner(load_config(tiny(CONFIG, extra), {"work_dir": str(tmp_path / "run")}))
