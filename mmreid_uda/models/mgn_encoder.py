@@ -81,10 +81,9 @@ class MGNEncoder(PretrainedModule):
         _check(self.backbone)
         self.branches = nn.ModuleList(self._stride_one() for _ in range(2))
         channels = self.backbone.feat_dim
-        self.ladder: Ladder | None = None
+        self.ladder = None if rungs is None else Ladder(self.backbone, rungs, cell)
         self.cells = nn.ModuleList()
-        if rungs is not None:
-            self.ladder = Ladder(self.backbone, rungs, cell)
+        if self.ladder is not None:
             for stride in (2, 1, 1):
                 sizes = dict(in_channels=self.ladder.out_channels, out_channels=cell_channels)
                 self.cells.append(
