@@ -15,6 +15,7 @@ def collect_results(tmp_path):
         for name, epochs in runs.items():
             (tmp_path / name).mkdir()
             (tmp_path / name / "results.json").write_text(json.dumps(dict(epochs=epochs)))
+            (tmp_path / name / "teacher.json").write_text(json.dumps(dict(found=epochs["10"])))
         return subprocess.run(
             [sys.executable, "tools/analysis/collect_results.py", f"{tmp_path}/*", *arguments],
             capture_output=True,
@@ -42,6 +43,12 @@ def test_the_last_epochs_of_the_seeds_are_one_row(collect_results, tmp_path):
         "| fat | 2 | 52.0 ± 2.8 | 62.0 ± 2.8 | – |",
     ]
     assert (tmp_path / "table.md").read_text() == done.stdout
+
+
+def test_other_files_are_read_too(collect_results):
+    done = collect_results(RUNS, "--file", "teacher.json", "--metrics", "R1")
+    assert done.stdout.splitlines()[0] == "| run | seeds | found/b/R1 |"
+    assert done.stdout.splitlines()[-1] == "| fat | 2 | 62.0 ± 2.8 |"
 
 
 def test_runs_without_figures_are_named_in_one_sentence(collect_results):

@@ -4,6 +4,7 @@ Runs whose work dirs differ in ``-seed<N>`` alone are one row.
 
 Example:
     python tools/analysis/collect_results.py 'work_dirs/fat/*' --metrics mAP R1 --out work_dirs/fat/table.md
+    python tools/analysis/collect_results.py 'work_dirs/fat/*' --file teacher.json --metrics precision recall
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mmreid_uda.utils import InputError
 
 __all__ = ["collect", "table"]
 
+RESULTS = "results.json"
 _SEED = re.compile(r"[-_]seed(\d+)$")
 
 
@@ -31,39 +33,43 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("patterns", nargs="+", help="work dirs, or patterns of them")
     parser.add_argument("--metrics", nargs="+", default=["mAP", "R1"], help="columns per test set")
     parser.add_argument("--epoch", type=int, help="epoch to read (default: the last evaluated one)")
+    parser.add_argument(
+        "--file",
+        default=RESULTS,
+        help="read the numbers of another JSON file of the work dirs, such as teacher.json",
+    )
     parser.add_argument("--out", help="Markdown file to write as well")
     return parser.parse_args()
 
 
-def find_runs(patterns: Iterable[str]) -> list[Path]:
-    """Work dirs with results that match, sorted.
+def find_runs(patterns: Iterable[str], file: str = RESULTS) -> list[Path]:
+    """Work dirs with such a file that match, sorted.
 
     Raises:
         InputError: If a pattern matches none.
     """
     runs: set[Path] = set()
     for pattern in patterns:
-        found = {
-            Path(path) for path in glob.glob(pattern) if (Path(path) / "results.json").is_file()
-        }
+        found = {Path(path) for path in glob.glob(pattern) if (Path(path) / file).is_file()}
         if not found:
             raise InputError(
-                f"found 0 folders with a results.json for {pattern!r}, expected work dirs of runs that have been "
-                "evaluated; check the pattern, or train with tools/train.py --work-dir."
+                f"found 0 folders with a {file} for {pattern!r}, expected work dirs of runs that have written one; "
+                "check the pattern, or train with tools/train.py --work-dir."
             )
         runs |= found
     return sorted(runs)
 
 
 def collect(
-    runs: Iterable[Path], metrics: Sequence[str], epoch: int | None = None
+    runs: Iterable[Path], metrics: Sequence[str], epoch: int | None = None, file: str = RESULTS
 ) -> dict[str, dict[str, list[float]]]:
     """Read the figures of runs.
 
     Args:
-        runs: Work dirs, each with a ``results.json``.
+        runs: Work dirs, each with the file.
         metrics: Names without the test set, such as ``'mAP'``.
-        epoch: Number of finished epochs to read at; None reads the last evaluation.
+        epoch: Number of finished epochs to read ``results.json`` at; None reads the last evaluation.
+        file: ``results.json``, or another JSON file of numbers in nested dicts.
 
     Returns:
         Name of the run without its seed -> ``'<test set>/<metric>'`` -> one figure in percent per seed.
@@ -73,22 +79,37 @@ def collect(
     """
     rows: dict[str, dict[str, list[float]]] = {}
     for run in runs:
-        epochs: dict[str, Any] = json.loads((run / "results.json").read_text())["epochs"]
-        wanted = str(max(map(int, epochs)) if epoch is None else epoch)
+        content = json.loads((run / file).read_text())
+        where = file
+        if file == RESULTS:
+            epochs: dict[str, Any] = content["epochs"]
+            wanted = str(max(map(int, epochs)) if epoch is None else epoch)
+            where = f"epoch {wanted} (evaluated after the epochs {', '.join(epochs)})"
+            content = epochs.get(wanted, {})
         figures = {
             name: value
-            for name, value in epochs.get(wanted, {}).items()
+            for name, value in _flat(content).items()
             if name.rpartition("/")[2] in metrics
         }
         if not figures:
             raise InputError(
-                f"found no {' or '.join(metrics)} of epoch {wanted} in '{run}', which was evaluated after the epochs "
-                f"{', '.join(epochs)}; change --metrics or --epoch."
+                f"found no {' or '.join(metrics)} in '{run}', {where}, expected one at least; change --metrics, "
+                "--epoch or --file."
             )
         row = rows.setdefault(_SEED.sub("", run.as_posix()), {})
         for name, value in figures.items():
             row.setdefault(name, []).append(value)
     return rows
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """Nested dicts as one, with names like paths."""
+    flat: dict[str, float] = {}
+    for name, value in content.items():
+        flat.update(
+            _flat(value, f"{prefix}{name}/") if isinstance(value, dict) else {prefix + name: value}
+        )
+    return flat
 
 
 def table(rows: dict[str, dict[str, list[float]]]) -> str:
@@ -116,7 +137,7 @@ def _cell(values: list[float]) -> str:
 def main() -> None:
     """Read, print, write."""
     args = parse_args()
-    text = table(collect(find_runs(args.patterns), args.metrics, args.epoch))
+    text = table(collect(find_runs(args.patterns, args.file), args.metrics, args.epoch, args.file))
     print(text)
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
