@@ -1,0 +1,255 @@
+"""PTL's losses, its head, classification and distillation, each against the worked figures and a slow loop."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.structures import BaseDataElement
+from mutual_example import F1, LABELS
+
+from mmreid_uda.evaluation.metrics import Accuracy
+from mmreid_uda.models import EncoderOutput
+from mmreid_uda.models.heads import PTLHead
+from mmreid_uda.models.losses import DistillationLoss, HardTripletLoss
+from mmreid_uda.registry import MODELS
+from mmreid_uda.structures import ReIDDataSample
+from mmreid_uda.utils import InputError
+
+RUNGS = [dict(tap="features.3", cells=[(4, 4)], fuse=8), dict(tap="features.18", fuse=16)]
+TEACHER_LOGITS = torch.tensor([[1.5, 0.7, -0.5], [-1.0, 2.0, 0.5]])
+LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.3, 0.2, 0.1]])
+
+
+def encoder(rungs=None, fuse=16):
+    rungs = rungs or [dict(tap="features.18", fuse=fuse)]
+    trunk = dict(type="MobileNetV2", width_mult=0.25)
+    backbone = dict(type="LadderBackbone", trunk=trunk, rungs=rungs)
+    return dict(type="ReIDEncoder", backbone=backbone)
+
+
+def build(kind, rungs=None, **options):
+    torch.manual_seed(0)
+    head = options.pop("head", dict(type="PTLHead", num_classes=3))
+    return MODELS.build(dict(type=kind, encoder=encoder(rungs), head=head, **options))
+
+
+def batch(count=4):
+    images = torch.randn(count, 3, 64, 32, generator=torch.Generator().manual_seed(1))
+    samples = ReIDDataSample(
+        gt_label=torch.arange(count) // 2, domain=torch.zeros(count, dtype=torch.int64)
+    )
+    return images, samples
+
+
+# ---- losses
+
+
+def test_the_triplet_of_the_worked_example():
+    loss = HardTripletLoss(margin=1.2)
+    assert loss(F1, LABELS).item() == pytest.approx(0.701910, abs=1e-5)
+
+
+def test_the_triplet_equals_a_slow_loop_on_uneven_classes():
+    features = torch.randn(9, 4, generator=torch.Generator().manual_seed(2))
+    labels = torch.tensor([0, 0, 0, 3, 3, 1, 1, 1, 1])
+    hinges = []
+    for i in range(9):
+        d = [math.dist(features[i].tolist(), other.tolist()) for other in features]
+        positive = max(d[j] for j in range(9) if labels[j] == labels[i])
+        negative = min(d[j] for j in range(9) if labels[j] != labels[i])
+        hinges.append(max(positive - negative + 0.3, 0))
+    found = HardTripletLoss(0.3)(features, labels).item()
+    assert found == pytest.approx(sum(hinges) / 9, abs=1e-5)
+    with pytest.raises(InputError, match="margin=0"):
+        HardTripletLoss(0)
+
+
+@pytest.mark.parametrize("temperature, expected", [(4.0, 0.428691), (1.0, 0.279401)])
+def test_distillation_of_the_worked_example(temperature, expected):
+    loss = DistillationLoss(temperature)
+    assert loss(LOGITS, TEACHER_LOGITS).item() == pytest.approx(expected, abs=1e-5)
+    assert loss(TEACHER_LOGITS, TEACHER_LOGITS).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_distillation_equals_a_slow_loop_and_teaches_one_way():
+    student, teacher = LOGITS.clone().requires_grad_(), TEACHER_LOGITS.clone().requires_grad_()
+    total = 0.0
+    for z, t in zip(LOGITS.tolist(), TEACHER_LOGITS.tolist()):
+        p, q = ([math.exp(v / 2) for v in values] for values in (t, z))
+        p, q = [v / sum(p) for v in p], [v / sum(q) for v in q]
+        total += 4 * sum(a * math.log(a / b) for a, b in zip(p, q))
+    loss = DistillationLoss(2.0)(student, teacher)
+    loss.backward()
+    assert loss.item() == pytest.approx(total / 2, abs=1e-5)
+    assert student.grad.abs().sum() > 0 and teacher.grad is None
+    with pytest.raises(InputError, match="temperature=0"):
+        DistillationLoss(0)
+
+
+# ---- the head
+
+
+def test_the_head_is_the_mean_over_parts_and_over_global_features():
+    torch.manual_seed(0)
+    head = PTLHead(in_channels=5, num_branches=4, num_classes=6, num_globals=2, margin=0.5)
+    out = EncoderOutput(pooled=torch.randn(4, 10), embedding=torch.randn(4, 20))
+    labels = torch.tensor([0, 0, 2, 2])
+    losses = head.loss(head(out), labels)
+    entropies = [
+        F.cross_entropy(head.classifiers[p](out.embedding[:, 5 * p : 5 * p + 5]), labels)
+        for p in range(4)
+    ]
+    triplets = [head.triplet(out.pooled[:, 5 * g : 5 * g + 5], labels) for g in range(2)]
+    assert losses["loss_ce"].item() == pytest.approx(sum(entropies).item() / 4, abs=1e-6)
+    assert losses["loss_triplet"].item() == pytest.approx(sum(triplets).item() / 2, abs=1e-6)
+
+
+def test_only_active_classes_take_part_also_after_loading():
+    head, other = PTLHead(5, num_classes=6), PTLHead(5, num_classes=6)
+    head.activate(3)
+    other.load_state_dict(head.state_dict())
+    out = EncoderOutput(torch.randn(2, 5), torch.randn(2, 5))
+    assert head(out).logits.shape == other(out).logits.shape == (1, 2, 3)
+    assert other.num_classes == 3
+    with pytest.raises(InputError, match="found 7 classes, expected at most the 6 rows"):
+        head.activate(7)
+
+
+def test_hidden_layers_stand_before_each_classifier():
+    head = PTLHead(5, num_branches=2, num_classes=6, hidden=(8, 7))
+    shapes = [tuple(p.shape) for p in head.classifiers[1].parameters()]
+    assert shapes == [(8, 5), (8,), (7, 8), (7,), (6, 7), (6,)]
+
+
+def test_mgn_with_751_classes_has_eight_classifiers_with_bias():
+    head = PTLHead(256, num_branches=8, num_classes=751)
+    assert sum(p.numel() for p in head.parameters()) == 8 * (256 * 751 + 751)
+
+
+# ---- algorithms
+
+
+def test_ptl_wants_cells_and_tests_both_flips():
+    with pytest.raises(InputError, match=r"found no BConvCell in the encoder of PTL"):
+        build("PTL")
+    model = build("PTL", RUNGS).eval()
+    images, _ = batch()
+    features = model(images)
+    torch.testing.assert_close(features, model(images.flip(-1)))
+    both = model.encoder(images).embedding + model.encoder(images.flip(-1)).embedding
+    torch.testing.assert_close(features, F.normalize(both))
+
+
+def test_the_features_of_ptl_do_not_depend_on_the_batch():
+    model = build("PTL", RUNGS)
+    images, samples = batch(6)
+    model(images, samples, mode="loss")
+    model.eval()
+    together = model(images)
+    alone = torch.cat([model(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pack", ["tensor", "samples", "list"])
+def test_a_classifier_reads_labels_however_they_are_packed(pack):
+    head = dict(type="PTLHead", num_classes=3, triplet_weight=0.0)
+    model = build("ImageClassifier", head=head)
+    images, samples = batch()
+    labels = samples.gt_label
+    packed = {
+        "tensor": labels,
+        "samples": ReIDDataSample(gt_label=labels),
+        "list": [BaseDataElement(gt_label=label.reshape(1)) for label in labels],
+    }[pack]
+    losses = model(images, packed, mode="loss")
+    model.eval()
+    [answer] = model(images, packed, mode="predict")
+    assert list(losses) == ["loss_ce"] and torch.equal(answer.gt_label, labels)
+    torch.testing.assert_close(answer.scores.sum(1), torch.ones(4))
+    logits = model.head.classifiers[0](model.encoder(images).embedding)
+    torch.testing.assert_close(answer.scores, logits.softmax(1))
+
+
+def test_accuracy_counts_the_classes_that_score_higher():
+    scores = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.4, 0.35, 0.25], [0.2, 0.3, 0.5]])
+    metric = Accuracy(topk=(1, 2))
+    for rows in (slice(3), slice(3, None)):
+        metric.process(None, [dict(scores=scores[rows], gt_label=torch.tensor([0, 1, 1, 0])[rows])])
+    assert metric.evaluate(4) == {"accuracy/top1": 25.0, "accuracy/top2": 75.0}
+    with pytest.raises(InputError, match="topk="):
+        Accuracy(topk=(0,))
+
+
+# ---- distillation
+
+
+def teacher(tmp_path, **options):
+    model = build("PTL", RUNGS, **options)
+    torch.save(model.state_dict(), tmp_path / "teacher.pth")
+    head = options.get("head", dict(type="PTLHead", num_classes=3))
+    cfg = dict(type="PTL", encoder=encoder(RUNGS), head=head)
+    return model, dict(model=cfg, checkpoint=str(tmp_path / "teacher.pth"))
+
+
+def test_std_is_the_students_loss_and_what_the_teacher_says(tmp_path):
+    source, cfg = teacher(tmp_path)
+    torch.manual_seed(5)
+    model = build("STD", teacher=cfg, kd_weight=0.7, feature_weight=0.3, temperature=2.0)
+    model.init_weights()
+    plain = build("Supervised")
+    plain.load_state_dict(model.state_dict())
+    images, samples = batch()
+    losses = model(images, samples, mode="loss")
+    expected = plain(images, samples, mode="loss")
+    student, taught = plain.encoder(images), source.eval().encoder(images)
+    kd = DistillationLoss(2.0)(plain.head(student).logits, source.head(taught).logits)
+    gaps = F.normalize(student.embedding) - F.normalize(taught.embedding)
+    expected["loss_kd"] = 0.7 * kd
+    expected["loss_feature"] = 0.3 * (gaps**2).sum(1).mean()
+    assert losses.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value, msg=name)
+
+
+def test_the_teacher_is_not_part_of_the_student(tmp_path):
+    source, cfg = teacher(tmp_path)
+    model = build("STD", teacher=cfg)
+    model.init_weights()
+    plain = build("Supervised")
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    assert len(list(model.parameters())) == len(list(plain.parameters()))
+    model.train()
+    losses = model(*batch(), mode="loss")
+    sum(losses.values()).backward()
+    assert not model.teacher.training and all(p.grad is None for p in model.teacher.parameters())
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(model.teacher.state_dict()[name], tensor), name
+    assert next(model.double().teacher.parameters()).dtype == torch.float64
+
+
+def test_a_teacher_of_several_parts_teaches_each_part_of_the_student(tmp_path):
+    head = dict(type="PTLHead", num_classes=3, num_globals=1)
+    _, cfg = teacher(tmp_path)
+    model = build("STD", teacher=cfg, head=head)
+    model.teacher.head.classify = lambda embedding: torch.stack([TEACHER_LOGITS, -LOGITS])
+    model.head.classify = lambda embedding: LOGITS[None].clone()
+    images, samples = batch(2)
+    samples.gt_label = torch.tensor([0, 1])
+    found = model(images, samples, mode="loss")["loss_kd"]
+    expected = DistillationLoss()(LOGITS, (TEACHER_LOGITS - LOGITS) / 2)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_pair_that_does_not_fit_is_one_sentence(tmp_path):
+    _, cfg = teacher(tmp_path, head=dict(type="PTLHead", num_classes=5))
+    model = build("STD", teacher=cfg)
+    model.init_weights()
+    with pytest.raises(InputError, match=r"found 3 classes in the student's data and 5"):
+        model(*batch(), mode="loss")
+    wide = dict(type="STD", encoder=encoder(fuse=24), head=dict(type="PTLHead"), teacher=cfg)
+    with pytest.raises(InputError, match=r"24 dimensions in the student and 16"):
+        MODELS.build(wide)
+    missing = dict(cfg, checkpoint="work_dirs/ptl_mbv2_digits-seed9")
+    with pytest.raises(InputError, match=r"configs/ptl/ptl_mbv2_digits.py --seed 9"):
+        build("STD", teacher=missing).init_weights()
