@@ -131,15 +131,20 @@ def find_images(inputs: Sequence[str]) -> list[str]:
     return found
 
 
-def main() -> None:
-    """Write the features of images to an .npz file."""
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description="Extract re-ID features with onnxruntime.")
     parser.add_argument("model", help="the .onnx file")
     parser.add_argument("images", nargs="+", help="folders and images")
     parser.add_argument("--out", required=True, help="the .npz file to write")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--threads", type=int, default=0, help="0: onnxruntime's choice (default)")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Write the features of images to an .npz file."""
+    args = parse_args()
     extractor = OnnxExtractor(args.model, args.threads)
     paths = find_images(args.images)
     features = extractor(paths, args.batch_size)
