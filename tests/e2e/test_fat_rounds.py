@@ -1,4 +1,4 @@
-"""FAT from the command line: a teacher in rounds on noisy labels, over a stop; its student on one rank and on two."""
+"""FAT in real Runners: a teacher in rounds on noisy labels, over a stop; its student on one rank and on two."""
 
 import json
 
@@ -8,6 +8,7 @@ import torch
 from test_ranks import losses
 from test_resume import assert_same_state, load
 
+from mmreid_uda.apis import build_runner, load_config
 from mmreid_uda.structures import SoftLabels
 
 pytestmark = pytest.mark.slow
@@ -25,6 +26,10 @@ default_hooks['cluster'] = dict(
 default_hooks['optimizer_reset'] = dict(type='OptimizerResetHook', interval=2)
 target['noise'] = dict(wrong_id=0.2, duplicate=0.1, seed=1)
 param_scheduler = None
+iters_per_epoch = 2
+train_cfg = dict(max_epochs=4, val_interval=10)
+default_hooks['report'] = None
+default_hooks['checkpoint'] = dict(max_keep_ckpts=-1, save_best=None)
 """
 STOP = """
 custom_imports = dict(imports=['tests.e2e.stop_hook'])
@@ -33,20 +38,24 @@ custom_hooks = [dict(type='StopAfterEpoch', epoch=3)]
 BASE = "configs/fat/fat_mbv2_synthb.py"
 
 
+def train(config, work_dir, resume=False):
+    cfg = load_config(config, dict(work_dir=str(work_dir), resume=resume))
+    build_runner(cfg).train()
+
+
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     """Where the teacher's run lies; the first test makes it, the second learns from it."""
     return tmp_path_factory.mktemp("teacher") / "whole"
 
 
-def test_a_stopped_teacher_goes_on_as_if_it_had_not_been(tiny, run_tool, tmp_path, teacher):
+def test_a_stopped_teacher_goes_on_as_if_it_had_not_been(tiny, tmp_path, teacher):
     config, halves = tiny(BASE, extra=TEACHER), tmp_path / "halves"
-    run_tool("tools/train.py", config, "--work-dir", teacher)
+    train(config, teacher)
     # In the middle of a round: its labels come from the checkpoint.
-    stopped = tiny(BASE, extra=TEACHER + STOP, name="stopped")
-    _, output = run_tool("tools/train.py", stopped, "--work-dir", halves, check=False)
-    assert "stopped after epoch 3" in output
-    run_tool("tools/train.py", config, "--work-dir", halves, "--resume")
+    with pytest.raises(RuntimeError, match="stopped after epoch 3"):
+        train(tiny(BASE, extra=TEACHER + STOP, name="stopped"), halves)
+    train(config, halves, resume=True)
     first, second = load(teacher / "epoch_4.pth"), load(halves / "epoch_4.pth")
     for part in ("state_dict", "optimizer", "pseudo_labels"):
         assert_same_state(first[part], second[part], part)
@@ -81,7 +90,7 @@ default_hooks['cluster'] = dict(
 default_hooks["logger"] = dict(interval=1)
 log_processor = dict(window_size=1)
 target['noise'] = dict(wrong_id=0.2, duplicate=0.1, seed=1)
-model = dict(head=dict(soft_labels="{teacher}"))
+model = dict(head=dict(soft_labels="{teacher}", loss=dict(negatives="ctrdHM")))
 encoder['neck'] = dict(dropout=0.0)
 optim_wrapper = dict(optimizer=dict(_delete_=True, type="SGD", lr=1e-2))
 param_scheduler = None
@@ -92,10 +101,10 @@ iters_per_epoch = 1
 
 def test_a_student_on_two_ranks_is_one_on_one_rank(tiny, run_tool, tmp_path, teacher):
     if not teacher.exists():
-        run_tool("tools/train.py", tiny(BASE, extra=TEACHER), "--work-dir", teacher)
+        train(tiny(BASE, extra=TEACHER), teacher)
     config = tiny(BASE, extra=STUDENT.format(teacher=teacher))
     one, two = tmp_path / "one", tmp_path / "two"
-    run_tool("tools/train.py", config, "--work-dir", one)
+    train(config, one)
     run_tool("tools/dist_train.sh", config, "--work-dir", two, processes=2)
     assert losses(two) == pytest.approx(losses(one), rel=1e-3) and len(losses(one)) == 1
     expected, found = (load(run / "epoch_1.pth")["state_dict"] for run in (one, two))
