@@ -16,7 +16,10 @@ from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
 
-RUNGS = [dict(tap="features.3", cells=[(4, 4)], fuse=8), dict(tap="features.18", fuse=16)]
+RUNGS = [
+    dict(tap="features.3", cells=[(4, 4)], fuse=8),
+    dict(tap="features.18", cells=[(4, 4)], fuse=16),
+]
 TEACHER_LOGITS = torch.tensor([[1.5, 0.7, -0.5], [-1.0, 2.0, 0.5]])
 LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.3, 0.2, 0.1]])
 

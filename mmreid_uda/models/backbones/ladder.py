@@ -119,8 +119,8 @@ class Ladder(BaseModule):
     Args:
         trunk: The network beside; its maps are measured with a blank image.
         rungs: From bottom to top ``dict(tap=<name of a part of the trunk>, cells=[(channels, stride), ...],
-            fuse=<channels>)``. A rung without cells takes the trunk's map alone: so a ladder may start anywhere, or
-            have no cell at all.
+            fuse=<channels>)``. The first rung may be without cells and takes the trunk's map alone: so a ladder may
+            start anywhere, or have no cell at all.
         cell: Config of the cells. Defaults to ``dict(type='BConvCell')``.
 
     Attributes:
@@ -128,7 +128,8 @@ class Ladder(BaseModule):
         out_channels: Channels of the topmost map.
 
     Raises:
-        InputError: There is no rung, or the trunk has no such part; at a call, if maps differ in size.
+        InputError: There is no rung, a further one has no cells, or the trunk has no such part; at a call, if maps
+            differ in size.
     """
 
     def __init__(
@@ -141,6 +142,11 @@ class Ladder(BaseModule):
         if not rungs:
             raise InputError(
                 "found rungs=[], expected at least one dict(tap=..., cells=[(channels, stride)], fuse=...)."
+            )
+        if not all(rung.get("cells") for rung in rungs[1:]):
+            raise InputError(
+                "found a rung without cells above another, which cuts off what is below; leave out the rungs below it, "
+                "or give it cells=[(channels, stride)] in encoder.backbone.rungs."
             )
         self.taps = [rung["tap"] for rung in rungs]
         tapped = _measure(trunk, self.taps)
