@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.onnx.errors import OnnxExporterError
 
 from mmreid_uda.compat import is_installed
 from mmreid_uda.models.algorithms import BaseReID
@@ -105,7 +106,8 @@ def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:
         Path of the JSON file.
 
     Raises:
-        InputError: Another name, a test pipeline that a deployment cannot repeat, or onnx is missing.
+        InputError: Another name, a test pipeline that a deployment cannot repeat, a layer that ONNX does not know, or
+            the package onnx is missing.
     """
     path = Path(path)
     if path.suffix != ".onnx":
@@ -124,7 +126,14 @@ def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:
     # Two images: of a batch of one, the exporter would take the 1 for fixed.
     images = torch.zeros(2, *size, 3, dtype=torch.uint8)
     with atomic_path(path) as temporary:
-        _trace(graph, images, temporary)
+        try:
+            _trace(graph, images, temporary)
+        except OnnxExporterError as error:
+            reason = str(error).partition("\n")[0].partition(". Please")[0].rstrip(".")
+            raise InputError(
+                f"the network of {Path(model.cfg.filename).stem} cannot be exported ({reason}); deploy it with "
+                "ReIDInferencer, or choose layers that ONNX knows."
+            ) from error
         content = hashlib.sha256(temporary.read_bytes()).hexdigest()
     description = {
         "config": Path(model.cfg.filename).stem,

@@ -118,3 +118,11 @@ def test_a_wrong_name_and_a_missing_package_are_one_sentence(inferencer, tmp_pat
     with pytest.raises(InputError, match=r"no package `onnx`.*mmreid_uda\[deploy\]"):
         export_onnx(inferencer.model, tmp_path / "m.onnx")
     assert compat.is_installed("onnx") and not list(tmp_path.iterdir())
+
+
+def test_a_layer_that_onnx_does_not_know_is_one_sentence(tmp_path):
+    model = make_model("ise_mbv2_synthb")
+    model.extract_feat = lambda x: torch.special.bessel_j0(x.mean((2, 3)))
+    with pytest.raises(InputError, match=r"ise_mbv2_synthb cannot be exported \(.*bessel"):
+        export_onnx(model, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())

@@ -43,6 +43,12 @@ def test_features_are_unit_rows_in_the_order_of_the_data_whatever_the_workers(da
     assert torch.allclose(extract_features(model, alone, BATCH, 0)[0], features[7], atol=1e-5)
 
 
+def test_a_caller_hears_how_far_it_has_come(dataset):
+    heard = []
+    extract_features(make_model(), dataset, BATCH, num_workers=0, reached=heard.append)
+    assert heard == [4, 8, 11]
+
+
 def test_a_view_has_another_pipeline_and_the_same_labels(dataset):
     view = with_pipeline(dataset, [lambda results: results["gt_label"]])
     dataset.set_labels(torch.arange(IMAGES))
