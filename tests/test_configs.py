@@ -21,11 +21,13 @@ def words(path):
     return set(Path(path).stem.replace("-", "_").split("_"))
 
 
-# Projects have tests of their own beside them; digits and students of a trained teacher are in test_ptl_runs.py.
+# Trained by tests of their own: projects (beside them), digits, students of a trained teacher and PTL's ablations
+# (test_ptl_runs.py).
+ELSEWHERE = {"digits", "std", "nocarry", "backbone"}
 SMALL = [
     path
     for path in CONFIGS
-    if "_mbv2_" in path and path.startswith("configs") and not {"digits", "std"} & words(path)
+    if "_mbv2_" in path and path.startswith("configs") and not ELSEWHERE & words(path)
 ]
 
 
