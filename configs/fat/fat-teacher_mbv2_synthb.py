@@ -13,5 +13,7 @@ default_hooks = dict(
     ),
     optimizer_reset=dict(type="OptimizerResetHook", interval=5),
 )
+global_batch_size = 32
+auto_scale_lr = dict(base_batch_size=32)
 param_scheduler = None
 train_cfg = dict(max_epochs=20, val_interval=20)

@@ -1,4 +1,4 @@
-# For comparison: the softmax-triplet loss alone, the hardest pairs of eight people with four images each.
+# For comparison: the softmax-triplet loss alone, the hardest pairs of sixteen people with four images each.
 _base_ = "./fat_mbv2_synthb.py"
 
 model = dict(

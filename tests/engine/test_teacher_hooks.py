@@ -171,5 +171,10 @@ def test_the_learning_rate_survives_the_fresh_optimiser(tiny, tmp_path):
     runner.optim_wrapper = OptimWrapper(optimizer)
     optimizer.param_groups[0]["lr"] = 0.5
     optimizer.state[next(runner.model.parameters())]["step"] = torch.tensor(1.0)
-    OptimizerResetHook().before_train_epoch(runner)
+    runner.train_loop._epoch = 3
+    OptimizerResetHook(interval=2).before_train_epoch(runner)
+    assert optimizer.state, "in the middle of a round"
+    OptimizerResetHook(interval=3).before_train_epoch(runner)
     assert not optimizer.state and optimizer.param_groups[0]["lr"] == 0.5
+    with pytest.raises(InputError, match="interval=0"):
+        OptimizerResetHook(interval=0)

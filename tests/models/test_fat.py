@@ -202,9 +202,17 @@ def test_other_names_are_refused(name):
         FATLoss(name)
 
 
+def test_a_batch_of_one_class_has_no_hinge():
+    points = ANCHORS.clone().requires_grad_()
+    losses = FATLoss("tri-mg")(points, torch.ones(6, dtype=torch.long), IMAGES[:2], IMAGES[:2])
+    assert losses["loss_tri"] == 0 and losses["loss_mg"] > 0
+    sum(losses.values()).backward()
+    assert points.grad.isfinite().all()
+
+
 def test_what_cannot_be_kept_apart_is_named():
     one_class = torch.zeros(6, dtype=torch.long)
-    for negatives in ("batchNeg", "ctrdHM", "ctrdAvg", "ctrdAll"):
+    for negatives in ("ctrdHM", "ctrdAvg", "ctrdAll"):
         with pytest.raises(InputError, match="found"):
             FATLoss("tri", negatives)(ANCHORS, one_class, torch.zeros(1, 2), torch.zeros(1, 2))
     for options in (dict(negatives="all"), dict(compactness="max"), dict(num_negatives=0)):

@@ -68,7 +68,7 @@ class FATLoss(nn.Module):
     * ``'ctrdAvg'``: the mean of the other classes' centroids;
     * ``'ctrdHM'``: the ``num_negatives`` centroids nearest to the own centroid;
     * ``'batchNeg'`` (default of the released code): the ``num_negatives`` nearest images of other classes within the
-      batch, without gradient; fewer where an anchor of the batch has fewer.
+      batch, without gradient; fewer where an anchor of the batch has fewer, and a hinge of 0 where one has none.
 
     Args:
         name: Parts joined by ``-``: ``XE``; ``tri``, ``triNorm`` or ``doubleTri`` (both); ``mg``, ``mgNorm`` or
@@ -86,7 +86,7 @@ class FATLoss(nn.Module):
         mg_norm_weight: Weight of ``mgNorm``. Defaults to 1.
 
     Raises:
-        InputError: For an unknown name, negative set or compactness; at a call, if there is nothing to keep away from.
+        InputError: For an unknown name, negative set or compactness; at a call, if there is a single centroid.
 
     Example:
         >>> head = dict(type='FATHead', loss=dict(type='FATLoss', name='XE-triNorm-mgNorm', negatives='ctrdHM'))
@@ -153,7 +153,7 @@ class FATLoss(nn.Module):
             has.
 
         Raises:
-            InputError: If all images, or all centroids, are of one class.
+            InputError: If there is a single centroid to keep images away from.
         """
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
@@ -175,7 +175,8 @@ class FATLoss(nn.Module):
                     else:
                         others = self.negative_distances(points, labels, centres)
                         hinges = F.relu(own.unsqueeze(1) - others + self.margins[term])
-                        loss = hinges.mean()
+                        # A batch of a single class has no negatives: nothing to keep apart.
+                        loss = hinges.mean() if hinges.numel() else 0 * own.sum()
                 losses[f"loss_{term}"] = self.weights[term] * loss
         return losses
 
@@ -188,7 +189,7 @@ class FATLoss(nn.Module):
             centroids: float32 (K, D).
 
         Returns:
-            float32 (B, n): n = K - 1 (K with ``own_centroid``), 1, or at most ``num_negatives``.
+            float32 (B, n): n = K - 1 (K with ``own_centroid``), 1, or at most ``num_negatives``, possibly 0.
         """
         if self.negatives == "batchNeg":
             return _distances(points.unsqueeze(1), self._nearest_images(points.detach(), labels))
@@ -217,11 +218,6 @@ class FATLoss(nn.Module):
         """The nearest images of other classes: (B, n, D), as many as every anchor has."""
         same = labels.unsqueeze(1) == labels
         count = min(self.num_negatives, int((~same).sum(1).min()))
-        if not count:
-            raise InputError(
-                f"found a single identity among the {len(labels)} images of a batch, expected at least two for "
-                "negatives='batchNeg'; raise global_batch_size, or choose another model.head.loss.negatives."
-            )
         distances = pairwise_distances(points).masked_fill(same, float("inf"))
         return points[distances.topk(count, dim=1, largest=False).indices]
 
