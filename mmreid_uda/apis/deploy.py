@@ -36,6 +36,7 @@ class FeatureGraph(nn.Module):
     Args:
         model: In evaluation mode; copied.
         half: Whether the network computes in float16; normalisation before it and norms behind it are float32.
+            Defaults to False.
     """
 
     mean: Tensor
@@ -100,7 +101,7 @@ def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:
     Args:
         model: A model of :func:`~mmreid_uda.apis.init_model`.
         path: Name that ends in ``.onnx``.
-        fp16: Compute in float16: half the size, for accelerators.
+        fp16: Compute in float16: half the size, for accelerators. Defaults to False.
 
     Returns:
         Path of the JSON file.
@@ -117,14 +118,9 @@ def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:
             "found no package `onnx`, which the export needs: pip install 'mmreid_uda[deploy]'."
         )
     before = describe_input(model.cfg.test_pipeline)
-    size = before["height"], before["width"]
-    with torch.no_grad():
-        dimension = model(
-            torch.zeros(1, 3, *size, device=model.data_preprocessor.mean.device)
-        ).shape[1]
     graph = FeatureGraph(model, fp16).cpu()
     # Two images: of a batch of one, the exporter would take the 1 for fixed.
-    images = torch.zeros(2, *size, 3, dtype=torch.uint8)
+    images = torch.zeros(2, before["height"], before["width"], 3, dtype=torch.uint8)
     with atomic_path(path) as temporary:
         try:
             _trace(graph, images, temporary)
@@ -135,11 +131,24 @@ def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:
                 "ReIDInferencer, or choose layers that ONNX knows."
             ) from error
         content = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    description = {
+    description = _describe(model, graph, before, content)
+    with atomic_path(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(description, indent=2) + "\n")
+    return path.with_suffix(".json")
+
+
+def _describe(
+    model: Any, graph: FeatureGraph, before: dict[str, Any], content: str
+) -> dict[str, Any]:
+    """What the JSON file says; ``content`` is the hash of the graph's file."""
+    size = before["height"], before["width"]
+    with torch.no_grad():
+        features = model(torch.zeros(1, 3, *size, device=model.data_preprocessor.mean.device))
+    return {
         "config": Path(model.cfg.filename).stem,
         "fingerprint": model_fingerprint(model, model.cfg),
         "onnx_sha256": content,
-        "precision": "float16" if fp16 else "float32",
+        "precision": "float32" if graph.dtype == torch.float32 else "float16",
         "input": {
             "name": "images",
             "layout": "NHWC",
@@ -152,11 +161,8 @@ def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:
             "mean": graph.mean.flatten().tolist(),
             "std": graph.std.flatten().tolist(),
         },
-        "output": {"name": "features", "dim": dimension, "norm": 1.0},
+        "output": {"name": "features", "dim": features.shape[1], "norm": 1.0},
     }
-    with atomic_path(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(description, indent=2) + "\n")
-    return path.with_suffix(".json")
 
 
 def _trace(graph: nn.Module, images: Tensor, path: Path) -> None:
