@@ -28,8 +28,6 @@ def _quick_collections():
 def load(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / "data" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    # dataclasses look their module up.
-    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

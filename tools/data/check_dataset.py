@@ -15,9 +15,8 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.config import DictAction
@@ -65,8 +64,7 @@ _NUMBERED_AGAIN = ("msmt17",)
 _HARMLESS = {"name", "data_root", "pipeline", "cache", "seed", "same_camera"}
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One result of the check.
 
     Args:
