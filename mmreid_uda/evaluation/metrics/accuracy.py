@@ -57,4 +57,4 @@ class Accuracy(BaseMetric):
     def compute_metrics(self, results: list[int]) -> dict[str, float]:
         """Share of the images with fewer than k higher scores, in percent."""
         places = torch.tensor(results)
-        return {f"top{k}": 100.0 * float((places < k).float().mean()) for k in self.topk}
+        return {f"top{k}": 100.0 * float((places < k).double().mean()) for k in self.topk}
