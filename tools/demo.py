@@ -10,17 +10,15 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
 from mmengine.runner import Runner
 
 from mmreid_uda.apis import build_runner, extract_features, load_config, run_tool
-from mmreid_uda.datasets import ReIDTestDataset
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils.files import atomic_path
-from mmreid_uda.visualization import draw_rank_list
+from mmreid_uda.visualization import RankRow, draw_rank_list, rank_rows
 
 _QUERIES, _TOP = 4, 8
 
@@ -38,24 +36,6 @@ def step(text: str) -> None:
     print(f"\n==> {text}", flush=True)
 
 
-def rank_rows(features: torch.Tensor, dataset: ReIDTestDataset, queries: list[int]) -> list[Any]:
-    """Nearest gallery images of some queries, by the rules of the evaluation."""
-    pids, camids, paths = dataset.pids, dataset.camids, dataset.paths
-    gallery = torch.from_numpy(~dataset.is_query).nonzero().squeeze(1)
-    rows = []
-    for query in queries:
-        order = gallery[
-            (features[query] @ features[gallery].t()).argsort(descending=True, stable=True)
-        ]
-        ranked = [
-            int(g) for g in order if not (pids[g] == pids[query] and camids[g] == camids[query])
-        ]
-        rows.append(
-            (paths[query], [(paths[g], bool(pids[g] == pids[query])) for g in ranked[:_TOP]])
-        )
-    return rows
-
-
 def draw(runner: Runner, path: Path) -> None:
     """Draw the rank lists of a few queries with the initial and with the trained weights."""
     dataset = runner.val_dataloader.dataset
@@ -65,10 +45,19 @@ def draw(runner: Runner, path: Path) -> None:
     untrained = MODELS.build(runner.cfg.model)
     untrained.init_weights()
     initial = extract_features(untrained, dataset)
-    rows, captions = [], []
+    rows: list[RankRow] = []
+    captions = []
     for query in chosen:
         for name, features in (("before", initial), ("after", trained)):
-            rows += rank_rows(features, dataset, [query])
+            rows += rank_rows(
+                features.cpu().numpy(),
+                dataset.pids,
+                dataset.camids,
+                dataset.is_query,
+                dataset.paths,
+                [query],
+                _TOP,
+            )
             captions.append(f"query {query}, {name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), draw_rank_list(rows, captions))

@@ -22,6 +22,7 @@ from .knn import Neighbours, find_neighbours, knn, unit_rows
 from .labels import Clusterer, GroundTruthLabels, check_features, renumber
 from .quality import cluster_quality
 from .refiners import AssignOutliers, DropLooseMembers, DropSmallClusters, cluster_centroids
+from .sweep import SweepResult, sweep_dbscan, sweep_kmeans
 from .vector_index import IndexKind, VectorIndex
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "JaccardDBSCAN",
     "KMeans",
     "Neighbours",
+    "SweepResult",
     "VectorIndex",
     "add_source_term",
     "check_features",
@@ -58,5 +60,7 @@ __all__ = [
     "rho_eps",
     "source_distances",
     "stores_share",
+    "sweep_dbscan",
+    "sweep_kmeans",
     "unit_rows",
 ]

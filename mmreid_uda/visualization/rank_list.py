@@ -4,71 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
-from mmreid_uda.utils import InputError
+from .tiles import GREEN, GREY, RED, framed, read_crop, row_of, stacked
 
-__all__ = ["draw_rank_list"]
+__all__ = ["RankRow", "draw_rank_list", "rank_rows"]
 
-_GREEN, _RED, _GREY, _PAPER = (80, 170, 60), (60, 60, 210), (150, 150, 150), 255
-_FRAME, _GAP, _CAPTION = 4, 6, 22
-
-
-def _tile(path: str, size: tuple[int, int], colour: tuple[int, int, int]) -> np.ndarray:
-    """An image of (height, width) with a frame."""
-    image = cv2.imread(path, cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f"found no readable image at '{path}', expected one to draw.")
-    image = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-    return cv2.copyMakeBorder(
-        image, _FRAME, _FRAME, _FRAME, _FRAME, cv2.BORDER_CONSTANT, value=colour
-    )
+RankRow = tuple[str, Sequence[tuple[str, bool]]]
+"""A query's path and, from the nearest on, gallery paths with whether the identity is the query's."""
 
 
-def _row(tiles: Sequence[np.ndarray]) -> np.ndarray:
-    """Tiles beside each other, a wider gap after the query."""
-    height = tiles[0].shape[0]
-    gap = np.full((height, _GAP, 3), _PAPER, np.uint8)
-    pieces = [tiles[0], gap, gap]
-    for tile in tiles[1:]:
-        pieces += [tile, gap]
-    return np.concatenate(pieces, axis=1)
+def rank_rows(
+    features: np.ndarray,
+    pids: np.ndarray,
+    camids: np.ndarray,
+    is_query: np.ndarray,
+    paths: Sequence[str],
+    queries: Sequence[int],
+    topk: int = 8,
+) -> list[RankRow]:
+    """Find the gallery images nearest to some queries, by the rules of the evaluation.
+
+    Gallery images of the query's identity *and* camera, and junk of identity -1, are left out.
+
+    Args:
+        features: float32 (N, D), unit rows, of one test set.
+        pids: int (N,).
+        camids: int (N,).
+        is_query: bool (N,); the others are the gallery.
+        paths: Of the N images.
+        queries: Which rows to search for.
+        topk: Gallery images per query.
+
+    Returns:
+        What :func:`draw_rank_list` draws.
+    """
+    gallery = np.flatnonzero(~is_query & (pids != -1))
+    rows: list[RankRow] = []
+    for query in queries:
+        order = gallery[np.argsort(-(features[gallery] @ features[query]), kind="stable")]
+        ranked = order[(pids[order] != pids[query]) | (camids[order] != camids[query])][:topk]
+        rows.append(
+            (paths[query], [(paths[one], bool(pids[one] == pids[query])) for one in ranked])
+        )
+    return rows
 
 
 def draw_rank_list(
-    rows: Sequence[tuple[str, Sequence[tuple[str, bool]]]],
+    rows: Sequence[RankRow],
     captions: Sequence[str] = (),
     size: tuple[int, int] = (128, 64),
 ) -> np.ndarray:
     """Draw queries and their nearest gallery images.
 
     Args:
-        rows: Per query its path and, from the nearest on, the gallery paths with whether the identity is the query's.
-            All rows have the same number of gallery images.
+        rows: Queries and what was found for them, at least one.
         captions: A line of text above each row, or none at all.
         size: Height and width of an image in pixels.
 
     Returns:
         A BGR picture, uint8 (H, W, 3).
+
+    Raises:
+        InputError: If an image cannot be read.
     """
-    pieces = []
-    for number, (query, gallery) in enumerate(rows):
-        tiles = [_tile(query, size, _GREY)]
-        tiles += [_tile(path, size, _GREEN if right else _RED) for path, right in gallery]
-        row = _row(tiles)
-        if captions:
-            bar = np.full((_CAPTION, row.shape[1], 3), _PAPER, np.uint8)
-            cv2.putText(
-                bar,
-                captions[number],
-                (4, 16),
-                cv2.FONT_HERSHEY_SIMPLEX,
-                0.45,
-                (40, 40, 40),
-                1,
-                cv2.LINE_AA,
-            )
-            pieces.append(bar)
-        pieces += [row, np.full((_GAP, row.shape[1], 3), _PAPER, np.uint8)]
-    return np.concatenate(pieces)
+    drawn = []
+    for query, gallery in rows:
+        found = [framed(read_crop(path), size, GREEN if right else RED) for path, right in gallery]
+        groups = [[framed(read_crop(query), size, GREY)]] + ([found] if found else [])
+        drawn.append(row_of(groups))
+    return stacked(drawn, captions)

@@ -1,0 +1,140 @@
+"""Many clusterings of the same features: the neighbours are searched once, and a graph serves all radii."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmreid_uda.utils import InputError
+
+from .dbscan import dbscan
+from .eps import rho_eps, stores_share
+from .jaccard import Variant, jaccard_distances, jaccard_encodings, neighbours_needed
+from .kmeans import KMeans
+from .knn import Neighbours, find_neighbours, unit_rows
+from .labels import check_features
+from .quality import cluster_quality
+
+__all__ = ["SweepResult", "sweep_dbscan", "sweep_kmeans"]
+
+# The ρ-rule needs distances somewhat above eps; a graph cut here nearly always has them.
+_RHO_REACH = 0.7
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """One clustering of a sweep.
+
+    Args:
+        setting: Of DBSCAN ``eps``, ``min_samples``, ``k1`` and ``k2``, of K-means ``num_clusters``.
+        figures: ``clusters``, ``outliers``, ``outlier_share``, ``largest`` (images of the largest cluster), those of
+            :func:`cluster_quality` if the truth is known, and ``rho_eps``, the radius of the ρ-rule, if it was asked
+            for.
+    """
+
+    setting: dict[str, float]
+    figures: dict[str, float]
+
+
+def sweep_dbscan(
+    features: np.ndarray,
+    eps: Sequence[float],
+    min_samples: Sequence[int] = (4,),
+    k1: Sequence[int] = (30,),
+    k2: Sequence[int] = (6,),
+    *,
+    variant: Variant = "faiss",
+    rho: float | None = 1.6e-3,
+    true_labels: np.ndarray | None = None,
+) -> Iterator[SweepResult]:
+    """Cluster with every combination, as :class:`JaccardDBSCAN` does with each.
+
+    Neighbours are searched once, for the largest k1; a graph of distances is made once for each (k1, k2).
+
+    Args:
+        features: float (N, D), rows of any norm.
+        eps: Radii, in (0, 1).
+        min_samples: Neighbours of a core image, itself included.
+        k1: Neighbours of the k-reciprocal sets.
+        k2: Neighbours of the local query expansion.
+        variant: ``'faiss'`` or ``'full'``, see :func:`jaccard_graph`.
+        rho: ρ of the recommended radius, see :func:`rho_eps`; None recommends none.
+        true_labels: int (N,), negative = unknown; None for no figures of quality.
+
+    Yields:
+        A result per combination, ``eps`` running fastest.
+
+    Raises:
+        InputError: If a setting is out of range or the features cannot be clustered.
+    """
+    if not eps or not all(0 < one < 1 for one in eps):
+        raise InputError(f"found eps={list(eps)} to sweep, expected numbers with 0 < eps < 1.")
+    rows = unit_rows(check_features(features))
+    needed = max(neighbours_needed(len(rows), a, variant, b) for a in k1 for b in k2)
+    neighbours = find_neighbours(rows, needed, with_lowest=variant == "full")
+    assert neighbours is not None
+    for a in k1:
+        for b in k2:
+            own = _first(neighbours, neighbours_needed(len(rows), a, variant, b))
+            encodings = jaccard_encodings(rows, own, a, b, variant=variant)
+            reach = max(*eps, _RHO_REACH if rho is not None else 0.0)
+            graph = jaccard_distances(encodings, reach)
+            extra = {}
+            if rho is not None:
+                whole = graph if stores_share(graph, rho) else jaccard_distances(encodings)
+                extra["rho_eps"] = rho_eps(whole, rho, reach if whole is graph else 1.0)
+            for least in min_samples:
+                for radius in eps:
+                    labels = dbscan(graph, radius, least)
+                    setting = dict(eps=radius, min_samples=least, k1=a, k2=b)
+                    yield SweepResult(setting, {**_figures(labels, true_labels), **extra})
+
+
+def sweep_kmeans(
+    features: np.ndarray,
+    num_clusters: Sequence[int],
+    *,
+    seed: int = 0,
+    true_labels: np.ndarray | None = None,
+) -> Iterator[SweepResult]:
+    """Cluster with every K; see :class:`KMeans`.
+
+    Args:
+        features: float (N, D), clustered as they are.
+        num_clusters: The Ks.
+        seed: Of the starts.
+        true_labels: As :func:`sweep_dbscan`.
+
+    Yields:
+        A result per K.
+
+    Raises:
+        InputError: As :class:`KMeans`.
+    """
+    for number in num_clusters:
+        labels = KMeans(number)(features, seed=seed, epoch=0)
+        yield SweepResult(dict(num_clusters=number), _figures(labels, true_labels))
+
+
+def _first(neighbours: Neighbours, k: int) -> Neighbours:
+    """The first k neighbours: those that a search for k would have found."""
+    return Neighbours(
+        np.ascontiguousarray(neighbours.indices[:, :k]),
+        np.ascontiguousarray(neighbours.similarities[:, :k]),
+        neighbours.lowest,
+    )
+
+
+def _figures(labels: np.ndarray, true_labels: np.ndarray | None) -> dict[str, float]:
+    sizes = np.bincount(labels[labels >= 0])
+    outliers = int((labels < 0).sum())
+    quality = {} if true_labels is None else cluster_quality(labels, true_labels)
+    return {
+        **quality,
+        "clusters": float(len(sizes)),
+        "outliers": float(outliers),
+        "outlier_share": outliers / len(labels),
+        "largest": float(sizes.max(initial=0)),
+    }

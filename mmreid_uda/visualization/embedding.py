@@ -1,0 +1,99 @@
+"""Features on a plane, coloured by identity, camera or pseudo-label; made-up features are hollow."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mmreid_uda.utils import InputError, make_rng
+
+from .picture import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_embedding", "project"]
+
+# Colours of matplotlib's tab20 without its greys, which are for outliers.
+_COLOURS = [*range(14), *range(16, 20)]
+
+
+def project(
+    features: np.ndarray, method: Literal["tsne", "umap"] = "tsne", seed: int = 0
+) -> np.ndarray:
+    """Lay features out on a plane so that near ones stay near.
+
+    Args:
+        features: float32 (N, D), unit rows, N >= 4.
+        method: ``'tsne'`` (van der Maaten & Hinton, JMLR 2008) or ``'umap'`` (McInnes et al., 2018), which needs the
+            package umap-learn.
+        seed: The layout repeats itself for equal seeds.
+
+    Returns:
+        float32 (N, 2); axes have no unit, and distances between far groups mean little.
+
+    Raises:
+        InputError: If there are too few features, or umap-learn is missing.
+    """
+    if len(features) < 4:
+        raise InputError(f"found {len(features)} features to lay out, expected at least 4.")
+    state = int(make_rng(seed, "embedding").integers(2**31))
+    if method == "umap":
+        if importlib.util.find_spec("umap") is None:
+            raise InputError(
+                "method 'umap' needs the package umap-learn, which is not installed: run `pip install umap-learn`, or "
+                "take 'tsne'."
+            )
+        from umap import UMAP
+
+        return UMAP(n_neighbors=min(15, len(features) - 1), random_state=state).fit_transform(
+            features
+        )
+    from sklearn.manifold import TSNE
+
+    # The usual perplexity of 30 needs a hundred points.
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    return TSNE(perplexity=perplexity, init="pca", random_state=state).fit_transform(features)
+
+
+def draw_embedding(
+    points: np.ndarray,
+    groups: np.ndarray,
+    supports: np.ndarray | None = None,
+    support_groups: np.ndarray | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw one dot per feature; supports are rings of their group's colour, as in ISE (CVPR 2022).
+
+    Args:
+        points: float (N, 2).
+        groups: int (N,), the colour of each: identity, camera, or cluster; negative is a small grey cross.
+        supports: float (M, 2), hollow, or None.
+        support_groups: int (M,), their groups.
+        title: Above the picture.
+
+    Returns:
+        The figure. Its first collection are the dots; supports, then outliers follow where there are some.
+    """
+    from matplotlib import colormaps
+
+    figure, panels = new_figure(1, 1, (6.4, 6.0))
+    panel = panels[0, 0]
+    numbers = np.unique(groups[groups >= 0])
+    palette = np.array(colormaps["tab20"].colors)[_COLOURS]
+
+    def colours(of: np.ndarray) -> np.ndarray:
+        # More groups than colours: neighbours in number differ, far ones may share one.
+        return palette[np.searchsorted(numbers, of) % len(palette)]
+
+    inlier = groups >= 0
+    panel.scatter(*points[inlier].T, s=16, color=colours(groups[inlier]), linewidths=0)
+    if supports is not None and support_groups is not None:
+        rings = colours(support_groups)
+        panel.scatter(*supports.T, s=26, facecolors="none", edgecolors=rings, linewidths=0.9)
+    if not inlier.all():
+        panel.scatter(*points[~inlier].T, s=12, marker="x", color="0.7", linewidths=0.7)
+    panel.set(title=title, xticks=[], yticks=[])
+    return figure

@@ -1,0 +1,77 @@
+"""What pictures of crops are put together from: framed tiles, rows of groups, captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mmreid_uda.utils import InputError
+
+__all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "RED", "framed", "read_crop", "row_of", "stacked"]
+
+GREEN, RED, BLUE = (80, 170, 60), (60, 60, 210), (200, 120, 40)
+ORANGE, GREY = (30, 150, 240), (150, 150, 150)
+_PAPER = 255
+_FRAME, _GAP, _CAPTION = 4, 6, 22
+
+
+def read_crop(path: str) -> np.ndarray:
+    """Read an image: uint8 (H, W, 3), BGR.
+
+    Raises:
+        InputError: If there is no readable image.
+    """
+    image = cv2.imread(path, cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(
+            f"found no readable image at '{path}', expected one to draw; restore it, or run from the folder that "
+            "relative paths start in."
+        )
+    return image
+
+
+def framed(image: np.ndarray, size: tuple[int, int], colour: tuple[int, int, int]) -> np.ndarray:
+    """Resize a BGR image to (height, width) and put a frame of 4 pixels around it."""
+    image = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return cv2.copyMakeBorder(
+        image, _FRAME, _FRAME, _FRAME, _FRAME, cv2.BORDER_CONSTANT, value=colour
+    )
+
+
+def row_of(groups: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Put tiles of one height beside each other, with wider gaps between groups; at least one tile."""
+    gap = np.full((groups[0][0].shape[0], _GAP, 3), _PAPER, np.uint8)
+    pieces: list[np.ndarray] = []
+    for group in groups:
+        pieces += [piece for tile in group for piece in (tile, gap)]
+        pieces.append(gap)
+    return np.concatenate(pieces[:-1], axis=1)
+
+
+def stacked(rows: Sequence[np.ndarray], captions: Sequence[str] = ()) -> np.ndarray:
+    """Put rows below each other, each under its caption if there are captions; short rows are filled up."""
+    pieces = []
+    texts = [(text, _text_width(text)) for text in captions]
+    width = max([row.shape[1] for row in rows] + [needed for _, needed in texts])
+    for number, row in enumerate(rows):
+        if captions:
+            pieces.append(_caption(captions[number], width))
+        blank = np.full((row.shape[0], width - row.shape[1], 3), _PAPER, np.uint8)
+        pieces += [
+            np.concatenate([row, blank], axis=1),
+            np.full((_GAP, width, 3), _PAPER, np.uint8),
+        ]
+    return np.concatenate(pieces)
+
+
+def _text_width(text: str) -> int:
+    return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)[0][0] + 8
+
+
+def _caption(text: str, width: int) -> np.ndarray:
+    bar = np.full((_CAPTION, width, 3), _PAPER, np.uint8)
+    font, dark = cv2.FONT_HERSHEY_SIMPLEX, (40, 40, 40)
+    cv2.putText(bar, text, (4, 16), font, 0.45, dark, 1, cv2.LINE_AA)
+    return bar

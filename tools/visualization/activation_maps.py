@@ -1,0 +1,59 @@
+"""Draw where in a crop the network is active: the energy of its last map over the crop.
+
+Example:
+    python tools/visualization/activation_maps.py configs/ise/ise_r50_market.py work_dirs/ise_r50_market crops/ \
+        --out work_dirs/activation_maps.png
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from mmengine.config import DictAction
+from mmengine.dataset import Compose
+
+from mmreid_uda.apis import init_model, list_inputs, run_tool
+from mmreid_uda.datasets.transforms import reid_collate
+from mmreid_uda.registry import DATASETS, TRANSFORMS
+from mmreid_uda.visualization import activation_energy, draw_activation_maps, write_picture
+from mmreid_uda.visualization.tiles import read_crop
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Draw activation maps.")
+    parser.add_argument("config", help="config file, or its name")
+    parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
+    parser.add_argument(
+        "images", nargs="*", help="images and folders (default: spread over the first test set)"
+    )
+    parser.add_argument("--num", type=int, default=16, help="images at most (default: 16)")
+    parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
+    parser.add_argument("--out", default="work_dirs/activation_maps.png", help="picture to write")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load, run the encoder, draw."""
+    args = parse_args()
+    model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
+    if args.images:
+        paths = [str(path) for path in list_inputs(args.images)]
+    else:
+        paths = DATASETS.build(model.cfg.val_dataloader.dataset).paths
+    paths = paths[:: max(1, len(paths) // args.num)][: args.num]
+    prepare = Compose([TRANSFORMS.build(step) for step in model.cfg.test_pipeline])
+    batch = reid_collate([prepare({"img_path": path}) for path in paths])
+    with torch.no_grad():
+        inputs = model.data_preprocessor(batch, False)["inputs"]
+    energy = activation_energy(model.tested_encoders()[0], inputs)
+    write_picture(args.out, draw_activation_maps([read_crop(path) for path in paths], energy))
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,35 @@
+"""Draw histograms of the distances within cameras and across cameras, of one person and of two.
+
+Example:
+    python tools/visualization/camera_distances.py configs/ise/ise_r50_market.py work_dirs/ise_r50_market \
+        --out work_dirs/camera_distances.png
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmreid_uda.apis import add_feature_arguments, features_of_arguments, run_tool
+from mmreid_uda.visualization import camera_histograms, draw_camera_distances, write_picture
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Draw distances within and across cameras.")
+    add_feature_arguments(parser, "test")
+    parser.add_argument("--bins", type=int, default=100, help="intervals between 0 and 2")
+    parser.add_argument("--out", default="work_dirs/camera_distances.png", help="picture to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Count all pairs, draw."""
+    args = parse_args()
+    images = features_of_arguments(args)
+    histograms = camera_histograms(images.features, images.pids, images.camids, args.bins)
+    write_picture(args.out, draw_camera_distances(histograms, f"{len(images.paths)} images"))
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,52 @@
+"""Draw pseudo-labels against the truth: pure clusters, identities that are split, clusters that have merged.
+
+Frames: a pure cluster green; a split identity's clusters blue and orange in turn, its outliers grey; in a merged
+cluster the most frequent person green, others red.
+
+Example:
+    python tools/visualization/cluster_collages.py configs/ise/ise_r50_market.py \
+        work_dirs/ise_r50_market/pseudo_labels/epoch_070.npz --out work_dirs/clusters.png
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import DictAction
+
+from mmreid_uda.apis import find_config, load_config, load_pseudo_labels, run_tool, target_images
+from mmreid_uda.visualization import cluster_kinds, draw_cluster_collage, write_picture
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Draw clusters against the truth.")
+    parser.add_argument("config", help="config file, or its name: names the target")
+    parser.add_argument("labels", help="pseudo_labels/epoch_<n>.npz of a run")
+    parser.add_argument("--rows", type=int, default=3, help="rows per kind (default: 3)")
+    parser.add_argument("--per-row", type=int, default=12, help="images per row (default: 12)")
+    parser.add_argument("--out", default="work_dirs/clusters.png", help="picture to write")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Read both, compare, draw."""
+    args = parse_args()
+    target = target_images(load_config(find_config(args.config), args.cfg_options))
+    labels = load_pseudo_labels(args.labels, target.paths)
+    kinds = cluster_kinds(labels, target.true_labels)
+    picture = draw_cluster_collage(
+        target.paths, labels, target.true_labels, args.rows, args.per_row
+    )
+    write_picture(args.out, picture)
+    print(
+        f"{len(kinds.pure)} clusters are pure, {len(kinds.split)} identities split, {len(kinds.merged)} clusters "
+        f"merged: {args.out}"
+    )
+
+
+if __name__ == "__main__":
+    run_tool(main)

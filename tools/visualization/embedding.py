@@ -1,0 +1,112 @@
+"""Draw features on a plane by t-SNE or UMAP, coloured by identity, camera or pseudo-label.
+
+With ``--supports`` ISE's support samples are drawn as rings: what each image of a cluster becomes when it is moved
+towards the nearest other cluster (Zhang et al., CVPR 2022).
+
+Examples:
+    python tools/visualization/embedding.py features.npz --colour camera
+    python tools/visualization/embedding.py configs/ise/ise_r50_market.py work_dirs/ise_r50_market \
+        --labels work_dirs/ise_r50_market/pseudo_labels/epoch_070.npz --supports 0.5 --out work_dirs/supports.png
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+
+from mmreid_uda.apis import (
+    FeatureSet,
+    add_feature_arguments,
+    features_of_arguments,
+    load_pseudo_labels,
+    run_tool,
+)
+from mmreid_uda.clustering import cluster_centroids
+from mmreid_uda.models.layers import support_samples
+from mmreid_uda.utils import InputError
+from mmreid_uda.visualization import draw_embedding, project, write_picture
+
+
+COLOURS = {"id": "identity", "camera": "camera", "pseudo": "pseudo-label"}
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Draw features on a plane.")
+    add_feature_arguments(parser, "train")
+    parser.add_argument(
+        "--colour",
+        choices=COLOURS,
+        help="what the colours are (default: pseudo with --labels, else id)",
+    )
+    parser.add_argument("--labels", help="pseudo_labels/epoch_<n>.npz of a run")
+    parser.add_argument("--supports", type=float, metavar="LAMBDA", help="ISE's lambda, 0..1")
+    parser.add_argument("--groups", type=int, default=15, help="identities, or clusters, to show")
+    parser.add_argument("--method", choices=("tsne", "umap"), default="tsne")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", default="work_dirs/embedding.png", help="picture to write")
+    return parser.parse_args()
+
+
+def choose_images(images: FeatureSet, labels: np.ndarray | None, groups: int) -> np.ndarray:
+    """Images of the largest clusters with all images of their people, or of the people with most images.
+
+    Args:
+        images: N images.
+        labels: int (N,), pseudo-labels, or None.
+        groups: Clusters or people to take.
+
+    Returns:
+        int (M,), ascending. All images, where neither people nor clusters are known.
+    """
+    known = images.pids if labels is None else labels
+    numbers, counts = np.unique(known[known >= 0], return_counts=True)
+    largest = numbers[np.argsort(-counts, kind="stable")[:groups]]
+    chosen = np.isin(known, largest) if len(largest) else np.ones(len(known), bool)
+    if labels is not None:
+        chosen |= np.isin(images.pids, images.pids[chosen & (images.pids >= 0)])
+    return np.flatnonzero(chosen)
+
+
+def main() -> None:
+    """Choose, move, lay out, draw."""
+    args = parse_args()
+    colour = args.colour or ("pseudo" if args.labels else "id")
+    if args.labels is None and (colour == "pseudo" or args.supports is not None):
+        raise InputError(
+            "found no --labels, expected the pseudo-labels of a run for --colour pseudo and --supports: give "
+            "WORK_DIR/pseudo_labels/epoch_<n>.npz."
+        )
+    images = features_of_arguments(args)
+    labels = load_pseudo_labels(args.labels, images.paths) if args.labels else None
+    chosen = choose_images(images, labels, args.groups)
+    groups = images.camids if colour == "camera" else images.pids
+    if labels is not None and colour == "pseudo":
+        groups = labels
+    features, groups = images.features[chosen], groups[chosen]
+    supports, support_groups = np.empty((0, features.shape[1]), np.float32), None
+    if args.supports is not None and labels is not None:
+        # Centroids are those of all clusters: the nearest other one need not be on the picture.
+        inlier = labels[chosen] >= 0
+        supports = support_samples(
+            torch.from_numpy(features[inlier]),
+            torch.from_numpy(labels[chosen][inlier]),
+            torch.from_numpy(cluster_centroids(labels, images.features)),
+            args.supports,
+        ).numpy()
+        support_groups = groups[inlier]
+    points = project(np.concatenate([features, supports]), args.method, args.seed)
+    title = f"{len(features)} images by {COLOURS[colour]}" + (
+        f", rings: supports at lambda {args.supports:g}" if support_groups is not None else ""
+    )
+    figure = draw_embedding(
+        points[: len(features)], groups, points[len(features) :], support_groups, title
+    )
+    write_picture(args.out, figure)
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    run_tool(main)

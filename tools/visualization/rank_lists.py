@@ -1,0 +1,56 @@
+"""Draw queries with the gallery images nearest to them: right ones framed green, wrong ones red.
+
+Example:
+    python tools/visualization/rank_lists.py configs/ise/ise_r50_market.py work_dirs/ise_r50_market \
+        --worst --out work_dirs/rank_lists.png
+    python tools/visualization/rank_lists.py query.npz gallery.npz --queries 8
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmreid_uda.apis import (
+    add_feature_arguments,
+    choose_queries,
+    features_of_arguments,
+    run_tool,
+)
+from mmreid_uda.visualization import draw_rank_list, rank_rows, write_picture
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Draw rank lists.")
+    add_feature_arguments(parser)
+    parser.add_argument("--queries", type=int, default=6, help="queries to draw (default: 6)")
+    parser.add_argument(
+        "--worst",
+        action="store_true",
+        help="the queries of lowest average precision, not some evenly spread over all",
+    )
+    parser.add_argument("--topk", type=int, default=10, help="gallery images per query")
+    parser.add_argument("--out", default="work_dirs/rank_lists.png", help="picture to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Rank, choose, draw."""
+    args = parse_args()
+    images = features_of_arguments(args, "test")
+    chosen, captions = choose_queries(images, args.queries, args.worst)
+    rows = rank_rows(
+        images.features,
+        images.pids,
+        images.camids,
+        images.is_query,
+        images.paths,
+        chosen,
+        args.topk,
+    )
+    write_picture(args.out, draw_rank_list(rows, captions))
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    run_tool(main)
