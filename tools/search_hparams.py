@@ -1,0 +1,418 @@
+"""Search values of a config's keys with Optuna: each trial is a training of its own by tools/train.py.
+
+A search space is written like ``--cfg-options``: ``key=low:high`` (whole numbers if both are), ``key=low:high:step``,
+``key=log:low:high`` and ``key=choice:x,y``. The same command again goes on where the search stopped.
+
+Examples:
+    python tools/search_hparams.py configs/ise/ise_mbv2_synthb.py --metric synthb/mAP --trials 10 \
+        --space default_hooks.cluster.clusterer.eps=0.4:0.7 optim_wrapper.optimizer.lr=log:1e-5:1e-3
+    python tools/search_hparams.py configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py --metric syntha/mAP \
+        --space default_hooks.ema.momentum=choice:0.99,0.999 --cfg-options test=syntha
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config, DictAction
+
+from mmreid_uda.apis import load_config, run_tool
+from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils.files import atomic_path
+
+__all__ = ["read_metric", "read_space", "search", "table"]
+
+TOOLS = Path(__file__).parent
+# Figures of the clustering that are made with the true identities of the training images.
+_WITH_IDENTITIES = ("nmi", "ari", "precision", "recall", "f_score", "purity")
+_FORMS = "low:high, low:high:step, log:low:high or choice:x,y"
+
+
+def parse_args() -> tuple[argparse.Namespace, list[str]]:
+    """Read the command line; what is not ours goes to tools/train.py."""
+    parser = argparse.ArgumentParser(
+        description="Search values of a config's keys.",
+        epilog="Further flags, such as --amp or --seed, are given to tools/train.py.",
+    )
+    parser.add_argument("config", help="config file of the trainings")
+    parser.add_argument(
+        "--space", nargs="+", required=True, metavar="KEY=RANGE", help=f"what to search: {_FORMS}"
+    )
+    parser.add_argument(
+        "--metric",
+        required=True,
+        help="figure of the last epoch: <test set>/mAP and so on, or cluster/<figure of the pseudo-labels>",
+    )
+    parser.add_argument("--minimize", action="store_true", help="search for a small metric")
+    parser.add_argument("--trials", type=int, default=20, help="trainings in all (default: 20)")
+    parser.add_argument(
+        "--sampler", choices=["tpe", "random"], default="tpe", help="how values are proposed"
+    )
+    parser.add_argument("--search-seed", type=int, default=0, help="seed of the proposals")
+    parser.add_argument(
+        "--work-dir", help="folder of the study (default: work_dirs/search/<config name>)"
+    )
+    parser.add_argument("--processes", type=int, default=1, help="GPUs, or CPU processes, a trial")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], help="key=value pairs that all trials share"
+    )
+    return parser.parse_known_args()
+
+
+# ---- the search space
+
+
+def read_space(items: Sequence[str]) -> dict[str, Any]:
+    """Turn ``key=range`` texts into Optuna's distributions.
+
+    Args:
+        items: Such as ``'optim_wrapper.optimizer.lr=log:1e-5:1e-3'``.
+
+    Returns:
+        Key of the config -> distribution.
+
+    Raises:
+        InputError: A text is of none of the forms, or a key comes twice.
+    """
+    space: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not (equals and key) or key in space:
+            raise InputError(
+                f"found {item!r} in --space{' again' if key in space else ''}, expected KEY={_FORMS} once for each key."
+            )
+        try:
+            space[key] = _distribution(text)
+        except ValueError as error:
+            raise InputError(
+                f"found the range {text!r} of {key} in --space, expected {_FORMS}: {error}"
+            ) from None
+    return space
+
+
+def _distribution(text: str) -> Any:
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if text.startswith("choice:"):
+        # Commas inside brackets belong to a tuple.
+        choices = re.split(r",(?![^(\[]*[)\]])", text.removeprefix("choice:"))
+        return CategoricalDistribution(choices)
+    log = text.startswith("log:")
+    numbers = [_number(part) for part in text.removeprefix("log:").split(":")]
+    if len(numbers) not in ((2,) if log else (2, 3)):
+        raise ValueError(f"{len(numbers)} numbers are given.")
+    low, high, *step = numbers
+    if low > high:
+        raise ValueError(f"{low} is above {high}.")
+    if all(isinstance(number, int) for number in numbers):
+        return IntDistribution(int(low), int(high), log, int(step[0]) if step else 1)
+    return FloatDistribution(low, high, log, step[0] if step else None)
+
+
+def _number(text: str) -> int | float:
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+
+
+def as_options(params: Mapping[str, Any]) -> list[str]:
+    """Values as ``--cfg-options`` writes them."""
+    return [
+        f"{key}={value if isinstance(value, str) else repr(value)}" for key, value in params.items()
+    ]
+
+
+def check_config(config: str, space: Mapping[str, Any], options: Sequence[str]) -> Config:
+    """Load the config with one value of each key, so that a misspelt key stops the search before it starts."""
+    values = {
+        key: one.choices[0] if hasattr(one, "choices") else one.low for key, one in space.items()
+    }
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="*", action=DictAction)
+    arguments = ["--cfg-options", *options, *as_options(values)]
+    return load_config(config, parser.parse_args(arguments).cfg_options)
+
+
+# ---- one trial
+
+
+def train(
+    config: str, folder: Path, options: Sequence[str], flags: Sequence[str], processes: int
+) -> str | None:
+    """Train, or go on with an interrupted training, as from the command line; the output goes to ``train.log``.
+
+    Returns:
+        None, or the last line of the output if the training failed.
+    """
+    common = ["--work-dir", str(folder), "--resume", *flags]
+    common += ["--cfg-options", *options]
+    if processes > 1:
+        command = [str(TOOLS / "dist_train.sh"), config, str(processes), *common]
+    else:
+        command = [sys.executable, str(TOOLS / "train.py"), config, *common]
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "train.log"
+    with log.open("a") as file:
+        status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
+    if status == 0:
+        return None
+    if status in (130, -2):
+        raise KeyboardInterrupt
+    return (log.read_text().strip().splitlines() or [f"exit status {status}"])[-1]
+
+
+def read_metric(folder: Path, metric: str) -> float:
+    """Read a figure of the last epoch.
+
+    Args:
+        folder: Work dir of a training.
+        metric: A name in ``results.json`` such as ``'market1501/mAP'``, or ``'cluster/<name>'``: a figure of the last
+            pseudo-labels that were saved.
+
+    Raises:
+        InputError: The training has no such figure.
+    """
+    if metric.startswith("cluster/"):
+        files = sorted((folder / "pseudo_labels").glob("epoch_*.npz"))
+        if not files:
+            raise InputError(
+                f"found no pseudo-labels in '{folder}', expected those that {metric} is a figure of; set "
+                "default_hooks.cluster.save_labels=True, or take a metric of a test set."
+            )
+        with np.load(files[-1]) as content:
+            found = json.loads(str(content["statistics"]))
+        figures = {f"cluster/{name}": value for name, value in found.items()}
+    else:
+        path = folder / "results.json"
+        if not path.is_file():
+            raise InputError(
+                f"found no results.json in '{folder}', expected what ReportHook writes; leave default_hooks.report on."
+            )
+        results = json.loads(path.read_text())
+        figures = results["epochs"][str(results["last_epoch"])]
+    if metric not in figures:
+        raise InputError(
+            f"found no {metric!r} in '{folder}', expected one of {', '.join(figures)}; set --metric."
+        )
+    return float(figures[metric])
+
+
+# ---- the study
+
+
+def search(
+    config: str,
+    space: Mapping[str, Any],
+    metric: str,
+    work_dir: Path,
+    *,
+    trials: int,
+    minimize: bool = False,
+    sampler: str = "tpe",
+    seed: int = 0,
+    options: Sequence[str] = (),
+    flags: Sequence[str] = (),
+    processes: int = 1,
+    note: str = "",
+) -> Any:
+    """Run trials until the study has as many as wanted.
+
+    The study is ``<work_dir>/study.db``; trial n trains in ``<work_dir>/trial_<n>``. Proposals depend on the seed and
+    the trials before, so a search that is continued makes the proposals of one that was never stopped. A trial that was
+    cut off is continued from its checkpoint.
+
+    Args:
+        config: Config file.
+        space: Key -> distribution, see :func:`read_space`.
+        metric: See :func:`read_metric`.
+        work_dir: Folder of the study.
+        trials: Number of trials in all, those of earlier calls included.
+        minimize: Search for a small metric.
+        sampler: ``'tpe'`` or ``'random'``.
+        seed: Seed of the proposals.
+        options: ``key=value`` texts that all trials share.
+        flags: Further flags of tools/train.py.
+        processes: Processes of a trial.
+        note: A sentence to put above the table.
+
+    Returns:
+        The ``optuna.study.Study``.
+
+    Raises:
+        InputError: The study in ``work_dir`` is of another search, or the metric is unknown.
+    """
+    optuna = _optuna()
+    work_dir.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        storage=f"sqlite:///{work_dir.resolve() / 'study.db'}",
+        study_name="search",
+        direction="minimize" if minimize else "maximize",
+        load_if_exists=True,
+    )
+    _remember(
+        study,
+        dict(
+            config=config,
+            space={key: repr(one) for key, one in space.items()},
+            metric=metric,
+            minimize=minimize,
+            options=list(options),
+            flags=list(flags),
+        ),
+        work_dir,
+    )
+    _requeue(study)
+    while (done := len(_finished(study))) < trials:
+        number = int(make_rng(seed, "search", done).integers(2**31))
+        kinds = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
+        study.sampler = kinds[sampler](seed=number)
+        trial = study.ask(dict(space))
+        folder = work_dir / f"trial_{trial.user_attrs.get('place', done):03d}"
+        trial.set_user_attr("place", trial.user_attrs.get("place", done))
+        values = as_options(trial.params)
+        print(f"==> trial {done + 1} of {trials}: {' '.join(values)}", flush=True)
+        started = time.monotonic()
+        error = train(config, folder, [*options, *values], flags, processes)
+        value = math.nan if error else read_metric(folder, metric)
+        trial.set_user_attr("seconds", round(time.monotonic() - started, 1))
+        if math.isfinite(value):
+            study.tell(trial, value)
+        else:
+            trial.set_user_attr("error", error or f"{metric} is {value}")
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        print(f"    {metric} {value:.2f}" if error is None else f"    failed: {error}", flush=True)
+        with atomic_path(work_dir / "trials.md") as path:
+            path.write_text(f"{note}\n\n{table(study, metric)}\n".lstrip())
+    return study
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise InputError(
+            "the search needs the package optuna, which is not installed; run: pip install -e '.[tune]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _remember(study: Any, settings: dict[str, Any], work_dir: Path) -> None:
+    """Note what is searched; refuse to mix two searches in one study."""
+    known = study.user_attrs.get("settings")
+    if known is None:
+        study.set_user_attr("settings", settings)
+        return
+    changed = [name for name, value in settings.items() if known.get(name) != value]
+    if changed:
+        name = changed[0]
+        raise InputError(
+            f"found a study in '{work_dir}' with {name} {known.get(name)!r}, expected {settings[name]!r} to continue "
+            "it; give the command that began it, or another --work-dir."
+        )
+
+
+def _requeue(study: Any) -> None:
+    """Put trials that were cut off at the head of the queue, with their values and folders."""
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        # Cut off before the values were drawn: nothing to go on with.
+        if trial.params:
+            study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
+
+
+def _finished(study: Any) -> list[Any]:
+    """Trials that came to an end of their own, good or bad."""
+    return [one for one in study.trials if one.value is not None or "error" in one.user_attrs]
+
+
+def table(study: Any, metric: str) -> str:
+    """A Markdown table: a line per trial in the order of the trainings, the best one marked."""
+    trials = _finished(study)
+    keys = list(dict.fromkeys(key for one in trials for key in one.params))
+    scored = [one for one in trials if one.value is not None]
+    best = study.best_trial.number if scored else None
+    lines = [
+        f"| trial | {metric} | " + " | ".join(f"`{key}`" for key in keys) + " | seconds |",
+        "|" + "---|" * (len(keys) + 3),
+    ]
+    for one in trials:
+        value = "failed" if one.value is None else f"{one.value:.2f}"
+        cells = [
+            f"{one.params[key]:.4g}" if isinstance(one.params[key], float) else str(one.params[key])
+            for key in keys
+        ]
+        lines.append(
+            f"| {one.user_attrs['place']}{' (best)' if one.number == best else ''} | {value} | "
+            + " | ".join(cells)
+            + f" | {one.user_attrs['seconds']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def caution(cfg: Config, metric: str) -> str:
+    """A sentence where the metric uses labels of the target that an unsupervised method must not see, else ''."""
+    group, _, name = metric.partition("/")
+    if group == "cluster":
+        if name not in _WITH_IDENTITIES:
+            return ""
+        return f"{metric} is measured with the true identities of the target's training images: not unsupervised."
+    target = cfg.get("target")
+    target = target.get("name") if isinstance(target, Mapping) else target
+    if target is None or group != target:
+        return ""
+    return (
+        f"{metric} is measured on the target's test set: values chosen by it are not unsupervised."
+    )
+
+
+def main() -> None:
+    """Search, print the table and the command of the best trial."""
+    args, flags = parse_args()
+    _optuna()
+    space = read_space(args.space)
+    cfg = check_config(args.config, space, args.cfg_options)
+    note = caution(cfg, args.metric)
+    if note:
+        print(f"Note: {note}", flush=True)
+    work_dir = Path(args.work_dir or Path("work_dirs", "search", Path(args.config).stem))
+    study = search(
+        args.config,
+        space,
+        args.metric,
+        work_dir,
+        trials=args.trials,
+        minimize=args.minimize,
+        sampler=args.sampler,
+        seed=args.search_seed,
+        options=args.cfg_options,
+        flags=flags,
+        processes=args.processes,
+        note=note,
+    )
+    print(table(study, args.metric))
+    if all(one.value is None for one in _finished(study)):
+        raise InputError(
+            f"all {len(_finished(study))} trials failed, expected one to succeed; see train.log in the folders of "
+            f"'{work_dir}', and start again with another --work-dir."
+        )
+    best = " ".join([*args.cfg_options, *as_options(study.best_params)])
+    print(f"best: python tools/train.py {args.config} --cfg-options {best}")
+
+
+if __name__ == "__main__":
+    run_tool(main)
