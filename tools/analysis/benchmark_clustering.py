@@ -60,6 +60,7 @@ from mmreid_uda.clustering import (
     unit_rows,
 )
 from mmreid_uda.utils import InputError, kernels_available, num_threads, without_kernels
+from mmreid_uda.visualization import new_figure, write_picture
 
 REFERENCE, FLOAT32, INT8 = "reference", "float32", "int8"
 PLAIN, CLUSTERER = "without kernels", "JaccardDBSCAN"
@@ -636,19 +637,9 @@ def report_growth(growth: dict[str, Any]) -> list[str]:
 
 def draw(figures: dict[str, Any], path: str) -> None:
     """Draw the seconds of the sides, and their growth if it was measured."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise InputError(
-            "found no matplotlib, expected it for --figure: pip install matplotlib."
-        ) from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     growth = figures["growth"]
-    figure, axes = pyplot.subplots(
-        1, 2 if growth else 1, figsize=(11 if growth else 6, 4), squeeze=False, layout="constrained"
-    )
+    panels = 2 if growth else 1
+    figure, axes = new_figure(1, panels, (5.5 * panels, 4))
     left = axes[0, 0]
     names = list(figures["sides"])
     for key, name in (("seconds", "all"), ("after_knn", "after kNN")):
@@ -670,7 +661,7 @@ def draw(figures: dict[str, Any], path: str) -> None:
                 right.plot(growth["num_samples"], row[key], marker="o", label=label)
         right.set(xscale="log", yscale="log", xlabel="N", ylabel="seconds", title="growth")
         right.legend()
-    figure.savefig(path, dpi=150)
+    write_picture(path, figure)
 
 
 def main() -> None:

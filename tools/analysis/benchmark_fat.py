@@ -35,6 +35,7 @@ from mmreid_uda.models.losses import (
 )
 from mmreid_uda.models.memories import class_centroids
 from mmreid_uda.utils import InputError, num_threads
+from mmreid_uda.visualization import new_figure, write_picture
 
 TRIPLET, BATCH_HARD, FAT = "full triplet", "batch-hard", "FAT"
 MARGIN, BATCH = 1.0, 64
@@ -189,26 +190,11 @@ def report(figures: dict[str, Any]) -> str:
 
 
 def draw(figures: dict[str, Any], path: str) -> None:
-    """Time and memory over N, on logarithmic axes.
-
-    Raises:
-        InputError: Without matplotlib.
-    """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise InputError(
-            "found no matplotlib, expected it for --figure: pip install matplotlib."
-        ) from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    """Time and memory over N, on logarithmic axes."""
     panels = [("seconds", "exponent_seconds", "CPU seconds per pass", 1)]
     if all("exponent_bytes" in row for row in figures["sides"].values()):
         panels.append(("added_bytes", "exponent_bytes", "added MiB", 2**20))
-    drawing, axes = pyplot.subplots(
-        1, len(panels), figsize=(5.5 * len(panels), 4), squeeze=False, layout="constrained"
-    )
+    drawing, axes = new_figure(1, len(panels), (5.5 * len(panels), 4))
     for axis, (key, exponent, title, unit) in zip(axes[0], panels):
         for side, row in figures["sides"].items():
             values = [value / unit for value in row[key]]
@@ -216,7 +202,7 @@ def draw(figures: dict[str, Any], path: str) -> None:
             axis.plot(row["num_samples"], values, marker="o", label=label)
         axis.set(xscale="log", yscale="log", xlabel="N", ylabel=title)
         axis.legend()
-    drawing.savefig(path, dpi=120)
+    write_picture(path, drawing)
 
 
 def main() -> None:

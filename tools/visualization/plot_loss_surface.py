@@ -23,7 +23,12 @@ from mmengine.runner import Runner
 from mmreid_uda.apis import build_runner, load_config, run_tool
 from mmreid_uda.engine import unwrap
 from mmreid_uda.utils import InputError
-from mmreid_uda.visualization import filter_normalised_direction, loss_surface
+from mmreid_uda.visualization import (
+    filter_normalised_direction,
+    loss_surface,
+    new_figure,
+    write_picture,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -71,12 +76,8 @@ def read_batches(runner: Runner, number: int) -> list[dict[str, Any]]:
 
 def draw(surface: np.ndarray, steps: np.ndarray, title: str, path: Path) -> None:
     """Contours of the loss, on a logarithmic scale of heights, with a cross at the network."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, panel = pyplot.subplots(figsize=(5.2, 4.4), constrained_layout=True)
+    figure, panels = new_figure(1, 1, (5.2, 4.4))
+    panel = panels[0, 0]
     finite = np.where(np.isfinite(surface), surface, np.nanmax(surface[np.isfinite(surface)]))
     low, high = max(finite.min(), 1e-6), finite.max()
     levels = np.geomspace(low, max(high, 1.01 * low), 20)
@@ -84,7 +85,7 @@ def draw(surface: np.ndarray, steps: np.ndarray, title: str, path: Path) -> None
     panel.clabel(lines, fontsize=6)
     panel.plot(0, 0, "r+")
     panel.set(title=title, xlabel="first direction", ylabel="second direction")
-    figure.savefig(path, dpi=120)
+    write_picture(path, figure)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ class DiversityHook(Hook):
     """Log the mean of the model's ``diversity_*`` figures over every epoch, as ``diversity/<name>`` (ABMT, WACV 2021).
 
     ABMT argues that a teacher close to its student cannot teach. The figures are described in
-    :meth:`MeanTeacher.diversity`; ``tools/analysis/plot_diversity.py`` draws them for several runs.
+    :meth:`MeanTeacher.diversity`; ``tools/visualization/curves.py --curves 'diversity/*'`` draws them for several runs.
 
     Example:
         >>> default_hooks = dict(diversity=dict(type='DiversityHook'))
