@@ -5,7 +5,7 @@ from .camera_distance import PAIRS, camera_histograms, draw_camera_distances
 from .cluster_collage import ClusterKinds, cluster_kinds, draw_cluster_collage
 from .cluster_sweep import draw_cluster_sweep
 from .curves import Curve, draw_curves, read_scalars
-from .embedding import draw_embedding, project
+from .embedding import draw_embedding, in_largest, project
 from .loss_surface import filter_normalised_direction, loss_surface
 from .picture import encode_picture, figure_pixels, new_figure, write_picture
 from .rank_list import RankRow, draw_rank_list, rank_rows
@@ -28,6 +28,7 @@ __all__ = [
     "encode_picture",
     "figure_pixels",
     "filter_normalised_direction",
+    "in_largest",
     "loss_surface",
     "new_figure",
     "project",

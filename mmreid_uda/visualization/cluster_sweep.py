@@ -18,18 +18,17 @@ __all__ = ["draw_cluster_sweep"]
 
 def draw_cluster_sweep(
     results: Sequence[SweepResult],
-    recommended: float | None = None,
     num_identities: int | None = None,
 ) -> Figure:
     """Draw figures over the radius, or over K: one line per setting of everything else.
 
     Args:
         results: Of :func:`~mmreid_uda.clustering.sweep_dbscan` or :func:`~mmreid_uda.clustering.sweep_kmeans`.
-        recommended: A radius to mark with a line, or None.
         num_identities: The true number of clusters, dashed, or None.
 
     Returns:
-        The figure: panels for clusters, outliers and, if the truth is known, quality.
+        The figure; panels for clusters, outliers and, if the truth is known, quality. The radius that the ρ-rule
+        recommends for a line is dotted in its colour.
 
     Raises:
         InputError: If there are no results.
@@ -49,10 +48,13 @@ def draw_cluster_sweep(
     for panel, name in zip(panels[0], names):
         for label, line in lines.items():
             points = sorted((result.setting[axis], result.figures[name]) for result in line)
-            panel.plot(*zip(*points), marker=".", label=label)
-        if recommended is not None:
-            panel.axvline(recommended, color="0.5", linewidth=1)
-        panel.set(title=name, xlabel=axis, ylim=(0, None))
+            [drawn] = panel.plot(*zip(*points), marker=".", label=label)
+            if "rho_eps" in line[0].figures:
+                marked = line[0].figures["rho_eps"]
+                panel.axvline(marked, color=drawn.get_color(), linewidth=1, linestyle=":")
+        panel.set(title=name, xlabel=axis)
+    for panel in panels[0, :2]:
+        panel.set_ylim(0)
     if num_identities is not None:
         panels[0, 0].axhline(num_identities, color="0.5", linewidth=1, linestyle="--")
     if any(lines):

@@ -14,10 +14,24 @@ from .picture import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_embedding", "project"]
+__all__ = ["draw_embedding", "in_largest", "project"]
 
 # Colours of matplotlib's tab20 without its greys, which are for outliers.
 _COLOURS = [*range(14), *range(16, 20)]
+
+
+def in_largest(groups: np.ndarray, num: int) -> np.ndarray:
+    """Find the members of the groups with most members: so many colours an eye can tell apart.
+
+    Args:
+        groups: int (N,), negative = in none.
+        num: Groups to take; of equal size the lower numbers.
+
+    Returns:
+        bool (N,).
+    """
+    numbers, counts = np.unique(groups[groups >= 0], return_counts=True)
+    return np.isin(groups, numbers[np.argsort(-counts, kind="stable")[:num]])
 
 
 def project(
@@ -82,7 +96,7 @@ def draw_embedding(
     figure, panels = new_figure(1, 1, (6.4, 6.0))
     panel = panels[0, 0]
     numbers = np.unique(groups[groups >= 0])
-    palette = np.array(colormaps["tab20"].colors)[_COLOURS]
+    palette = colormaps["tab20"](_COLOURS)
 
     def colours(of: np.ndarray) -> np.ndarray:
         # More groups than colours: neighbours in number differ, far ones may share one.

@@ -26,8 +26,7 @@ from mmreid_uda.apis import (
 from mmreid_uda.clustering import cluster_centroids
 from mmreid_uda.models.layers import support_samples
 from mmreid_uda.utils import InputError
-from mmreid_uda.visualization import draw_embedding, project, write_picture
-
+from mmreid_uda.visualization import draw_embedding, in_largest, project, write_picture
 
 COLOURS = {"id": "identity", "camera": "camera", "pseudo": "pseudo-label"}
 
@@ -61,11 +60,11 @@ def choose_images(images: FeatureSet, labels: np.ndarray | None, groups: int) ->
     Returns:
         int (M,), ascending. All images, where neither people nor clusters are known.
     """
-    known = images.pids if labels is None else labels
-    numbers, counts = np.unique(known[known >= 0], return_counts=True)
-    largest = numbers[np.argsort(-counts, kind="stable")[:groups]]
-    chosen = np.isin(known, largest) if len(largest) else np.ones(len(known), bool)
-    if labels is not None:
+    if labels is None:
+        chosen = in_largest(images.pids, groups)
+        chosen |= not chosen.any()
+    else:
+        chosen = in_largest(labels, groups)
         chosen |= np.isin(images.pids, images.pids[chosen & (images.pids >= 0)])
     return np.flatnonzero(chosen)
 

@@ -12,6 +12,7 @@ from .optimizer_reset_hook import OptimizerResetHook
 from .progressive_hook import ProgressiveLambdaHook
 from .report_hook import ReportHook
 from .source_classes_hook import SourceClassesHook
+from .visualization_hook import VisualizationHook
 
 __all__ = [
     "ClusterHook",
@@ -26,4 +27,5 @@ __all__ = [
     "ProgressiveLambdaHook",
     "ReportHook",
     "SourceClassesHook",
+    "VisualizationHook",
 ]

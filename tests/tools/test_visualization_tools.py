@@ -1,0 +1,183 @@
+"""Pictures and reports of one tiny run, each through its command line, and the hook that drew during it."""
+
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from deployment import call_tool
+
+from mmreid_uda.apis import build_runner, load_config
+from mmreid_uda.engine.hooks import VisualizationHook
+from mmreid_uda.utils import InputError
+
+PEOPLE = dict(_delete_=True, name="synthb", num_train_ids=12, num_test_ids=6, images_per_id=6)
+PICTURES = ["rank_lists", "embedding", "camera_distances", "activation_maps", "cluster_collages"]
+TINY = {
+    "target": PEOPLE,
+    "input_size": (64, 32),
+    "global_batch_size": 16,
+    "num_instances": 4,
+    "iters_per_epoch": 2,
+    "encoder.norm.samples_per_group": 8,
+    "train_cfg.max_epochs": 1,
+    "train_cfg.val_interval": 1,
+    "train_dataloader.num_workers": 0,
+    "train_dataloader.persistent_workers": False,
+    "val_dataloader.num_workers": 0,
+    "default_hooks.logger.interval": 1,
+    "default_hooks.cluster.num_workers": 0,
+    "default_hooks.cluster.clusterer": dict(eps=0.7, k1=8, k2=3, min_samples=2),
+    "custom_hooks": [dict(type="VisualizationHook", interval=1, pictures=PICTURES, num_workers=0)],
+}
+QUIET = ("--device", "cpu", "--num-workers", "0")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, data_root):
+    """The folder of a run of two iterations."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    options = {**TINY, "data_root": str(data_root), "work_dir": str(folder)}
+    build_runner(load_config("configs/ise/ise_mbv2_synthb.py", options)).train()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(run):
+    [path] = run.glob("*.py")
+    return path
+
+
+@pytest.fixture(scope="module")
+def features(run, config, tmp_path_factory):
+    """Features of the target's training images."""
+    from mmreid_uda.apis import FeatureSet, ReIDInferencer, save_features
+
+    inferencer = ReIDInferencer(config, run, "cpu")
+    images = FeatureSet.extract(inferencer, "train")
+    path = tmp_path_factory.mktemp("features") / "train.npz"
+    labels = dict(pid=images.pids, camid=images.camids)
+    save_features(path, images.features, images.paths, inferencer.fingerprint, labels)
+    return path
+
+
+def drawn(path):
+    """A picture that is not all of one colour."""
+    picture = cv2.imread(str(path))
+    assert picture is not None and picture.std() > 5
+    return picture
+
+
+def test_the_hook_has_drawn_every_picture(run):
+    for name in PICTURES:
+        [path] = run.glob(f"*/vis_data/vis_image/{name}_1.png")
+        drawn(path)
+
+
+def test_the_hook_refuses_what_it_cannot_draw():
+    with pytest.raises(InputError, match="found pictures=\\['rank_list'\\]"):
+        VisualizationHook(["rank_list"])
+    with pytest.raises(InputError, match="interval=0"):
+        VisualizationHook(interval=0)
+
+
+def test_no_config_draws_unless_asked():
+    cfg = load_config("configs/ise/ise_mbv2_synthb.py")
+    hooks = [*cfg.default_hooks.values(), *cfg.custom_hooks]
+    assert "VisualizationHook" not in {hook["type"] for hook in hooks}
+
+
+def test_rank_lists_of_a_checkpoint(run, config, tmp_path):
+    out = tmp_path / "ranks.png"
+    call_tool(
+        "tools/visualization/rank_lists.py", config, run, "--queries", 2, "--topk", 3, "--worst",
+        "--out", out, *QUIET,
+    )  # fmt: skip
+    # Two rows with a caption each; a query, a wider gap, three images.
+    assert drawn(out).shape == (2 * (22 + 136 + 6), 4 * (72 + 6) + 6, 3)
+
+
+def test_embeddings_of_a_file_with_supports(run, features, tmp_path, capsys):
+    out, labels = tmp_path / "plane.png", run / "pseudo_labels" / "epoch_001.npz"
+    tool = "tools/visualization/embedding.py"
+    call_tool(tool, features, "--labels", labels, "--supports", 0.5, "--groups", 5, "--out", out)
+    drawn(out)
+    with pytest.raises(SystemExit):
+        call_tool(tool, features, "--supports", 0.5, "--out", out)
+    assert "found no --labels" in capsys.readouterr().err
+
+
+def test_camera_distances_of_a_file(features, tmp_path):
+    out = tmp_path / "cameras.png"
+    call_tool("tools/visualization/camera_distances.py", features, "--out", out)
+    drawn(out)
+
+
+def test_activation_maps_of_files(run, config, features, tmp_path):
+    with np.load(features) as saved:
+        images = saved["paths"][:3]
+    out = tmp_path / "maps.png"
+    tool = "tools/visualization/activation_maps.py"
+    call_tool(tool, config, run, *images, "--device", "cpu", "--out", out)
+    # Three pairs in a row.
+    assert drawn(out).shape[0] == 192 + 8 + 6
+
+
+def test_collages_of_a_run(run, config, tmp_path, capsys):
+    out = tmp_path / "clusters.png"
+    labels = run / "pseudo_labels" / "epoch_001.npz"
+    call_tool("tools/visualization/cluster_collages.py", config, labels, "--out", out)
+    assert re.search(r"\d+ clusters are pure, \d+ identities split", capsys.readouterr().out)
+    drawn(out)
+
+
+def test_curves_of_two_runs(run, tmp_path):
+    shutil.copytree(run, tmp_path / "again", ignore=shutil.ignore_patterns("*.pth"))
+    out = tmp_path / "curves.png"
+    call_tool("tools/visualization/curves.py", run, tmp_path / "again", "--out", out)
+    drawn(out)
+
+
+def test_clusterings_of_a_file_are_swept(features, tmp_path, capsys):
+    out, tool = tmp_path / "sweep.png", "tools/analysis/analyze_clusters.py"
+    call_tool(tool, features, "--eps", 0.4, 0.6, "--k1", 8, "--k2", 3, "--rho", 0.02, "--out", out)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split()[:5] == ["eps", "min_samples", "k1", "k2", "clusters"]
+    assert printed[1].split()[0] == "0.4" and printed[2].split()[0] == "0.6"
+    assert re.fullmatch(r"k1 8, k2 3: recommended eps 0\.\d{3} \(rule of rho 0\.02\)", printed[3])
+    drawn(out)
+    call_tool(tool, features, "--num-clusters", 6, 12, "--out", out)
+    assert capsys.readouterr().out.splitlines()[0].split()[:2] == ["num_clusters", "clusters"]
+
+
+def test_a_report_holds_everything_and_refers_to_nothing(run, config, tmp_path):
+    out = tmp_path / "report.html"
+    call_tool(
+        "tools/analysis/report.py", run, "--checkpoint", run, "--queries", 2, "--out", out, *QUIET
+    )
+    page = out.read_text()
+    headings = re.findall("<h2>(.*?)</h2>", page)
+    assert headings == [
+        "Results", "Curves", "Clusters", "Rank lists", "Worst queries", "Configuration", "Environment",
+    ]  # fmt: skip
+    for text in (
+        "before training",
+        "last, the result",
+        "before epoch 1",
+        "PyTorch: ",
+        "synthb/mAP",
+    ):
+        assert text in page
+    assert "samples_per_group=8" in page
+    images = re.findall(r'<img alt="[^"]+" src="data:image/(png|jpeg);base64,[^"]+">', page)
+    assert images == ["png", "png", "jpeg", "jpeg"] and page.count("<img") == 4
+    # Nothing that a browser would fetch.
+    markup = re.sub("<pre>.*?</pre>", "", page, flags=re.DOTALL)
+    assert not re.search(r"<script|<link|<iframe|@import|url\(|https?:|href=|srcset=", markup)
+
+
+def test_a_folder_without_a_run_is_named(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        call_tool("tools/analysis/report.py", tmp_path)
+    assert "found 0 config files and 0 results.json" in capsys.readouterr().err

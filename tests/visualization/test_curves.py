@@ -1,0 +1,51 @@
+"""Curves: all starts of a run are one line, iterations and epochs are kept apart."""
+
+import json
+
+import pytest
+
+from mmreid_uda.utils import InputError
+from mmreid_uda.visualization import draw_curves, read_scalars
+
+
+def write(folder, start, records):
+    path = folder / start / "vis_data" / "scalars.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+@pytest.fixture
+def run(tmp_path):
+    write(
+        tmp_path / "run",
+        "20260101_000000",
+        [{"one/mAP": 10.0, "step": 0}]
+        + [{"loss": value, "iter": step, "epoch": 1, "step": step} for step, value in ((5, 3.0), (10, 9.0))],
+    )  # fmt: skip
+    # Iteration 10 was cut off and done again.
+    write(tmp_path / "run", "20260102_000000", [{"loss": 2.0, "iter": 10, "epoch": 1, "step": 10}])
+    return tmp_path / "run"
+
+
+def test_a_resumed_run_is_one_curve(run):
+    curves = read_scalars(run)
+    assert curves.keys() == {"one/mAP", "loss"}
+    assert curves["loss"].axis == "iteration" and curves["one/mAP"].axis == "epoch"
+    assert curves["loss"].points == {5: 3.0, 10: 2.0}
+
+
+def test_each_quantity_has_a_panel_and_each_run_a_line(run):
+    curves = read_scalars(run)
+    figure = draw_curves({"a": curves, "b": {"loss": curves["loss"]}}, ["loss", "*/mAP", "none"])
+    loss, accuracy = figure.axes
+    assert [len(panel.lines) for panel in (loss, accuracy)] == [2, 1]
+    assert loss.lines[0].get_xydata().tolist() == [[5, 3], [10, 2]]
+    assert loss.get_xlabel() == "iteration" and accuracy.get_xlabel() == "epoch"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+def test_runs_without_the_quantity_are_named(run):
+    with pytest.raises(
+        InputError, match=r"found one/mAP, loss in the logs of a, expected .* speed"
+    ):
+        draw_curves({"a": read_scalars(run)}, ["speed"])

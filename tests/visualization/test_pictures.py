@@ -1,0 +1,208 @@
+"""Drawing functions: what is where on a picture, against slow recomputations."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmreid_uda.clustering import SweepResult
+from mmreid_uda.utils import InputError
+from mmreid_uda.visualization import (
+    PAIRS,
+    activation_energy,
+    camera_histograms,
+    cluster_kinds,
+    draw_activation_maps,
+    draw_camera_distances,
+    draw_cluster_collage,
+    draw_cluster_sweep,
+    draw_embedding,
+    in_largest,
+    project,
+    rank_rows,
+    write_picture,
+)
+from mmreid_uda.visualization.tiles import BLUE, GREEN, GREY, ORANGE, RED
+
+# Clusters 0: whole; 1 and 2: halves of identity 5, with an outlier; 3: two identities. The last image is unknown.
+LABELS = np.array([0, 0, 1, 1, 1, 2, 2, -1, 3, 3, 3, 3])
+TRUTH = np.array([4, 4, 5, 5, 5, 5, 5, 5, 6, 6, 7, -1])
+
+
+@pytest.fixture
+def images(tmp_path):
+    paths = [str(tmp_path / f"{number}.png") for number in range(len(LABELS))]
+    for path in paths:
+        cv2.imwrite(path, np.full((20, 10, 3), 200, np.uint8))
+    return paths
+
+
+def unit(rng, *shape):
+    rows = rng.standard_normal(shape).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+# ---- clusters
+
+
+def test_clusters_are_pure_split_or_merged():
+    kinds = cluster_kinds(LABELS, TRUTH)
+    assert (kinds.pure, kinds.split, kinds.merged) == ([0], [5], [3])
+    # A part of a merged cluster does not make its identity split, and its other cluster is not whole.
+    kinds = cluster_kinds(np.array([0, 0, 1]), np.array([8, 9, 8]))
+    assert (kinds.pure, kinds.split, kinds.merged) == ([], [], [0])
+
+
+def test_frames_of_a_collage_tell_right_pieces_outliers_and_wrong(images):
+    picture = draw_cluster_collage(images, LABELS, TRUTH, size=(32, 16))
+    tile, gap, caption, height = 16 + 8, 6, 22, 32 + 8
+    pitch = caption + height + gap
+
+    def frame(row, column, groups_before=0):
+        return tuple(
+            picture[row * pitch + caption + 20, column * (tile + gap) + groups_before * gap + 1]
+        )
+
+    assert [frame(0, 0), frame(0, 1)] == [GREEN, GREEN]
+    assert [frame(1, column) for column in range(3)] == [BLUE] * 3
+    assert [frame(1, column, 1) for column in (3, 4)] == [ORANGE] * 2
+    assert frame(1, 5, 2) == GREY
+    assert [frame(2, 0), frame(2, 1), frame(2, 2, 1)] == [GREEN, GREEN, RED]
+
+
+def test_a_full_row_still_shows_the_smaller_piece(images):
+    picture = draw_cluster_collage(images, LABELS, TRUTH, per_row=2, size=(32, 16))
+    assert (picture == ORANGE).all(2).any() and (picture == RED).all(2).any()
+
+
+def test_nothing_to_compare_is_said():
+    with pytest.raises(InputError, match="found 0 of 2 images in clusters"):
+        draw_cluster_collage(["a", "b"], np.array([-1, -1]), np.array([0, 1]))
+
+
+# ---- embeddings
+
+
+def test_supports_are_hollow_and_outliers_crosses():
+    points = np.arange(12.0).reshape(6, 2)
+    groups = np.array([0, 0, 3, 3, 9, -1])
+    figure = draw_embedding(points, groups, points[:4] + 0.1, groups[:4])
+    dots, rings, crosses = figure.axes[0].collections
+    assert [len(part.get_offsets()) for part in (dots, rings, crosses)] == [5, 4, 1]
+    assert len(rings.get_facecolors()) == 0
+    np.testing.assert_array_equal(rings.get_edgecolors(), dots.get_facecolors()[:4])
+    assert len(np.unique(dots.get_facecolors(), axis=0)) == 3
+
+
+def test_a_layout_keeps_groups_together_and_repeats_itself():
+    rng = np.random.default_rng(0)
+    features = np.repeat(np.eye(2, 8, dtype=np.float32), 15, axis=0) + 0.05 * unit(rng, 30, 8)
+    points = project(features, seed=3)
+    near = np.linalg.norm(points[:15] - points[:15].mean(0), axis=1).max()
+    assert np.linalg.norm(points[15:] - points[:15].mean(0), axis=1).min() > near
+    np.testing.assert_array_equal(points, project(features, seed=3))
+    with pytest.raises(InputError, match="found 3 features"):
+        project(features[:3])
+
+
+def test_the_largest_groups_are_shown():
+    groups = np.array([-1, -1, -1, 4, 4, 2, 2, 7])
+    assert in_largest(groups, 1).tolist() == [False] * 5 + [True] * 2 + [False]
+    assert in_largest(groups, 2).sum() == 4
+
+
+# ---- activation maps
+
+
+def test_energy_is_the_sum_of_squares_of_the_last_map_scaled_per_image():
+    torch.manual_seed(0)
+    conv = nn.Conv2d(3, 5, 3, stride=2)
+    encoder = nn.Sequential(conv, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    inputs = torch.randn(2, 3, 9, 7)
+    energy = activation_energy(encoder, inputs)
+    maps = conv(inputs).detach().numpy()
+    for image, out in zip(maps, energy):
+        slow = np.zeros((4, 3))
+        for channel in image:
+            slow += channel**2
+        np.testing.assert_allclose(out, (slow - slow.min()) / (slow.max() - slow.min()), atol=1e-5)
+    assert not encoder[0]._forward_hooks
+    with pytest.raises(InputError, match="found no map"):
+        activation_energy(nn.Flatten(), inputs)
+
+
+def test_a_hot_place_is_red_and_a_cold_one_blue():
+    heat = np.zeros((1, 4, 2), np.float32)
+    heat[0, 0] = 1
+    picture = draw_activation_maps([np.full((20, 10, 3), 128, np.uint8)], heat, (64, 32))
+    overlay = picture[4:68, 40 + 6 + 4 : 40 + 6 + 36]  # behind the plain crop and a gap
+    assert overlay[2, 16].argmax() == 2 and overlay[60, 16].argmax() == 0
+
+
+# ---- distances
+
+
+def test_every_pair_is_counted_once_in_its_kind_whatever_the_blocks():
+    rng = np.random.default_rng(1)
+    features, pids, camids = unit(rng, 23, 6), rng.integers(-1, 4, 23), rng.integers(0, 3, 23)
+    histograms = camera_histograms(features, pids, camids, bins=10)
+    slow = np.zeros((4, 10), np.int64)
+    for i in range(23):
+        for j in range(i):
+            if pids[i] >= 0 and pids[j] >= 0:
+                kind = 2 * (camids[i] != camids[j]) + (pids[i] != pids[j])
+                slow[kind, int((1 - features[i] @ features[j]) * 5)] += 1
+    np.testing.assert_array_equal(histograms, slow)
+    known = int((pids >= 0).sum())
+    assert histograms.sum() == known * (known - 1) // 2
+    blocks = camera_histograms(features, pids, camids, bins=10, block_size=4)
+    np.testing.assert_array_equal(blocks, histograms)
+
+
+def test_the_legend_counts_the_pairs():
+    histograms = np.zeros((4, 4), np.int64)
+    histograms[0, 1], histograms[3] = 5, (0, 0, 3, 1)
+    figure = draw_camera_distances(histograms)
+    texts = [t.get_text() for axes in figure.axes for t in axes.get_legend().get_texts()]
+    assert texts == ["same person: 5 pairs, mean 0.75", "two people: 4 pairs, mean 1.38"]
+    assert len(PAIRS) == 4
+    with pytest.raises(InputError, match="no pair"):
+        draw_camera_distances(np.zeros((4, 4), np.int64))
+
+
+# ---- sweeps, rank lists, files
+
+
+def test_a_sweep_has_a_line_per_setting_and_marks_the_recommended_radius():
+    results = [
+        SweepResult(
+            dict(eps=eps, k1=k1), dict(clusters=eps * k1, outlier_share=0.5, rho_eps=0.01 * k1)
+        )
+        for k1 in (10, 20)
+        for eps in (0.4, 0.2)
+    ]
+    figure = draw_cluster_sweep(results, num_identities=7)
+    clusters, outliers = figure.axes
+    first, mark, second, other_mark, truth = clusters.lines
+    np.testing.assert_allclose(first.get_xydata(), [(0.2, 2), (0.4, 4)])
+    np.testing.assert_allclose(second.get_xydata(), [(0.2, 4), (0.4, 8)])
+    assert mark.get_xdata()[0] == pytest.approx(0.1) and mark.get_color() == first.get_color()
+    assert other_mark.get_xdata()[0] == pytest.approx(0.2)
+    assert truth.get_ydata()[0] == 7 and len(outliers.lines) == 4
+
+
+def test_rank_rows_follow_the_rules_of_the_evaluation():
+    features = np.array([[1, 0], [1, 0], [0.9, 0.1], [0.8, 0.2], [0, 1]], np.float32)
+    pids, camids = np.array([3, 3, -1, 3, 5]), np.array([0, 0, 1, 1, 0])
+    is_query = np.array([True, False, False, False, False])
+    rows = rank_rows(features, pids, camids, is_query, list("abcde"), [0], topk=3)
+    assert rows == [("a", [("d", True), ("e", False)])]  # b: same camera, c: junk
+
+
+def test_a_kind_of_file_that_cannot_be_written_is_named(tmp_path):
+    picture = np.zeros((4, 4, 3), np.uint8)
+    write_picture(tmp_path / "new" / "a.png", picture)
+    assert cv2.imread(str(tmp_path / "new" / "a.png")).shape == (4, 4, 3)
+    with pytest.raises(InputError, match=r"found '\.docx'"):
+        write_picture(tmp_path / "a.docx", picture)

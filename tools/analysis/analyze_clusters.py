@@ -1,0 +1,98 @@
+"""Which eps, min_samples, k1, k2 or K for these features? Cluster with every combination, print and plot the outcome.
+
+The search for neighbours, most of the work, is done once for all settings. The recommended eps is that of the ρ-rule:
+the mean of the smallest ρ-share of all distances (MMT: 1.6e-3, ABMT: 2e-3).
+
+Examples:
+    python tools/analysis/analyze_clusters.py features.npz --eps 0.3 0.4 0.5 0.6 0.7
+    python tools/analysis/analyze_clusters.py configs/ise/ise_r50_market.py work_dirs/ise_r50_market --k1 20 30
+    python tools/analysis/analyze_clusters.py features.npz --num-clusters 300 500 700
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmreid_uda.apis import add_feature_arguments, features_of_arguments, run_tool
+from mmreid_uda.clustering import SweepResult, sweep_dbscan, sweep_kmeans
+from mmreid_uda.visualization import draw_cluster_sweep, write_picture
+
+COLUMNS = ("clusters", "outliers", "largest", "nmi", "ari", "f_score")
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Sweep the parameters of clustering.")
+    add_feature_arguments(parser, "train")
+    parser.add_argument("--eps", type=float, nargs="+", default=[0.3, 0.4, 0.5, 0.6, 0.7])
+    parser.add_argument("--min-samples", type=int, nargs="+", default=[4])
+    parser.add_argument("--k1", type=int, nargs="+", default=[30])
+    parser.add_argument("--k2", type=int, nargs="+", default=[6])
+    parser.add_argument("--variant", choices=("faiss", "full"), default="faiss")
+    parser.add_argument("--rho", type=float, default=1.6e-3, help="of the recommended eps")
+    parser.add_argument(
+        "--num-clusters", type=int, nargs="+", metavar="K", help="sweep K-means, not DBSCAN"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of K-means")
+    parser.add_argument("--out", default="work_dirs/clusters.png", help="picture to write")
+    return parser.parse_args()
+
+
+def table(results: Sequence[SweepResult]) -> str:
+    """One line per setting: what was set, what came out."""
+    settings = list(results[0].setting)
+    columns = [name for name in COLUMNS if name in results[0].figures]
+    lines = ["".join(f"{name:>13}" for name in [*settings, *columns])]
+    for result in results:
+        values = [result.setting[name] for name in settings]
+        values += [result.figures[name] for name in columns]
+        lines.append("".join(f"{value:13.4g}" for value in values))
+    return "\n".join(lines)
+
+
+def recommendations(results: Sequence[SweepResult], rho: float) -> str:
+    """The radius of the ρ-rule for every k1 and k2."""
+    found = {
+        (result.setting["k1"], result.setting["k2"]): result.figures["rho_eps"]
+        for result in results
+    }
+    return "\n".join(
+        f"k1 {k1:g}, k2 {k2:g}: recommended eps {eps:.3f} (rule of rho {rho:g})"
+        for (k1, k2), eps in found.items()
+    )
+
+
+def main() -> None:
+    """Sweep, print, draw."""
+    args = parse_args()
+    images = features_of_arguments(args)
+    truth = images.pids if (images.pids >= 0).any() else None
+    if args.num_clusters:
+        sweep = sweep_kmeans(images.features, args.num_clusters, seed=args.seed, true_labels=truth)
+    else:
+        sweep = sweep_dbscan(
+            images.features,
+            args.eps,
+            args.min_samples,
+            args.k1,
+            args.k2,
+            variant=args.variant,
+            rho=args.rho,
+            true_labels=truth,
+        )
+    results = list(sweep)
+    print(table(results))
+    if not args.num_clusters:
+        print(recommendations(results, args.rho))
+    identities = None if truth is None else len(np.unique(truth[truth >= 0]))
+    if identities is not None:
+        print(f"{identities} identities in truth")
+    write_picture(args.out, draw_cluster_sweep(results, identities))
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    run_tool(main)

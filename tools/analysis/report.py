@@ -1,0 +1,208 @@
+"""Write a run down as one HTML page that needs no network: results, curves, clusters, rank lists, configuration.
+
+Example:
+    python tools/analysis/report.py work_dirs/ise_r50_market --checkpoint work_dirs/ise_r50_market --out report.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+from mmreid_uda.apis import FeatureSet, ReIDInferencer, choose_queries, run_tool
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.visualization import (
+    Curve,
+    draw_curves,
+    draw_rank_list,
+    encode_picture,
+    rank_rows,
+    read_scalars,
+)
+
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+img { max-width: 100%; }
+pre { background: #f6f6f4; padding: 1rem; overflow-x: auto; font-size: 12px; white-space: pre-wrap; }
+.note { color: #666; }
+"""
+LIFE = ("clusters", "outliers", "outlier_ratio", "largest", "nmi", "ari")
+DRAWN_LIFE = ("cluster/clusters", "cluster/outliers", "cluster/nmi", "cluster/ari")
+DRAWN = ("loss", "loss_*", "*/mAP", "*/R1", "lr")
+
+
+class Run(NamedTuple):
+    """What a run has left in its folder."""
+
+    folder: Path
+    config: Path
+    """The file that mmengine has written there."""
+    environment: str
+    """As logged at the last start."""
+    curves: dict[str, Curve]
+    """Logged quantities."""
+    results: dict[int, dict[str, float]]
+    """Finished epochs -> figures in percent."""
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Write the report of a run.")
+    parser.add_argument("work_dir", help="folder of the run")
+    parser.add_argument("--checkpoint", help="draw rank lists of this file, or folder of a run")
+    parser.add_argument("--queries", type=int, default=6, help="queries per picture (default: 6)")
+    parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
+    parser.add_argument("--num-workers", type=int, default=2)
+    parser.add_argument("--out", help="page to write (default: WORK_DIR/report.html)")
+    return parser.parse_args()
+
+
+def read_run(folder: Path) -> Run:
+    """Read the folder of a run.
+
+    Raises:
+        InputError: If it holds no config or no results.
+    """
+    configs, results = sorted(folder.glob("*.py")), folder / "results.json"
+    if not configs or not results.is_file():
+        raise InputError(
+            f"found {len(configs)} config files and {int(results.is_file())} results.json in '{folder}', expected one "
+            "of each: give the folder of a run of tools/train.py."
+        )
+    epochs = json.loads(results.read_text())["epochs"]
+    logs = sorted(folder.glob("*/*.log"))
+    return Run(
+        folder,
+        max(configs, key=lambda path: path.stat().st_mtime),
+        read_environment(logs[-1].read_text()) if logs else "",
+        read_scalars(folder),
+        {int(epoch): figures for epoch, figures in epochs.items()},
+    )
+
+
+def read_environment(log: str) -> str:
+    """The block of a log that describes machine and settings; empty if it has none."""
+    _, found, after = log.partition("System environment:\n")
+    return found + after.partition("\n----")[0] if found else ""
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An HTML table of texts."""
+    cells = "".join(f"<th>{escape(text)}</th>" for text in header)
+    lines = [f"<tr>{cells}</tr>"]
+    for row in rows:
+        lines.append("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>")
+    return "<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def image(content: bytes, kind: str, alt: str) -> str:
+    """An image inside the page."""
+    return f'<img alt="{escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(content).decode()}">'
+
+
+def result_section(results: Mapping[int, Mapping[str, float]]) -> str:
+    """All evaluations; the last one is the result, the best one is named for what it is."""
+    if not results:
+        return "<p>No evaluation was done.</p>"
+    last = max(results)
+    names = list(results[last])
+    best = max(results, key=lambda epoch: results[epoch].get(names[0], float("-inf")))
+    rows = []
+    for epoch, figures in sorted(results.items()):
+        notes = ["before training"] if epoch == 0 else []
+        notes += ["last, the result"] if epoch == last else []
+        notes += [f"best {names[0]}, chosen on the test set"] if epoch == best else []
+        values = [f"{figures[name]:.1f}" if name in figures else "" for name in names]
+        rows.append([f"epoch {epoch}", *values, "; ".join(notes)])
+    return table(["", *names, ""], rows)
+
+
+def life_section(curves: Mapping[str, Curve]) -> str:
+    """Clusters before each epoch: a picture and a table; a sentence for a run without clusters."""
+    logged = {
+        name: curves[f"cluster/{name}"].points for name in LIFE if f"cluster/{name}" in curves
+    }
+    if not logged:
+        return "<p>This run made no pseudo-labels.</p>"
+    epochs = sorted(next(iter(logged.values())))
+    rows = [
+        [f"before epoch {epoch + 1}"]
+        + [f"{points[epoch]:.4g}" if epoch in points else "" for points in logged.values()]
+        for epoch in epochs
+    ]
+    figure = draw_curves({"run": curves}, DRAWN_LIFE)
+    return image(encode_picture(figure), "png", "clusters over epochs") + table(["", *logged], rows)
+
+
+def query_section(images: FeatureSet, num: int, worst: bool) -> str:
+    """Rank lists of some queries."""
+    chosen, captions = choose_queries(images, num, worst)
+    rows = rank_rows(
+        images.features, images.pids, images.camids, images.is_query, images.paths, chosen, 10
+    )
+    alt = "worst queries" if worst else "rank lists"
+    return image(encode_picture(draw_rank_list(rows, captions), ".jpg"), "jpeg", alt)
+
+
+def build_page(run: Run, images: FeatureSet | None, num_queries: int) -> str:
+    """Put the page together.
+
+    Args:
+        run: The run.
+        images: Features of its test set, or None for a page without rank lists.
+        num_queries: Queries per picture.
+
+    Returns:
+        HTML that refers to nothing outside itself.
+    """
+    sections = {"Results": result_section(run.results)}
+    if any(not name.startswith("cluster/") for name in run.curves):
+        figure = draw_curves({run.folder.name: run.curves}, DRAWN)
+        sections["Curves"] = image(encode_picture(figure), "png", "curves")
+    sections["Clusters"] = life_section(run.curves)
+    if images is not None:
+        sections["Rank lists"] = query_section(images, num_queries, worst=False)
+        sections["Worst queries"] = query_section(images, num_queries, worst=True)
+    config = escape(run.config.read_text())
+    sections["Configuration"] = (
+        f"<details><summary>{escape(run.config.name)}</summary><pre>{config}</pre></details>"
+    )
+    sections["Environment"] = f"<pre>{escape(run.environment)}</pre>"
+    body = "\n".join(f"<h2>{name}</h2>\n{content}" for name, content in sections.items())
+    title = escape(run.folder.name)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        f"<style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n"
+        f'<p class="note">Figures in percent. Right matches are framed green, wrong ones red.</p>\n'
+        f"{body}\n</body></html>\n"
+    )
+
+
+def main() -> None:
+    """Read, draw, write."""
+    args = parse_args()
+    run = read_run(Path(args.work_dir))
+    images = None
+    if args.checkpoint:
+        inferencer = ReIDInferencer(
+            run.config, args.checkpoint, args.device, num_workers=args.num_workers
+        )
+        images = FeatureSet.extract(inferencer, "test")
+    out = Path(args.out or run.folder / "report.html")
+    page = build_page(run, images, args.queries)
+    with atomic_path(out) as path:
+        path.write_text(page, encoding="utf-8")
+    print(f"wrote {out} ({len(page) / 2**20:.1f} MiB)")
+
+
+if __name__ == "__main__":
+    run_tool(main)
