@@ -8,7 +8,7 @@ FAISS ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test quick lint clean
+.PHONY: help env demo test quick lint docs clean
 
 help: ## Show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,5 +37,8 @@ lint: env ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: env ## Build the documentation site in docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+
 clean: ## Remove what the demo made (data and work_dirs of your own stay)
-	rm -rf work_dirs/demo data/synthetic
+	rm -rf work_dirs/demo data/synthetic docs/_build docs/_generated

@@ -22,6 +22,7 @@ DOCUMENTS = sorted(
     path
     for pattern in ("README.md", "docs/**/*.md", "configs/*/README.md", "projects/**/*.md")
     for path in REPOSITORY.glob(pattern)
+    if "_generated" not in path.parts  # copies that `make docs` leaves
 )
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)")

@@ -31,6 +31,7 @@ def cluster_quality(labels: np.ndarray, true_labels: np.ndarray) -> dict[str, fl
             ``f_score``: their harmonic mean;
             ``purity``: share of inliers that have the most frequent identity of their cluster;
             ``outlier_share``: share of images in no cluster.
+
         A share of nothing is 0.
 
     Raises:
