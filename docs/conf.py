@@ -56,7 +56,10 @@ def setup(app: Sphinx) -> None:
     copies = pages.generate()
 
     def read(_: Sphinx, docname: str, source: list[str]) -> None:
-        text = source[0] if "/api/" in docname else pages.relink(source[0], docname, copies)
-        source[0] = with_contents(text) if docname == "index" else text
+        page = pages.DOCS / f"{docname}.md"
+        if "/api/" not in docname:
+            source[0] = pages.relink(source[0], copies.get(docname, page), page, copies)
+        if docname == "index":
+            source[0] = with_contents(source[0])
 
     app.connect("source-read", read)

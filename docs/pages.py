@@ -44,6 +44,7 @@ PACKAGES = (
     "utils",
 )
 _LINK = re.compile(r"(?<!!)\[((?:[^][]|\[[^][]*\])*)\]\((?!https?:)([^)#\s]+)(#[^)\s]*)?\)")
+_MEASURED = re.compile(r"^## Measured here\n\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
@@ -86,7 +87,7 @@ def _write(path: Path, text: str) -> None:
 # ---- links
 
 
-def relink(text: str, docname: str, copies: dict[str, Path]) -> str:
+def relink(text: str, origin: Path, page: Path, copies: dict[str, Path]) -> str:
     """Turn links between files of the repository into links between pages.
 
     A README that is copied, or its folder, becomes the page; another file of the repository is offered for download;
@@ -94,21 +95,20 @@ def relink(text: str, docname: str, copies: dict[str, Path]) -> str:
 
     Args:
         text: Markdown.
-        docname: The page the text is shown on.
+        origin: The file the text was written in.
+        page: The file it is shown in.
         copies: See :func:`generate`.
     """
-    origin = copies.get(docname, DOCS / f"{docname}.md").parent
-    page_folder = (DOCS / docname).parent
-    pages = {path.resolve(): DOCS / f"{name}.md" for name, path in copies.items()}
+    shown = {path.resolve(): DOCS / f"{name}.md" for name, path in copies.items()}
 
     def moved(match: re.Match[str]) -> str:
         label, target, anchor = match.groups()
-        path = (origin / target).resolve()
+        path = (origin.parent / target).resolve()
         path = path / "README.md" if (path / "README.md").is_file() else path
-        path = pages.get(path, path)
+        path = shown.get(path, path)
         if not path.is_file():
             return label
-        return f"[{label}]({Path(os.path.relpath(path, page_folder)).as_posix()}{anchor or ''})"
+        return f"[{label}]({Path(os.path.relpath(path, page.parent)).as_posix()}{anchor or ''})"
 
     parts = _FENCE.split(text)
     parts[::2] = [_LINK.sub(moved, part) for part in parts[::2]]
@@ -146,9 +146,8 @@ def model_zoo(copies: dict[str, Path]) -> str:
         "# Model zoo",
         "",
         "Each figure says who ran it, and on what. *Quoted* figures were found by others with their code; they are "
-        "what a config should reach, and nobody has reached them with this code yet. Figures that were measured with "
-        "this code, on which data and with how many seeds, stand on the page of each method, and here where a config "
-        "of this table has them. mAP and Rank-1 are in percent.",
+        "what a config should reach. *Measured* ones were found with this code, on the data that the line names. mAP "
+        "and Rank-1 are in percent.",
         "",
         "| method | config | backbone | trained on | tested on | mAP | Rank-1 | who ran it, on what |",
         "|---|---|---|---|---|---|---|---|",
@@ -165,17 +164,17 @@ def model_zoo(copies: dict[str, Path]) -> str:
                     f"{model['Metadata']['Training Data']} | {result['Dataset']} | {result['Metrics']['mAP']:.1f} | "
                     f"{result['Metrics']['Rank-1']:.1f} | {result['Origin']} |"
                 )
-    measured = [
-        f"[{readme.parent.name}]({Path(os.path.relpath(DOCS / docname, GENERATED)).as_posix()}.md#measured-here)"
-        for docname, readme in copies.items()
-        if "\n## Measured here\n" in readme.read_text(encoding="utf-8")
-    ]
     lines += [
         "",
-        f"{without} further configs have no figure in the literature or none that was found.",
+        f"{without} further configs have no figure in the literature, or none that was found.",
     ]
-    if measured:
-        lines += ["", f"Measured with this code: {', '.join(measured)}."]
+    sections = [
+        f"### {readme.parent.name}\n\n{relink(found[1], readme, GENERATED / 'model_zoo.md', copies)}"
+        for readme in copies.values()
+        if (found := _MEASURED.search(readme.read_text(encoding="utf-8")))
+    ]
+    if sections:
+        lines += ["", "## Measured with this code", "", "\n\n".join(sections)]
     return "\n".join(lines) + "\n"
 
 

@@ -58,8 +58,11 @@ def test_the_site_builds_without_warnings_and_shows_every_figure_and_name(copy, 
         one for meta in metas for model in meta["Models"] for one in model.get("Results", [])
     ]
     zoo = html["model_zoo"]
-    assert zoo.count("<tr") == 1 + len(results)
-    assert sum(zoo.count(f"<p>{start} ") for start in ("quoted", "measured")) == len(results)
+    quoted, measured = zoo.split('id="measured-with-this-code"')
+    assert quoted.count("<tr") == 1 + len(results)
+    assert sum(quoted.count(f"<p>{start} ") for start in ("quoted", "measured")) == len(results)
+    readmes = [path.read_text() for path in copy.glob("*/*/README.md")]
+    assert measured.count("<h3>") == sum("\n## Measured here\n" in one for one in readmes) > 0
     assert all("At a glance" in html[name] for name in ("methods/ise", "projects/spcl"))
     # A link between READMEs leads to the page, one to a config to the file.
     assert 'href="cluster_contrast.html"' in html["methods/ise"]
@@ -113,4 +116,8 @@ def test_links_follow_a_readme_to_its_page(pages, tmp_path, monkeypatch, link, m
         page = tmp_path / "docs" / "_generated" / "methods" / f"{name}.md"
         page.parent.mkdir(parents=True, exist_ok=True)
         page.touch()
-    assert pages.relink(link, "_generated/methods/mmt", copies) == moved
+    origin, page = copies["_generated/methods/mmt"], tmp_path / "docs/_generated/methods/mmt.md"
+    text = pages.relink(link, origin, page, copies)
+    assert text == moved
+    # A text that is relinked already stays as it is.
+    assert pages.relink(text, page, page, copies) == moved
