@@ -11,7 +11,7 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, keep_freed_memory
 from mmreid_uda.utils.dist import leave_processes
 
 __all__ = ["build_runner", "init_processes", "run_tool"]
@@ -43,9 +43,10 @@ def init_processes(launcher: str) -> int:
 def build_runner(cfg: Config) -> Runner:
     """Build the Runner of a loaded config (:func:`load_config`), also where there is no GPU.
 
-    There, ranks are joined without device ids, and memory is not pinned.
+    There, ranks are joined without device ids, memory is not pinned, and what is freed is kept for the next step.
     """
     if not torch.cuda.is_available():
+        keep_freed_memory()
         for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
             if name in cfg:
                 cfg[name].pin_memory = False

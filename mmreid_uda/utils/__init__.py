@@ -1,7 +1,7 @@
 """Small helpers used by every room."""
 
 from .errors import InputError
-from .memory import parse_size
+from .memory import keep_freed_memory, parse_size
 from .parallel import (
     in_threads,
     kernels_available,
@@ -16,6 +16,7 @@ __all__ = [
     "InputError",
     "SeededIndex",
     "in_threads",
+    "keep_freed_memory",
     "kernels_available",
     "make_rng",
     "num_threads",

@@ -1,4 +1,7 @@
-"""A size in memory reads as people write it, and nonsense is refused in a sentence."""
+"""A size in memory reads as people write it; freed memory is kept where the C library can."""
+
+import subprocess
+import sys
 
 import pytest
 
@@ -33,3 +36,30 @@ def test_nonsense_is_refused_with_what_was_found(text):
     with pytest.raises(InputError) as caught:
         parse_size(text, "cache")
     assert str(caught.value).startswith(f"found cache={text!r}, expected a number of bytes")
+
+
+COUNT_PAGES = """
+import resource
+import numpy as np
+from mmreid_uda.utils import keep_freed_memory
+
+def fetched():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        np.ones(16 << 20, np.float32)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before, kept = fetched(), keep_freed_memory()
+fetched()
+print(int(kept), before, fetched())
+"""
+
+
+def test_freed_memory_is_not_fetched_again():
+    result = subprocess.run(
+        [sys.executable, "-c", COUNT_PAGES], capture_output=True, text=True, check=True
+    )
+    kept, before, after = map(int, result.stdout.split())
+    if not kept:
+        pytest.skip("the C library has no such setting")
+    assert after < before / 5
