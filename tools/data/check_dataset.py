@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.config import DictAction
+from mmengine.logging import MMLogger
 
 from mmreid_uda.apis import load_config, run_tool
 from mmreid_uda.datasets import (
@@ -318,6 +319,8 @@ def report(datasets: Iterable[ReIDDataset], findings: Sequence[Finding]) -> str:
 def main() -> None:
     """Check and report."""
     args = parse_args()
+    # The table below has what data sets log about themselves.
+    MMLogger.get_instance("check_dataset", log_level="WARNING")
     datasets: list[ReIDDataset] = []
     findings: list[Finding] = []
     for dataset, splits, root in requested(args.dataset, args.data_root, args.cfg_options):
