@@ -82,10 +82,12 @@ def draw_curves(runs: Mapping[str, Mapping[str, Curve]], names: Sequence[str]) -
     rows = -(-len(chosen) // columns)
     figure, panels = new_figure(rows, columns, (4.4 * columns, 3.2 * rows))
     for panel, name in zip(panels.flat, chosen):
-        for run, curves in runs.items():
+        for number, (run, curves) in enumerate(runs.items()):
             if name in curves:
                 points = sorted(curves[name].points.items())
-                panel.plot(*zip(*points), marker="." if len(points) < 50 else "", label=run)
+                # A colour of its own for each run, also where others have no such curve.
+                style = dict(color=f"C{number}", marker="." if len(points) < 50 else "")
+                panel.plot(*zip(*points), label=run, **style)
                 panel.set_xlabel(curves[name].axis)
         panel.set_title(name)
         panel.xaxis.get_major_locator().set_params(integer=True)

@@ -49,3 +49,10 @@ def test_runs_without_the_quantity_are_named(run):
         InputError, match=r"found one/mAP, loss in the logs of a, expected .* speed"
     ):
         draw_curves({"a": read_scalars(run)}, ["speed"])
+
+
+def test_a_run_has_one_colour_also_where_another_has_no_curve(run):
+    curves = read_scalars(run)
+    figure = draw_curves({"a": {"loss": curves["loss"]}, "b": curves}, ["loss", "*/mAP"])
+    loss, accuracy = figure.axes
+    assert accuracy.lines[0].get_color() == loss.lines[1].get_color() != loss.lines[0].get_color()
