@@ -72,7 +72,8 @@ class Trial:
         self.optim: Any = build_optim_wrapper(self.model, cfg.optim_wrapper)
         generator = torch.Generator().manual_seed(0)
         size, views = cfg.global_batch_size, len(self.model.students)
-        shape = (size, views, *cfg.input_size, 3) if views > 1 else (size, *cfg.input_size, 3)
+        [(width, height)] = [step.scale for step in cfg.test_pipeline if step.type == "Resize"]
+        shape = (size, *([views] if views > 1 else []), height, width, 3)
         self.batch = dict(
             inputs=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
             samples=dict(
