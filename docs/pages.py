@@ -43,7 +43,7 @@ PACKAGES = (
     "visualization",
     "utils",
 )
-_LINK = re.compile(r"(?<!!)\[((?:[^][]|\[[^][]*\])*)\]\((?!https?:)([^)#\s]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"(!?)\[((?:[^][]|\[[^][]*\])*)\]\((?!https?:)([^)#\s]+)(#[^)\s]*)?\)")
 _MEASURED = re.compile(r"^## Measured here\n\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
@@ -90,8 +90,8 @@ def _write(path: Path, text: str) -> None:
 def relink(text: str, origin: Path, page: Path, copies: dict[str, Path]) -> str:
     """Turn links between files of the repository into links between pages.
 
-    A README that is copied, or its folder, becomes the page; another file of the repository is offered for download;
-    a folder without a page becomes plain text.
+    A README that is copied, or its folder, becomes the page; another file of the repository is offered for download,
+    a picture is shown; a folder without a page becomes plain text.
 
     Args:
         text: Markdown.
@@ -102,13 +102,15 @@ def relink(text: str, origin: Path, page: Path, copies: dict[str, Path]) -> str:
     shown = {path.resolve(): DOCS / f"{name}.md" for name, path in copies.items()}
 
     def moved(match: re.Match[str]) -> str:
-        label, target, anchor = match.groups()
+        image, label, target, anchor = match.groups()
         path = (origin.parent / target).resolve()
         path = path / "README.md" if (path / "README.md").is_file() else path
         path = shown.get(path, path)
         if not path.is_file():
-            return label
-        return f"[{label}]({Path(os.path.relpath(path, page.parent)).as_posix()}{anchor or ''})"
+            return match[0] if image else label
+        return (
+            f"{image}[{label}]({Path(os.path.relpath(path, page.parent)).as_posix()}{anchor or ''})"
+        )
 
     parts = _FENCE.split(text)
     parts[::2] = [_LINK.sub(moved, part) for part in parts[::2]]

@@ -68,6 +68,9 @@ def test_the_site_builds_without_warnings_and_shows_every_figure_and_name(copy, 
     assert 'href="cluster_contrast.html"' in html["methods/ise"]
     assert re.search(r'href="\S*_downloads/\S*/ise_r50_market\.py"', html["methods/ise"])
     assert 'href="_generated/methods/ise.html"' in html["index"]
+    assert re.search(
+        r'<img alt="Distances[^>]* src="\S*_images/diversity\.png"', html["methods/abmt"]
+    )
 
     anchors = {
         name for text in html.values() for name in re.findall(r'id="(mmreid_uda\.[\w.]+)"', text)
@@ -95,13 +98,15 @@ def test_the_site_builds_without_warnings_and_shows_every_figure_and_name(copy, 
         ("[a [b] c](../ise)", "[a [b] c](ise.md)"),
         ("[bases](../_base_)", "bases"),
         ("[code](https://github.com/a/b)", "[code](https://github.com/a/b)"),
-        ("![image](a.png)", "![image](a.png)"),
+        ("![image](../../docs/a.png)", "![image](../../a.png)"),
+        ("![image](none.png)", "![image](none.png)"),
         ("```text\n[ISE](../ise)\n```", "```text\n[ISE](../ise)\n```"),
     ],
 )
 def test_links_follow_a_readme_to_its_page(pages, tmp_path, monkeypatch, link, moved):
     monkeypatch.setattr(pages, "DOCS", tmp_path / "docs")
     for file in (
+        "docs/a.png",
         "docs/data.md",
         "configs/ise/README.md",
         "configs/mmt/mmt_r50.py",
