@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import pytest
 
-from mmreid_uda.apis import load_config
+from mmreid_uda.apis import load_config, parse_options
 from mmreid_uda.datasets.catalog import DATASET_CATALOG
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
@@ -130,9 +130,18 @@ def check_command(words, monkeypatch):
 def check_tool(script, arguments, monkeypatch, world_size=1):
     """The tool knows the flags, and its config loads with the options."""
     monkeypatch.setattr(sys, "argv", [script, *arguments])
-    args = load_tool(script).parse_args()
-    if hasattr(args, "config"):
-        load_config(args.config, getattr(args, "cfg_options", None), world_size)
+    tool = load_tool(script)
+    parsed = tool.parse_args()
+    # Some tools give what is not theirs to tools/train.py.
+    args, passed = parsed if isinstance(parsed, tuple) else (parsed, [])
+    if passed:
+        check_tool("tools/train.py", [args.config, *passed], monkeypatch)
+    if hasattr(args, "space"):
+        tool.check_config(args.config, tool.read_space(args.space), args.cfg_options)
+    elif hasattr(args, "config"):
+        options = getattr(args, "cfg_options", None)
+        options = parse_options(options) if isinstance(options, list) else options
+        load_config(args.config, options, world_size)
 
 
 def load_tool(script):
@@ -164,6 +173,9 @@ NOTICED = (AssertionError, InputError, SystemExit, subprocess.CalledProcessError
         "python tools/train.py configs/none.py",
         "python tools/train.py configs/ise/ise_r50_market.py --nonsense",
         "python tools/train.py configs/ise/ise_r50_market.py --cfg-options model.nonsense=1",
+        "python tools/pipeline.py configs/none.py",
+        "python tools/pipeline.py configs/mmt/mmt-dbscan_r50_duke2market.py --nonsense",
+        "python tools/search_hparams.py configs/ise/ise_mbv2_synthb.py --metric a --space model.nonsense=0:1",
         "tools/dist_train.sh configs/ise/ise_r50_market.py 3",
         "pip install -r requirements/none.txt",
         "pip install '.[none]'",

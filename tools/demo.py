@@ -12,13 +12,14 @@ import time
 from pathlib import Path
 
 import cv2
-import torch
+import numpy as np
 from mmengine.runner import Runner
 
 from mmreid_uda.apis import build_runner, extract_features, load_config, run_tool
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils.files import atomic_path
 from mmreid_uda.visualization import RankRow, draw_rank_list, rank_rows
+from mmreid_uda.visualization.tiles import spread
 
 _QUERIES, _TOP = 4, 8
 
@@ -39,8 +40,7 @@ def step(text: str) -> None:
 def draw(runner: Runner, path: Path) -> None:
     """Draw the rank lists of a few queries with the initial and with the trained weights."""
     dataset = runner.val_dataloader.dataset
-    queries = torch.from_numpy(dataset.is_query).nonzero().squeeze(1)
-    chosen = queries[:: max(1, len(queries) // _QUERIES)][:_QUERIES].tolist()
+    chosen = spread(np.flatnonzero(dataset.is_query), _QUERIES).tolist()
     trained = extract_features(runner.model, dataset)
     untrained = MODELS.build(runner.cfg.model)
     untrained.init_weights()

@@ -14,9 +14,15 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import DictAction
 
-from mmreid_uda.apis import ReIDInferencer, list_inputs, run_tool, save_features
+from mmreid_uda.apis import (
+    ReIDInferencer,
+    add_inferencer_arguments,
+    inferencer_of_arguments,
+    list_inputs,
+    run_tool,
+    save_features,
+)
 from mmreid_uda.datasets import DATASET_CATALOG, ReIDDataset, build_dataset
 from mmreid_uda.datasets.base_reid import SPLITS
 from mmreid_uda.utils import InputError
@@ -30,26 +36,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("input", help="folder of images, an image, or the name of a data set")
     parser.add_argument("--out", required=True, help="the .npz file to write")
     parser.add_argument("--split", choices=SPLITS, help="split of a data set (default: gallery)")
-    parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--num-workers", type=int, default=2)
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
-    )
+    add_inferencer_arguments(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     """Extract and write."""
     args = parse_args()
-    inferencer = ReIDInferencer(
-        args.config,
-        args.checkpoint,
-        args.device,
-        options=args.cfg_options,
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
-    )
+    inferencer = inferencer_of_arguments(args, args.config, args.checkpoint)
     labels: dict[str, np.ndarray] = {}
     if Path(args.input).exists():
         if args.split:

@@ -16,9 +16,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from mmreid_uda.apis import run_tool
+from mmreid_uda.apis import parse_options, run_tool, training_command
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import training_arguments
 
@@ -43,11 +43,9 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
 
 
 def read_config(path: str, options: list[str]) -> Config:
-    """A config file with ``key=value`` pairs merged into it, as tools/train.py understands them."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="*", action=DictAction)
+    """A config file with ``key=value`` pairs merged into it."""
     cfg = Config.fromfile(path)
-    cfg.merge_from_dict(parser.parse_args(["--cfg-options", *options]).cfg_options)
+    cfg.merge_from_dict(parse_options(options))
     return cfg
 
 
@@ -59,13 +57,11 @@ def is_finished(run: Path, cfg: Config) -> bool:
     return bool(json.loads(results.read_text())["last_epoch"] >= cfg.train_cfg.max_epochs)
 
 
-def train(arguments: list[str], processes: int) -> None:
-    """Run tools/train.py, or go on with an unfinished run of it."""
-    if processes > 1:
-        config, *flags = arguments
-        command = [str(TOOLS / "dist_train.sh"), config, str(processes), *flags, "--resume"]
-    else:
-        command = [sys.executable, str(TOOLS / "train.py"), *arguments, "--resume"]
+def train(arguments: list[str], options: list[str], processes: int) -> None:
+    """Run tools/train.py, or go on with an unfinished run of it; end as it does if it fails."""
+    config, *flags = arguments
+    flags = ["--resume", *flags, *(["--cfg-options", *options] if options else [])]
+    command = training_command(TOOLS, config, flags, processes)
     print("==>", " ".join(command), flush=True)
     status = subprocess.run(command).returncode
     if status:
@@ -89,12 +85,8 @@ def main() -> None:
         if is_finished(folder, read_config(arguments[0], args.stage1_options)):
             print(f"==> {folder} is finished", flush=True)
         else:
-            train(_with_options(arguments, args.stage1_options), args.processes)
-    train(_with_options([args.config, *flags], args.cfg_options), args.processes)
-
-
-def _with_options(arguments: list[str], options: list[str]) -> list[str]:
-    return [*arguments, "--cfg-options", *options] if options else arguments
+            train(arguments, args.stage1_options, args.processes)
+    train([args.config, *flags], args.cfg_options, args.processes)
 
 
 if __name__ == "__main__":

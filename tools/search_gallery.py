@@ -10,9 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 
-from mmengine.config import DictAction
-
-from mmreid_uda.apis import Match, ReIDInferencer, list_inputs, run_tool
+from mmreid_uda.apis import (
+    Match,
+    add_inferencer_arguments,
+    inferencer_of_arguments,
+    list_inputs,
+    run_tool,
+)
 from mmreid_uda.clustering.vector_index import INDEX_KINDS
 
 
@@ -36,10 +40,7 @@ def parse_args() -> argparse.Namespace:
     query.add_argument("--topk", type=int, default=10, help="matches per query (default: 10)")
     query.add_argument("--json", action="store_true", help="print JSON in place of the table")
     for command in (build, query):
-        command.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
-        command.add_argument("--batch-size", type=int, default=64)
-        command.add_argument("--num-workers", type=int, default=2)
-        command.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value pairs")
+        add_inferencer_arguments(command)
     return parser.parse_args()
 
 
@@ -67,14 +68,7 @@ def as_json(queries: list[str], results: list[list[Match]]) -> str:
 def main() -> None:
     """Build or query."""
     args = parse_args()
-    inferencer = ReIDInferencer(
-        args.config,
-        args.checkpoint,
-        args.device,
-        options=args.cfg_options,
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
-    )
+    inferencer = inferencer_of_arguments(args, args.config, args.checkpoint)
     if args.command == "build":
         gallery = inferencer.build_gallery(args.images, args.index, args.effort)
         gallery.save(args.out)

@@ -7,7 +7,7 @@ Examples:
     python tools/search_hparams.py configs/ise/ise_mbv2_synthb.py --metric synthb/mAP --trials 10 \
         --space default_hooks.cluster.clusterer.eps=0.4:0.7 optim_wrapper.optimizer.lr=log:1e-5:1e-3
     python tools/search_hparams.py configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py --metric syntha/mAP \
-        --space default_hooks.ema.momentum=choice:0.99,0.999 --cfg-options test=syntha
+        --space model.teacher.alpha=choice:0.99,0.999 --cfg-options test=syntha
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ import json
 import math
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from mmreid_uda.apis import load_config, run_tool
+from mmreid_uda.apis import load_config, parse_options, run_tool, training_command
 from mmreid_uda.utils import InputError, make_rng
 from mmreid_uda.utils.files import atomic_path
 
@@ -139,10 +138,7 @@ def check_config(config: str, space: Mapping[str, Any], options: Sequence[str]) 
     values = {
         key: one.choices[0] if hasattr(one, "choices") else one.low for key, one in space.items()
     }
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="*", action=DictAction)
-    arguments = ["--cfg-options", *options, *as_options(values)]
-    return load_config(config, parser.parse_args(arguments).cfg_options)
+    return load_config(config, parse_options([*options, *as_options(values)]))
 
 
 # ---- one trial
@@ -156,12 +152,8 @@ def train(
     Returns:
         None, or the last line of the output if the training failed.
     """
-    common = ["--work-dir", str(folder), "--resume", *flags]
-    common += ["--cfg-options", *options]
-    if processes > 1:
-        command = [str(TOOLS / "dist_train.sh"), config, str(processes), *common]
-    else:
-        command = [sys.executable, str(TOOLS / "train.py"), config, *common]
+    flags = ["--work-dir", str(folder), "--resume", *flags, "--cfg-options", *options]
+    command = training_command(TOOLS, config, flags, processes)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "train.log"
     with log.open("a") as file:

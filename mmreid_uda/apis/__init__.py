@@ -2,19 +2,23 @@
 
 from mmreid_uda.engine import extract_features
 
-from .config import apply_recipe, check_keys, load_config
+from .arguments import (
+    add_feature_arguments,
+    add_inferencer_arguments,
+    features_of_arguments,
+    inferencer_of_arguments,
+)
+from .config import apply_recipe, check_keys, load_config, parse_options
 from .deploy import export_onnx
 from .feature_set import (
     FeatureSet,
-    add_feature_arguments,
     choose_queries,
-    features_of_arguments,
     load_pseudo_labels,
     target_images,
 )
 from .gallery import Gallery, Match, save_features
 from .inferencer import ReIDInferencer, list_inputs
-from .launch import build_runner, init_processes, run_tool
+from .launch import build_runner, init_processes, run_tool, training_command
 from .model import find_config, init_model, model_fingerprint, tested_state
 from .trial import random_batch, ready_model
 
@@ -24,6 +28,7 @@ __all__ = [
     "Match",
     "ReIDInferencer",
     "add_feature_arguments",
+    "add_inferencer_arguments",
     "apply_recipe",
     "build_runner",
     "check_keys",
@@ -32,16 +37,19 @@ __all__ = [
     "extract_features",
     "features_of_arguments",
     "find_config",
+    "inferencer_of_arguments",
     "init_model",
     "init_processes",
     "list_inputs",
     "load_config",
     "load_pseudo_labels",
     "model_fingerprint",
+    "parse_options",
     "random_batch",
     "ready_model",
     "run_tool",
     "save_features",
     "target_images",
     "tested_state",
+    "training_command",
 ]

@@ -22,17 +22,18 @@ A recipe key is written once, at the top level, where a child config, or ``--cfg
 
 from __future__ import annotations
 
+import argparse
 import copy
 import difflib
 import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine import registry as mmengine_registries
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
@@ -40,7 +41,7 @@ from mmreid_uda import registry as registries
 from mmreid_uda.datasets import dataset_config, input_size
 from mmreid_uda.utils import InputError
 
-__all__ = ["apply_recipe", "check_keys", "load_config"]
+__all__ = ["apply_recipe", "check_keys", "load_config", "parse_options"]
 
 RECIPE_KEYS = (
     "data_root",
@@ -129,6 +130,13 @@ def load_config(
     apply_recipe(cfg, world_size)
     check_keys(cfg)
     return cfg
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read ``key=value`` texts as the flag ``--cfg-options`` of every tool does: dotted keys -> values."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("pairs", nargs="*", action=DictAction)
+    return parser.parse_args(list(pairs)).pairs or {}
 
 
 def apply_recipe(cfg: Config, world_size: int = 1) -> None:
@@ -307,6 +315,8 @@ def _arguments(target: Any) -> set[str] | None:
             if any(p.kind is p.VAR_KEYWORD for p in parameters)
             else {p.name for p in parameters}
         )
+    if target.__init__ is object.__init__:
+        return set()
     accepted: set[str] = set()
     for base in target.__mro__:
         if "__init__" not in vars(base):
@@ -319,6 +329,8 @@ def _arguments(target: Any) -> set[str] | None:
 
 
 def _closest(key: str, known: set[str]) -> str:
+    if not known:
+        return "no key"
     close = difflib.get_close_matches(key, known, n=1)
     return (
         f"`{close[0]}`" if close else "one of " + ", ".join(f"`{name}`" for name in sorted(known))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,21 +9,20 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from torch.utils.data import Subset
 
 from mmreid_uda.datasets import ReIDDataset, build_dataset
 from mmreid_uda.evaluation.functional import evaluate_rank
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
+from mmreid_uda.visualization.tiles import spread
 
 from .inferencer import ReIDInferencer
 
 __all__ = [
     "FeatureSet",
-    "add_feature_arguments",
     "choose_queries",
-    "features_of_arguments",
     "load_pseudo_labels",
     "target_images",
 ]
@@ -206,70 +204,9 @@ def choose_queries(
     if worst:
         chosen = valid[np.argsort(ap[valid], kind="stable")[:num]]
     else:
-        chosen = valid[:: max(1, len(valid) // num)][:num]
+        chosen = spread(valid, num)
     captions = [
         f"identity {images.pids[query[one]]}, camera {images.camids[query[one]]}, AP {100 * ap[one]:.1f}"
         for one in chosen
     ]
     return query[chosen].tolist(), captions
-
-
-def add_feature_arguments(parser: argparse.ArgumentParser, part: Part | None = None) -> None:
-    """Let a tool take a config and a checkpoint, or a file of features.
-
-    Args:
-        parser: The tool's.
-        part: Images that are taken unless ``--part`` says otherwise; None leaves that option out.
-    """
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="INPUT",
-        help="config and checkpoint (or folder of a run); or an .npz file of tools/extract_features.py",
-    )
-    if part is not None:
-        parser.add_argument(
-            "--part",
-            choices=("train", "test"),
-            default=part,
-            help=f"images of the config: target's training images, or first test set (default: {part})",
-        )
-    parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--num-workers", type=int, default=2)
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
-    )
-
-
-def features_of_arguments(args: argparse.Namespace, part: Part | None = None) -> FeatureSet:
-    """Load or compute what the arguments of :func:`add_feature_arguments` name.
-
-    Args:
-        args: Parsed arguments.
-        part: Images of the config, where the tool has no ``--part``. Two files of features are then queries and
-            gallery.
-
-    Raises:
-        InputError: The inputs are neither a config with a checkpoint nor files of features.
-    """
-    files = [name.endswith(".npz") for name in args.inputs]
-    if all(files) and len(files) == (2 if part == "test" else 1):
-        query, *gallery = (FeatureSet.load(name) for name in args.inputs)
-        return query.joined(gallery[0]) if gallery else query
-    if any(files) or len(files) != 2:
-        expected = "two .npz files (queries, gallery)" if part == "test" else "one .npz file"
-        raise InputError(
-            f"found {' '.join(args.inputs)!r} as inputs, expected a config and a checkpoint, or {expected} of "
-            "tools/extract_features.py."
-        )
-    config, checkpoint = args.inputs
-    inferencer = ReIDInferencer(
-        config,
-        checkpoint,
-        args.device,
-        options=args.cfg_options,
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
-    )
-    return FeatureSet.extract(inferencer, part or args.part)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -14,7 +15,7 @@ from mmengine.runner import Runner
 from mmreid_uda.utils import InputError, keep_freed_memory
 from mmreid_uda.utils.dist import leave_processes
 
-__all__ = ["build_runner", "init_processes", "run_tool"]
+__all__ = ["build_runner", "init_processes", "run_tool", "training_command"]
 
 
 def init_processes(launcher: str) -> int:
@@ -73,3 +74,24 @@ def run_tool(main: Callable[[], None]) -> None:
         leave_processes(together=False)
         sys.exit(130)
     leave_processes(together=True)
+
+
+def training_command(
+    tools: Path, config: str, flags: Sequence[str], num_processes: int = 1
+) -> list[str]:
+    """The command that trains a config.
+
+    Args:
+        tools: The folder of ``train.py`` and ``dist_train.sh``.
+        config: Config file.
+        flags: Of ``tools/train.py``.
+        num_processes: GPUs, or CPU processes.
+
+    Returns:
+        Words for ``subprocess.run``.
+    """
+    if num_processes > 1:
+        start = [str(tools / "dist_train.sh"), config, str(num_processes)]
+    else:
+        start = [sys.executable, str(tools / "train.py"), config]
+    return [*start, *flags]

@@ -35,7 +35,7 @@ class MGNEncoder(PretrainedModule):
     of each branch, then two and three stripes of the second and third. A shared 1×1 convolution with BN and ReLU makes
     each of the eight 2048-d vectors one of ``embed_dim``.
 
-    With ``ladder`` a side path of cells climbs beside the trunk, and one more cell beside each branch (128 channels;
+    With ``rungs`` a side path of cells climbs beside the trunk, and one more cell beside each branch (128 channels;
     stride 2 for the first). Their maps are pooled like those of the branches and concatenated before the shared
     convolution: 14,176,768 parameters more in the ladder.
 

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from mmreid_uda.utils import InputError
 
-__all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "RED", "framed", "read_crop", "row_of", "stacked"]
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "RED",
+    "framed",
+    "read_crop",
+    "row_of",
+    "spread",
+    "stacked",
+]
 
 GREEN, RED, BLUE = (80, 170, 60), (60, 60, 210), (200, 120, 40)
 ORANGE, GREY = (30, 150, 240), (150, 150, 150)
+Items = TypeVar("Items", list[str], np.ndarray)
+
 _PAPER = 255
 _FRAME, _GAP, _CAPTION = 4, 6, 22
+
+
+def spread(items: Items, num: int) -> Items:
+    """At most so many of a list or array, evenly spread over it."""
+    return items[:: max(1, len(items) // num)][:num]
 
 
 def read_crop(path: str) -> np.ndarray:

@@ -113,6 +113,12 @@ def test_a_misspelt_key_is_named_with_the_right_one(option, where, closest):
     assert where in str(caught.value) and f"`{closest}`" in str(caught.value)
 
 
+def test_a_key_of_a_class_without_any_is_named():
+    options = {"stage1": None, "default_hooks.ema.momentum": 0.99}
+    with pytest.raises(InputError, match=r"`default_hooks\.ema\.momentum` .* EMAHook takes no key"):
+        load_config("configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py", options)
+
+
 def test_a_dict_over_a_name_needs_delete(tmp_path):
     base = Path(MARKET).resolve()
     (tmp_path / "mine.py").write_text(f"_base_ = {str(base)!r}\ntarget = dict(name='personx')\n")

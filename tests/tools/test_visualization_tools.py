@@ -70,8 +70,9 @@ def drawn(path):
 
 
 def test_the_hook_has_drawn_every_picture(run):
-    for name in PICTURES:
-        [path] = run.glob(f"*/vis_data/vis_image/{name}_1.png")
+    found = sorted(run.glob("*/vis_data/vis_image/*"))
+    assert [path.name for path in found] == sorted(f"{name}_1.png" for name in PICTURES)
+    for path in found:
         drawn(path)
 
 
@@ -111,7 +112,8 @@ def test_embeddings_of_a_file_with_supports(run, features, tmp_path, capsys):
 def test_camera_distances_of_a_file(features, tmp_path):
     out = tmp_path / "cameras.png"
     call_tool("tools/visualization/camera_distances.py", features, "--out", out)
-    drawn(out)
+    # 6.4 x 5.2 inches: one panel of pairs within cameras, one of pairs across.
+    assert drawn(out).shape == (624, 768, 3)
 
 
 def test_activation_maps_of_files(run, config, features, tmp_path):
@@ -136,7 +138,10 @@ def test_curves_of_two_runs(run, tmp_path):
     shutil.copytree(run, tmp_path / "again", ignore=shutil.ignore_patterns("*.pth"))
     out = tmp_path / "curves.png"
     call_tool("tools/visualization/curves.py", run, tmp_path / "again", "--out", out)
-    drawn(out)
+    both = drawn(out)
+    call_tool("tools/visualization/curves.py", run, "--curves", "*/mAP", "--out", out)
+    one = drawn(out)
+    assert one.size < both.size  # a panel for each curve
 
 
 def test_clusterings_of_a_file_are_swept(features, tmp_path, capsys):

@@ -43,6 +43,7 @@ from dense_jaccard import (
     expanded_set,
     reciprocal_neighbours,
 )
+from growth import fitted_exponent
 from peak_memory import added_memory
 from sklearn.cluster import DBSCAN
 from synthetic_features import make_features
@@ -506,11 +507,6 @@ def measure_growth(args: argparse.Namespace, settings: Settings) -> dict[str, An
         }
         growth["sides"][side] = figures | exponents
     return growth
-
-
-def fitted_exponent(sizes: list[int], seconds: list[float]) -> float:
-    """Slope of the least-squares line through the logarithms."""
-    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_clustering import fitted_exponent
+from growth import fitted_exponent
 from peak_memory import added_memory
 from synthetic_features import make_features
 from torch import Tensor

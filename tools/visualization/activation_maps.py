@@ -17,7 +17,7 @@ from mmreid_uda.apis import init_model, list_inputs, run_tool
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.registry import DATASETS, TRANSFORMS
 from mmreid_uda.visualization import activation_energy, draw_activation_maps, write_picture
-from mmreid_uda.visualization.tiles import read_crop
+from mmreid_uda.visualization.tiles import read_crop, spread
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,7 +45,7 @@ def main() -> None:
         paths = [str(path) for path in list_inputs(args.images)]
     else:
         paths = DATASETS.build(model.cfg.val_dataloader.dataset).paths
-    paths = paths[:: max(1, len(paths) // args.num)][: args.num]
+    paths = spread(paths, args.num)
     prepare = Compose([TRANSFORMS.build(step) for step in model.cfg.test_pipeline])
     batch = reid_collate([prepare({"img_path": path}) for path in paths])
     with torch.no_grad():

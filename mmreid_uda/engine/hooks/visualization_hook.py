@@ -27,7 +27,7 @@ from mmreid_uda.visualization import (
     project,
     rank_rows,
 )
-from mmreid_uda.visualization.tiles import read_crop
+from mmreid_uda.visualization.tiles import read_crop, spread
 
 from ..extraction import extract_features, unwrap
 
@@ -121,7 +121,7 @@ class VisualizationHook(Hook):
         first = _first_set(dataset)
         pids, camids, is_query = dataset.pids[first], dataset.camids[first], dataset.is_query[first]
         paths = [dataset.paths[one] for one in first]
-        chosen = _spread(np.flatnonzero(is_query), self.num)
+        chosen = spread(np.flatnonzero(is_query), self.num)
         return draw_rank_list(
             rank_rows(features, pids, camids, is_query, paths, chosen.tolist()),
             [f"identity {pids[one]}, camera {camids[one]}" for one in chosen],
@@ -141,7 +141,7 @@ class VisualizationHook(Hook):
 
     def _activation_maps(self, runner: Runner, features: np.ndarray) -> np.ndarray:
         dataset = runner.val_dataloader.dataset
-        chosen = _spread(_first_set(dataset), self.num)
+        chosen = spread(_first_set(dataset), self.num)
         model = unwrap(runner.model)
         batch = model.data_preprocessor(reid_collate([dataset[int(one)] for one in chosen]), False)
         was_training = model.training
@@ -160,8 +160,3 @@ class VisualizationHook(Hook):
 def _first_set(dataset: torch.utils.data.Dataset) -> np.ndarray:
     """Positions of the first test set's queries and gallery images."""
     return np.flatnonzero(dataset.set_ids == 0)  # type: ignore[attr-defined]
-
-
-def _spread(positions: np.ndarray, num: int) -> np.ndarray:
-    """So many of some positions, evenly spread."""
-    return positions[:: max(1, len(positions) // num)][:num]

@@ -1,0 +1,90 @@
+"""Arguments that several tools share, and what they name."""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import DictAction
+
+from mmreid_uda.utils import InputError
+
+from .feature_set import FeatureSet, Part
+from .inferencer import ReIDInferencer
+
+__all__ = [
+    "add_feature_arguments",
+    "add_inferencer_arguments",
+    "features_of_arguments",
+    "inferencer_of_arguments",
+]
+
+
+def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Let a tool say where and how a model computes, and change its config."""
+    parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--num-workers", type=int, default=2)
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+    )
+
+
+def inferencer_of_arguments(
+    args: argparse.Namespace, config: str, checkpoint: str
+) -> ReIDInferencer:
+    """Load a model as the arguments of :func:`add_inferencer_arguments` say."""
+    return ReIDInferencer(
+        config,
+        checkpoint,
+        args.device,
+        options=args.cfg_options,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+    )
+
+
+def add_feature_arguments(parser: argparse.ArgumentParser, part: Part | None = None) -> None:
+    """Let a tool take a config and a checkpoint, or a file of features.
+
+    Args:
+        parser: The tool's.
+        part: Images that are taken unless ``--part`` says otherwise; None leaves that option out.
+    """
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="config and checkpoint (or folder of a run); or an .npz file of tools/extract_features.py",
+    )
+    if part is not None:
+        parser.add_argument(
+            "--part",
+            choices=("train", "test"),
+            default=part,
+            help=f"images of the config: target's training images, or first test set (default: {part})",
+        )
+    add_inferencer_arguments(parser)
+
+
+def features_of_arguments(args: argparse.Namespace, part: Part | None = None) -> FeatureSet:
+    """Load or compute what the arguments of :func:`add_feature_arguments` name.
+
+    Args:
+        args: Parsed arguments.
+        part: Images of the config, where the tool has no ``--part``. Two files of features are then queries and
+            gallery.
+
+    Raises:
+        InputError: The inputs are neither a config with a checkpoint nor files of features.
+    """
+    files = [name.endswith(".npz") for name in args.inputs]
+    if all(files) and len(files) == (2 if part == "test" else 1):
+        query, *gallery = (FeatureSet.load(name) for name in args.inputs)
+        return query.joined(gallery[0]) if gallery else query
+    if any(files) or len(files) != 2:
+        expected = "two .npz files (queries, gallery)" if part == "test" else "one .npz file"
+        raise InputError(
+            f"found {' '.join(args.inputs)!r} as inputs, expected a config and a checkpoint, or {expected} of "
+            "tools/extract_features.py."
+        )
+    return FeatureSet.extract(inferencer_of_arguments(args, *args.inputs), part or args.part)
