@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from deployment import call_tool
 from mmreid_uda.apis import build_runner, load_config
 from mmreid_uda.engine.hooks import VisualizationHook
 from mmreid_uda.utils import InputError
+from mmreid_uda.visualization.tiles import RED
 
 PEOPLE = dict(_delete_=True, name="synthb", num_train_ids=12, num_test_ids=6, images_per_id=6)
 PICTURES = ["rank_lists", "embedding", "camera_distances", "activation_maps", "cluster_collages"]
@@ -156,12 +158,18 @@ def test_clusterings_of_a_file_are_swept(features, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[0].split()[:2] == ["num_clusters", "clusters"]
 
 
-def test_a_report_holds_everything_and_refers_to_nothing(run, config, tmp_path):
-    out = tmp_path / "report.html"
+@pytest.fixture(scope="module")
+def report(run, tmp_path_factory):
+    """The page of the run."""
+    out = tmp_path_factory.mktemp("report") / "report.html"
     call_tool(
         "tools/analysis/report.py", run, "--checkpoint", run, "--queries", 2, "--out", out, *QUIET
     )
-    page = out.read_text()
+    return out
+
+
+def test_a_report_holds_everything_and_refers_to_nothing(report):
+    page = report.read_text()
     headings = re.findall("<h2>(.*?)</h2>", page)
     assert headings == [
         "Results", "Curves", "Clusters", "Rank lists", "Worst queries", "Configuration", "Environment",
@@ -180,6 +188,28 @@ def test_a_report_holds_everything_and_refers_to_nothing(run, config, tmp_path):
     # Nothing that a browser would fetch.
     markup = re.sub("<pre>.*?</pre>", "", page, flags=re.DOTALL)
     assert not re.search(r"<script|<link|<iframe|@import|url\(|https?:|href=|srcset=", markup)
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome-headless-shell")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_a_browser_shows_the_report(report, tmp_path):
+    shot = tmp_path / "shot.png"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    size = ["--window-size=1200,4000", f"--user-data-dir={tmp_path / 'profile'}"]
+    subprocess.run(
+        [BROWSER, *flags, *size, f"--screenshot={shot}", report.as_uri()],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    picture = drawn(shot)
+    assert picture.shape == (4000, 1200, 3)
+    # The line of the curves (matplotlib's first colour), and the frames of wrong matches: pictures are painted.
+    for colour in ((180, 119, 31), RED):
+        assert (abs(picture.astype(int) - colour).max(2) < 12).sum() > 500
 
 
 def test_a_folder_without_a_run_is_named(tmp_path, capsys):

@@ -30,12 +30,15 @@ STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, td.note { text-align: left; }
+th:first-child, td:first-child { white-space: nowrap; }
 img { max-width: 100%; }
 pre { background: #f6f6f4; padding: 1rem; overflow-x: auto; font-size: 12px; white-space: pre-wrap; }
 .note { color: #666; }
 """
-LIFE = ("clusters", "outliers", "outlier_ratio", "largest", "nmi", "ari")
+LIFE = dict(
+    clusters=".0f", outliers=".0f", outlier_ratio=".3f", largest=".0f", nmi=".3f", ari=".3f"
+)
 DRAWN_LIFE = ("cluster/clusters", "cluster/outliers", "cluster/nmi", "cluster/ari")
 DRAWN = ("loss", "loss_*", "*/mAP", "*/R1", "lr")
 
@@ -95,12 +98,17 @@ def read_environment(log: str) -> str:
     return found + after.partition("\n----")[0] if found else ""
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table of texts."""
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] | None = None
+) -> str:
+    """An HTML table of texts, with a note behind each row if there are notes."""
     cells = "".join(f"<th>{escape(text)}</th>" for text in header)
     lines = [f"<tr>{cells}</tr>"]
-    for row in rows:
-        lines.append("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>")
+    for number, row in enumerate(rows):
+        cells = "".join(f"<td>{escape(text)}</td>" for text in row)
+        if notes is not None:
+            cells += f'<td class="note">{escape(notes[number])}</td>'
+        lines.append(f"<tr>{cells}</tr>")
     return "<table>\n" + "\n".join(lines) + "\n</table>"
 
 
@@ -116,14 +124,15 @@ def result_section(results: Mapping[int, Mapping[str, float]]) -> str:
     last = max(results)
     names = list(results[last])
     best = max(results, key=lambda epoch: results[epoch].get(names[0], float("-inf")))
-    rows = []
+    rows, notes = [], []
     for epoch, figures in sorted(results.items()):
-        notes = ["before training"] if epoch == 0 else []
-        notes += ["last, the result"] if epoch == last else []
-        notes += [f"best {names[0]}, chosen on the test set"] if epoch == best else []
+        said = ["before training"] if epoch == 0 else []
+        said += ["last, the result"] if epoch == last else []
+        said += [f"best {names[0]}, chosen on the test set"] if epoch == best else []
         values = [f"{figures[name]:.1f}" if name in figures else "" for name in names]
-        rows.append([f"epoch {epoch}", *values, "; ".join(notes)])
-    return table(["", *names, ""], rows)
+        rows.append([f"epoch {epoch}", *values])
+        notes.append("; ".join(said))
+    return table(["", *names], rows, notes)
 
 
 def life_section(curves: Mapping[str, Curve]) -> str:
@@ -136,7 +145,10 @@ def life_section(curves: Mapping[str, Curve]) -> str:
     epochs = sorted(next(iter(logged.values())))
     rows = [
         [f"before epoch {epoch + 1}"]
-        + [f"{points[epoch]:.4g}" if epoch in points else "" for points in logged.values()]
+        + [
+            format(points[epoch], LIFE[name]) if epoch in points else ""
+            for name, points in logged.items()
+        ]
         for epoch in epochs
     ]
     figure = draw_curves({"run": curves}, DRAWN_LIFE)
@@ -182,7 +194,7 @@ def build_page(run: Run, images: FeatureSet | None, num_queries: int) -> str:
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
         f"<style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n"
-        f'<p class="note">Figures in percent. Right matches are framed green, wrong ones red.</p>\n'
+        f'<p class="note">Results are in percent. Right matches are framed green, wrong ones red.</p>\n'
         f"{body}\n</body></html>\n"
     )
 
