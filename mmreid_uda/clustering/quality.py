@@ -15,8 +15,7 @@ def cluster_quality(labels: np.ndarray, true_labels: np.ndarray) -> dict[str, fl
 
     Outliers are in no cluster. They are left out of ``nmi``, ``ari``, ``precision`` and ``purity``, which judge the
     clusters that are trained on, and counted against ``recall``, whose denominator is all pairs of the same identity:
-    dropping hard images costs recall. ``outlier_share`` says how many are left out. Images without a true label are
-    ignored.
+    dropping hard images costs recall. Images without a true label are ignored.
 
     Args:
         labels: int (N,), negative = outlier.
@@ -29,8 +28,7 @@ def cluster_quality(labels: np.ndarray, true_labels: np.ndarray) -> dict[str, fl
             ``precision``: share of pairs in one cluster that have one identity;
             ``recall``: share of pairs of one identity that are in one cluster;
             ``f_score``: their harmonic mean;
-            ``purity``: share of inliers that have the most frequent identity of their cluster;
-            ``outlier_share``: share of images in no cluster.
+            ``purity``: share of inliers that have the most frequent identity of their cluster.
 
         A share of nothing is 0.
 
@@ -61,7 +59,6 @@ def cluster_quality(labels: np.ndarray, true_labels: np.ndarray) -> dict[str, fl
         recall=recall,
         f_score=_ratio(2 * precision * recall, precision + recall),
         purity=_ratio(largest.sum(), len(clusters)),
-        outlier_share=_ratio((~inlier).sum(), len(labels)),
     )
 
 

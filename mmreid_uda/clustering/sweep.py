@@ -29,7 +29,7 @@ class SweepResult:
 
     Args:
         setting: Of DBSCAN ``eps``, ``min_samples``, ``k1`` and ``k2``, of K-means ``num_clusters``.
-        figures: ``clusters``, ``outliers``, ``outlier_share``, ``largest`` (images of the largest cluster), those of
+        figures: ``clusters``, ``outliers``, ``outlier_ratio``, ``largest`` (images of the largest cluster), those of
             :func:`cluster_quality` if the truth is known, and ``rho_eps``, the radius of the ρ-rule, if it was asked
             for.
     """
@@ -135,6 +135,6 @@ def _figures(labels: np.ndarray, true_labels: np.ndarray | None) -> dict[str, fl
         **quality,
         "clusters": float(len(sizes)),
         "outliers": float(outliers),
-        "outlier_share": outliers / len(labels),
+        "outlier_ratio": outliers / len(labels),
         "largest": float(sizes.max(initial=0)),
     }

@@ -38,7 +38,7 @@ def draw_cluster_sweep(
             "found no setting to draw, expected at least one: give --eps or --num-clusters."
         )
     axis = "eps" if "eps" in results[0].setting else "num_clusters"
-    names = ["clusters", "outlier_share"]
+    names = ["clusters", "outlier_ratio"]
     names += [name for name in ("nmi", "f_score") if name in results[0].figures]
     figure, panels = new_figure(1, len(names), (4.0 * len(names), 3.4))
     lines: dict[str, list[SweepResult]] = {}

@@ -177,7 +177,7 @@ def test_the_legend_counts_the_pairs():
 def test_a_sweep_has_a_line_per_setting_and_marks_the_recommended_radius():
     results = [
         SweepResult(
-            dict(eps=eps, k1=k1), dict(clusters=eps * k1, outlier_share=0.5, rho_eps=0.01 * k1)
+            dict(eps=eps, k1=k1), dict(clusters=eps * k1, outlier_ratio=0.5, rho_eps=0.01 * k1)
         )
         for k1 in (10, 20)
         for eps in (0.4, 0.2)
