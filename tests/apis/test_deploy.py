@@ -11,7 +11,7 @@ from deployment import REPOSITORY, make_model
 
 from mmreid_uda import compat
 from mmreid_uda.apis import export_onnx, model_fingerprint
-from mmreid_uda.apis.deploy import describe_input
+from mmreid_uda.apis.deploy import FeatureGraph, describe_input
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
 
@@ -81,6 +81,44 @@ def test_half_precision_halves_the_file_and_keeps_the_features(tmp_path):
     assert features.dtype == np.float32
     assert (1 - np.einsum("nd,nd->n", features, predicted(model))).max() < 1e-3
     assert next(model.parameters()).dtype == torch.float32 and model.flip is False
+
+
+@pytest.mark.parametrize("config", ["ise_mbv2_synthb", "strong-baseline_mbv2_syntha2synthb"])
+def test_norms_far_from_zero_survive_half_precision(config, tmp_path):
+    model = make_model(config)
+    expected = predicted(model)
+    # The same network: what a norm takes away before it divides, it adds again afterwards.
+    for name, module in model.named_modules():
+        if ".backbone." in name and isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.running_mean += 40 * (module.running_var + module.eps).sqrt()
+            module.bias.data += 40 * module.weight.data
+    np.testing.assert_allclose(predicted(model), expected, atol=1e-4)
+    export_onnx(model, tmp_path / "half.onnx", fp16=True)
+    features = OnnxExtractor(tmp_path / "half.onnx", threads=1)(list(PIXELS))
+    assert (1 - np.einsum("nd,nd->n", features, expected)).max() < 1e-3
+
+
+class Swapped(torch.nn.Module):
+    """A convolution and a norm that run in the other order than they are defined in."""
+
+    def __init__(self):
+        super().__init__()
+        self.data_preprocessor = torch.nn.Module()
+        self.data_preprocessor.bgr_to_rgb = True
+        self.data_preprocessor.mean = self.data_preprocessor.std = torch.ones(1, 3, 1, 1)
+        self.conv, self.norm = torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3)
+        self.norm.running_var.copy_(torch.tensor([1.0, 20.0, 300.0]))
+
+    def extract_feat(self, images):
+        return self.conv(self.norm(images)).mean((2, 3))
+
+
+def test_layers_that_run_in_another_order_are_not_folded():
+    graph, images = FeatureGraph(Swapped()), torch.from_numpy(PIXELS)
+    half = graph.halved(images)
+    assert isinstance(half.model.norm, torch.nn.BatchNorm2d)
+    torch.testing.assert_close(half(images).float(), graph(images), atol=2e-3, rtol=0)
+    assert graph.model.conv.weight.dtype == torch.float32
 
 
 PLAIN = [

