@@ -124,12 +124,25 @@ def load_config(
             "`target`; add _delete_=True to that dict."
         ) from error
     if options:
-        cfg.merge_from_dict(options)
+        _merge_options(cfg, options)
     init_default_scope(cfg.get("default_scope", "mmreid_uda"))
     _check_top_level(cfg)
     apply_recipe(cfg, world_size)
     check_keys(cfg)
     return cfg
+
+
+def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
+    """Merge dotted keys into a config; one below a name, such as ``target.noise`` of a set's name, says how."""
+    for key in options:
+        top, *below = key.split(".")
+        name = cfg.get(top)
+        if below and isinstance(name, str) and f"{top}._delete_" not in options:
+            raise InputError(
+                f"found the option `{key}`, but `{top}` is the name {name!r} and has no keys; give {top}._delete_=True "
+                f"{top}.name={name} as well."
+            )
+    cfg.merge_from_dict(options)
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:

@@ -119,6 +119,14 @@ def test_a_key_of_a_class_without_any_is_named():
         load_config("configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py", options)
 
 
+def test_an_option_below_a_name_says_what_to_write():
+    options = {"target.noise.wrong_id": 0.2}
+    with pytest.raises(InputError, match="target._delete_=True target.name=market1501"):
+        load_config(MARKET, options)
+    spelt_out = {"target._delete_": True, "target.name": "market1501", **options}
+    assert load_config(MARKET, spelt_out).target.noise.wrong_id == 0.2
+
+
 def test_a_dict_over_a_name_needs_delete(tmp_path):
     base = Path(MARKET).resolve()
     (tmp_path / "mine.py").write_text(f"_base_ = {str(base)!r}\ntarget = dict(name='personx')\n")
