@@ -121,7 +121,7 @@ def test_a_key_of_a_class_without_any_is_named():
 
 def test_an_option_below_a_name_says_what_to_write():
     options = {"target.noise.wrong_id": 0.2}
-    with pytest.raises(InputError, match="target._delete_=True target.name=market1501"):
+    with pytest.raises(InputError, match=r"target\._delete_=True target\.name=market1501"):
         load_config(MARKET, options)
     spelt_out = {"target._delete_": True, "target.name": "market1501", **options}
     assert load_config(MARKET, spelt_out).target.noise.wrong_id == 0.2
