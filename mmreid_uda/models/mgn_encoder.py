@@ -39,6 +39,8 @@ class MGNEncoder(PretrainedModule):
     stride 2 for the first). Their maps are pooled like those of the branches and concatenated before the shared
     convolution: 14,176,768 parameters more in the ladder.
 
+    The shared convolution starts Kaiming-normal by its inputs, the weights of its BN from N(1, 0.02²).
+
     ``pooled`` holds the three global features, for the triplet loss, ``embedding`` all eight: the global ones of the
     branches, the two stripes, the three stripes.
 
@@ -91,6 +93,7 @@ class MGNEncoder(PretrainedModule):
                 )
             channels += cell_channels
         self.reduce = fuse_block(channels, embed_dim)
+        nn.init.normal_(self.reduce[1].weight, mean=1, std=0.02)
         self.feat_dim, self.embed_dim = 3 * embed_dim, 8 * embed_dim
         if norm is not None:
             norm = dict(norm)

@@ -185,6 +185,17 @@ def test_mgn_with_cells_has_the_released_number_of_parameters(mgn_ptl):
     assert parameters(mgn_ptl) + classifiers + UNUSED == 103_487_648
 
 
+def test_the_shared_convolution_starts_as_released(mgn_ptl):
+    convolution, norm, _ = mgn_ptl.reduce
+    assert convolution.weight.std().item() == pytest.approx((2 / 2176) ** 0.5, rel=0.01)
+    # 256 draws of N(1, 0.02²): five standard errors of their mean and of their standard deviation.
+    assert norm.weight.mean().item() == pytest.approx(1, abs=5 * 0.02 / 256**0.5)
+    assert norm.weight.std().item() == pytest.approx(0.02, abs=5 * 0.02 / 512**0.5)
+    assert not norm.bias.any()
+    rungs = [rung.fuse[1].weight for rung in mgn_ptl.ladder.rungs]
+    assert all((weight == 1).all() for weight in rungs), "those of the ladder start plainly"
+
+
 def test_the_maps_of_mgn_with_cells_are_the_released_ones(mgn_ptl):
     with torch.no_grad():
         out = mgn_ptl(image(384, 128, count=2))

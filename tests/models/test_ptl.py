@@ -11,6 +11,7 @@ from mutual_example import F1, LABELS
 from mmreid_uda.evaluation.metrics import Accuracy
 from mmreid_uda.models import EncoderOutput
 from mmreid_uda.models.heads import PTLHead
+from mmreid_uda.models.layers import latent_cells
 from mmreid_uda.models.losses import DistillationLoss, HardTripletLoss
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
@@ -130,6 +131,20 @@ def test_mgn_with_751_classes_has_eight_classifiers_with_bias():
     assert sum(p.numel() for p in head.parameters()) == 8 * (256 * 751 + 751)
 
 
+@pytest.mark.parametrize("hidden", [(), (128, 64)])
+def test_classifiers_start_kaiming_normal_by_their_inputs_without_bias(hidden):
+    torch.manual_seed(0)
+    head = PTLHead(256, num_branches=2, num_classes=1000, hidden=hidden)
+    for layers in head.classifiers:
+        linears = [layer for layer in layers if isinstance(layer, torch.nn.Linear)]
+        assert len(linears) == len(hidden) + 1
+        for layer in linears:
+            weight = layer.weight
+            assert weight.std().item() == pytest.approx((2 / weight.shape[1]) ** 0.5, rel=0.03)
+            assert weight.abs().max() > 3 * weight.std(), "uniform numbers end before"
+            assert not layer.bias.any()
+
+
 # ---- algorithms
 
 
@@ -182,6 +197,32 @@ def test_accuracy_counts_the_classes_that_score_higher():
     assert metric.evaluate(4) == {"accuracy/top1": 25.0, "accuracy/top2": 75.0}
     with pytest.raises(InputError, match="topk="):
         Accuracy(topk=(0,))
+
+
+def test_an_image_that_ties_with_another_class_is_not_right():
+    metric = Accuracy(topk=(1, 3))
+    scores = torch.tensor([[1.0, 1.0, 1.0], [0.4, 0.4, 0.2], [0.3, 0.3, 0.4]])
+    metric.process(None, [dict(scores=scores, gt_label=torch.tensor([0, 1, 2]))])
+    found = metric.evaluate(3)
+    assert found == {"accuracy/top1": pytest.approx(100 / 3), "accuracy/top3": 100.0}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_scores_that_are_no_numbers_are_one_sentence(value):
+    scores = torch.full((4, 3), 0.2)
+    scores[1, 2] = scores[3, 0] = value
+    with pytest.raises(InputError, match="NaN or infinite scores for 2 of 4 images"):
+        Accuracy().process(None, [dict(scores=scores, gt_label=torch.zeros(4, dtype=int))])
+
+
+def test_a_target_is_refused_where_it_would_write_into_the_cells():
+    images, samples = batch(6)
+    samples.domain[4:] = 1
+    model = build("PTL", RUNGS)
+    with pytest.raises(InputError, match=r"found 2 target images .* target=None"):
+        model(images, samples, mode="loss")
+    assert all(not cell.state.numel() for cell in latent_cells(model))
+    assert build("Supervised")(images, samples, mode="loss").keys() == {"loss_ce", "loss_triplet"}
 
 
 # ---- distillation
@@ -256,3 +297,29 @@ def test_a_pair_that_does_not_fit_is_one_sentence(tmp_path):
     missing = dict(cfg, checkpoint="work_dirs/ptl_mbv2_digits-seed9")
     with pytest.raises(InputError, match=r"configs/ptl/ptl_mbv2_digits.py --seed 9"):
         build("STD", teacher=missing).init_weights()
+
+
+def test_a_teacher_learns_nothing_by_chance(tmp_path):
+    """Each of its tensors comes from the checkpoint, other than the size of what the cells remember."""
+    source, cfg = teacher(tmp_path)
+    source(*batch(), mode="loss")
+    torch.save({"state_dict": source.state_dict()}, cfg["checkpoint"])
+    model = build("STD", teacher=cfg)
+    model.init_weights()
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(model.teacher.state_dict()[name], tensor), name
+
+    # Features of the student's dimension, but cells of another width; no cells at all; twice as many classes.
+    wide = [dict(RUNGS[0], cells=[(6, 4)]), RUNGS[1]]
+    head = dict(type="PTLHead", num_classes=6)
+    for other, misfits in (
+        (build("PTL", wide), r"0 are missing, 4 have another shape and 0 are not its own"),
+        (build("Supervised"), r"12 are missing, 1 have another shape and 0 are not its own"),
+        (build("PTL", RUNGS, head=head), r"0 are missing, 2 have another shape"),
+        (build("PTL", [*RUNGS[:1], dict(tap="features.6", cells=[(4, 2)], fuse=8), RUNGS[1]]), "x"),
+    ):
+        torch.save(other.state_dict(), cfg["checkpoint"])
+        with pytest.raises(InputError, match=misfits) as caught:
+            build("STD", teacher=cfg).init_weights()
+        print(caught.value)
+        assert "model.teacher.config" in str(caught.value)

@@ -32,6 +32,7 @@ class PTLHead(BaseModule):
 
     MGN has eight parts and three global features, other networks one of each. ``triplet_weight=0`` is a plain
     classifier, for images of any kind. Under several ranks the head works on the global batch, gathered in rank order.
+    Weights start Kaiming-normal by their inputs, biases at 0.
 
     Source: Yu et al., "Progressive transfer learning for person re-identification", IJCAI 2019, released code; the
     hidden layers are the "three FC layers" that the paper trains on its DenseNet.
@@ -156,5 +157,8 @@ def _layers(widths: Sequence[int]) -> nn.Sequential:
     """Linear layers of these widths with ReLU in between."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True)]
+        linear = nn.Linear(inputs, outputs)
+        nn.init.kaiming_normal_(linear.weight, mode="fan_in")
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])
