@@ -93,7 +93,7 @@ class MGNEncoder(PretrainedModule):
                 )
             channels += cell_channels
         self.reduce = fuse_block(channels, embed_dim)
-        nn.init.normal_(self.reduce[1].weight, mean=1, std=0.02)
+        nn.init.normal_(self.reduce.get_parameter("1.weight"), mean=1, std=0.02)
         self.feat_dim, self.embed_dim = 3 * embed_dim, 8 * embed_dim
         if norm is not None:
             norm = dict(norm)

@@ -60,7 +60,7 @@ def _find(module: nn.Module, name: str) -> nn.Module:
         ) from None
 
 
-def fuse_block(inputs: int, outputs: int) -> nn.Sequential:
+def fuse_block(inputs: int, outputs: int) -> nn.Module:
     """A 1×1 convolution with bias (Kaiming-normal, fan-in), BN and ReLU."""
     convolution = nn.Conv2d(inputs, outputs, 1)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_in")
