@@ -1,10 +1,11 @@
-# For comparison: the softmax-triplet loss alone, the hardest pairs of sixteen people with four images each.
+# For comparison: the usual baseline, cross-entropy and the softmax-triplet loss with equal weights, on the hardest pairs
+# of sixteen people with four images each.
 _base_ = "./fat_mbv2_synthb.py"
 
 model = dict(
     _delete_=True,
     type="ClusterBaseline",
-    head=dict(type="ClassifierHead", init="random", ce_weight=0.0, triplet_weight=1.0),
+    head=dict(type="ClassifierHead", init="random", ce_weight=1.0, triplet_weight=1.0),
     test_cfg=dict(flip=True, feature="pooled"),
 )
 default_hooks = dict(cluster=dict(type="ClusterHook", interval=10))
