@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from mmreid_uda.utils import make_rng
 
@@ -20,8 +21,9 @@ __all__ = ["filter_normalised_direction", "loss_surface"]
 def filter_normalised_direction(model: nn.Module, seed: int, number: int) -> list[Tensor]:
     """Draw a Gaussian direction and give each of its filters the norm of the network's own filter.
 
-    A filter is an entry of a weight's first dimension. Vectors (biases, the scales of batch normalisation) do not move:
-    their direction is zero.
+    A filter is what makes one output: of a convolution an entry of the weight's first dimension, of any other weight a
+    row, its last dimension (a classifier of several branches has (branches, classes, D)). Vectors (biases, the scales
+    of batch normalisation) and what is not trained (teachers, frozen layers) do not move: their direction is zero.
 
     Args:
         model: The network.
@@ -32,21 +34,22 @@ def filter_normalised_direction(model: nn.Module, seed: int, number: int) -> lis
         One tensor per parameter, in their order, on the same device.
     """
     rng = make_rng(seed, number, "loss surface")
+    convolutions = {id(layer.weight) for layer in model.modules() if isinstance(layer, _ConvNd)}
     direction = []
     for parameter in model.parameters():
-        if parameter.dim() < 2:
+        if parameter.dim() < 2 or not parameter.requires_grad:
             direction.append(torch.zeros_like(parameter))
             continue
         draw = torch.from_numpy(rng.standard_normal(parameter.shape, dtype=np.float32)).to(
             parameter
         )
-        direction.append(draw * (_norms(parameter.detach()) / _norms(draw).clamp(min=1e-10)))
+        last = 1 if id(parameter) in convolutions else -1
+        own, drawn = (
+            tensor.flatten(last).norm(dim=-1, keepdim=True) for tensor in (parameter.detach(), draw)
+        )
+        scale = (own / drawn.clamp(min=1e-10)).expand_as(draw.flatten(last))
+        direction.append(draw * scale.view_as(draw))
     return direction
-
-
-def _norms(weight: Tensor) -> Tensor:
-    """Norm of each filter, shaped so that it multiplies the weight."""
-    return weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.dim() - 1))
 
 
 @torch.no_grad()

@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from mmreid_uda.models import EMATeacher
+from mmreid_uda.models.heads import ClassifierHead
 from mmreid_uda.models.layers import BConvCell
 from mmreid_uda.visualization import filter_normalised_direction, loss_surface
 
@@ -26,6 +28,24 @@ def test_each_filter_has_the_norm_of_the_networks(model):
                 assert other.norm().item() == pytest.approx(norm, rel=1e-4)
     again, other = (filter_normalised_direction(model, 1, number) for number in (0, 1))
     assert torch.equal(again[0], direction[0]) and not torch.equal(other[0], direction[0])
+
+
+def test_each_row_of_a_classifier_of_branches_is_a_filter():
+    head = ClassifierHead(4, num_branches=2, capacity=6)
+    head.weight.data[:, :3] *= 1000  # three clusters; the other rows are no part of the network
+    head.weight.data[1, 2] = 0
+    [drawn] = filter_normalised_direction(head, seed=1, number=0)
+    torch.testing.assert_close(drawn.norm(dim=2), head.weight.detach().norm(dim=2))
+
+
+def test_what_is_not_trained_stays_still(model):
+    model[0].requires_grad_(False)
+    network = nn.ModuleDict(dict(student=model, teacher=EMATeacher(model)))
+    for direction, (name, parameter) in zip(
+        filter_normalised_direction(network, seed=1, number=0), network.named_parameters()
+    ):
+        assert direction.shape == parameter.shape
+        assert direction.any() == (name == "student.3.weight"), name
 
 
 def test_the_surface_is_the_loss_at_each_point_and_the_network_comes_back(model):
