@@ -18,13 +18,15 @@ __all__ = ["Accuracy"]
 class Accuracy(BaseMetric):
     """Top-k accuracy in percent of models that answer ``mode='predict'`` with ``scores``: ``accuracy/top1``, ...
 
+    A class that scores as high as the true one stands before it: a network that says the same of all is never right.
+
     Args:
         topk: The numbers k. Defaults to (1,).
         collect_device: As for mmengine's ``BaseMetric``.
         prefix: Defaults to ``'accuracy'``.
 
     Raises:
-        InputError: If a k is below 1.
+        InputError: If a k is below 1; at an evaluation, for scores that are NaN or infinite.
 
     Example:
         >>> val_evaluator = dict(type='Accuracy', topk=(1, 5))
@@ -43,7 +45,7 @@ class Accuracy(BaseMetric):
         self.topk = tuple(topk)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Note, for each image, how many classes score higher than the true one.
+        """Note, for each image, how many other classes score at least as high as the true one.
 
         Args:
             data_batch: Not used.
@@ -51,10 +53,16 @@ class Accuracy(BaseMetric):
         """
         for batch in data_samples:
             scores = batch["scores"].detach().float().cpu()
+            broken = int((~scores.isfinite()).any(1).sum())
+            if broken:
+                raise InputError(
+                    f"Accuracy: found NaN or infinite scores for {broken} of {len(scores)} images, expected finite "
+                    "ones; the network diverged: lower optim_wrapper.optimizer.lr, or test an earlier checkpoint."
+                )
             true = scores.gather(1, batch["gt_label"].cpu()[:, None])
-            self.results.extend((scores > true).sum(1).tolist())
+            self.results.extend(((scores >= true).sum(1) - 1).tolist())
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:
-        """Share of the images with fewer than k higher scores, in percent."""
+        """Share of the images with fewer than k classes before the true one, in percent."""
         places = torch.tensor(results)
         return {f"top{k}": 100.0 * float((places < k).double().mean()) for k in self.topk}

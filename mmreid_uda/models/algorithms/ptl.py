@@ -15,10 +15,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.runner.checkpoint import load_checkpoint
 from torch import Tensor
 
-from mmreid_uda.models.backbones import record_outputs
+from mmreid_uda.models.backbones import load_complete, record_outputs
 from mmreid_uda.models.layers import latent_cells
 from mmreid_uda.models.losses import DistillationLoss
 from mmreid_uda.registry import MODELS
@@ -88,7 +87,7 @@ class _Distilled(Supervised):
 
     Raises:
         InputError: The features differ in dimension and ``feature_weight`` is not 0; at the start of training, if the
-            teacher is missing or knows another number of classes.
+            teacher's checkpoint is missing or of another network, or knows another number of classes.
     """
 
     def __init__(
@@ -129,7 +128,20 @@ class _Distilled(Supervised):
         if self.is_init:
             return
         super().init_weights()
-        load_checkpoint(self.teacher, self._checkpoint, map_location="cpu", logger="current")
+        self.load_teacher()
+
+    def load_teacher(self) -> None:
+        """Give the teacher its weights, all of them: one that is partly random would teach that.
+
+        Raises:
+            InputError: The checkpoint is missing, or of another network.
+        """
+        load_complete(
+            self.teacher,
+            self._checkpoint,
+            "set model.teacher.config to the config that this checkpoint was trained with, or train one of that config "
+            "with `python tools/train.py` and set model.teacher.checkpoint to its folder.",
+        )
 
     def on_source(self, num_classes: int) -> None:
         """Open the student's classifier; a teacher without weights follows, a loaded one knows its classes."""

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from mmreid_uda.models.encoder import EncoderOutput
-from mmreid_uda.models.layers import domain_split
+from mmreid_uda.models.layers import domain_split, latent_cells
 from mmreid_uda.models.teacher import ReIDNetwork
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
+from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import gather_batch
 
 from .base import BaseReID
@@ -42,7 +43,11 @@ class Supervised(_Classification):
 
     If the configuration has a ``target``, every iteration a batch of it is forwarded as well, in train mode and without
     a loss, *after* the source: the running statistics of batch normalisation then mix both domains. ``target=None``
-    leaves it out.
+    leaves it out. An encoder with the cells of PTL takes no target: its images would overwrite what the cells remember
+    of the source.
+
+    Raises:
+        InputError: At the first batch, for a target and an encoder with cells.
     """
 
     def on_source(self, num_classes: int) -> None:
@@ -52,10 +57,16 @@ class Supervised(_Classification):
     def loss(self, inputs: Tensor, data_samples: ReIDDataSample) -> dict[str, Tensor]:
         """Losses of the source part of a ``[source | target]`` batch; the target is only looked at."""
         num_source = int((data_samples.domain == 0).sum())
+        num_target = len(inputs) - num_source
+        if num_target and any(True for _ in latent_cells(self.encoder)):
+            raise InputError(
+                f"found {num_target} target images beside {num_source} of the source in a batch, expected none where "
+                "the encoder has cells, which would remember the target in place of the source; set target=None."
+            )
         with domain_split(self.encoder, num_source):
             out = self.encoder(inputs[:num_source])
         losses = self.loss_source(out, data_samples[:num_source])
-        if num_source < len(inputs):
+        if num_target:
             with torch.no_grad(), domain_split(self.encoder, 0):
                 self.encoder(inputs[num_source:])
         return losses

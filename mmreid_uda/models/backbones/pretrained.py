@@ -18,10 +18,11 @@ from mmreid_uda.utils import InputError
 
 from .released_names import rename_released
 
-__all__ = ["LoadReport", "PretrainedModule", "load_pretrained"]
+__all__ = ["LoadReport", "PretrainedModule", "load_complete", "load_pretrained"]
 
 # Classifiers of the public ImageNet and OpenMMLab checkpoints: left out without a warning.
 _CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.")
+_COUNTERS = "num_batches_tracked"
 
 
 class LoadReport(NamedTuple):
@@ -134,7 +135,7 @@ def load_pretrained(
     used = set(sources.values())
     report = LoadReport(
         loaded=len(sources),
-        missing=[k for k in own if k not in sources and not k.endswith("num_batches_tracked")],
+        missing=[k for k in own if k not in sources and not k.endswith(_COUNTERS)],
         unexpected=[k for k in state if k not in used and not k.startswith(_CLASSIFIERS)],
         prefix=prefix,
     )
@@ -152,6 +153,40 @@ def _log(report: LoadReport, module: nn.Module, checkpoint: str, total: int) -> 
             text += f"; {title}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
     level = logging.WARNING if report.missing or report.unexpected else logging.INFO
     print_log(text, logger="current", level=level)
+
+
+def load_complete(module: nn.Module, checkpoint: str, remedy: str) -> None:
+    """Fill every tensor of a module from a checkpoint of the very same network.
+
+    Two things may differ: the size of buffers that are a matter of the run (memories, latent states), and counters of
+    batches, which old checkpoints lack and nothing depends on.
+
+    Args:
+        module: What is filled.
+        checkpoint: As for :func:`load_pretrained`.
+        remedy: The end of the error's sentence: what to do if the checkpoint is of another network.
+
+    Raises:
+        InputError: The checkpoint lacks tensors, has others, or has them in other shapes; nothing is loaded then.
+    """
+    raw = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger="current")
+    state = {name.removeprefix("module."): value for name, value in find_state_dict(raw).items()}
+    own, resizing = module.state_dict(), resizing_names(module)
+    missing = {name for name in own.keys() - state.keys() if not name.endswith(_COUNTERS)}
+    foreign = state.keys() - own.keys()
+    reshaped = {
+        name
+        for name in own.keys() & state.keys() - resizing
+        if own[name].shape != state[name].shape
+    }
+    misfits = missing | foreign | reshaped
+    if misfits:
+        raise InputError(
+            f"{len(misfits)} tensors of {checkpoint} do not fit the {len(own)} of {type(module).__name__} "
+            f"({len(missing)} are missing, {len(reshaped)} have another shape, {len(foreign)} are foreign; "
+            f"{min(misfits)} for one): {remedy}"
+        )
+    module.load_state_dict(state, strict=False)
 
 
 class PretrainedModule(BaseModule):
