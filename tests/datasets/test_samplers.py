@@ -12,9 +12,11 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
+from mmreid_uda.apis import load_config
 from mmreid_uda.datasets import CrossDomainDataset, FolderReIDDataset
-from mmreid_uda.datasets.samplers import DomainBatchSampler, identity_plan
+from mmreid_uda.datasets.samplers import DomainBatchSampler, distinct_plan, identity_plan
 from mmreid_uda.datasets.transforms import reid_collate
+from mmreid_uda.registry import DATA_SAMPLERS
 from mmreid_uda.utils import InputError, make_rng
 
 
@@ -93,6 +95,52 @@ def test_draws_are_distributed_as_in_the_slow_loop(use_cameras):
     for draw in fast:
         # Two Poisson counts differ by less than five standard deviations.
         assert abs(fast[draw] - slow[draw]) < 5 * np.sqrt(fast[draw] + slow[draw])
+
+
+def slow_distinct_plan(labels, num_instances, rng):
+    """PTL's loop: images of a person, the list repeated where it is too short."""
+    plan = []
+    for pid in rng.permutation(np.unique(labels[labels >= 0])):
+        images = [index for index in range(len(labels)) if labels[index] == pid]
+        if len(images) < num_instances:
+            images *= num_instances
+        plan += [images[place] for place in rng.permutation(len(images))[:num_instances]]
+    return plan
+
+
+@pytest.mark.parametrize("num_instances", [2, 3, 5])
+def test_distinct_draws_are_distributed_as_in_the_slow_loop(num_instances):
+    def frequencies(function):
+        counts, rng = Counter(), make_rng(7, function.__name__)
+        for _ in range(3000):
+            plan = np.array(function(LABELS, num_instances, rng)).reshape(4, num_instances)
+            assert sorted(LABELS[plan[:, 0]]) == [0, 1, 2, 3]
+            assert (LABELS[plan] == LABELS[plan[:, :1]]).all()
+            counts.update(("first", one) for one in plan[:, 0])
+            counts.update(tuple(sorted(part)) for part in plan)
+        return counts
+
+    fast, slow = frequencies(distinct_plan), frequencies(slow_distinct_plan)
+    assert set(fast) == set(slow)
+    for draw in fast:
+        assert abs(fast[draw] - slow[draw]) < 5 * np.sqrt(fast[draw] + slow[draw])
+
+
+@pytest.mark.parametrize("config", ["mgn-ptl_r50_market", "mgn_r50_duke", "ptl_mbv2_synthb"])
+def test_ptl_shows_four_images_of_a_person_who_has_four(config):
+    options = load_config(f"configs/ptl/{config}.py").train_dataloader.batch_sampler
+    dataset = FakeData(source=48, target=0)
+    dataset.labels = torch.arange(48) // 4
+    options = {**options, "type": "DomainBatchSampler", "batch_size": 16, "iters_per_epoch": 3}
+    sampler = DATA_SAMPLERS.build(options, default_args=dict(sampler=make_sampler(dataset).sampler))
+    people = {frozenset(row) for row in np.array(list(sampler)).reshape(12, 4).tolist()}
+    assert people == {frozenset(range(start, start + 4)) for start in range(0, 48, 4)}
+
+
+def test_distinct_images_and_cameras_do_not_go_together():
+    with pytest.raises(InputError, match="distinct=True with use_cameras=True"):
+        make_sampler(FakeData(), distinct=True)
+    assert distinct_plan(np.full(5, -1), 4, make_rng(0)).size == 0
 
 
 def test_order_of_identities_is_uniform():

@@ -15,7 +15,7 @@ train_pipeline = [
     dict(type="RandomErasingBox", prob=0.5),
     dict(type="PackReIDInputs"),
 ]
-train_dataloader = dict(batch_sampler=dict(use_cameras=False))
+train_dataloader = dict(batch_sampler=dict(use_cameras=False, distinct=True))
 default_hooks = dict(
     source_classes=dict(type="SourceClassesHook"),
     latent_state=dict(type="LatentStateHook", reset="epoch"),

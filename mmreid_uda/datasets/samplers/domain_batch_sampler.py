@@ -14,7 +14,7 @@ from torch.utils.data import Sampler
 from mmreid_uda.registry import DATA_SAMPLERS
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
 
-from .identity import identity_plan
+from .identity import distinct_plan, identity_plan
 
 __all__ = ["DomainBatchSampler"]
 
@@ -44,6 +44,8 @@ class DomainBatchSampler(Sampler[list[int]]):
         drop_last: True drops the incomplete last global batch of a pass over the identities, as the papers do; False
             fills it from the next pass, so that an identity may occur twice in a batch.
         use_cameras: False ignores cameras when drawing the images of an identity. Defaults to True.
+        distinct: True draws different images of every identity that has ``num_instances``, and copies of those that
+            have fewer, as PTL does: see :func:`distinct_plan`. It wants ``use_cameras=False``. Defaults to False.
         domains: Domains to draw from, of those that the data set has. ``('target',)`` leaves a source to the
             clustering alone, as ABMT's second stage does. Defaults to both.
 
@@ -65,12 +67,18 @@ class DomainBatchSampler(Sampler[list[int]]):
         iters_per_epoch: int | None = None,
         drop_last: bool = True,
         use_cameras: bool = True,
+        distinct: bool = False,
         domains: Sequence[str] = DOMAIN_NAMES,
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
-        self.use_cameras = use_cameras
+        if distinct and use_cameras:
+            raise InputError(
+                "found distinct=True with use_cameras=True, expected one of them, as images are drawn by one rule; "
+                "set train_dataloader.batch_sampler.use_cameras=False"
+            )
+        self.use_cameras, self.distinct = use_cameras, distinct
         self.domains = _domains(sampler.dataset)
         self.present = [
             domain for domain in np.unique(self.domains).tolist() if DOMAIN_NAMES[domain] in domains
@@ -175,6 +183,8 @@ class DomainBatchSampler(Sampler[list[int]]):
     ) -> np.ndarray:
         """Go once over the identities (or, plainly, the images) of a domain in a new random order."""
         instances = self.num_instances[domain]
+        if instances and self.distinct:
+            return distinct_plan(labels, instances, rng)
         if instances:
             return identity_plan(labels, camids, instances, rng, self.use_cameras)
         labelled = np.flatnonzero(labels >= 0)

@@ -1,10 +1,10 @@
-"""P×K sampling with a preference for other cameras: one pass over all identities."""
+"""P×K sampling, with a preference for other cameras or without: one pass over all identities."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["identity_plan"]
+__all__ = ["distinct_plan", "identity_plan"]
 
 
 def identity_plan(
@@ -65,3 +65,27 @@ def identity_plan(
     emitted[num_candidates == 0, 1:] = False
     order = rng.permutation(len(starts))
     return members[plan[order][emitted[order]]]
+
+
+def distinct_plan(labels: np.ndarray, num_instances: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw one pass of PTL's identity sampler: no image twice of an identity that has enough of them.
+
+    The identities come in random order. Each gives ``num_instances`` different images; one that has fewer is drawn from
+    ``num_instances`` copies of each of its images, also without replacement. So all blocks are of ``num_instances``.
+
+    Args:
+        labels: int64 (N,); negative labels (outliers) are never drawn.
+        num_instances: Images per identity, K of P×K, at least 1.
+        rng: Generator of the draws.
+
+    Returns:
+        int64 (identities × num_instances,), indices into ``labels``.
+    """
+    members = np.flatnonzero(labels >= 0)
+    _, group, counts = np.unique(labels[members], return_inverse=True, return_counts=True)
+    copies = np.where(counts < num_instances, num_instances, 1)
+    members, group = (np.repeat(one, copies[group]) for one in (members, group))
+    members = members[np.lexsort((rng.random(len(members)), group))]
+    ends = np.cumsum(counts * copies)
+    starts = rng.permutation(ends - counts * copies)
+    return members[starts[:, None] + np.arange(num_instances)].ravel()
