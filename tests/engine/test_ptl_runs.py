@@ -256,3 +256,33 @@ def test_two_ranks_keep_the_state_of_their_own_images_and_train_as_one(run_ranks
     joined = torch.tensor(first[1] + second[1])
     torch.testing.assert_close(joined, torch.tensor(state), atol=1e-4, rtol=1e-3)
     assert second[2] == first[2] == first[1] != second[1], "after an epoch all hold rank 0's"
+
+
+class Statistics(Hook):
+    """Notes the running statistics that a validation starts with."""
+
+    def before_val(self, runner):
+        self.seen = running_statistics(runner.model.module.state_dict())
+
+
+def running_statistics(state):
+    return {name: tensor.tolist() for name, tensor in state.items() if ".running_" in name}
+
+
+def train_without_cells(rank, world_size, folder):
+    """An epoch of a real run on this rank's images, and the running statistics that it is evaluated with."""
+    os.environ["LOCAL_RANK"] = str(rank)
+    options = {"train_cfg.max_epochs": 1, "train_cfg.val_interval": 1, "launcher": "pytorch"}
+    runner, statistics = make_runner(folder, BACKBONE, **options), Statistics()
+    runner.register_hook(statistics)
+    runner.train()
+    return statistics.seen
+
+
+def test_two_ranks_test_a_network_without_cells_with_the_same_statistics(run_ranks, tmp_path):
+    first, second = run_ranks(train_without_cells, args=(2, tmp_path))
+    assert len(first) > 50 and second == first
+    saved = torch.load(tmp_path / "epoch_1.pth", weights_only=False)["state_dict"]
+    assert running_statistics(saved) == first
+    [log] = tmp_path.glob("*/*.log")
+    assert "Global batch per domain: 32 images = 2 rank(s) x 16" in log.read_text()

@@ -36,7 +36,4 @@ optim_wrapper = dict(
 auto_scale_lr = dict(base_batch_size=32, enable=False)
 param_scheduler = [dict(type="MultiStepLR", milestones=[8], gamma=0.1)]
 train_cfg = dict(by_epoch=True, max_epochs=10, val_interval=10)
-default_hooks = dict(
-    logger=dict(interval=10),
-    consistency=None,  # compares re-ID data over ranks
-)
+default_hooks = dict(logger=dict(interval=10))

@@ -26,6 +26,9 @@ class ConsistencyHook(Hook):
       configuration's learning rate was chosen for (``auto_scale_lr.base_batch_size``).
     * Before every epoch's first iteration: labels must be the same on every rank.
     * After every epoch: batch-norm statistics of rank 0 go to all ranks, before anything is evaluated or saved.
+
+    A data set of mmengine's, for images of other kinds, has neither fingerprint nor labels to compare: then only the
+    number of images and the weights are.
     """
 
     # After the cluster hook's relabelling (before_train_epoch), before validation and checkpoints (after_train_epoch).
@@ -34,17 +37,15 @@ class ConsistencyHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check what every rank holds and print the batch arithmetic."""
         dataset = runner.train_dataloader.dataset
-        agree(
-            {
-                "the list of training images": dataset.fingerprint,
-                "the model's weights": _weights(runner),
-            }
-        )
+        images = dataset.fingerprint if _is_reid(dataset) else len(dataset)
+        agree({"the list of training images": images, "the model's weights": _weights(runner)})
         self._report_batch(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Check the labels of this epoch."""
-        agree({"the training labels": runner.train_dataloader.dataset.labels})
+        dataset = runner.train_dataloader.dataset
+        if _is_reid(dataset):
+            agree({"the training labels": dataset.labels})
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Share rank 0's batch-norm statistics."""
@@ -90,6 +91,11 @@ class ConsistencyHook(Hook):
                 f"The global batch is {global_batch * accumulation} images, but this recipe's learning rate is for "
                 f"{reference}: expect other numbers, or pass --auto-scale-lr."
             )
+
+
+def _is_reid(dataset: Any) -> bool:
+    """Whether a data set is one of this package's, with identities, cameras and a hash of its files."""
+    return hasattr(dataset, "fingerprint")
 
 
 def _weights(runner: Runner) -> list[Any]:
