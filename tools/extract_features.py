@@ -1,7 +1,7 @@
 """Write the features of a folder, or of a data set, to an .npz file: features, paths, fingerprint.
 
 The file is what ``ReIDInferencer.load_gallery`` and ``tools/search_gallery.py`` search; of a data set it also holds
-``pid`` and ``camid``.
+``pid`` (integers or texts), ``camid`` and ``has_cameras``.
 
 Examples:
     python tools/extract_features.py configs/ise/ise_r50_market.py work_dirs/ise_r50_market crops/ --out crops.npz
@@ -56,9 +56,13 @@ def main() -> None:
     else:
         dataset = find_dataset(inferencer, args.input, args.split or "gallery")
         features, paths = inferencer.extract(dataset), dataset.paths
-        # Identities that are texts are numbered, as everywhere else.
-        pids = dataset.pids if dataset.pids.dtype != object else dataset.true_labels
-        labels = {"pid": pids, "camid": dataset.camids}
+        # Texts stay texts: the numbers of one split alone are other people's in another.
+        pids = dataset.pids if dataset.pids.dtype != object else dataset.pids.astype(str)
+        labels = {
+            "pid": pids,
+            "camid": dataset.camids,
+            "has_cameras": np.array(dataset.has_cameras),
+        }
     save_features(args.out, features, paths, inferencer.fingerprint, labels)
     print(
         f"{len(features)} features of {features.shape[1]} dimensions, fingerprint {inferencer.fingerprint[:12]}: "

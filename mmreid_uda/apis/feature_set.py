@@ -13,6 +13,7 @@ from mmengine.config import Config
 from torch.utils.data import Subset
 
 from mmreid_uda.datasets import ReIDDataset, build_dataset
+from mmreid_uda.datasets.base_reid import sorted_ids
 from mmreid_uda.evaluation.functional import evaluate_rank
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
@@ -40,6 +41,9 @@ class FeatureSet:
         pids: int64 (N,), -1 = unknown.
         camids: int64 (N,); of unknown cameras each image has one of its own.
         is_query: bool (N,), the queries of a test set; all False elsewhere.
+        fingerprint: Of the model, see :func:`~mmreid_uda.apis.model_fingerprint`; empty = unknown.
+        ids: str (N,), the identities where the data have texts, which ``pids`` numbers; None elsewhere.
+        has_cameras: Whether the cameras are known.
     """
 
     features: np.ndarray
@@ -47,6 +51,9 @@ class FeatureSet:
     pids: np.ndarray
     camids: np.ndarray
     is_query: np.ndarray
+    fingerprint: str = ""
+    ids: np.ndarray | None = None
+    has_cameras: bool = True
 
     @classmethod
     def load(cls, path: str | Path) -> FeatureSet:
@@ -65,13 +72,25 @@ class FeatureSet:
                 num = len(features)
                 pids = arrays["pid"] if "pid" in arrays else np.full(num, -1, np.int64)
                 camids = arrays["camid"] if "camid" in arrays else np.arange(num)
+                has_cameras = bool(arrays.get("has_cameras", "camid" in arrays))
+                fingerprint = str(arrays["fingerprint"]) if "fingerprint" in arrays else ""
         except (TypeError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
             reason = str(error).partition("\n")[0].strip(".'\"")
             raise InputError(
                 f"{str(path)!r} is no file of features ({reason}), expected an .npz file of "
                 "tools/extract_features.py."
             ) from error
-        return cls(features, paths, pids, camids, np.zeros(num, bool))
+        ids = pids if pids.dtype.kind == "U" else None
+        return cls(
+            features,
+            paths,
+            pids if ids is None else _numbers(ids),
+            camids,
+            np.zeros(num, bool),
+            fingerprint,
+            ids,
+            has_cameras,
+        )
 
     @classmethod
     def extract(cls, inferencer: ReIDInferencer, part: Part) -> FeatureSet:
@@ -92,7 +111,12 @@ class FeatureSet:
             features = inferencer.extract(Subset(dataset, first.tolist()))
             paths = [dataset.paths[one] for one in first]
             return cls(
-                features, paths, dataset.pids[first], dataset.camids[first], dataset.is_query[first]
+                features,
+                paths,
+                dataset.pids[first],
+                dataset.camids[first],
+                dataset.is_query[first],
+                inferencer.fingerprint,
             )
         dataset = target_images(cfg)
         return cls(
@@ -101,26 +125,59 @@ class FeatureSet:
             dataset.true_labels,
             dataset.camids,
             np.zeros(len(dataset), bool),
+            inferencer.fingerprint,
+            has_cameras=dataset.has_cameras,
         )
 
     def joined(self, gallery: FeatureSet) -> FeatureSet:
         """Take these images as queries, and others as their gallery.
 
+        As in a test set, people who are named by texts are numbered over both, and each file is a camera of its own
+        where the cameras of one side are unknown.
+
         Raises:
-            InputError: The dimensions differ.
+            InputError: The dimensions or the fingerprints differ.
         """
         if self.features.shape[1] != gallery.features.shape[1]:
             raise InputError(
                 f"found queries of {self.features.shape[1]} dimensions and a gallery of {gallery.features.shape[1]}, "
                 "expected features of one model: extract both with the same config and checkpoint."
             )
+        if self.fingerprint and gallery.fingerprint and self.fingerprint != gallery.fingerprint:
+            raise InputError(
+                f"the gallery was made by a model or preprocessing with the fingerprint {gallery.fingerprint[:12]}, "
+                f"the queries have {self.fingerprint[:12]}, and features of the two cannot be compared: extract both "
+                "with the same config and checkpoint."
+            )
+        paths = self.paths + gallery.paths
+        pids = np.concatenate([self.pids, gallery.pids])
+        camids = np.concatenate([self.camids, gallery.camids])
+        ids = None
+        if self.ids is not None or gallery.ids is not None:
+            sides = (self, gallery)
+            ids = np.concatenate(
+                [one.pids.astype(str) if one.ids is None else one.ids for one in sides]
+            )
+            pids = np.where(pids < 0, -1, _numbers(ids))
+        has_cameras = self.has_cameras and gallery.has_cameras
+        if not has_cameras:
+            camids = np.unique(np.array(paths), return_inverse=True)[1]
         return FeatureSet(
             np.concatenate([self.features, gallery.features]),
-            self.paths + gallery.paths,
-            np.concatenate([self.pids, gallery.pids]),
-            np.concatenate([self.camids, gallery.camids]),
-            np.arange(len(self.paths) + len(gallery.paths)) < len(self.paths),
+            paths,
+            pids,
+            camids,
+            np.arange(len(paths)) < len(self.paths),
+            self.fingerprint or gallery.fingerprint,
+            ids,
+            has_cameras,
         )
+
+
+def _numbers(ids: np.ndarray) -> np.ndarray:
+    """Number texts (N,) as data sets do: int64 (N,)."""
+    number_of = {one: number for number, one in enumerate(sorted_ids(ids.tolist()))}
+    return np.array([number_of[one] for one in ids.tolist()], dtype=np.int64)
 
 
 def target_images(cfg: Config) -> ReIDDataset:

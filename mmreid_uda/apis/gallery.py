@@ -143,7 +143,7 @@ def save_features(
         features: float32 (N, D).
         paths: Names of the N images.
         fingerprint: Of the model.
-        labels: Further arrays (N,), such as ``pid`` and ``camid``.
+        labels: Further arrays: ``pid`` (N,), integers or texts, ``camid`` (N,), ``has_cameras`` ().
 
     Raises:
         InputError: Another name, or numbers of features and paths that differ.

@@ -21,10 +21,36 @@ def test_two_files_are_queries_and_gallery(tmp_path):
     joined = query.joined(gallery)
     assert joined.is_query.tolist() == [True, True, False, False, False]
     assert joined.pids.tolist() == [7, 8, -1, -1, -1]
-    assert joined.camids.tolist() == [0, 1, 0, 1, 2]  # unknown: one for each image
+    assert len(set(joined.camids.tolist())) == 5  # unknown on one side: one for each image
     assert joined.paths[2] == "g/0.jpg"
     with pytest.raises(InputError, match="3 dimensions and a gallery of 4"):
         query.joined(save(tmp_path / "h.npz", 3, 4))
+
+
+def test_texts_are_numbered_over_both_files(tmp_path):
+    # Queries are c and a, which each file alone would number 1 and 0; the gallery is a, b, c.
+    query = save(tmp_path / "q.npz", 2, pid=np.array(["c", "a"]), camid=np.array([0, 0]))
+    gallery = save(tmp_path / "g.npz", 3, pid=np.array(["a", "b", "c"]), camid=np.ones(3, int))
+    assert query.pids.tolist() == [1, 0] and query.pids.dtype == np.int64
+    joined = query.joined(gallery)
+    assert joined.pids.tolist() == [2, 0, 0, 1, 2]
+    unnamed = save(tmp_path / "u.npz", 2)
+    assert query.joined(unnamed).pids[2:].tolist() == [-1, -1]
+
+
+def test_unknown_cameras_of_two_files_are_told_apart_by_their_images(tmp_path):
+    labels = dict(pid=np.array([1, 2]), camid=np.array([0, 1]), has_cameras=np.array(False))
+    joined = save(tmp_path / "q.npz", 2, **labels).joined(save(tmp_path / "g.npz", 2, **labels))
+    assert len(set(joined.camids.tolist())) == 4
+    same = save(tmp_path / "q.npz", 2, **labels).joined(save(tmp_path / "q.npz", 2, **labels))
+    assert same.camids[:2].tolist() == same.camids[2:].tolist()  # a query does not find itself
+
+
+def test_features_of_two_models_are_not_compared(tmp_path):
+    query, path = save(tmp_path / "q.npz", 2), tmp_path / "g.npz"
+    save_features(path, np.eye(2, 3), ["a", "b"], "e" * 64)
+    with pytest.raises(InputError, match="fingerprint e{12}, the queries have f{12}.* cannot be comp"):
+        query.joined(FeatureSet.load(path))
 
 
 def test_files_that_are_none_are_named(tmp_path):

@@ -3,11 +3,15 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from deployment import REPOSITORY, SMALL_ARGUMENTS, call_tool
+
+from mmreid_uda.apis import FeatureSet, choose_queries
+from mmreid_uda.datasets import DATASET_CATALOG
 
 CONFIG = "configs/ise/ise_mbv2_synthb.py"
 QUIET = ("--device", "cpu", "--num-workers", "0", *SMALL_ARGUMENTS)
@@ -57,8 +61,51 @@ def test_a_data_set_keeps_its_labels(checkpoint, tmp_path):
     call_tool("tools/extract_features.py", CONFIG, checkpoint, *arguments)
     with np.load(out) as written:
         assert written["features"].shape == (200, 1280)
-        assert sorted(set(written["pid"].tolist())) == list(range(20))
+        assert set(written["pid"].tolist()) == {f"s{number}" for number in range(21, 41)}
         assert len(set(written["camid"].tolist())) == 200  # no cameras: one for each image
+        assert not written["has_cameras"]
+
+
+def test_files_of_both_splits_rank_as_the_config_does(
+    checkpoint, inferencer, crops, tmp_path, monkeypatch
+):
+    """People named by texts, no cameras: what looks like the same number in both files is someone else."""
+    names = ["w", "x", "y", "z"]
+    for split, people in (("train", names), ("query", names[1:]), ("gallery", names)):
+        for position, person in enumerate(people):
+            for number in range(1 + (split == "gallery")):
+                place = tmp_path / "people" / split / person / f"{number}.png"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                source = crops[
+                    (5 * names.index(person) + number + 7 * (split == "query")) % len(crops)
+                ]
+                place.write_bytes(Path(source).read_bytes())
+    people = dict(
+        type="FolderReIDDataset",
+        split_folders={split: split for split in ("train", "query", "gallery")},
+    )
+    monkeypatch.setitem(DATASET_CATALOG, "people", people)
+    root, files = {"data_root": str(tmp_path / "people")}, []
+    for split in ("query", "gallery"):
+        files.append(tmp_path / f"{split}.npz")
+        arguments = ("people", "--split", split, "--out", files[-1], *QUIET)
+        call_tool(
+            "tools/extract_features.py",
+            CONFIG,
+            checkpoint,
+            *arguments,
+            f"data_root={tmp_path}/people",
+        )
+    query, gallery = map(FeatureSet.load, files)
+    monkeypatch.setitem(
+        inferencer.cfg.val_dataloader,
+        "dataset",
+        dict(
+            type="ReIDTestDataset", sets=["people"], pipeline=inferencer.cfg.test_pipeline, **root
+        ),
+    )
+    computed = FeatureSet.extract(inferencer, "test")
+    assert choose_queries(query.joined(gallery), 3) == choose_queries(computed, 3)
 
 
 def test_a_gallery_is_built_and_searched(checkpoint, folder, crops, tmp_path, capsys, inferencer):
