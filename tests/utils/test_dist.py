@@ -27,13 +27,48 @@ def gathered_gradient(rank):
     return loss.item(), layer.weight.grad.tolist()
 
 
+# Losses that do not look at the logits: neck and classifier have nothing to learn.
+WITHOUT_LOGITS = {
+    "FAT": dict(type="FATHead", loss=dict(type="FATLoss", name="tri-mg")),
+    "ClusterBaseline": dict(type="ClassifierHead", ce_weight=0.0),
+}
+
+
+def unclassified_gradients(rank):
+    """The largest gradients of classifier and first layer, after a step that needs all gradients of the first one."""
+    from mmreid_uda.registry import MODELS
+    from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
+
+    labels, found = torch.arange(4) // 2, {}
+    samples = ReIDDataSample(gt_label=labels, domain=torch.ones(4), sample_idx=torch.arange(4))
+    for name, head in WITHOUT_LOGITS.items():
+        backbone = dict(type="MobileNetV2", width_mult=0.1)
+        encoder = dict(type="ReIDEncoder", backbone=backbone, norm=None)
+        model = MODELS.build(dict(type=name, encoder=encoder, head=dict(capacity=8, **head)))
+        model.on_relabel(PseudoLabelState(0, labels, torch.rand(4, model.encoder.embed_dim)))
+        ranks = nn.parallel.DistributedDataParallel(model)
+        for _ in range(2):
+            images = torch.rand(4, 3, 64, 32)
+            sum(ranks(images, samples, mode="loss").values()).backward()
+        [classifier] = model.head.parameters()
+        first = next(model.encoder.backbone.parameters())
+        found[name] = classifier.grad.abs().max().item(), first.grad.abs().max().item()
+    return found
+
+
+def gradients(rank):
+    return gathered_gradient(rank), unclassified_gradients(rank)
+
+
 def test_two_ranks_have_the_loss_and_gradient_of_one(run_ranks):
     weight = WEIGHT.clone().requires_grad_()
     loss = global_loss(INPUTS @ weight.t())
     loss.backward()
-    for other_loss, gradient in run_ranks(gathered_gradient):
+    for (other_loss, gradient), unclassified in run_ranks(gradients):
         assert other_loss == pytest.approx(loss.item(), abs=1e-6)
         torch.testing.assert_close(torch.tensor(gradient), weight.grad, atol=1e-6, rtol=1e-5)
+        for name, (classifier, backbone) in unclassified.items():
+            assert classifier == 0 < backbone, name
 
 
 def everything_else(rank):

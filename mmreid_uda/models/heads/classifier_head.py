@@ -40,6 +40,15 @@ class BranchOutput(NamedTuple):
         return BranchOutput(self.pooled.flip(0), self.logits.flip(0))
 
 
+def with_logits(losses: dict[str, Tensor], logits: Tensor) -> dict[str, Tensor]:
+    """Let logits that none of the losses looks at take part with weight 0.
+
+    Neck and classifier then have a gradient, zero, which ``DistributedDataParallel`` waits for.
+    """
+    nothing = 0 * logits.sum()
+    return {name: loss + nothing for name, loss in losses.items()}
+
+
 @MODELS.register_module()
 class ClassifierHead(BaseModule):
     """Linear classifiers without bias, one per branch, and the losses of what they say.
@@ -189,12 +198,14 @@ class ClassifierHead(BaseModule):
                 return self.soft_cross_entropy(logits, teacher.logits[branch])
             return self.soft_triplet(features, teacher.pooled[branch], labels)
 
-        return {
+        losses = {
             f"loss_{name}": weight
             * torch.stack([per_branch(name, branch) for branch in range(self.num_branches)]).mean()
             for name, weight in self.weights.items()
             if weight
         }
+        classified = self.weights["ce"] or self.weights["soft_ce"]
+        return losses if classified else with_logits(losses, student.logits)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any

@@ -12,7 +12,7 @@ from mmreid_uda.models.encoder import EncoderOutput
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, SoftLabels
 
-from .classifier_head import BranchOutput, ClassifierHead
+from .classifier_head import BranchOutput, ClassifierHead, with_logits
 
 __all__ = ["FATHead"]
 
@@ -105,7 +105,7 @@ class FATHead(BaseModule):
         if soft is not None:
             targets = soft.probabilities[sample_idx.cpu()].to(labels.device)
             classes = targets.argmax(1) if self.soft_classes else labels
-        return self.criterion(
+        losses = self.criterion(
             output.pooled[0],
             classes,
             self.centroids.plain,
@@ -113,3 +113,4 @@ class FATHead(BaseModule):
             output.logits[0],
             targets,
         )
+        return losses if "loss_xe" in losses else with_logits(losses, output.logits)
