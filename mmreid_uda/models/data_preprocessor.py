@@ -70,8 +70,14 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             ``ReIDDataSample`` without the erase boxes, or None.
 
         Raises:
-            InputError: The images are not uint8 (normalised by the pipeline as well).
+            InputError: The images are not uint8 (normalised by the pipeline as well), or the batch has
+                ``data_samples``, as those of other packages.
         """
+        if "data_samples" in data:
+            raise InputError(
+                "found a batch with data_samples, expected inputs and samples as reid_collate gives them; set "
+                "model.data_preprocessor.type='ImgDataPreprocessor', with its mean, std and bgr_to_rgb."
+            )
         batch: Any = self.cast_data(dict(data))
         images, samples = batch["inputs"], dict(batch.get("samples") or {})
         if images.dtype != torch.uint8:

@@ -67,8 +67,14 @@ def reid_collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         whole numbers are int64, truth values bool.
 
     Raises:
-        InputError: The images differ in size or number of views.
+        InputError: The images differ in size or number of views, or the items are of another pipeline.
     """
+    if "samples" not in items[0]:
+        raise InputError(
+            f"found items with the keys {sorted(items[0])}, expected those of PackReIDInputs; end the pipeline with "
+            "it, or set collate_fn=dict(type='pseudo_collate') in both loaders and model.data_preprocessor.type="
+            "'ImgDataPreprocessor'."
+        )
     samples = [item["samples"] for item in items]
     keys = dict.fromkeys(key for sample in samples for key in sample)
     inputs = _stack([item["inputs"] for item in items])
