@@ -51,7 +51,7 @@ class MGNEncoder(PretrainedModule):
         num_branches (int): 8, vectors that are classified each by its own.
 
     Args:
-        backbone: Config of a ``ResNet`` of depth 50, 101 or 152 with ``last_stride=2``.
+        backbone: Config of a ``ResNet`` of depth 50, 101 or 152 with ``last_stride=2``, and ``frozen_stages`` up to 2.
         embed_dim: Dimension of each vector. Defaults to 256.
         rungs: PTL's ladder on the trunk, see :class:`~mmreid_uda.models.backbones.Ladder`. Defaults to None: plain MGN.
         cell: Config of the cells.
@@ -60,7 +60,7 @@ class MGNEncoder(PretrainedModule):
         init_cfg: As for :class:`ReIDEncoder`.
 
     Raises:
-        InputError: The backbone has no bottleneck blocks, or its last stride is not 2.
+        InputError: The backbone has no bottleneck blocks, its last stride is not 2, or a part of a branch is frozen.
 
     Example:
         >>> encoder = dict(type='MGNEncoder', backbone=dict(type='ResNet', depth=50, last_stride=2))
@@ -156,4 +156,9 @@ def _check(backbone: Any) -> None:
         raise InputError(
             f"found a last stride of {blocks[0].stride} in an MGNEncoder, expected 2 in its first branch: set "
             "encoder.backbone.last_stride=2."
+        )
+    if backbone.frozen_stages > 2:
+        raise InputError(
+            f"found frozen_stages={backbone.frozen_stages} in an MGNEncoder, expected at most 2, as layers "
+            "3 and 4 are branches of which the copies would learn: set encoder.backbone.frozen_stages=2."
         )

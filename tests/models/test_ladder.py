@@ -237,3 +237,14 @@ def test_a_backbone_that_mgn_cannot_take_is_named():
     with pytest.raises(InputError, match="found the backbone ResNet"):
         MGNEncoder(dict(type="ResNet", depth=18, last_stride=2))
     assert isinstance(MODELS.build(dict(type="ResNet", depth=18)), ResNet)
+    # Its layers 3 and 4 are those of the first branch alone.
+    with pytest.raises(InputError, match=r"frozen_stages=4.*at most 2"):
+        MGNEncoder(dict(type="ResNet", depth=50, last_stride=2, frozen_stages=4))
+
+
+def test_all_branches_of_mgn_learn_behind_a_frozen_trunk():
+    encoder = MGNEncoder(dict(type="ResNet", depth=50, last_stride=2, frozen_stages=2))
+    fixed = {name for name, p in encoder.named_parameters() if not p.requires_grad}
+    assert {name.split(".")[1] for name in fixed} == {"conv1", "bn1", "layer1", "layer2"}
+    assert not encoder.train().backbone.layer2[0].bn1.training
+    assert all(m.training for m in encoder.branches.modules())
