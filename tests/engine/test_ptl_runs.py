@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,13 +9,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from deployment import call_tool
 from mmengine.hooks import Hook
 from mmengine.runner.checkpoint import load_checkpoint
 
 from mmreid_uda.apis import build_runner, load_config
+from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.engine.hooks import LatentStateHook
 from mmreid_uda.models.layers import latent_cells
-from mmreid_uda.registry import MODELS
+from mmreid_uda.registry import DATASETS, MODELS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
 
@@ -167,39 +167,76 @@ def test_the_evaluation_of_a_checkpoint_does_not_depend_on_the_batch(trained):
         )
 
 
-def test_a_student_learns_from_a_run_and_its_checkpoint_is_the_plain_networks(trained, tmp_path):
-    folder, _ = trained
-    options = {"model.teacher.checkpoint": str(folder), "default_hooks.logger.interval": 1}
-    cfg = load_config(STD, {**TINY, **options, "work_dir": str(tmp_path)})
+@pytest.fixture(scope="module")
+def student(trained, tmp_path_factory):
+    """Folder of a run of two epochs that the network of :func:`trained` taught, and its options."""
+    teacher, folder = trained[0], tmp_path_factory.mktemp("std")
     # The teacher is read from its own file: give it the small widths, too.
-    cfg.model.teacher.model = load_config(PTL, TINY).model
-    build_runner(cfg).train()
-    [log] = tmp_path.glob("*/vis_data/scalars.json")
+    config = folder / "small_teacher.py"
+    config.write_text(
+        f"_base_ = {str(REPOSITORY / PTL)!r}\n"
+        "encoder = dict(backbone=dict(trunk=dict(width_mult=0.25, init_cfg=None)))\n"
+    )
+    options = {"model.teacher.config": str(config), "model.teacher.checkpoint": str(teacher)}
+    make_runner(folder, STD, **options, **{"default_hooks.logger.interval": 1}).train()
+    return folder, options
+
+
+def test_a_student_learns_from_a_run_and_its_checkpoint_is_the_plain_networks(student):
+    folder, _ = student
+    [log] = folder.glob("*/vis_data/scalars.json")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     losses = [line for line in lines if "loss" in line]
     assert len(losses) == 4
     assert all({"loss_ce", "loss_kd", "loss_feature"} <= line.keys() for line in losses)
     model = MODELS.build(load_config(BACKBONE, TINY).model)
-    load_checkpoint(model, str(tmp_path / "epoch_2.pth"), map_location="cpu", strict=True)
+    load_checkpoint(model, str(folder / "epoch_2.pth"), map_location="cpu", strict=True)
 
 
-def test_the_loss_surface_is_drawn_around_a_checkpoint(trained, tmp_path):
-    folder, _ = trained
+def loss_of_a_run(config, options, folder, teacher):
+    """The loss over all training images of what a checkpoint holds, without a Runner."""
+    cfg = load_config(config, options)
+    model = MODELS.build(cfg.model)
+    load_checkpoint(model, str(folder / "epoch_2.pth"), map_location="cpu", strict=True)
+    if config == STD:
+        load_checkpoint(
+            model.teacher, str(teacher / "epoch_2.pth"), map_location="cpu", strict=True
+        )
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    batch = reid_collate([dataset[number] for number in range(len(dataset))])
+    with torch.no_grad():
+        losses = model.eval()(**model.data_preprocessor(batch), mode="loss")
+    assert ("loss_kd" in losses) == (config == STD)
+    return sum(losses.values()).item()
+
+
+@pytest.mark.parametrize("config", [PTL, STD])
+def test_the_loss_surface_is_drawn_around_a_checkpoint(trained, student, config, tmp_path, capsys):
+    folder, more = (trained[0], {}) if config == PTL else student
+    options = {k: v for k, v in {**TINY, **more}.items() if "hooks" not in k}
+    options["train_dataloader.batch_size"] = TINY["train_dataloader.dataset.indices"]
     out = tmp_path / "new" / "surface.png"
-    options = [f"{key}={value}" for key, value in TINY.items() if "hooks" not in key]
-    command = [
-        *(sys.executable, "tools/visualization/plot_loss_surface.py", PTL, str(folder)),
-        *("--points", "3", "--batches", "1", "--out", str(out), "--cfg-options", *options),
-    ]
-    environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(REPOSITORY))
-    done = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
+    call_tool(
+        *("tools/visualization/plot_loss_surface.py", config, folder),
+        *("--points", "3", "--batches", "1", "--out", out),
+        *("--cfg-options", *(f"{key}={value}" for key, value in options.items())),
     )
-    assert done.returncode == 0, done.stderr[-3000:]
     assert cv2.imread(str(out)).std() > 1
     found = np.load(out.with_suffix(".npz"))
     assert found["surface"].shape == (3, 3) and found["steps"].tolist() == [-1, 0, 1]
-    assert f"loss {found['surface'][1, 1]:.4f} at the checkpoint" in done.stdout
+    expected = loss_of_a_run(config, options, folder, trained[0])
+    assert found["surface"][1, 1] == pytest.approx(expected, rel=1e-5)
+    assert f"loss {expected:.4f} at the checkpoint" in capsys.readouterr().out
+
+
+def test_a_loss_surface_around_another_network_is_refused(trained, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        call_tool(
+            *("tools/visualization/plot_loss_surface.py", BACKBONE, trained[0]),
+            *("--out", tmp_path / "surface.png", "--cfg-options"),
+            *(f"{key}={value}" for key, value in TINY.items() if "hooks" not in key),
+        )
+    assert "do not fit" in capsys.readouterr().err
 
 
 # ---- ranks

@@ -1,8 +1,8 @@
 """Draw the training loss around a checkpoint, along two random, filter-normalised directions (Li et al., 2018).
 
 The network is in evaluation mode: batch normalisation uses its running statistics. Pseudo-labels, if the method has
-them, are those of the checkpoint. The figures are written beside the picture, as an .npz file with ``surface`` (P, P)
-and ``steps`` (P,).
+them, are those of the checkpoint. Only what is trained moves: a teacher stays as it is. The figures are written beside
+the picture, as an .npz file with ``surface`` (P, P) and ``steps`` (P,).
 
 Example:
     python tools/visualization/plot_loss_surface.py configs/ptl/ptl_mbv2_digits.py work_dirs/ptl_mbv2_digits \
@@ -22,6 +22,8 @@ from mmengine.runner import Runner
 
 from mmreid_uda.apis import build_runner, load_config, run_tool
 from mmreid_uda.engine import unwrap
+from mmreid_uda.models.algorithms import STD, STDClassifier
+from mmreid_uda.models.backbones import load_complete
 from mmreid_uda.utils import InputError
 from mmreid_uda.visualization import (
     filter_normalised_direction,
@@ -48,13 +50,21 @@ def parse_args() -> argparse.Namespace:
 
 
 def load_runner(args: argparse.Namespace) -> Runner:
-    """A Runner with the weights, the labels and the hooks' state of the checkpoint, ready to draw batches."""
+    """A Runner with the weights, the labels and the hooks' state of the checkpoint, ready to draw batches.
+
+    Raises:
+        InputError: The checkpoint, or a teacher's beside it, is missing or of another network.
+    """
     cfg = load_config(args.config, args.cfg_options)
     cfg.work_dir = str(Path(args.out).parent)
     # Hooks take pseudo-labels back from the checkpoint of a run that is resumed.
     cfg.resume, cfg.load_from = True, args.checkpoint
     runner = build_runner(cfg)
+    model = unwrap(runner.model)
+    load_complete(model, args.checkpoint, "give the config that the checkpoint was trained with.")
     runner.load_checkpoint(args.checkpoint)
+    if isinstance(model, STD | STDClassifier):
+        model.load_teacher()
     return runner
 
 
