@@ -204,6 +204,10 @@ class HybridMemory(InstanceMemory):
         means = PseudoLabelState(0, labels, features).centroids()
         self.centroids = F.normalize(means, dim=1).to(self.centroids.device)
 
+    def forget_source(self) -> None:
+        """Have no source class."""
+        self.centroids = self.centroids.new_zeros(0, 0)
+
     @property
     def prototypes(self) -> Tensor:
         """float32 (S + K, D): the source classes, then the clusters."""
@@ -305,12 +309,19 @@ class HybridMemoryHook(ClusterHook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Fill the memory of the source before the first epoch; cluster before each."""
-        dataset = runner.train_dataloader.dataset
-        if runner.epoch == 0 and dataset.source_datasets:
-            features = [self.extract(runner, source) for source in dataset.source_datasets]
-            labels = dataset.labels[torch.from_numpy(dataset.domains == 0)]
-            unwrap(runner.model).remember_source(torch.cat(features), labels)
+        if runner.epoch == 0:
+            self.fill_source(runner)
         super().before_train_epoch(runner)
+
+    def fill_source(self, runner: Runner) -> None:
+        """Fill the memory of the source; without one, empty it of the source of a ``load_from`` checkpoint."""
+        dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
+        if not dataset.source_datasets:
+            model.head.memory.forget_source()
+            return
+        features = [self.extract(runner, source) for source in dataset.source_datasets]
+        labels = dataset.labels[torch.from_numpy(dataset.domains == 0)]
+        model.remember_source(torch.cat(features), labels)
 
     def extract(self, runner: Runner, dataset: ReIDDataset) -> Tensor:
         """The memory's rows of the target; before the first epoch, and of a source, the network's features."""

@@ -307,6 +307,23 @@ def test_the_memory_lives_through_epochs_and_a_stop(tiny, tmp_path):
     assert different == [] and torch.equal(first["state_dict"]["head.memory.rows"], memory.rows)
 
 
+def test_a_run_without_a_source_forgets_that_of_the_checkpoint_it_starts_from(tiny, tmp_path):
+    short = """
+iters_per_epoch = 1
+train_cfg = dict(max_epochs=1, val_interval=2)
+default_hooks["report"] = default_hooks["checkpoint"] = None
+"""
+    saved = tmp_path / "uda.pth"
+    options = {"work_dir": str(tmp_path / "run"), "load_from": str(saved)}
+    runner = build_runner(load_config(tiny(USL, short), options))
+    people = F.normalize(torch.randn(5, 1280, generator=torch.Generator().manual_seed(0)), dim=1)
+    runner.model.head.memory.reset_source(people, LABELS)
+    torch.save(dict(state_dict=runner.model.state_dict()), saved)
+    runner.train()
+    memory = runner.model.head.memory
+    assert memory.num_source == 0 and len(memory.prototypes) == memory.labels.max() + 1
+
+
 def share_of_a_batch(rank, world_size):
     """Losses, memory and gradient of the first layer of a rank's share of the batch; the mean gradient of all ranks."""
     cfg = load_config(UDA)
