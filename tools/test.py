@@ -15,7 +15,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
-from mmreid_uda.apis import build_runner, init_processes, load_config, run_tool
+from mmreid_uda.apis import build_runner, init_processes, load_config, load_tested, run_tool
 from mmreid_uda.engine import unwrap
 from mmreid_uda.utils.files import atomic_path
 
@@ -27,7 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "checkpoint", nargs="?", help="checkpoint file (default: the config's initial weights)"
     )
-    parser.add_argument("--work-dir", help="folder for logs (default: work_dirs/<config name>)")
+    parser.add_argument(
+        "--work-dir", help="folder for logs (default: work_dirs/<config name>/test)"
+    )
     parser.add_argument("--rerank", action="store_true", help="also report k-reciprocal re-ranking")
     parser.add_argument(
         "--flip", action="store_true", help="add the features of the mirrored images"
@@ -38,7 +40,8 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
-    return parser.parse_args()
+    # Intermixed: the checkpoint may come after flags, as tools/dist_test.sh gives it.
+    return parser.parse_intermixed_args()
 
 
 def main() -> None:
@@ -48,8 +51,10 @@ def main() -> None:
     world_size = init_processes(args.launcher)
     cfg = load_config(args.config, args.cfg_options, world_size)
     cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
-    cfg.load_from = args.checkpoint
+    run = cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    cfg.work_dir = args.work_dir or str(Path(run, "test"))
+    # mmengine would take a checkpoint that fits in part, with no more than a warning.
+    cfg.load_from, cfg.resume = None, False
     # Testing needs neither training images nor their hooks.
     for key in (
         "train_dataloader",
@@ -65,9 +70,13 @@ def main() -> None:
         cfg.test_evaluator.rerank = True
     if args.flip:
         cfg.model.test_cfg = dict(cfg.model.get("test_cfg") or {}, flip=True)
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, dump_config=False)
+    model = unwrap(runner.model)
     if args.checkpoint is None:
-        unwrap(runner.model).init_weights()
+        model.init_weights()
+    else:
+        load_tested(model, args.checkpoint)
+        runner.logger.info(f"Loaded {args.checkpoint}")
     metrics = runner.test()
     if args.out and is_main_process():
         with atomic_path(args.out) as path:

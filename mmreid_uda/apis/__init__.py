@@ -19,7 +19,7 @@ from .feature_set import (
 from .gallery import Gallery, Match, save_features
 from .inferencer import ReIDInferencer, list_inputs
 from .launch import build_runner, init_processes, run_tool, training_command
-from .model import find_config, init_model, model_fingerprint, tested_state
+from .model import find_config, init_model, load_tested, model_fingerprint, tested_state
 from .trial import random_batch, ready_model
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "list_inputs",
     "load_config",
     "load_pseudo_labels",
+    "load_tested",
     "model_fingerprint",
     "parse_options",
     "random_batch",

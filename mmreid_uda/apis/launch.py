@@ -41,10 +41,21 @@ def init_processes(launcher: str) -> int:
     return dist.get_world_size()
 
 
-def build_runner(cfg: Config) -> Runner:
+class _TestRunner(Runner):
+    """A Runner that leaves the config in the work dir alone, which is that of the training, and whole."""
+
+    def dump_config(self) -> None:
+        """Write nothing; the log's folder has what is tested with."""
+
+
+def build_runner(cfg: Config, dump_config: bool = True) -> Runner:
     """Build the Runner of a loaded config (:func:`load_config`), also where there is no GPU.
 
     There, ranks are joined without device ids, memory is not pinned, and what is freed is kept for the next step.
+
+    Args:
+        cfg: The config.
+        dump_config: Write it to the work dir, as training does. Defaults to True.
     """
     if not torch.cuda.is_available():
         keep_freed_memory()
@@ -57,7 +68,7 @@ def build_runner(cfg: Config) -> Runner:
             broadcast_buffers=False,
             find_unused_parameters=cfg.get("find_unused_parameters", False),
         )
-    return Runner.from_cfg(cfg)
+    return (Runner if dump_config else _TestRunner).from_cfg(cfg)
 
 
 def run_tool(main: Callable[[], None]) -> None:

@@ -24,7 +24,7 @@ from mmreid_uda.utils import InputError
 
 from .config import load_config
 
-__all__ = ["find_config", "init_model", "model_fingerprint", "tested_state"]
+__all__ = ["find_config", "init_model", "load_tested", "model_fingerprint", "tested_state"]
 
 _COUNTERS = "num_batches_tracked"
 _CONFIG_PATTERNS = ("configs/*/*.py", "projects/**/configs/*.py")
@@ -93,7 +93,7 @@ def init_model(
         with _quiet_log():
             model.init_weights()
     else:
-        _load_tested(model, str(checkpoint))
+        load_tested(model, str(checkpoint))
     model.cfg = cfg
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -126,8 +126,16 @@ def _quiet_log() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _load_tested(model: BaseReID, checkpoint: str) -> None:
-    """Load a checkpoint, which must hold all that is tested; classifiers and memories may be of other sizes."""
+def load_tested(model: BaseReID, checkpoint: str) -> None:
+    """Load a checkpoint, which must hold all that is tested; classifiers and memories may be of other sizes.
+
+    Args:
+        model: What is filled, on any device.
+        checkpoint: File, folder of a run (its last checkpoint), or URL; also one of ``tools/deploy/publish_model.py``.
+
+    Raises:
+        InputError: The checkpoint is missing, lacks tensors that are tested, or has them in other shapes.
+    """
     raw = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger="silent")
     tensors = {
         name.removeprefix("module."): tensor for name, tensor in find_state_dict(raw).items()

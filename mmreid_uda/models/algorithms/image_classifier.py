@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 from mmengine.structures import BaseDataElement
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
@@ -53,6 +53,10 @@ class ImageClassifier(Supervised):
         if mode != "predict":
             return super().forward(inputs, data_samples, mode)
         return [ReIDDataSample(scores=self.scores(inputs), gt_label=labels_of(data_samples))]
+
+    def tested_encoders(self) -> list[nn.Module]:
+        """The encoder, and the head that scores."""
+        return [self.encoder, self.head]
 
     def scores(self, inputs: Tensor) -> Tensor:
         """Probabilities (B, K), the mean over the parts of the head."""
