@@ -311,6 +311,8 @@ def _refusal(filename: str, reason: str) -> str:
             f"ask its author for a state dict, or, only if you trust the author, set {TRUST_VARIABLE}=1."
         )
     first = reason.strip().splitlines()[0] if reason.strip() else "empty file"
+    if "weights_only" in first:  # advice to run what a stranger's file holds
+        first = "not written by torch.save"
     return (
         f"{filename} is not a PyTorch checkpoint ({first}): give a file written by torch.save, and fetch it again if "
         "its download was cut short."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from mmreid_uda.datasets.base_reid import sorted_ids
 from mmreid_uda.evaluation.functional import evaluate_rank
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import open_arrays
 from mmreid_uda.visualization.tiles import spread
 
 from .inferencer import ReIDInferencer
@@ -66,20 +66,14 @@ class FeatureSet:
             raise InputError(
                 f"found no file {str(path)!r}; make it with `python tools/extract_features.py`."
             )
-        try:
-            with np.load(path) as arrays:
-                features, paths = arrays["features"], arrays["paths"].tolist()
-                num = len(features)
-                pids = arrays["pid"] if "pid" in arrays else np.full(num, -1, np.int64)
-                camids = arrays["camid"] if "camid" in arrays else np.arange(num)
-                has_cameras = bool(arrays.get("has_cameras", "camid" in arrays))
-                fingerprint = str(arrays["fingerprint"]) if "fingerprint" in arrays else ""
-        except (TypeError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            reason = str(error).partition("\n")[0].strip(".'\"")
-            raise InputError(
-                f"{str(path)!r} is no file of features ({reason}), expected an .npz file of "
-                "tools/extract_features.py."
-            ) from error
+        expected = "expected an .npz file of tools/extract_features.py"
+        with open_arrays(path, "is no file of features", expected) as arrays:
+            features, paths = arrays["features"], arrays["paths"].tolist()
+            num = len(features)
+            pids = arrays.get("pid", np.full(num, -1, np.int64))
+            camids = arrays.get("camid", np.arange(num))
+            has_cameras = bool(arrays.get("has_cameras", "camid" in arrays))
+            fingerprint = str(arrays.get("fingerprint", ""))
         ids = pids if pids.dtype.kind == "U" else None
         return cls(
             features,
@@ -210,16 +204,18 @@ def load_pseudo_labels(path: str | Path, paths: Sequence[str]) -> np.ndarray:
         int64 (N,), -1 = outlier.
 
     Raises:
-        InputError: The file is missing or of other images.
+        InputError: The file is missing, holds no pseudo-labels, or those of other images.
     """
     if not Path(path).is_file():
         raise InputError(
             f"found no file {str(path)!r}, expected WORK_DIR/pseudo_labels/epoch_<n>.npz of a run with a ClusterHook."
         )
-    with np.load(path) as arrays:
-        label_of = dict(zip((Path(one).name for one in arrays["paths"]), arrays["labels"]))
-        num = len(arrays["paths"])
-        exact = dict(zip(arrays["paths"].tolist(), arrays["labels"]))
+    expected = "expected WORK_DIR/pseudo_labels/epoch_<n>.npz of a run with a ClusterHook"
+    with open_arrays(path, "holds no pseudo-labels", expected) as arrays:
+        known, labels = arrays["paths"].tolist(), arrays["labels"].tolist()
+    num = len(known)
+    exact = dict(zip(known, labels))
+    label_of = {Path(one).name: label for one, label in exact.items()}
     if len(label_of) < num:  # the same file names in several folders
         label_of = {}
     found = [exact.get(one, label_of.get(Path(one).name)) for one in paths]
@@ -246,8 +242,10 @@ def choose_queries(
         Positions in the test set; captions with identity, camera and average precision.
 
     Raises:
-        InputError: No query has a match.
+        InputError: No query has a match, or ``num`` is below 1.
     """
+    if num < 1:
+        raise InputError(f"found {num} queries to draw, expected at least 1; set --queries.")
     query, gallery = np.flatnonzero(images.is_query), np.flatnonzero(~images.is_query)
     ap = evaluate_rank(
         images.features[query],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +10,9 @@ import numpy as np
 
 from mmreid_uda.clustering import IndexKind, VectorIndex
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.files import atomic_path, open_arrays, require_writable
 
-__all__ = ["Gallery", "Match", "save_features"]
+__all__ = ["Gallery", "Match", "require_npz", "save_features"]
 
 
 class Match(NamedTuple):
@@ -103,28 +102,14 @@ class Gallery:
                 "Gallery.save."
             )
         gallery = cls.__new__(cls)
-        try:
-            with np.load(path) as arrays:
-                gallery.index = VectorIndex.from_arrays(arrays)
-                gallery.paths = arrays["paths"].tolist()
-                gallery.fingerprint = str(arrays["fingerprint"])
-        # TypeError: a bare array; RuntimeError: faiss cannot read its bytes.
-        except (
-            TypeError,
-            KeyError,
-            AttributeError,
-            ValueError,
-            OSError,
-            RuntimeError,
-            zipfile.BadZipFile,
-        ) as error:
-            if isinstance(error, InputError):
-                raise
-            reason = str(error).partition("\n")[0].rstrip(".")
-            raise InputError(
-                f"{str(path)!r} is not a gallery ({reason}), expected an .npz file with features, paths and "
-                "fingerprint; build it again with `python tools/search_gallery.py build`."
-            ) from error
+        expected = (
+            "expected an .npz file with features, paths and fingerprint; build it again with `python "
+            "tools/search_gallery.py build`"
+        )
+        with open_arrays(path, "is not a gallery", expected) as arrays:
+            gallery.index = VectorIndex.from_arrays(arrays)
+            gallery.paths = arrays["paths"].tolist()
+            gallery.fingerprint = str(arrays["fingerprint"])
         _same_length(len(gallery.index), len(gallery.paths))
         return gallery
 
@@ -160,9 +145,19 @@ def save_features(
     )
 
 
-def _write(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+def require_npz(path: str | Path) -> None:
+    """Refuse a place for features or a gallery that cannot be written, before they are computed.
+
+    Raises:
+        InputError: The name does not end in ``.npz``, or there can be no such file.
+    """
     if Path(path).suffix != ".npz":
         raise InputError(f"found {str(path)!r} as the file to write, expected a name in .npz.")
+    require_writable(path)
+
+
+def _write(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    require_npz(path)
     # A file object: NumPy would append .npz to the temporary name.
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]

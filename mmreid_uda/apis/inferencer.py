@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -199,10 +199,12 @@ def list_inputs(inputs: ImageInput | Sequence[ImageInput]) -> list[str | np.ndar
         Paths and arrays, at least one.
 
     Raises:
-        InputError: A path does not exist, a folder holds no image, the list is empty, or an array is not uint8
-            (H, W, 3).
+        InputError: A path does not exist, a folder holds no image, the list is empty, an array is not uint8
+            (H, W, 3), or it is something else.
     """
-    several = [inputs] if isinstance(inputs, (str, Path, np.ndarray)) else inputs
+    several: Iterable[Any] = [inputs]
+    if isinstance(inputs, Iterable) and not isinstance(inputs, (str, np.ndarray)):
+        several = inputs
     images = [image for one in several for image in _spread(one)]
     if not images:
         raise InputError(

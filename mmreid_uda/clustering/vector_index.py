@@ -88,10 +88,14 @@ class VectorIndex:
         Raises:
             InputError: The queries have another dimension, or ``k`` is below 1.
         """
-        if np.ndim(queries) != 2 or queries.shape[1] != self.dim or k < 1:
+        if np.ndim(queries) != 2 or queries.shape[1] != self.dim:
             raise InputError(
-                f"found queries of shape {np.shape(queries)} and k={k}, expected (Q, {self.dim}) and k >= 1: take the "
-                "features of the model that made the index."
+                f"found queries of shape {np.shape(queries)}, expected (Q, {self.dim}): take the features of the model "
+                "that made the index."
+            )
+        if k < 1:
+            raise InputError(
+                f"found k={k} vectors to find for each query, expected at least 1: set --topk, or topk= of search."
             )
         rows = unit_rows(np.ascontiguousarray(queries, dtype=np.float32))
         k = min(k, len(self))

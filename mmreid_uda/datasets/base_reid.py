@@ -69,8 +69,13 @@ def list_images(folder: str, extensions: Sequence[str]) -> list[str]:
         File names, without the folder.
 
     Raises:
-        InputError: The folder holds no such file.
+        InputError: The folder is none, or holds no such file.
     """
+    if not os.path.isdir(folder):
+        raise InputError(
+            f"found {'a file' if os.path.exists(folder) else 'nothing'} at '{folder}', expected a folder of images; "
+            "extract the archive again or set data_root to the right folder"
+        )
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_file())
     images = [
@@ -187,6 +192,7 @@ class ReIDDataset(BaseDataset):
             those after it.
         clean_labels: int64 (N,) the numbers of the identities before ``noise``, -1 for people who have lost theirs.
         noise: str (N,) what is wrong with the identity, one of :data:`NOISE_KINDS`, or empty.
+        has_clean_labels: Whether ``noise`` was given, be it of no image: the identities before it are the truth.
         fingerprint: Hash of relative paths, ids and cameras; equal on every machine with the same data.
 
     Raises:
@@ -232,6 +238,7 @@ class ReIDDataset(BaseDataset):
         self._skip_corrupt = corrupt == "skip"
         self._selection = indices
         self._noise = LabelNoise.from_config(noise) if noise and split == "train" else None
+        self.has_clean_labels = self._noise is not None
         super().__init__(
             data_root=data_root,
             data_prefix={},

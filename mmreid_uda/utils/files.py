@@ -1,15 +1,28 @@
-"""Files that are either whole or not there, and the checkpoints of runs."""
+"""Files that are either whole or not there, files that are not what they should be, and the checkpoints of runs."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from .errors import InputError
 
-__all__ = ["atomic_path", "find_checkpoint", "training_arguments"]
+__all__ = [
+    "atomic_path",
+    "find_checkpoint",
+    "open_arrays",
+    "read_json",
+    "require_writable",
+    "training_arguments",
+]
 
 
 @contextlib.contextmanager
@@ -17,15 +30,117 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to, and rename it when the block succeeds.
 
     A run that is interrupted leaves the old file, or none, never half of one. Missing folders are made.
+
+    Raises:
+        InputError: There can be no such file. Errors of the block itself are left as they are.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    with _said_to_be_unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        temporary.unlink()  # the block may make a link
     try:
         yield temporary
-        os.replace(temporary, path)
+        with _said_to_be_unwritable(path):
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: str | Path) -> None:
+    """Refuse a place that cannot be written, before the work whose result it is for; nothing is left there.
+
+    Args:
+        path: A file, there or not, in a folder that may have to be made.
+
+    Raises:
+        InputError: There can be no such file.
+    """
+    path = Path(path)
+    with _said_to_be_unwritable(path):
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        folder = next(one for one in path.absolute().parents if one.exists())
+        tempfile.NamedTemporaryFile(dir=folder, prefix=".").close()
+
+
+@contextlib.contextmanager
+def _said_to_be_unwritable(path: Path) -> Iterator[None]:
+    """Put an error of the file system into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{str(path)!r} cannot be written ({error.strerror}); name another place, with --out or as work_dir."
+        ) from error
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file of named values.
+
+    Raises:
+        InputError: It holds something else, such as the first half of one.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"{str(path)!r} is no JSON ({error}), expected a whole file; write it again, or name another one."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{str(path)!r} holds a {type(content).__name__}, expected named values; name another file."
+        )
+    return content
+
+
+@contextlib.contextmanager
+def open_arrays(path: str | Path, refusal: str, expected: str) -> Iterator[Any]:
+    """Open an ``.npz`` file of plain arrays; what does not fit in the block is an error of the file.
+
+    Args:
+        path: The file, which exists.
+        refusal: What is said of a wrong file, such as ``'is not a gallery'``.
+        expected: The end of that sentence.
+
+    Yields:
+        A mapping of names to arrays.
+
+    Raises:
+        InputError: The file is no such archive, or lacks what the block takes from it.
+    """
+    try:
+        with np.load(path) as arrays:
+            yield arrays
+    except InputError:
+        raise
+    # AttributeError and TypeError: one bare array; RuntimeError: faiss cannot read its bytes.
+    except (
+        AttributeError,
+        EOFError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise InputError(
+            f"{str(path)!r} {refusal} ({_what_is_wrong(error)}), {expected}."
+        ) from error
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """The reason in a few words, without NumPy's advice to load what may run code."""
+    text = str(error).partition("\n")[0].strip(" .'\"")
+    if isinstance(error, EOFError):
+        return "an empty file"
+    if isinstance(error, (AttributeError, TypeError)):
+        return "one array alone"
+    if "Object arrays" in text:
+        return "it holds Python objects"
+    return "not written by NumPy" if "pickle" in text else text
 
 
 def find_checkpoint(name: str | Path) -> Path:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmreid_uda.utils import InputError
 
@@ -44,16 +44,32 @@ def read_scalars(work_dir: str | Path) -> dict[str, Curve]:
 
     Returns:
         Name -> curve; empty if nothing was logged.
+
+    Raises:
+        InputError: A line is no record, other than the last one of a run that is going on or was killed.
     """
     curves: dict[str, Curve] = {}
     for log in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
-        for line in log.read_text().splitlines():
-            record = json.loads(line)
+        for record in _records(log):
             axis = "iteration" if "iter" in record else "epoch"
             for name, value in record.items():
                 if name not in _PLACES:
                     curves.setdefault(name, Curve(axis)).points[record["step"]] = value
     return curves
+
+
+def _records(log: Path) -> Iterator[dict[str, Any]]:
+    """One dict per line; half a line at the end is left out."""
+    lines = log.read_text().splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise InputError(
+                    f"line {number} of {str(log)!r} is no record, expected JSON on each of the {len(lines)} lines; "
+                    "remove the line."
+                ) from error
 
 
 def draw_curves(runs: Mapping[str, Mapping[str, Curve]], names: Sequence[str]) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -32,7 +33,13 @@ _FRAME, _GAP, _CAPTION = 4, 6, 22
 
 
 def spread(items: Items, num: int) -> Items:
-    """At most so many of a list or array, evenly spread over it."""
+    """At most so many of a list or array, evenly spread over it.
+
+    Raises:
+        InputError: ``num`` is below 1.
+    """
+    if num < 1:
+        raise InputError(f"found {num} images to draw, expected at least 1; set --num.")
     return items[:: max(1, len(items) // num)][:num]
 
 
@@ -42,7 +49,9 @@ def read_crop(path: str) -> np.ndarray:
     Raises:
         InputError: If there is no readable image.
     """
-    image = cv2.imread(path, cv2.IMREAD_COLOR)
+    # cv2.imread ends the process where a name is not UTF-8.
+    content = np.fromfile(path, np.uint8) if os.path.isfile(path) else np.empty(0, np.uint8)
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     if image is None:
         raise InputError(
             f"found no readable image at '{path}', expected one to draw; restore it, or run from the folder that "

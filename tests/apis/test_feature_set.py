@@ -49,7 +49,9 @@ def test_unknown_cameras_of_two_files_are_told_apart_by_their_images(tmp_path):
 def test_features_of_two_models_are_not_compared(tmp_path):
     query, path = save(tmp_path / "q.npz", 2), tmp_path / "g.npz"
     save_features(path, np.eye(2, 3), ["a", "b"], "e" * 64)
-    with pytest.raises(InputError, match="fingerprint e{12}, the queries have f{12}.* cannot be comp"):
+    with pytest.raises(
+        InputError, match=r"fingerprint e{12}, the queries have f{12}.* cannot be comp"
+    ):
         query.joined(FeatureSet.load(path))
 
 

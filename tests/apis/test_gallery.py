@@ -1,9 +1,11 @@
 """A gallery is one file, whole or not there; features of the tools are galleries, too."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from mmreid_uda.apis import Gallery, save_features
+from mmreid_uda.apis import FeatureSet, Gallery, load_pseudo_labels, save_features
 from mmreid_uda.utils import InputError
 
 FEATURES = np.eye(4, dtype=np.float32)
@@ -36,16 +38,39 @@ def damaged(path, kind):
         path.write_bytes(path.read_bytes()[:300])
     elif kind == "other arrays":
         np.savez(path, distances=FEATURES)
+    elif kind == "objects":
+        np.savez(path, features=np.array([{}]), paths=np.array([{}]))
+    elif kind == "nothing":
+        path.touch()
     elif kind == "one array":
         with path.open("wb") as file:
             np.save(file, FEATURES)
     return path
 
 
-@pytest.mark.parametrize("kind", ["text", "cut", "other arrays", "one array"])
-def test_another_file_is_refused_in_one_sentence(tmp_path, kind):
-    with pytest.raises(InputError, match=r"is not a gallery .*build it again"):
-        Gallery.load(damaged(tmp_path / "g.npz", kind))
+@pytest.mark.parametrize(
+    "kind, reason",
+    [
+        ("text", "not written by NumPy"),
+        ("cut", "not a zip file"),
+        ("other arrays", "is not a file in the archive"),
+        ("one array", "one array alone"),
+        ("objects", "holds Python objects"),
+        ("nothing", "empty file"),
+    ],
+)
+def test_another_file_is_refused_in_one_sentence(tmp_path, kind, reason):
+    path = damaged(tmp_path / "g.npz", kind)
+    for load, words in (
+        (Gallery.load, "is not a gallery"),
+        (FeatureSet.load, "is no file of features"),
+        (partial(load_pseudo_labels, paths=["a.jpg"]), "holds no pseudo-labels"),
+    ):
+        with pytest.raises(InputError, match=words) as caught:
+            load(path)
+        # NumPy's own advice, allow_pickle, would run the code in a stranger's file.
+        assert "pickle" not in str(caught.value)
+        assert reason in str(caught.value)
 
 
 def test_a_missing_file_a_wrong_name_and_lost_paths_are_one_sentence(tmp_path):

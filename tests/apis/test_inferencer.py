@@ -150,6 +150,8 @@ def test_a_bar_is_shown_on_a_terminal_for_several_batches(inferencer, crops, cap
         (np.zeros((4, 4), np.uint8), r"shape \(4, 4\)"),
         (np.zeros((4, 4, 3), np.float32), "array of float32"),
         ([3], "found a int"),
+        (3, "found a int"),
+        (None, "found a NoneType"),
     ],
 )
 def test_inputs_that_are_no_images_are_one_sentence(inferencer, inputs, words):

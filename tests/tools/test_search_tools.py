@@ -72,7 +72,7 @@ def test_files_of_both_splits_rank_as_the_config_does(
     """People named by texts, no cameras: what looks like the same number in both files is someone else."""
     names = ["w", "x", "y", "z"]
     for split, people in (("train", names), ("query", names[1:]), ("gallery", names)):
-        for position, person in enumerate(people):
+        for person in people:
             for number in range(1 + (split == "gallery")):
                 place = tmp_path / "people" / split / person / f"{number}.png"
                 place.parent.mkdir(parents=True, exist_ok=True)

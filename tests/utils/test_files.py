@@ -3,7 +3,7 @@
 import pytest
 
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import find_checkpoint
+from mmreid_uda.utils.files import atomic_path, find_checkpoint, require_writable
 
 
 def test_the_folder_of_a_run_stands_for_its_last_checkpoint(tmp_path):
@@ -46,3 +46,29 @@ def test_a_run_without_a_finished_epoch_is_missing(tmp_path):
     (tmp_path / "last_checkpoint").write_text("epoch_1.pth")
     with pytest.raises(InputError, match="does not exist"):
         find_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "place", ["file/x.npz", "file/deep/x.npz", "folder", "folder/" + 300 * "n"]
+)
+def test_what_cannot_be_written_is_said_before_and_instead_of_writing(tmp_path, place):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=r"cannot be written \(.+\); name another place"):
+        require_writable(tmp_path / place)
+    with (
+        pytest.raises(InputError, match="cannot be written"),
+        atomic_path(tmp_path / place) as path,
+    ):
+        path.touch()
+    assert sorted(one.name for one in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_asking_whether_a_file_can_be_written_leaves_nothing(tmp_path):
+    require_writable(tmp_path / "new" / "deep" / "x.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_writer_is_its_own(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "x") as path:
+        path.write_bytes((tmp_path / "source").read_bytes())

@@ -56,3 +56,14 @@ def test_a_run_has_one_colour_also_where_another_has_no_curve(run):
     figure = draw_curves({"a": {"loss": curves["loss"]}, "b": curves}, ["loss", "*/mAP"])
     loss, accuracy = figure.axes
     assert accuracy.lines[0].get_color() == loss.lines[1].get_color() != loss.lines[0].get_color()
+
+
+def test_the_half_line_of_a_run_that_is_being_written_is_left_out(run):
+    second = max(run.glob("*/vis_data/scalars.json"))
+    before = read_scalars(run)
+    with second.open("a") as file:
+        file.write('{"loss": 1.0, "iter": 15, "st')
+    assert read_scalars(run) == before
+    (second.parent / "scalars.json").write_text('{"lo\n{"loss": 1.0, "iter": 15, "step": 15}\n')
+    with pytest.raises(InputError, match=r"line 1 of .*scalars\.json' is no record"):
+        read_scalars(run)

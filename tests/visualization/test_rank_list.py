@@ -1,11 +1,15 @@
 """Rank lists: frames say right or wrong, unreadable images are named."""
 
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from mmreid_uda.utils import InputError
 from mmreid_uda.visualization import draw_rank_list
+from mmreid_uda.visualization.tiles import read_crop
 
 
 @pytest.fixture
@@ -26,3 +30,9 @@ def test_right_matches_are_green_and_wrong_ones_red(image):
 def test_an_unreadable_image_is_named(tmp_path):
     with pytest.raises(InputError, match="none"):
         draw_rank_list([(str(tmp_path / "none.jpg"), [])])
+
+
+def test_a_name_that_is_not_utf8_is_read(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    Path(path).write_bytes(cv2.imencode(".png", np.full((4, 2, 3), 7, np.uint8))[1].tobytes())
+    assert (read_crop(path) == 7).all() and read_crop(path).shape == (4, 2, 3)
