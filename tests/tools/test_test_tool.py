@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import sys
 
 import pytest
 from deployment import REPOSITORY, call_tool, make_model, write_checkpoint
