@@ -88,6 +88,10 @@ def init_model(
         >>> model = init_model('ise_r50_market', 'work_dirs/ise_r50_market', device='cuda:0')
     """
     cfg = load_config(find_config(config), options)
+    if "test_pipeline" not in cfg:
+        raise InputError(
+            f"the config {str(config)!r} has loaders of its own and no test_pipeline; use tools/test.py."
+        )
     model = MODELS.build(cfg.model)
     if checkpoint is None:
         with _quiet_log():
@@ -168,20 +172,25 @@ def load_tested(model: BaseReID, checkpoint: str) -> None:
 
 
 def model_fingerprint(model: BaseReID, cfg: Config) -> str:
-    """Hash of all that features depend on: the tested weights, and the way from a file to the network's input.
+    """Hash of all that features depend on: the way from a file to the network's input, the network, tested weights.
 
     A training checkpoint, the published one, and the exported graph have the same. Features of two fingerprints must
     not be compared.
 
     Args:
         model: With its weights.
-        cfg: Its config, whose ``test_pipeline`` is part of the hash.
+        cfg: Its config, whose ``test_pipeline`` and encoder are part of the hash; where the encoder's training started
+            from (``init_cfg``) is not.
 
     Returns:
         64 hexadecimal digits (SHA-256).
     """
     preprocessor = model.data_preprocessor
+    encoders = _without_origin(cfg.model.get("encoder"))
+    if isinstance(encoders, list) and encoders[1:] == encoders[:-1]:
+        encoders = encoders[0]  # one for each run of stage 1, alike but for the run
     way = dict(
+        encoder=encoders,
         pipeline=[dict(step) for step in cfg.test_pipeline],
         mean=preprocessor.mean.flatten().tolist(),
         std=preprocessor.std.flatten().tolist(),
@@ -196,3 +205,12 @@ def model_fingerprint(model: BaseReID, cfg: Config) -> str:
                 digest.update(f"{number}.{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _without_origin(config: Any) -> Any:
+    """A copy of an encoder's config, or of a list of them, without any ``init_cfg``."""
+    if isinstance(config, dict):
+        return {key: _without_origin(value) for key, value in config.items() if key != "init_cfg"}
+    if isinstance(config, (list, tuple)):
+        return [_without_origin(value) for value in config]
+    return config

@@ -6,7 +6,7 @@ import torch
 from deployment import REPOSITORY, SMALL, make_model, write_checkpoint
 
 from mmreid_uda import apis
-from mmreid_uda.apis import find_config, init_model
+from mmreid_uda.apis import find_config, init_model, load_config, model_fingerprint
 from mmreid_uda.utils import InputError
 
 ABMT = "abmt_mbv2_syntha2synthb"
@@ -93,6 +93,34 @@ def test_a_checkpoint_of_another_model_is_one_sentence(checkpoint, tmp_path):
     torch.save(content, tmp_path / "narrow.pth")
     with pytest.raises(InputError, match=r"1 tensors of other shapes than ISE .*neck\.bn\.weight"):
         init_model("ise_mbv2_synthb", tmp_path / "narrow.pth", "cpu", SMALL)
+
+
+def test_a_fingerprint_sees_the_structure_that_no_weight_shows():
+    model = make_model("ise_mbv2_synthb")
+    known = model_fingerprint(model, model.cfg)
+    other = make_model("ise_mbv2_synthb", {"encoder.pool.type": "GlobalMaxPool"})
+    other.load_state_dict(model.state_dict())
+    assert model_fingerprint(other, other.cfg) != known
+    other = make_model("ise_mbv2_synthb", {"encoder.backbone.init_cfg": None})
+    other.load_state_dict(model.state_dict())
+    assert model_fingerprint(other, other.cfg) == known  # where training started from
+
+
+def test_a_fingerprint_does_not_depend_on_the_runs_that_teachers_started_from():
+    model = make_model(MMT)
+    known = model_fingerprint(model, model.cfg)
+    started = load_config(find_config(MMT), SMALL)
+    assert isinstance(started.model.encoder, list)
+    assert model_fingerprint(model, started) == known
+    started.model.encoder[1].pool.type = "GlobalMaxPool"
+    assert model_fingerprint(model, started) != known
+
+
+def test_a_config_of_other_images_says_that_it_has_no_inference():
+    with pytest.raises(
+        InputError, match=r"'ptl_mbv2_digits' .* no test_pipeline; use tools/test\.py"
+    ):
+        init_model("ptl_mbv2_digits")
 
 
 def test_a_missing_checkpoint_and_a_missing_device_are_one_sentence(tmp_path):
