@@ -62,7 +62,9 @@ def teach(cfg, folder):
     """A student of label distillation reads what a teacher says about the twelve images of a trial."""
     if cfg.model.get("head", {}).get("soft_labels"):
         labels = torch.arange(12) % 4
-        SoftLabels(labels, torch.eye(4)[labels], labels >= 0).save(folder / SoftLabels.FILE)
+        SoftLabels(labels, torch.eye(4)[labels], labels >= 0, "twelve images").save(
+            folder / SoftLabels.FILE
+        )
         cfg.model.head.soft_labels = str(folder)
 
 

@@ -24,11 +24,13 @@ class SoftLabels:
         labels: int64 (N,), the labels that were given.
         probabilities: float32 (N, K), the softmax of the teacher; rows sum to one.
         confident: bool (N,), the images whose given label the teacher trusts; at least one of each class.
+        fingerprint: Of the training set, which tells images of equal labels apart.
     """
 
     labels: Tensor
     probabilities: Tensor
     confident: Tensor
+    fingerprint: str
 
     #: Name of the file in the folder of a teacher's run.
     FILE: ClassVar[str] = "soft_labels.npz"
@@ -41,6 +43,7 @@ class SoftLabels:
                 labels=self.labels.cpu().numpy(),
                 probabilities=self.probabilities.cpu().numpy().astype(np.float16),
                 confident=self.confident.cpu().numpy(),
+                fingerprint=np.array(self.fingerprint),
             )
 
     @classmethod
@@ -63,25 +66,29 @@ class SoftLabels:
                 torch.from_numpy(saved["labels"]),
                 probabilities / probabilities.sum(1, keepdim=True),
                 torch.from_numpy(saved["confident"]),
+                str(saved["fingerprint"]),
             )
 
-    def check(self, labels: Tensor, source: str | Path) -> None:
+    def check(self, labels: Tensor, source: str | Path, fingerprint: str | None = None) -> None:
         """Make sure that they belong to a training set.
 
         Args:
             labels: int64 (N,), the labels that the data set gives.
             source: Where they were read from, for the message.
+            fingerprint: The data set's; None compares the labels alone.
 
         Raises:
             InputError: If they were made for other images or other labels.
         """
         if len(labels) != len(self.labels):
-            different = f"{len(self.labels)} images"
+            reason = f"they are for {len(self.labels)}"
         elif not torch.equal(labels.cpu(), self.labels):
-            different = f"other labels for {int((labels.cpu() != self.labels).sum())} images"
+            reason = f"{int((labels.cpu() != self.labels).sum())} of the labels differ"
+        elif fingerprint not in (None, self.fingerprint):
+            reason = "labels are equal, but paths, identities or cameras differ"
         else:
             return
         raise InputError(
-            f"the soft labels of '{source}' are for {different}, but the target has {len(labels)} images: train "
-            "teacher and student on the same `target` (with the same noise), or correct model.head.soft_labels."
+            f"the soft labels of '{source}' were not made for the {len(labels)} images of the target ({reason}): train "
+            "the teacher again on the student's `target` (with the same noise), or correct model.head.soft_labels."
         )

@@ -250,7 +250,7 @@ SURE = torch.tensor([True, False, True, False, True, True])
 
 
 def write_soft_labels(folder, labels=LABELS):
-    SoftLabels(labels, TABLE, SURE).save(folder / SoftLabels.FILE)
+    SoftLabels(labels, TABLE, SURE, "six images").save(folder / SoftLabels.FILE)
     return str(folder)
 
 
@@ -284,9 +284,9 @@ def test_soft_labels_of_other_data_are_refused(tmp_path):
     with pytest.raises(InputError, match="fat-teacher"):
         head.on_relabel(state())
     head = FATHead(in_channels=4, capacity=8, soft_labels=write_soft_labels(tmp_path))
-    with pytest.raises(InputError, match="other labels for 1 images"):
+    with pytest.raises(InputError, match="1 of the labels differ"):
         head.on_relabel(state(labels=torch.tensor([0, 0, 1, 1, 2, 1])))
-    with pytest.raises(InputError, match="6 images, but the target has 5"):
+    with pytest.raises(InputError, match=r"the 5 images .*they are for 6.* the teacher again"):
         head.on_relabel(state(LABELS[:5], IMAGES[:5]))
 
 

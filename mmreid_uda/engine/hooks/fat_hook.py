@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,30 +32,50 @@ class FATHook(ClusterHook):
     Features are pooled ones of the unmirrored image, not normalised, since the lengths belong to FAT's centroids.
     Clusterers that ask for ``probabilities`` get the softmax of the classifier.
 
-    Where the training set has planted noise, what was planted is written to ``work_dir/label_noise.npz`` (``paths``,
-    ``labels``, ``clean_labels`` and ``noise``) before the training.
+    Annotated labels have no radius that could be too small, and a selection of them is meant, however small: the
+    defaults of ``max_outlier_ratio`` and ``policy`` differ from those of :class:`ClusterHook`.
+
+    Where the training set has ``noise``, what was planted, be it nothing, is written to ``work_dir/label_noise.npz``
+    (``paths``, ``labels``, ``clean_labels`` and ``noise``) before the training.
 
     Args:
+        clusterer: As for :class:`ClusterHook`.
+        pipeline: As for :class:`ClusterHook`.
         soft_labels: Write ``work_dir/soft_labels.npz`` after the training: the run is a teacher. The images that the
-            clusterer keeps are the confident ones. Beside it ``teacher.json`` has the share of confident images and,
-            where noise was planted, how many of the wrong labels were found: ``dropped`` are images that are not
-            confident, ``disputed`` those whose largest probability is another class's; and the share of right labels
-            before and after. Defaults to False.
+            clusterer keeps are the confident ones. Beside it lies ``teacher.json``, see :func:`teacher_report`.
+            Defaults to False.
+        max_outlier_ratio: As for :class:`ClusterHook`. Defaults to 1.
+        policy: As for :class:`ClusterHook`. Defaults to ``'raise'``.
         **kwargs: As for :class:`ClusterHook`.
+
+    Raises:
+        InputError: Before the training, if a student's soft labels are missing or made for other data.
 
     Example:
         >>> default_hooks = dict(cluster=dict(type='FATHook', clusterer=dict(type='GroundTruthLabels')))
     """
 
-    def __init__(self, *args: Any, soft_labels: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        clusterer: dict[str, Any],
+        pipeline: Sequence[Any],
+        soft_labels: bool = False,
+        max_outlier_ratio: float = 1.0,
+        policy: Literal["relax_eps", "keep_previous", "raise"] = "raise",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            clusterer, pipeline, max_outlier_ratio=max_outlier_ratio, policy=policy, **kwargs
+        )
         self.soft_labels = soft_labels
 
     def before_train(self, runner: Runner) -> None:
-        """Check the target, and record the planted noise."""
+        """Check the target and the soft labels to learn from, and record the planted noise."""
         super().before_train(runner)
         target = runner.train_dataloader.dataset.target
-        if (target.noise != "").any() and is_main_process():
+        labels = torch.from_numpy(target.true_labels)
+        unwrap(runner.model).head.check_soft_labels(labels, target.fingerprint)
+        if target.has_clean_labels and is_main_process():
             with (
                 atomic_path(Path(runner.work_dir) / "label_noise.npz") as path,
                 path.open("wb") as file,
@@ -97,7 +118,9 @@ class FATHook(ClusterHook):
         )
         if is_main_process():
             given = torch.from_numpy(target.true_labels)
-            soft = SoftLabels(given, probabilities, torch.from_numpy(labels) >= 0)
+            soft = SoftLabels(
+                given, probabilities, torch.from_numpy(labels) >= 0, target.fingerprint
+            )
             soft.save(Path(runner.work_dir) / SoftLabels.FILE)
             figures = teacher_report(soft, target)
             with atomic_path(Path(runner.work_dir) / "teacher.json") as path:
@@ -106,18 +129,40 @@ class FATHook(ClusterHook):
 
 
 def teacher_report(soft: SoftLabels, dataset: ReIDDataset) -> dict[str, Any]:
-    """What a teacher thinks of the labels, and, where noise was planted, how right it is; all in percent."""
-    chosen = soft.probabilities.argmax(1).numpy()
-    dropped, disputed = ~soft.confident.numpy(), chosen != dataset.true_labels
-    figures: dict[str, Any] = dict(confident=100 * float((~dropped).mean()))
-    wrong = dataset.noise != ""
+    """What a teacher thinks of the labels, and, where the data set knows the truth, how right it is; all in percent.
+
+    Args:
+        soft: Of the teacher.
+        dataset: What it was trained on.
+
+    Returns:
+        ``confident``: images whose label is trusted. With ``noise``, be it of no image, also ``wrong``: images of
+        planted labels; ``right_given`` and ``right_chosen``: of the images of people who have an identity, those
+        whose given label, or whose class of largest probability, is the true one. If a label is wrong, also
+        ``dropped`` and ``disputed``: precision and recall of finding wrong labels in what is not confident, or in what
+        the teacher takes for another class; and ``corrected``: of the wrong labels of people who have an identity,
+        those for which the teacher names it (absent if there are none).
+    """
+    chosen, given = soft.probabilities.argmax(1).numpy(), dataset.true_labels
+    figures: dict[str, Any] = dict(confident=_percent(soft.confident.numpy()))
+    if not dataset.has_clean_labels:
+        return figures
+    wrong, known = dataset.noise != "", dataset.clean_labels >= 0
+    right = chosen == dataset.clean_labels
+    figures.update(
+        wrong=_percent(wrong),
+        right_given=_percent((given == dataset.clean_labels)[known]),
+        right_chosen=_percent(right[known]),
+    )
     if wrong.any():
-        known = dataset.clean_labels >= 0
         figures.update(
-            wrong=100 * float(wrong.mean()),
-            dropped=precision_recall(dropped, wrong),
-            disputed=precision_recall(disputed, wrong),
-            right_given=100 * float((dataset.true_labels == dataset.clean_labels)[known].mean()),
-            right_chosen=100 * float((chosen == dataset.clean_labels)[known].mean()),
+            dropped=precision_recall(~soft.confident.numpy(), wrong),
+            disputed=precision_recall(chosen != given, wrong),
         )
+    if (wrong & known).any():
+        figures.update(corrected=_percent(right[wrong & known]))
     return figures
+
+
+def _percent(flags: np.ndarray) -> float:
+    return 100 * float(flags.mean())

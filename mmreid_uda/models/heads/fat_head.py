@@ -69,16 +69,28 @@ class FATHead(BaseModule):
             self._soft_labels = SoftLabels.load(self._source)
         return self._soft_labels
 
+    def check_soft_labels(self, labels: Tensor, fingerprint: str | None = None) -> None:
+        """Make sure that soft labels, if there are any, belong to a training set.
+
+        Args:
+            labels: int64 (N,), the labels that the data set gives.
+            fingerprint: The data set's; None compares the labels alone.
+
+        Raises:
+            InputError: If they are missing, or made for other images or labels.
+        """
+        if self.soft_labels is not None:
+            assert self._source is not None
+            self.soft_labels.check(labels, self._source, fingerprint)
+
     @torch.no_grad()
     def on_relabel(self, state: PseudoLabelState) -> None:
         """Compute the centroids of the classes from features that are not normalised."""
         self.classifier.activate(state.num_clusters)
         soft, labels = self.soft_labels, state.labels
-        if soft is not None:
-            assert self._source is not None
-            soft.check(labels, self._source)
-            if self.soft_classes:
-                labels = labels.masked_fill(~soft.confident.to(labels.device), -1)
+        self.check_soft_labels(labels)
+        if soft is not None and self.soft_classes:
+            labels = labels.masked_fill(~soft.confident.to(labels.device), -1)
         self.centroids.reset(PseudoLabelState(state.epoch, labels, state.features))
 
     def forward(self, out: EncoderOutput) -> BranchOutput:
