@@ -23,6 +23,7 @@ from mmreid_uda.apis import (
     run_tool,
     save_features,
 )
+from mmreid_uda.apis.gallery import require_npz
 from mmreid_uda.datasets import DATASET_CATALOG, ReIDDataset, build_dataset
 from mmreid_uda.datasets.base_reid import SPLITS
 from mmreid_uda.utils import InputError
@@ -43,6 +44,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Extract and write."""
     args = parse_args()
+    require_npz(args.out)
     inferencer = inferencer_of_arguments(args, args.config, args.checkpoint)
     labels: dict[str, np.ndarray] = {}
     if Path(args.input).exists():

@@ -17,6 +17,7 @@ from mmreid_uda.apis import (
     list_inputs,
     run_tool,
 )
+from mmreid_uda.apis.gallery import require_npz
 from mmreid_uda.clustering.vector_index import INDEX_KINDS
 
 
@@ -68,6 +69,8 @@ def as_json(queries: list[str], results: list[list[Match]]) -> str:
 def main() -> None:
     """Build or query."""
     args = parse_args()
+    if args.command == "build":
+        require_npz(args.out)
     inferencer = inferencer_of_arguments(args, args.config, args.checkpoint)
     if args.command == "build":
         gallery = inferencer.build_gallery(args.images, args.index, args.effort)

@@ -55,3 +55,11 @@ def test_runs_without_figures_are_named_in_one_sentence(collect_results):
     done = collect_results(RUNS, "--epoch", "2")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "ce" in done.stderr and "epochs 10" in done.stderr
+
+
+def test_half_a_file_is_named(collect_results, tmp_path):
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "results.json").write_text('{"epochs": {"10": {"b/m')
+    done = collect_results({})
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "cut/results.json' is no JSON" in done.stderr

@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -145,6 +146,37 @@ def test_a_config_has_all_its_sets_checked_and_a_missing_one_does_not_hide_the_o
     assert "problem: found no 'query' of dukemtmc" in text
 
 
+def test_the_rule_for_cameras_of_all_test_sets_is_that_of_the_config(run, tmp_path):
+    for person in range(4):
+        for number in range(2):
+            write_image(tmp_path / "one" / f"{person}_c1_{number}.png", 20 * person + number)
+    config = tmp_path / "ise_r50_one.py"
+    people = f'type="FolderReIDDataset", data_root="{tmp_path}/one", pattern=r"(?P<pid>\\d)_c(?P<camid>1)"'
+    text = (
+        f'_base_ = "{ROOT}/configs/ise/ise_r50_market.py"\n'
+        f"target = dict(_delete_=True, {people}, ids=dict(stop=2))\n"
+        f"test = [dict({people}, ids=dict(start=2))]\n"
+    )
+    config.write_text(text)
+    status, out = run("check_dataset", config, "--no-decode")
+    assert status == 1 and "set same_camera='keep'" in out
+    config.write_text(text + 'val_dataloader = dict(dataset=dict(same_camera="keep"))\n')
+    status, out = run("check_dataset", config, "--no-decode")
+    assert status == 0, out
+
+
+def test_a_split_that_is_a_file_is_told(run, market):
+    shutil.rmtree(market / QUERY)
+    (market / QUERY).touch()
+    status, text = run("check_dataset", "market1501", "--data-root", market.parent)
+    assert status == 1 and re.search(r"problem: found a file at '.*query', expected a folder", text)
+
+
+def test_a_config_of_another_problem_is_told(run):
+    with pytest.raises(InputError, match=r"digits\.py' names no source, target or test, exp"):
+        run("check_dataset", "configs/ptl/ptl_mbv2_digits.py")
+
+
 def test_a_source_only_set_is_not_asked_for_test_images():
     tool = load("check_dataset")
     assert tool.offered_splits("vehiclex") == ("train",)
@@ -235,6 +267,19 @@ def test_missing_files_of_cuhk03_are_told(cuhk03):
         convert(folder / "cuhk-03.mat", folder, folder / "out", "labeled")
     with pytest.raises(InputError, match="found no file"):
         convert(folder / "none.mat", folder, folder / "out", "detected")
+    (folder / "text.mat").write_text("no HDF5")
+    with pytest.raises(InputError, match=r"'.*text\.mat' is no HDF5 file"):
+        convert(folder / "text.mat", folder, folder / "out", "detected")
+    (folder / "cuhk03_new_protocol_config_detected.mat").write_text("no list")
+    with pytest.raises(InputError, match=r"_detected\.mat' is no MATLAB file"):
+        convert(folder / "cuhk-03.mat", folder, folder / "out", "detected")
+
+
+def test_a_list_that_counts_further_than_it_has_names_is_told(cuhk03):
+    folder, _, lists = cuhk03
+    lists(["1_001_1_01.png"] * 4)
+    with pytest.raises(InputError, match=r"gallery_idx .* from 5 to 5, expected 1\.\.4"):
+        load("convert_cuhk03").convert(folder / "cuhk-03.mat", folder, folder / "out", "detected")
 
 
 # ---- Occluded-DukeMTMC
@@ -259,6 +304,9 @@ def test_occluded_duke_takes_its_images_from_all_folders_of_duke(run, tmp_path, 
     assert OccludedDuke(str(tmp_path)).pids.tolist() == [1, 5]
     [path] = OccludedDuke(str(tmp_path), "query").paths
     assert Path(path).is_symlink() == bool(flag) and cv2.imread(path) is not None
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        load("convert_occluded_duke").convert(lists, duke, tmp_path / "file")
     (lists / "query.list").write_text("0019_c1_f1.jpg\n0020_c1_f1.jpg\n")
     with pytest.raises(InputError, match=r"1 of the 2 images of .*'0020_c1_f1\.jpg'"):
         load("convert_occluded_duke").convert(lists, duke, out)

@@ -44,6 +44,22 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.fixture
+def service(exported, monkeypatch):
+    """``run_onnx.py`` in this process: the sentence with which it refuses its arguments."""
+    pytest.importorskip("onnxruntime")
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tools" / "deploy"))
+    import run_onnx
+
+    def refuse(*arguments):
+        monkeypatch.setattr(sys, "argv", ["run_onnx.py", *map(str, arguments), "--threads", "1"])
+        with pytest.raises(run_onnx.DeploymentError) as caught:
+            run_onnx.main()
+        return str(caught.value)
+
+    return refuse
+
+
 def run_alone(folder, *arguments):
     """Run a copy of ``run_onnx.py`` in a folder of its own."""
     script = Path(folder, "run_onnx.py")
@@ -87,6 +103,83 @@ def test_the_service_says_in_one_sentence_what_is_wrong(exported, crops, tmp_pat
     other.with_suffix(".json").write_bytes(exported.with_suffix(".json").read_bytes())
     done = run_alone(tmp_path, other, crops[0], "--out", tmp_path / "f.npz")
     assert "is not the graph that" in done.stderr
+
+
+def test_the_service_reads_images_alone(exported, crops, tmp_path, service, monkeypatch):
+    import run_onnx
+
+    images = tmp_path / "images"
+    (images / "folder.jpg").mkdir(parents=True)
+    (images / "folder.jpg" / "b.png").write_bytes(Path(crops[1]).read_bytes())
+    (images / "a.png").write_bytes(Path(crops[0]).read_bytes())
+    assert run_onnx.find_images([str(images)]) == [
+        str(images / "a.png"),
+        str(images / "folder.jpg" / "b.png"),
+    ]
+    (images / "gone.jpg").symlink_to(tmp_path / "none.jpg")
+    words = service(exported, images, "--out", tmp_path / "f.npz")
+    assert "gone.jpg' (0 bytes) cannot be decoded" in words
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ('{"onnx_sh', "is no JSON"),
+        ("[]", "lacks onnx_sha256, fingerprint, input"),
+        ('{"onnx_sha256": "0", "fingerprint": "1"}', "lacks input"),
+        ('{"onnx_sha256": "0", "fingerprint": "1", "input": {"name": "x"}}', "lacks width, height"),
+    ],
+)
+def test_a_description_of_something_else_is_told(
+    exported, crops, tmp_path, service, content, words
+):
+    (tmp_path / "m.onnx").write_bytes(b"graph")
+    (tmp_path / "m.json").write_text(content)
+    said = service(tmp_path / "m.onnx", crops[0], "--out", tmp_path / "f.npz")
+    assert words in said and "copy both files of one export" in said
+
+
+def test_the_service_checks_its_options_before_the_work(
+    exported, crops, tmp_path, service, monkeypatch
+):
+    import run_onnx
+
+    monkeypatch.setattr(run_onnx.OnnxExtractor, "__call__", lambda *args: pytest.fail("worked"))
+    (tmp_path / "file").touch()
+    for out, batch, words in (
+        (tmp_path / "file" / "x.npz", 4, "cannot be written (File exists)"),
+        (tmp_path / "name", 4, "expected a name in .npz"),
+        (tmp_path / "x.npz", 0, "found --batch-size 0, expected at least 1"),
+        ("/proc/x.npz", 4, "cannot be written"),
+    ):
+        said = service(exported, crops[0], "--out", out, "--batch-size", batch)
+        assert words in said
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_features_that_were_not_written_leave_the_old_file(
+    exported, crops, tmp_path, monkeypatch, service
+):
+    import run_onnx
+
+    out = tmp_path / "x.npz"
+    out.write_bytes(b"old")
+    monkeypatch.setattr(run_onnx.np, "savez", lambda file, **arrays: file.write(b"h") and 1 / 0)
+    monkeypatch.setattr(run_onnx.OnnxExtractor, "__call__", lambda *args: np.zeros((1, 2)))
+    with pytest.raises(ZeroDivisionError):
+        service(exported, crops[0], "--out", out)
+    assert out.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_places_that_cannot_be_written_are_told_before_the_work(checkpoint, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for tool, out in (("publish_model", "file"), ("export_onnx", "file/m.onnx")):
+        with pytest.raises(SystemExit) as stopped:
+            call_tool(
+                f"tools/deploy/{tool}.py", CONFIG, checkpoint, tmp_path / out, *SMALL_ARGUMENTS
+            )
+        error = capsys.readouterr().err
+        assert stopped.value.code == 2 and "cannot be written" in error, error
 
 
 def test_a_graph_that_differs_is_not_deployed(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from deployment import REPOSITORY, SMALL_ARGUMENTS, call_tool
 
-from mmreid_uda.apis import FeatureSet, choose_queries
+from mmreid_uda.apis import FeatureSet, ReIDInferencer, choose_queries
 from mmreid_uda.datasets import DATASET_CATALOG
 
 CONFIG = "configs/ise/ise_mbv2_synthb.py"
@@ -126,6 +126,20 @@ def test_a_gallery_is_built_and_searched(checkpoint, folder, crops, tmp_path, ca
     table = capsys.readouterr().out.splitlines()
     assert len(table) == 6 and table[0] == crops[4]
     assert table[1].split() == ["1", "1.0000", str(folder / "camera0" / "4.png")]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    checkpoint, folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(ReIDInferencer, "extract", lambda *args: pytest.fail("it has worked"))
+    (tmp_path / "file").touch()
+    for out, words in (
+        (tmp_path / "file" / "o.npz", "cannot be written (Not a directory)"),
+        ("/proc/o.npz", "cannot be written"),
+        (tmp_path / "o.npy", "expected a name in .npz"),
+    ):
+        for tool in (("tools/extract_features.py",), ("tools/search_gallery.py", "build")):
+            assert words in refusal(capsys, *tool, CONFIG, checkpoint, folder, "--out", out, *QUIET)
 
 
 def test_wrong_calls_are_one_sentence(checkpoint, folder, tmp_path, capsys):

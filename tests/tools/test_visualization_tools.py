@@ -1,5 +1,6 @@
 """Pictures and reports of one tiny run, each through its command line, and the hook that drew during it."""
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ import subprocess
 import cv2
 import numpy as np
 import pytest
-from deployment import call_tool
+from deployment import REPOSITORY, call_tool
 
 from mmreid_uda.apis import build_runner, load_config
 from mmreid_uda.engine.hooks import VisualizationHook
@@ -69,6 +70,15 @@ def drawn(path):
     picture = cv2.imread(str(path))
     assert picture is not None and picture.std() > 5
     return picture
+
+
+def load_tool(name):
+    """A tool as a module."""
+    path = REPOSITORY / "tools" / "visualization" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_the_hook_has_drawn_every_picture(run):
@@ -144,6 +154,31 @@ def test_curves_of_two_runs(run, tmp_path):
     call_tool("tools/visualization/curves.py", run, "--curves", "*/mAP", "--out", out)
     one = drawn(out)
     assert one.size < both.size  # a panel for each curve
+
+
+def test_runs_of_one_name_are_two_curves(run, tmp_path, monkeypatch):
+    curves = load_tool("curves")
+    assert curves.run_names(["a/demo", "b/demo/", "c/other"]) == ["a/demo", "b/demo", "c/other"]
+    assert curves.run_names(["x/a/demo", "x/b", "x/b"]) == ["demo", "b", "b"]
+    monkeypatch.chdir(run)
+    assert curves.run_names(["."]) == [run.name]
+
+
+def test_wrong_files_and_numbers_are_one_sentence(run, config, features, tmp_path, capsys):
+    (tmp_path / "noise.npz").write_bytes(bytes(range(256)))
+    folder, out = "tools/visualization", ("--out", tmp_path / "p.png")
+    for arguments, words in (
+        (("embedding.py", features, "--labels", features), "labels is not a file in the archive"),
+        (("cluster_collages.py", config, run / "results.json"), "holds no pseudo-labels"),
+        (("cluster_collages.py", config, tmp_path / "noise.npz"), "not written by NumPy"),
+        (("activation_maps.py", config, run, "--num", 0), "found 0 images to draw"),
+        (("rank_lists.py", features, features, "--queries", 0), "found 0 queries to draw"),
+    ):
+        tool, *rest = arguments
+        with pytest.raises(SystemExit) as stopped:
+            call_tool(f"{folder}/{tool}", *rest, *out)
+        error = capsys.readouterr().err
+        assert stopped.value.code == 2 and words in error and "allow_pickle" not in error
 
 
 def test_clusterings_of_a_file_are_swept(features, tmp_path, capsys):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import glob
-import json
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 from mmreid_uda.apis import run_tool
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import atomic_path, read_json
 
 __all__ = ["collect", "table"]
 
@@ -75,15 +75,15 @@ def collect(
         Name of the run without its seed -> ``'<test set>/<metric>'`` -> one figure in percent per seed.
 
     Raises:
-        InputError: If a run was not evaluated at ``epoch``, or has none of the metrics.
+        InputError: If a file is no JSON, a run was not evaluated at ``epoch``, or has none of the metrics.
     """
     rows: dict[str, dict[str, list[float]]] = {}
     for run in runs:
-        content = json.loads((run / file).read_text())
+        content = read_json(run / file)
         where = file
         if file == RESULTS:
-            epochs: dict[str, Any] = content["epochs"]
-            wanted = str(max(map(int, epochs)) if epoch is None else epoch)
+            epochs: dict[str, Any] = content.get("epochs", {})
+            wanted = str(max(map(int, epochs), default=0) if epoch is None else epoch)
             where = f"epoch {wanted} (evaluated after the epochs {', '.join(epochs)})"
             content = epochs.get(wanted, {})
         figures = {
@@ -140,8 +140,8 @@ def main() -> None:
     text = table(collect(find_runs(args.patterns, args.file), args.metrics, args.epoch, args.file))
     print(text)
     if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(text + "\n")
+        with atomic_path(args.out) as path:
+            path.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import NamedTuple
 
 from mmreid_uda.apis import FeatureSet, ReIDInferencer, choose_queries, run_tool
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.files import atomic_path, read_json
 from mmreid_uda.visualization import (
     Curve,
     draw_curves,
@@ -73,7 +72,7 @@ def read_run(folder: Path) -> Run:
     """Read the folder of a run.
 
     Raises:
-        InputError: If it holds no config or no results.
+        InputError: If it holds no config or no results, or half a file.
     """
     configs, results = sorted(folder.glob("*.py")), folder / "results.json"
     if not configs or not results.is_file():
@@ -81,7 +80,7 @@ def read_run(folder: Path) -> Run:
             f"found {len(configs)} config files and {int(results.is_file())} results.json in '{folder}', expected one "
             "of each: give the folder of a run of tools/train.py."
         )
-    epochs = json.loads(results.read_text())["epochs"]
+    epochs = read_json(results).get("epochs", {})
     logs = sorted(folder.glob("*/*.log"))
     return Run(
         folder,

@@ -24,6 +24,7 @@ from mmengine.logging import MMLogger
 
 from mmreid_uda.apis import load_config, run_tool
 from mmreid_uda.datasets import (
+    DATASET_CATALOG,
     ReIDDataset,
     ReIDTestDataset,
     build_dataset,
@@ -118,6 +119,11 @@ def requested(
             )
         return [(dataset, offered_splits(dataset), data_root or "data")]
     cfg = load_config(dataset, dict(options) if options else None)
+    if not any(cfg.get(key) for key in ("source", "target", "test")):
+        raise InputError(
+            f"'{dataset}' names no source, target or test, expected a config of re-ID data sets; name one, or a data "
+            f"set: {', '.join(DATASET_CATALOG)}."
+        )
     root = data_root or cfg.data_root
     sources = cfg.get("source") or []
     trained = [*([sources] if isinstance(sources, (str, Mapping)) else sources), cfg.get("target")]
@@ -129,7 +135,14 @@ def requested(
             splits = SPLITS if one in tested else SPLITS[:1]
             wanted.append((one, splits, root))
     wanted += [(one, SPLITS[1:], root) for one in tested if one is not None and one not in trained]
-    return wanted
+    rule = cfg.val_dataloader.dataset.get("same_camera", "auto")
+    return [(with_rule(one, rule), splits, folder) for one, splits, folder in wanted]
+
+
+def with_rule(dataset: str | Mapping, rule: str) -> Mapping:
+    """A data set with the rule for cameras of the whole test, unless it has its own."""
+    options = {"name": dataset} if isinstance(dataset, str) else dataset
+    return {"same_camera": rule, **options}
 
 
 def offered_splits(dataset: str) -> tuple[str, ...]:

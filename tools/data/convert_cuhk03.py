@@ -52,16 +52,23 @@ def read_lists(path: Path) -> dict[str, list[tuple[str, int]]]:
         Split -> (image name, identity).
 
     Raises:
-        InputError: There is no such file, or it lacks one of the lists.
+        InputError: There is no such file, it lacks one of the lists, or a list counts further than there are names.
     """
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     if not path.is_file():
         raise InputError(
             f"found no '{path.name}' in '{path.parent}', expected the lists of the new protocol; put the file there or "
             "leave its boxes out with --variants."
         )
-    content = loadmat(str(path))
+    try:
+        content = loadmat(str(path))
+    except (MatReadError, NotImplementedError, ValueError, TypeError, OSError) as error:
+        raise InputError(
+            f"'{path}' is no MATLAB file of the lists ({error}), expected those of the new protocol; take the file of "
+            "its authors."
+        ) from error
     needed = ("filelist", "labels", *(f"{split}_idx" for split in SPLIT_FOLDERS))
     missing = [key for key in needed if key not in content]
     if missing:
@@ -71,10 +78,17 @@ def read_lists(path: Path) -> dict[str, list[tuple[str, int]]]:
         )
     names = [str(np.ravel(entry)[0]) for entry in content["filelist"].ravel()]
     labels = content["labels"].ravel()
-    return {
-        split: [(names[i - 1], int(labels[i - 1])) for i in content[f"{split}_idx"].ravel()]
-        for split in SPLIT_FOLDERS
-    }
+    count = min(len(names), len(labels))
+    lists = {}
+    for split in SPLIT_FOLDERS:
+        numbers = content[f"{split}_idx"].ravel()
+        if len(numbers) and not 1 <= numbers.min() <= numbers.max() <= count:
+            raise InputError(
+                f"{split}_idx of '{path}' names images from {numbers.min()} to {numbers.max()}, expected 1..{count}; "
+                "take the file of its authors."
+            )
+        lists[split] = [(names[i - 1], int(labels[i - 1])) for i in numbers]
+    return lists
 
 
 def convert(release: Path, lists: Path, out: Path, variant: str) -> dict[str, int]:
@@ -90,13 +104,19 @@ def convert(release: Path, lists: Path, out: Path, variant: str) -> dict[str, in
         Split -> number of images written.
 
     Raises:
-        InputError: h5py is missing, a file is, or a list names an image that the release does not have.
+        InputError: h5py is missing, a file is missing or is another one, or a list names an image that the
+            release does not have.
     """
     h5py = _h5py()
     splits = read_lists(lists / f"cuhk03_new_protocol_config_{variant}.mat")
     if not release.is_file():
         raise InputError(
             f"found no file '{release}', expected cuhk-03.mat of the release; correct the path."
+        )
+    if not h5py.is_hdf5(release):
+        raise InputError(
+            f"'{release}' is no HDF5 file, expected cuhk-03.mat of the release; take that file, and fetch it again if "
+            "its download was cut short."
         )
     with h5py.File(release, "r") as file:
         if variant not in file:
@@ -106,7 +126,6 @@ def convert(release: Path, lists: Path, out: Path, variant: str) -> dict[str, in
         pairs = [file[reference] for reference in np.ravel(file[variant][()])]
         for split, images in splits.items():
             folder = out / variant / SPLIT_FOLDERS[split]
-            folder.mkdir(parents=True, exist_ok=True)
             for name, pid in images:
                 _write_image(file, pairs, name, pid, folder)
     return {split: len(images) for split, images in splits.items()}

@@ -17,6 +17,7 @@ from mmengine.config import DictAction
 from mmreid_uda.apis import ReIDInferencer, list_inputs, run_tool
 from mmreid_uda.apis.deploy import export_onnx
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import require_writable
 
 # Largest distance (1 - cosine) between the features of one crop that counts as equal.
 TOLERANCES = {"float32": 1e-4, "float16": 5e-3}
@@ -82,6 +83,7 @@ def verify(inferencer: ReIDInferencer, model: str, images: list[str], threads: i
 def main() -> None:
     """Export and verify."""
     args = parse_args()
+    require_writable(args.out)
     inferencer = ReIDInferencer(args.config, args.checkpoint, "cpu", options=args.cfg_options)
     description = export_onnx(inferencer.model, args.out, args.fp16)
     print(f"{args.out} and {description}")

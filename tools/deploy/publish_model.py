@@ -23,7 +23,7 @@ from mmreid_uda import __version__
 from mmreid_uda.apis import init_model, model_fingerprint, run_tool, tested_state
 from mmreid_uda.compat import load_from_local
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import find_checkpoint
+from mmreid_uda.utils.files import find_checkpoint, require_writable
 
 
 def parse_args() -> argparse.Namespace:
@@ -82,6 +82,7 @@ def main() -> None:
     checkpoint = find_checkpoint(args.checkpoint)
     model: Any = init_model(args.config, checkpoint, "cpu", args.cfg_options)
     out_dir = Path(args.out_dir)
+    require_writable(out_dir / f"{Path(model.cfg.filename).stem}.pth")
     out_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir) as folder:
         slim = Path(folder, "slim.pth")

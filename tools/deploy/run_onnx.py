@@ -14,11 +14,14 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -32,6 +35,8 @@ INTERPOLATIONS = {
     "area": cv2.INTER_AREA,
     "lanczos": cv2.INTER_LANCZOS4,
 }
+DESCRIBED = ("onnx_sha256", "fingerprint", "input")
+DESCRIBED_INPUT = ("name", "width", "height", "interpolation", "colour")
 
 
 class DeploymentError(ValueError):
@@ -50,7 +55,7 @@ class OnnxExtractor:
         threads: Threads of a forward pass; 0 leaves it to onnxruntime.
 
     Raises:
-        DeploymentError: A file is missing, or the two do not belong together.
+        DeploymentError: A file is missing or is none of ``export_onnx.py``, or the two do not belong together.
     """
 
     def __init__(self, path: str | Path, threads: int = 0) -> None:
@@ -62,7 +67,7 @@ class OnnxExtractor:
                     "and model.json, in one folder."
                 )
         content = path.read_bytes()
-        self.description = json.loads(path.with_suffix(".json").read_text())
+        self.description = read_description(path.with_suffix(".json"))
         if hashlib.sha256(content).hexdigest() != self.description["onnx_sha256"]:
             raise DeploymentError(
                 f"'{path}' is not the graph that '{path.with_suffix('.json')}' describes; copy both files of one "
@@ -101,9 +106,27 @@ class OnnxExtractor:
         return resized if wanted["colour"] == "BGR" else np.ascontiguousarray(resized[..., ::-1])
 
 
+def read_description(path: Path) -> dict[str, Any]:
+    """Read the JSON file of a model, and check that it says all that is needed."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        found = f"is no JSON ({error})"
+    else:
+        content = content if isinstance(content, dict) else {}
+        missing = [key for key in DESCRIBED if key not in content]
+        missing = missing or [key for key in DESCRIBED_INPUT if key not in content["input"]]
+        if not missing:
+            return content
+        found = f"lacks {', '.join(missing)}"
+    raise DeploymentError(
+        f"'{path}' {found}, expected the description that export_onnx.py wrote; copy both files of one export."
+    )
+
+
 def read_image(path: str) -> np.ndarray:
     """Decode a file to uint8 (H, W, 3) in BGR order, turned upright by its EXIF orientation."""
-    content = np.fromfile(path, dtype=np.uint8)
+    content = np.fromfile(path, np.uint8) if os.path.isfile(path) else np.empty(0, np.uint8)
     image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     if image is None:
         raise DeploymentError(
@@ -124,11 +147,33 @@ def find_images(inputs: Sequence[str]) -> list[str]:
             str(file)
             for file in files
             if file == path or (file.suffix.lower() in EXTENSIONS and not file.name.startswith("."))
+            if not file.is_dir()
         ]
         if not images:
             raise DeploymentError(f"found 0 images in the folder '{one}', expected at least one.")
         found += images
     return found
+
+
+@contextlib.contextmanager
+def open_to_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path``, which takes its name when the block has succeeded."""
+    if path.suffix != ".npz":
+        raise DeploymentError(f"found '{path}' as the file to write, expected a name in .npz.")
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = temporary.open("wb")
+    except OSError as error:
+        raise DeploymentError(
+            f"'{path}' cannot be written ({error.strerror}); name another place with --out."
+        ) from error
+    try:
+        with file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def parse_args() -> argparse.Namespace:
@@ -145,15 +190,18 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Write the features of images to an .npz file."""
     args = parse_args()
+    if args.batch_size < 1:
+        raise DeploymentError(f"found --batch-size {args.batch_size}, expected at least 1.")
     extractor = OnnxExtractor(args.model, args.threads)
     paths = find_images(args.images)
-    features = extractor(paths, args.batch_size)
-    np.savez(
-        args.out,
-        features=features,
-        paths=np.array(paths),
-        fingerprint=np.array(extractor.fingerprint),
-    )
+    with open_to_write(Path(args.out)) as file:
+        features = extractor(paths, args.batch_size)
+        np.savez(
+            file,
+            features=features,
+            paths=np.array(paths),
+            fingerprint=np.array(extractor.fingerprint),
+        )
     print(f"{len(features)} features of {features.shape[1]} dimensions: {args.out}")
 
 

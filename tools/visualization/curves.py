@@ -8,6 +8,8 @@ Example:
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmreid_uda.apis import run_tool
@@ -30,10 +32,20 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def run_names(folders: Sequence[str]) -> list[str]:
+    """Name runs by the last part of their paths, or by as many parts as tell different folders apart."""
+    paths = [Path(os.path.abspath(folder)).parts for folder in folders]
+    for depth in range(1, max(map(len, paths))):
+        names = ["/".join(parts[-depth:]) for parts in paths]
+        if len(set(names)) == len(set(paths)):
+            break
+    return names
+
+
 def main() -> None:
     """Read, draw."""
     args = parse_args()
-    runs = {Path(run).name: read_scalars(run) for run in args.runs}
+    runs = dict(zip(run_names(args.runs), map(read_scalars, args.runs)))
     write_picture(args.out, draw_curves(runs, args.curves))
     print(f"wrote {args.out}")
 
