@@ -1,5 +1,5 @@
-# For comparison: the usual baseline, cross-entropy and the softmax-triplet loss with equal weights, on the hardest pairs
-# of sixteen people with four images each.
+# For comparison: the usual baseline, cross-entropy and the softmax-triplet loss with equal weights, on the hardest
+# pairs of sixteen people with four images each.
 _base_ = "./fat_mbv2_synthb.py"
 
 model = dict(
