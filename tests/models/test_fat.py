@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from mmreid_uda.apis import load_config
+from mmreid_uda.models import EncoderOutput
 from mmreid_uda.models.heads import FATHead
 from mmreid_uda.models.losses import NEGATIVE_SETS, FATLoss
 from mmreid_uda.models.memories import CENTROID_KINDS, ClassCentroids, class_centroids
@@ -240,6 +241,17 @@ def test_a_relabelling_moves_the_centroids_and_leaves_the_classifier():
     restored.load_state_dict(head.state_dict())
     assert torch.equal(restored.centroids.plain, head.centroids.plain)
     assert restored.classifier.num_classes == 3
+
+
+def test_the_head_hands_the_gradient_of_its_loss_to_the_features():
+    head = FATHead(in_channels=4, capacity=8, loss=dict(type="FATLoss", name="tri-mg"))
+    head.on_relabel(state())
+    through, direct = (ANCHORS.clone().requires_grad_() for _ in range(2))
+    out = EncoderOutput(pooled=through, embedding=torch.ones(6, 4))
+    sum(head.loss(head(out), LABELS, torch.arange(6)).values()).backward()
+    losses = FATLoss("tri-mg")(direct, LABELS, centroids("mean"), centroids("unit_mean_unit"))
+    sum(losses.values()).backward()
+    torch.testing.assert_close(through.grad, direct.grad)
 
 
 # The teacher thinks that image 1 is of class 2, and is not sure of image 3.

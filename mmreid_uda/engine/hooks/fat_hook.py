@@ -38,12 +38,22 @@ class FATHook(ClusterHook):
     Where the training set has ``noise``, what was planted, be it nothing, is written to ``work_dir/label_noise.npz``
     (``paths``, ``labels``, ``clean_labels`` and ``noise``) before the training.
 
+    ``teacher.json``, which a teacher leaves behind, has in percent
+
+    * ``confident``: images whose label the teacher trusts;
+    * with ``noise`` in the training set, be it of no image: ``wrong``, images of planted labels, and, of the images of
+      people who have an identity, ``right_given``, those whose given label is the true one, and ``right_chosen``, those
+      whose most likely class is;
+    * where a label is wrong: ``dropped`` and ``disputed``, ``precision`` and ``recall`` of finding wrong labels in the
+      images that are not confident, or in those whose most likely class is another than the given one; and
+      ``corrected``, of the wrong labels of people who have an identity, those for which the teacher names it (absent
+      if there are none).
+
     Args:
         clusterer: As for :class:`ClusterHook`.
         pipeline: As for :class:`ClusterHook`.
         soft_labels: Write ``work_dir/soft_labels.npz`` after the training: the run is a teacher. The images that the
-            clusterer keeps are the confident ones. Beside it lies ``teacher.json``, see :func:`teacher_report`.
-            Defaults to False.
+            clusterer keeps are the confident ones. Beside it lies ``teacher.json``. Defaults to False.
         max_outlier_ratio: As for :class:`ClusterHook`. Defaults to 1.
         policy: As for :class:`ClusterHook`. Defaults to ``'raise'``.
         **kwargs: As for :class:`ClusterHook`.
@@ -122,26 +132,22 @@ class FATHook(ClusterHook):
                 given, probabilities, torch.from_numpy(labels) >= 0, target.fingerprint
             )
             soft.save(Path(runner.work_dir) / SoftLabels.FILE)
-            figures = teacher_report(soft, target)
+            # Of the file: rounded to half precision, two classes may tie.
+            figures = teacher_report(SoftLabels.load(runner.work_dir), target)
             with atomic_path(Path(runner.work_dir) / "teacher.json") as path:
                 path.write_text(json.dumps(figures, indent=2) + "\n")
             runner.logger.info(f"Soft labels written to {runner.work_dir}: {figures}")
 
 
 def teacher_report(soft: SoftLabels, dataset: ReIDDataset) -> dict[str, Any]:
-    """What a teacher thinks of the labels, and, where the data set knows the truth, how right it is; all in percent.
+    """What a teacher thinks of the labels, and, where the data set knows the truth, how right it is.
 
     Args:
         soft: Of the teacher.
         dataset: What it was trained on.
 
     Returns:
-        ``confident``: images whose label is trusted. With ``noise``, be it of no image, also ``wrong``: images of
-        planted labels; ``right_given`` and ``right_chosen``: of the images of people who have an identity, those
-        whose given label, or whose class of largest probability, is the true one. If a label is wrong, also
-        ``dropped`` and ``disputed``: precision and recall of finding wrong labels in what is not confident, or in what
-        the teacher takes for another class; and ``corrected``: of the wrong labels of people who have an identity,
-        those for which the teacher names it (absent if there are none).
+        The content of ``teacher.json``, see :class:`FATHook`.
     """
     chosen, given = soft.probabilities.argmax(1).numpy(), dataset.true_labels
     figures: dict[str, Any] = dict(confident=_percent(soft.confident.numpy()))
