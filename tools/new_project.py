@@ -177,7 +177,9 @@ def small_config(method: str) -> Path:
     """
     if method.endswith(".py"):
         return Path(method).resolve()
-    folders = (REPOSITORY / "configs" / method, REPOSITORY / "projects" / method / "configs")
+    folders = [REPOSITORY / "configs" / method, REPOSITORY / "projects" / method / "configs"]
+    if method.startswith("_"):
+        folders = []  # parts of configs
     found = [path for folder in folders for path in folder.glob("[!_]*.py")]
     if not found:
         methods = sorted({path.parent.name for path in REPOSITORY.glob("configs/[!_]*/*.py")})
@@ -244,6 +246,10 @@ def write_project(name: str, config: Path, root: Path) -> Path:
         raise InputError(
             f"found the name {name!r}, expected small letters, digits and underscores, such as my_method."
         )
+    if any(part.exists() and not part.is_dir() for part in (root, folder.parent)):
+        raise InputError(
+            f"found a file in the place of the folder {str(folder.parent)!r}: correct --into."
+        )
     if folder.exists():
         raise InputError(
             f"found a folder {str(folder)!r} already: choose another name, or remove it."
@@ -253,6 +259,11 @@ def write_project(name: str, config: Path, root: Path) -> Path:
         raise InputError(f"found a model {title!r} already: choose another name than {name!r}.")
     base = MODELS.get(cfg.model.type)
     method = loss_method(base)
+    if config.stem.count("_") != 2:
+        raise InputError(
+            f"found the config name {config.name!r}, expected <method>_<backbone>_<data>.py, of which the name of the "
+            "new config is made: copy the file under such a name, or choose another --base."
+        )
     _, backbone, data = config.stem.split("_")
     stem = f"{name.replace('_', '-')}_{backbone}_{data}"
     words = dict(

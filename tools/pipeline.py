@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmreid_uda.apis import parse_options, run_tool, training_command
+from mmreid_uda.apis import at_least, load_config, parse_options, run_tool, training_command
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import training_arguments
 
@@ -32,7 +32,7 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
         epilog="Further flags, such as --amp or --seed, are given to tools/train.py in the last stage.",
     )
     parser.add_argument("config", help="config of the second stage")
-    parser.add_argument("--processes", type=int, default=1, help="GPUs, or CPU processes")
+    parser.add_argument("--processes", type=at_least(1), default=1, help="GPUs, or CPU processes")
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], help="key=value pairs for the second stage"
     )
@@ -40,13 +40,6 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
         "--stage1-options", nargs="+", default=[], help="key=value pairs for the first stage"
     )
     return parser.parse_known_args()
-
-
-def read_config(path: str, options: list[str]) -> Config:
-    """A config file with ``key=value`` pairs merged into it."""
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(parse_options(options))
-    return cfg
 
 
 def is_finished(run: Path, cfg: Config) -> bool:
@@ -71,7 +64,9 @@ def train(arguments: list[str], options: list[str], processes: int) -> None:
 def main() -> None:
     """Train what is missing of the first stage, then the second."""
     args, flags = parse_args()
-    runs = read_config(args.config, args.cfg_options).get("stage1") or []
+    # Loaded as a training does: what is wrong with the second stage is said before the first one.
+    cfg = load_config(args.config, parse_options(args.cfg_options), args.processes)
+    runs = cfg.get("stage1") or []
     for run in [runs] if isinstance(runs, str) else runs:
         if Path(run).is_file():
             continue
@@ -82,7 +77,7 @@ def main() -> None:
                 "this repository (with -seed<n> or not): train it with tools/train.py, or correct stage1."
             )
         folder = Path(run).parent if Path(run).suffix else Path(run)
-        if is_finished(folder, read_config(arguments[0], args.stage1_options)):
+        if is_finished(folder, load_config(arguments[0], parse_options(args.stage1_options))):
             print(f"==> {folder} is finished", flush=True)
         else:
             train(arguments, args.stage1_options, args.processes)
@@ -90,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, resume="the same command goes on")

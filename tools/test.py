@@ -12,10 +12,16 @@ import json
 import os
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
-from mmreid_uda.apis import build_runner, init_processes, load_config, load_tested, run_tool
+from mmreid_uda.apis import (
+    OptionsAction,
+    build_runner,
+    init_processes,
+    load_config,
+    load_tested,
+    run_tool,
+)
 from mmreid_uda.engine import unwrap
 from mmreid_uda.utils.files import atomic_path
 
@@ -36,7 +42,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--out", help="write the figures to this JSON file")
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+        "--cfg-options",
+        nargs="+",
+        action=OptionsAction,
+        help="key=value pairs merged into the config",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)

@@ -11,9 +11,15 @@ import argparse
 import os
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from mmreid_uda.apis import build_runner, init_processes, load_config, run_tool
+from mmreid_uda.apis import (
+    OptionsAction,
+    build_runner,
+    init_processes,
+    load_config,
+    run_tool,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,7 +46,10 @@ def parse_args() -> argparse.Namespace:
         "--deterministic", action="store_true", help="deterministic kernels on the GPU"
     )
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+        "--cfg-options",
+        nargs="+",
+        action=OptionsAction,
+        help="key=value pairs merged into the config",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
@@ -75,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, resume="continue from the last checkpoint with --resume")

@@ -5,10 +5,11 @@ from mmreid_uda.engine import extract_features
 from .arguments import (
     add_feature_arguments,
     add_inferencer_arguments,
+    at_least,
     features_of_arguments,
     inferencer_of_arguments,
 )
-from .config import apply_recipe, check_keys, load_config, parse_options
+from .config import OptionsAction, apply_recipe, check_keys, load_config, parse_options
 from .deploy import export_onnx
 from .feature_set import (
     FeatureSet,
@@ -26,10 +27,12 @@ __all__ = [
     "FeatureSet",
     "Gallery",
     "Match",
+    "OptionsAction",
     "ReIDInferencer",
     "add_feature_arguments",
     "add_inferencer_arguments",
     "apply_recipe",
+    "at_least",
     "build_runner",
     "check_keys",
     "choose_queries",

@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 import argparse
-
-from mmengine.config import DictAction
+from collections.abc import Callable
 
 from mmreid_uda.utils import InputError
 
+from .config import OptionsAction
 from .feature_set import FeatureSet, Part
 from .inferencer import ReIDInferencer
 
 __all__ = [
     "add_feature_arguments",
     "add_inferencer_arguments",
+    "at_least",
     "features_of_arguments",
     "inferencer_of_arguments",
 ]
 
 
+def at_least(low: int) -> Callable[[str], int]:
+    """A ``type`` of ``add_argument``: whole numbers from ``low`` on; others are an error of usage."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if number < low:
+            raise argparse.ArgumentTypeError(
+                f"found {text!r}, expected a whole number of at least {low}."
+            )
+        return number
+
+    return read
+
+
 def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
     """Let a tool say where and how a model computes, and change its config."""
     parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--num-workers", type=int, default=2)
+    parser.add_argument("--batch-size", type=at_least(1), default=64)
+    parser.add_argument("--num-workers", type=at_least(0), default=2)
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+        "--cfg-options",
+        nargs="+",
+        action=OptionsAction,
+        help="key=value pairs merged into the config",
     )
 
 

@@ -41,7 +41,7 @@ from mmreid_uda import registry as registries
 from mmreid_uda.datasets import dataset_config, input_size
 from mmreid_uda.utils import InputError
 
-__all__ = ["apply_recipe", "check_keys", "load_config", "parse_options"]
+__all__ = ["OptionsAction", "apply_recipe", "check_keys", "load_config", "parse_options"]
 
 RECIPE_KEYS = (
     "data_root",
@@ -105,7 +105,8 @@ def load_config(
         A config that ``Runner.from_cfg`` takes.
 
     Raises:
-        InputError: For a missing file, a misspelt key, an unknown name, a batch that cannot be divided.
+        InputError: For a file that is missing or cannot be read, a misspelt key, an option that nothing reads, an
+            unknown name, a batch that cannot be divided.
     """
     if not Path(path).is_file():
         raise InputError(
@@ -114,15 +115,7 @@ def load_config(
     # custom_imports such as projects.mypaper are found from the working folder, as by `python -m`.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    try:
-        cfg = Config.fromfile(str(path))
-    except TypeError as error:
-        if "_delete_=True" not in str(error):
-            raise
-        raise InputError(
-            f"the config {str(path)!r} puts a dict where its base has a value of another type, such as a name in "
-            "`target`; add _delete_=True to that dict."
-        ) from error
+    cfg = _read_file(path)
     if options:
         _merge_options(cfg, options)
     init_default_scope(cfg.get("default_scope", "mmreid_uda"))
@@ -132,23 +125,105 @@ def load_config(
     return cfg
 
 
+def _read_file(path: str | Path) -> Config:
+    """Read a config file and its bases; what mmengine raises for a wrong one becomes a sentence that names it."""
+    try:
+        return Config.fromfile(str(path))
+    except TypeError as error:
+        if "_delete_=True" not in str(error):
+            raise
+        raise InputError(
+            f"the config {str(path)!r} puts a dict where its base has a value of another type, such as a name in "
+            "`target`; add _delete_=True to that dict."
+        ) from error
+    except SyntaxError as error:
+        # mmengine reads a copy of the file when it finds the error in a base.
+        where = f"{str(path)!r} or one of its bases"
+        raise InputError(
+            f"the config {where} is not Python: {error.msg} in line {error.lineno} ({(error.text or '').strip()!r}); "
+            "correct that line."
+        ) from error
+    except FileNotFoundError as error:
+        missing = error.filename or str(error)
+        raise InputError(
+            f"the config {str(path)!r} has a _base_ that does not exist ({missing}); correct the path, which is "
+            "relative to the file that names it."
+        ) from error
+
+
 def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
-    """Merge dotted keys into a config; one below a name, such as ``target.noise`` of a set's name, says how."""
+    """Merge dotted keys into a config; one below a name, such as ``target.noise`` of a set's name, says how.
+
+    Raises:
+        InputError: For a key that nothing reads, or that cannot be in the config.
+    """
     for key in options:
         top, *below = key.split(".")
+        if top not in cfg and top not in _known_keys():
+            raise InputError(
+                f"found the option `{key}`, which nothing reads: expected {_whole_key(key, cfg)}."
+            )
         name = cfg.get(top)
         if below and isinstance(name, str) and f"{top}._delete_" not in options:
             raise InputError(
                 f"found the option `{key}`, but `{top}` is the name {name!r} and has no keys; give {top}._delete_=True "
                 f"{top}.name={name} as well."
             )
-    cfg.merge_from_dict(options)
+    try:
+        cfg.merge_from_dict(options)
+    except (KeyError, TypeError) as error:
+        reason = str(error.args[0]).partition(" [")[0]  # behind it a whole list is printed
+        raise InputError(
+            f"found the options {', '.join(f'`{key}`' for key in options)}, of which one does not fit the config: "
+            f"{reason.rstrip('.')}."
+        ) from error
+
+
+def _whole_key(key: str, cfg: Config) -> str:
+    """The key of the config that ends like one that nothing reads, or the closest at the top level."""
+    name = key.rpartition(".")[2]
+    whole = [path for path in _paths("", cfg._cfg_dict) if path.endswith(f".{name}")]
+    if whole:
+        near = max(whole, key=lambda path: difflib.SequenceMatcher(None, key, path).ratio())
+        return f"a whole key such as `{near}`"
+    return _closest(key.partition(".")[0], {*cfg, *_known_keys()})
+
+
+def _paths(where: str, node: Any) -> Iterator[str]:
+    """Dotted keys of all that a config holds, as options name it."""
+    items: Any = node.items() if isinstance(node, dict) else ()
+    if isinstance(node, (list, tuple)):
+        items = enumerate(node)
+    for key, value in items:
+        path = f"{where}.{key}" if where else str(key)
+        yield path
+        yield from _paths(path, value)
+
+
+class OptionsAction(DictAction):
+    """``key=value`` pairs on a command line; what is no such pair is an error of usage."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Add the pairs to those that are there already."""
+        for pair in values or ():
+            if "=" not in pair:
+                parser.error(f"found the option {pair!r}, expected key=value.")
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as error:
+            parser.error(f"found {' '.join(values)!r}, expected key=value: {error}.")
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """Read ``key=value`` texts as the flag ``--cfg-options`` of every tool does: dotted keys -> values."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("pairs", nargs="*", action=DictAction)
+    parser.add_argument("pairs", nargs="*", action=OptionsAction)
     return parser.parse_args(list(pairs)).pairs or {}
 
 
@@ -165,13 +240,28 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
     _read_teacher(cfg)
     # A config that names no data set in the recipe's way (images of other kinds) has loaders of its own.
     if any(key in cfg for key in ("source", "target", "test")):
-        size = cfg.get("input_size") or input_size(cfg.get("target") or _names(cfg, "test")[0])
+        size = _input_size(cfg)
         for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
             _set_size(pipeline, size)
         _apply_training(cfg, world_size)
         _apply_testing(cfg)
     if "val_dataloader" in cfg:
         cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+
+
+def _input_size(cfg: Config) -> tuple[int, int]:
+    size: Any = cfg.get("input_size")
+    if size is None:
+        return input_size(cfg.get("target") or _names(cfg, "test")[0])
+    if not (
+        isinstance(size, (list, tuple))
+        and len(size) == 2
+        and all(isinstance(side, int) and side > 0 for side in size)
+    ):
+        raise InputError(
+            f"found input_size={size!r}, expected height and width in pixels, such as input_size=(256,128)."
+        )
+    return size[0], size[1]
 
 
 def _apply_training(cfg: Config, world_size: int) -> None:
@@ -278,11 +368,14 @@ def check_keys(cfg: Config) -> None:
                 )
 
 
+def _known_keys() -> set[str]:
+    """Keys that are read at the top level of a config."""
+    runner = inspect.signature(Runner.__init__).parameters
+    return {*runner, *RECIPE_KEYS, *_RUNNER_EXTRAS} - {"self", "cfg"}
+
+
 def _check_top_level(cfg: Config) -> None:
-    known = {*inspect.signature(Runner.__init__).parameters, *RECIPE_KEYS, *_RUNNER_EXTRAS} - {
-        "self",
-        "cfg",
-    }
+    known = _known_keys()
     for key in cfg:
         if key not in known and difflib.get_close_matches(key, known, n=1, cutoff=0.8):
             raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -71,8 +72,16 @@ def build_runner(cfg: Config, dump_config: bool = True) -> Runner:
     return (Runner if dump_config else _TestRunner).from_cfg(cfg)
 
 
-def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool's ``main``; an :class:`InputError` becomes one sentence on stderr and exit status 2."""
+def run_tool(main: Callable[[], None], resume: str = "") -> None:
+    """Run a tool's ``main``; an :class:`InputError` becomes one sentence on stderr and exit status 2.
+
+    Args:
+        main: Reads the command line, and works.
+        resume: How to go on after an interruption, where the tool can.
+    """
+    # File names need not be UTF-8, and a tool must not fail at printing them.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         main()
     except InputError as error:
@@ -81,7 +90,7 @@ def run_tool(main: Callable[[], None]) -> None:
         leave_processes(together=False)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; continue from the last checkpoint with --resume", file=sys.stderr)
+        print(f"interrupted; {resume}" if resume else "interrupted", file=sys.stderr)
         leave_processes(together=False)
         sys.exit(130)
     leave_processes(together=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmreid_uda.apis import apply_recipe, load_config
+from mmreid_uda.apis import apply_recipe, load_config, parse_options
 from mmreid_uda.utils import InputError
 
 MARKET = "configs/ise/ise_r50_market.py"
@@ -132,6 +132,54 @@ def test_a_dict_over_a_name_needs_delete(tmp_path):
     (tmp_path / "mine.py").write_text(f"_base_ = {str(base)!r}\ntarget = dict(name='personx')\n")
     with pytest.raises(InputError, match="add _delete_=True"):
         load_config(tmp_path / "mine.py")
+
+
+@pytest.mark.parametrize(
+    "option, expected",
+    [
+        ("eps", "whole key such as `default_hooks.cluster.clusterer.eps`"),
+        ("lr", "whole key such as `optim_wrapper.optimizer.lr`"),
+        ("optimizer.lr", "`optim_wrapper.optimizer.lr`"),
+        ("modell.type", "`model.type`"),
+        ("trian_cfg.epochs", "`train_cfg`"),
+    ],
+)
+def test_an_option_that_nothing_reads_is_refused(option, expected):
+    with pytest.raises(InputError, match=f"`{option}`, which nothing reads: expected .*{expected}"):
+        load_config(MARKET, {option: 1})
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"input_size": 128}, r"input_size=128, expected height and width"),
+        ({"input_size": (128, 0)}, r"input_size=\(128, 0\), expected height and width"),
+        (
+            {"test_pipeline.7.scale": 128},
+            r"`test_pipeline\.7\.scale`.* Index 7 exceeds the length of list\.$",
+        ),
+        ({"train_cfg.max_epochs.last": 1}, r"`train_cfg\.max_epochs\.last`.* does not fit"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_one_sentence(options, words):
+    with pytest.raises(InputError, match=words):
+        load_config(MARKET, options)
+
+
+@pytest.mark.parametrize("text", ["nonsense", "input_size=(128,(64)"])
+def test_a_text_that_is_no_pair_is_an_error_of_usage(text, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse_options([text])
+    assert stopped.value.code == 2 and "expected key=value" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "cut.py").write_text("target = 'synthb'\nmodel = dict(\n")
+    with pytest.raises(InputError, match=r"cut\.py' .* '\(' was never closed in line 2"):
+        load_config(tmp_path / "cut.py")
+    (tmp_path / "lost.py").write_text("_base_ = './none.py'\n")
+    with pytest.raises(InputError, match=r"lost\.py' has a _base_ that does not exist .*none\.py"):
+        load_config(tmp_path / "lost.py")
 
 
 def test_a_missing_file_and_an_unknown_data_set_are_named():

@@ -71,10 +71,18 @@ def test_a_project_can_start_from_a_project(tmp_path):
         ("My-Method", "ise", "expected small letters"),
         ("taken", "ise", "already: choose another name"),
         ("supervised", "ise", "found a model 'Supervised' already"),
+        ("mine", "_base_", "found no configs of --base '_base_'"),
+        ("mine", "custom.py", "found the config name 'custom.py', expected <method>_<backbone>_"),
+        ("mine", "ise", "found a file in the place of the folder"),
     ],
 )
 def test_what_cannot_be_written_is_one_sentence(tmp_path, name, method, sentence):
     (tmp_path / "projects" / "taken").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    base = REPOSITORY / "configs/ise/ise_r50_market.py"
+    (tmp_path / "custom.py").write_text(f"_base_ = {str(base)!r}\n")
+    method = str(tmp_path / method) if method == "custom.py" else method
+    root = tmp_path / "file" if "a file in the place" in sentence else tmp_path
     with pytest.raises(InputError, match=sentence):
-        tool.write_project(name, tool.small_config(method), tmp_path)
+        tool.write_project(name, tool.small_config(method), root)
     assert not (tmp_path / "projects" / name).exists() or name == "taken"
