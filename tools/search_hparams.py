@@ -23,9 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.config import Config
 
-from mmreid_uda.apis import load_config, parse_options, run_tool, training_command
+from mmreid_uda.apis import at_least, load_config, parse_options, run_tool, training_command
+from mmreid_uda.evaluation import ReIDMetric
+from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, make_rng
 from mmreid_uda.utils.files import atomic_path
 
@@ -53,7 +56,9 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
         help="figure of the last epoch: <test set>/mAP and so on, or cluster/<figure of the pseudo-labels>",
     )
     parser.add_argument("--minimize", action="store_true", help="search for a small metric")
-    parser.add_argument("--trials", type=int, default=20, help="trainings in all (default: 20)")
+    parser.add_argument(
+        "--trials", type=at_least(1), default=20, help="trainings in all (default: 20)"
+    )
     parser.add_argument(
         "--sampler", choices=["tpe", "random"], default="tpe", help="how values are proposed"
     )
@@ -61,7 +66,9 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--work-dir", help="folder of the study (default: work_dirs/search/<config name>)"
     )
-    parser.add_argument("--processes", type=int, default=1, help="GPUs, or CPU processes, a trial")
+    parser.add_argument(
+        "--processes", type=at_least(1), default=1, help="GPUs, or CPU processes, a trial"
+    )
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], help="key=value pairs that all trials share"
     )
@@ -123,7 +130,10 @@ def _distribution(text: str) -> Any:
 
 
 def _number(text: str) -> int | float:
-    return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+    number = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number.")
+    return number
 
 
 def as_options(params: Mapping[str, Any]) -> list[str]:
@@ -139,6 +149,49 @@ def check_config(config: str, space: Mapping[str, Any], options: Sequence[str]) 
         key: one.choices[0] if hasattr(one, "choices") else one.low for key, one in space.items()
     }
     return load_config(config, parse_options([*options, *as_options(values)]))
+
+
+def check_metric(cfg: Config, metric: str) -> None:
+    """Stop the search before it starts where no training can have the metric.
+
+    Figures of a clusterer of its own are known after a training alone; neither are those of other evaluators than
+    ``ReIDMetric``.
+
+    Raises:
+        InputError: There is no test set of that name, or no such figure; or pseudo-labels are not made, or not kept.
+    """
+    if metric.startswith("cluster/"):
+        hook = cfg.default_hooks.get("cluster")
+        if hook is None or not hook.get("save_labels", True):
+            raise InputError(
+                f"found --metric {metric} and no pseudo-labels that a training keeps, expected a config with "
+                "default_hooks.cluster and its save_labels=True; or take a metric of a test set."
+            )
+        return
+    known = _figures(cfg)
+    if known and metric not in known:
+        raise InputError(
+            f"found no {metric!r} among the figures of the test sets, expected one of {', '.join(known)}, or "
+            "cluster/<figure of the pseudo-labels>; set --metric."
+        )
+
+
+def _figures(cfg: Config) -> list[str]:
+    """Names of the figures that a training evaluates, from the evaluator itself; none where they cannot be told."""
+    sets = cfg.val_dataloader.dataset.get("sets") or []
+    names = [one if isinstance(one, str) else one.get("name") for one in sets]
+    evaluator = cfg.val_evaluator
+    if None in names or not isinstance(evaluator, Mapping) or evaluator["type"] != "ReIDMetric":
+        return []
+    metric: ReIDMetric = METRICS.build({**evaluator, "dump_features": None, "device": "cpu"})
+    metric.dataset_meta = {"set_names": names}
+    # Two people, each once as a query and once, by another camera, in the gallery.
+    one_set = [[person, camera, 1 - camera] for camera in (0, 1) for person in (0, 1)]
+    labels = [[*image, number] for number in range(len(names)) for image in one_set]
+    columns = torch.tensor([[*image, index] for index, image in enumerate(labels)])
+    features = torch.eye(4)[columns[:, 0]]
+    found = metric.compute_metrics([(features, columns)])
+    return [f"{metric.prefix}/{name}" if metric.prefix else name for name in found]
 
 
 # ---- one trial
@@ -246,25 +299,15 @@ def search(
         InputError: The study in ``work_dir`` is of another search, or the metric is unknown.
     """
     optuna = _optuna()
-    work_dir.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        storage=f"sqlite:///{work_dir.resolve() / 'study.db'}",
-        study_name="search",
-        direction="minimize" if minimize else "maximize",
-        load_if_exists=True,
+    settings = dict(
+        config=config,
+        space={key: repr(one) for key, one in space.items()},
+        metric=metric,
+        minimize=minimize,
+        options=list(options),
+        flags=list(flags),
     )
-    _remember(
-        study,
-        dict(
-            config=config,
-            space={key: repr(one) for key, one in space.items()},
-            metric=metric,
-            minimize=minimize,
-            options=list(options),
-            flags=list(flags),
-        ),
-        work_dir,
-    )
+    study = _open_study(optuna, work_dir, settings)
     _requeue(study)
     while (done := len(_finished(study))) < trials:
         number = int(make_rng(seed, "search", done).integers(2**31))
@@ -301,19 +344,31 @@ def _optuna() -> Any:
     return optuna
 
 
-def _remember(study: Any, settings: dict[str, Any], work_dir: Path) -> None:
-    """Note what is searched; refuse to mix two searches in one study."""
-    known = study.user_attrs.get("settings")
-    if known is None:
-        study.set_user_attr("settings", settings)
-        return
+def _open_study(optuna: Any, work_dir: Path, settings: dict[str, Any]) -> Any:
+    """Open the study of a folder, or begin it, and note what is searched; refuse to mix two searches in one study.
+
+    Mistakes may be mended: of the metric as long as no trial has come to an end (the trainings are those of the right
+    one), of anything as long as no training has begun.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    place = dict(storage=f"sqlite:///{work_dir.resolve() / 'study.db'}", study_name="search")
+    direction = "minimize" if settings["minimize"] else "maximize"
+    study = optuna.create_study(**place, direction=direction, load_if_exists=True)
+    known = study.user_attrs.get("settings", settings)
     changed = [name for name, value in settings.items() if known.get(name) != value]
-    if changed:
+    begun = any(work_dir.glob("trial_*"))
+    mended = changed == ["metric"] and not _finished(study)
+    if changed and begun and not mended:
         name = changed[0]
         raise InputError(
             f"found a study in '{work_dir}' with {name} {known.get(name)!r}, expected {settings[name]!r} to continue "
             "it; give the command that began it, or another --work-dir."
         )
+    if changed and not begun:
+        optuna.delete_study(**place)
+        study = optuna.create_study(**place, direction=direction)
+    study.set_user_attr("settings", settings)
+    return study
 
 
 def _requeue(study: Any) -> None:
@@ -378,6 +433,7 @@ def main() -> None:
     _optuna()
     space = read_space(args.space)
     cfg = check_config(args.config, space, args.cfg_options)
+    check_metric(cfg, args.metric)
     note = caution(cfg, args.metric)
     if note:
         print(f"Note: {note}", flush=True)
@@ -407,4 +463,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, resume="the same command goes on where the search stopped")

@@ -116,10 +116,39 @@ def test_a_misspelt_key_or_an_unknown_metric_stops_the_search(run, tmp_path):
     with pytest.raises(InputError, match="wieght_decay"):
         run("study", 1, "--cfg-options", "optim_wrapper.optimizer.wieght_decay=0")
     assert not (tmp_path / "study").exists()
-    with pytest.raises(
-        InputError, match=r"found no 'market1501/mAP'.*one of synthb/mAP, synthb/R1"
-    ):
-        run("study", 1, metric="market1501/mAP")
+    for metric in ("market1501/mAP", "synthb/map", "synthb/rerank_mAP", "mAP", "clusters/nmi"):
+        with pytest.raises(InputError, match=f"found no '{metric}' .*one of synthb/mAP, synthb/R1"):
+            run("study", 1, metric=metric)
+    options = ("--cfg-options", "default_hooks.cluster.save_labels=False")
+    with pytest.raises(InputError, match="no pseudo-labels that a training keeps"):
+        run("study", 1, *options, metric="cluster/nmi")
+    with pytest.raises(InputError, match=r"`eps`, which nothing reads.*clusterer\.eps"):
+        run("study", 1, "--cfg-options", "eps=0.3")
+    with pytest.raises(SystemExit):
+        run("study", 0)
+    assert not (tmp_path / "study").exists()
+
+
+def test_figures_that_the_evaluator_is_asked_for_are_metrics(tool):
+    options = ["test=syntha,synthb", "val_evaluator.rerank=True", "val_evaluator.verification=True"]
+    cfg = tool.check_config(CONFIG, {}, options)
+    for metric in ("syntha/R10", "synthb/rerank_mINP", "synthb/AUC", "cluster/mean_degree"):
+        tool.check_metric(cfg, metric)
+
+
+def test_mistakes_can_be_mended_until_they_cost_a_training(run, tool, tmp_path, capsys):
+    # Nothing was trained: another space, and another direction.
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tool, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        run("study", 1, "--minimize", eps="0.1:0.2")
+    # Only the clusterer knows its figures, after a training; the right metric is read from that one.
+    with pytest.raises(InputError, match="found no pseudo-labels"):
+        run("study", 1, eps="0.6:0.6", metric="cluster/nmmi")
+    assert "| 0 (best) | 100.00 |" in run("study", 1, eps="0.6:0.6")
+    calls = (tmp_path / "study" / "trial_000" / "calls").read_text().splitlines()
+    assert len(calls) == 2 and calls[0] == calls[1]
+    with pytest.raises(InputError, match="with metric 'synthb/mAP', expected 'synthb/R1'"):
+        run("study", 2, eps="0.6:0.6", metric="synthb/R1")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +176,17 @@ def test_choices_may_be_tuples(tool):
 
 
 @pytest.mark.parametrize(
-    "items", [["lr"], ["lr=3"], ["lr=5:3"], ["lr=a:b"], ["lr=log:1:2:3"], ["a=1:2", "a=1:2"]]
+    "items",
+    [
+        ["lr"],
+        ["lr=3"],
+        ["lr=5:3"],
+        ["lr=a:b"],
+        ["lr=log:1:2:3"],
+        ["lr=nan:1"],
+        ["lr=0:inf"],
+        ["a=1:2", "a=1:2"],
+    ],
 )
 def test_other_texts_are_refused(tool, items):
     with pytest.raises(InputError, match="expected"):
