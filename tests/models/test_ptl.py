@@ -69,6 +69,16 @@ def test_the_triplet_equals_a_slow_loop_on_uneven_classes():
         HardTripletLoss(0)
 
 
+def test_every_parameter_takes_part_without_cross_entropy():
+    # DistributedDataParallel waits for the gradient of each.
+    images, samples = batch()
+    model = build("Supervised", head=dict(type="PTLHead", num_classes=3, ce_weight=0))
+    losses = model(images, samples, mode="loss")
+    losses["loss_triplet"].backward()
+    assert losses.keys() == {"loss_triplet"}
+    assert all(one.grad is not None for one in model.parameters() if one.requires_grad)
+
+
 @pytest.mark.parametrize("temperature, expected", [(4.0, 0.428691), (1.0, 0.279401)])
 def test_distillation_of_the_worked_example(temperature, expected):
     loss = DistillationLoss(temperature)

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import DictAction
 from mmengine.optim import build_optim_wrapper
 from peak_memory import added_memory
 from torch import Tensor
 
-from mmreid_uda.apis import load_config, run_tool
+from mmreid_uda.apis import OptionsAction, load_config, run_tool
 from mmreid_uda.models.algorithms import MeanTeacher
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
@@ -43,7 +42,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=10, help="pairs to take the median of")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+        "--cfg-options",
+        nargs="+",
+        action=OptionsAction,
+        help="key=value pairs merged into the config",
     )
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     return parser.parse_args()

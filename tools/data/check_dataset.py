@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
-from mmreid_uda.apis import load_config, run_tool
+from mmreid_uda.apis import OptionsAction, load_config, run_tool
 from mmreid_uda.datasets import (
     DATASET_CATALOG,
     ReIDDataset,
@@ -90,7 +89,10 @@ def parse_args() -> argparse.Namespace:
         "--no-decode", action="store_true", help="look at names only, do not read the images"
     )
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+        "--cfg-options",
+        nargs="+",
+        action=OptionsAction,
+        help="key=value pairs merged into the config",
     )
     return parser.parse_args()
 

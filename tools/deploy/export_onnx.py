@@ -12,9 +12,8 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from mmengine.config import DictAction
 
-from mmreid_uda.apis import ReIDInferencer, list_inputs, run_tool
+from mmreid_uda.apis import OptionsAction, ReIDInferencer, list_inputs, run_tool
 from mmreid_uda.apis.deploy import export_onnx
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import require_writable
@@ -37,7 +36,7 @@ def parse_args() -> argparse.Namespace:
         help="compare with PyTorch on these images and folders; fails if features differ",
     )
     parser.add_argument("--threads", type=int, default=0, help="of --verify (default: all)")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="key=value pairs")
+    parser.add_argument("--cfg-options", nargs="+", action=OptionsAction, help="key=value pairs")
     return parser.parse_args()
 
 

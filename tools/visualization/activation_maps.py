@@ -10,10 +10,9 @@ from __future__ import annotations
 import argparse
 
 import torch
-from mmengine.config import DictAction
 from mmengine.dataset import Compose
 
-from mmreid_uda.apis import init_model, list_inputs, run_tool
+from mmreid_uda.apis import OptionsAction, init_model, list_inputs, run_tool
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.registry import DATASETS, TRANSFORMS
 from mmreid_uda.visualization import activation_energy, draw_activation_maps, write_picture
@@ -32,7 +31,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
     parser.add_argument("--out", default="work_dirs/activation_maps.png", help="picture to write")
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+        "--cfg-options",
+        nargs="+",
+        action=OptionsAction,
+        help="key=value pairs merged into the config",
     )
     return parser.parse_args()
 

@@ -12,9 +12,14 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
-from mmreid_uda.apis import find_config, load_config, load_pseudo_labels, run_tool, target_images
+from mmreid_uda.apis import (
+    OptionsAction,
+    find_config,
+    load_config,
+    load_pseudo_labels,
+    run_tool,
+    target_images,
+)
 from mmreid_uda.visualization import cluster_kinds, draw_cluster_collage, write_picture
 
 
@@ -27,7 +32,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--per-row", type=int, default=12, help="images per row (default: 12)")
     parser.add_argument("--out", default="work_dirs/clusters.png", help="picture to write")
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+        "--cfg-options",
+        nargs="+",
+        action=OptionsAction,
+        help="key=value pairs merged into the config",
     )
     return parser.parse_args()
 

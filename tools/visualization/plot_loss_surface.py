@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmreid_uda.apis import build_runner, load_config, run_tool
+from mmreid_uda.apis import OptionsAction, build_runner, load_config, run_tool
 from mmreid_uda.engine import unwrap
 from mmreid_uda.models.algorithms import STD, STDClassifier
 from mmreid_uda.models.backbones import load_complete
@@ -44,7 +43,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of the directions")
     parser.add_argument("--out", default="work_dirs/loss_surface.png", help="picture to write")
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="key=value pairs merged into the config"
+        "--cfg-options",
+        nargs="+",
+        action=OptionsAction,
+        help="key=value pairs merged into the config",
     )
     return parser.parse_args()
 

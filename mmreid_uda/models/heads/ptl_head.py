@@ -17,7 +17,7 @@ from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import gather_live
 
-from .classifier_head import BranchOutput
+from .classifier_head import BranchOutput, with_logits
 
 __all__ = ["PTLHead"]
 
@@ -144,7 +144,7 @@ class PTLHead(BaseModule):
         if self.triplet_weight:
             triplets = [self.triplet(features, labels) for features in output.pooled]
             losses["loss_triplet"] = self.triplet_weight * torch.stack(triplets).mean()
-        return losses
+        return losses if self.ce_weight else with_logits(losses, output.logits)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
