@@ -15,7 +15,7 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 
 from mmreid_uda.apis import (
-    OptionsAction,
+    add_config_options,
     build_runner,
     init_processes,
     load_config,
@@ -41,12 +41,7 @@ def parse_args() -> argparse.Namespace:
         "--flip", action="store_true", help="add the features of the mirrored images"
     )
     parser.add_argument("--out", help="write the figures to this JSON file")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=OptionsAction,
-        help="key=value pairs merged into the config",
-    )
+    add_config_options(parser)
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
     # Intermixed: the checkpoint may come after flags, as tools/dist_test.sh gives it.

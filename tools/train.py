@@ -14,7 +14,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmreid_uda.apis import (
-    OptionsAction,
+    add_config_options,
     build_runner,
     init_processes,
     load_config,
@@ -45,12 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--deterministic", action="store_true", help="deterministic kernels on the GPU"
     )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=OptionsAction,
-        help="key=value pairs merged into the config",
-    )
+    add_config_options(parser)
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
     return parser.parse_args()

@@ -3,13 +3,14 @@
 from mmreid_uda.engine import extract_features
 
 from .arguments import (
+    add_config_options,
     add_feature_arguments,
     add_inferencer_arguments,
     at_least,
     features_of_arguments,
     inferencer_of_arguments,
 )
-from .config import OptionsAction, apply_recipe, check_keys, load_config, parse_options
+from .config import apply_recipe, check_keys, load_config, parse_options
 from .deploy import export_onnx
 from .feature_set import (
     FeatureSet,
@@ -27,8 +28,8 @@ __all__ = [
     "FeatureSet",
     "Gallery",
     "Match",
-    "OptionsAction",
     "ReIDInferencer",
+    "add_config_options",
     "add_feature_arguments",
     "add_inferencer_arguments",
     "apply_recipe",

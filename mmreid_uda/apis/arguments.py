@@ -12,6 +12,7 @@ from .feature_set import FeatureSet, Part
 from .inferencer import ReIDInferencer
 
 __all__ = [
+    "add_config_options",
     "add_feature_arguments",
     "add_inferencer_arguments",
     "at_least",
@@ -37,17 +38,22 @@ def at_least(low: int) -> Callable[[str], int]:
     return read
 
 
-def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a tool say where and how a model computes, and change its config."""
-    parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
-    parser.add_argument("--batch-size", type=at_least(1), default=64)
-    parser.add_argument("--num-workers", type=at_least(0), default=2)
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Let a tool change its config: ``--cfg-options``, dotted keys -> values."""
     parser.add_argument(
         "--cfg-options",
         nargs="+",
         action=OptionsAction,
         help="key=value pairs merged into the config",
     )
+
+
+def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Let a tool say where and how a model computes, and change its config."""
+    parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
+    parser.add_argument("--batch-size", type=at_least(1), default=64)
+    parser.add_argument("--num-workers", type=at_least(0), default=2)
+    add_config_options(parser)
 
 
 def inferencer_of_arguments(

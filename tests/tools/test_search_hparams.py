@@ -131,9 +131,11 @@ def test_a_misspelt_key_or_an_unknown_metric_stops_the_search(run, tmp_path):
 
 def test_figures_that_the_evaluator_is_asked_for_are_metrics(tool):
     options = ["test=syntha,synthb", "val_evaluator.rerank=True", "val_evaluator.verification=True"]
-    cfg = tool.check_config(CONFIG, {}, options)
+    asked, plain = tool.check_config(CONFIG, {}, options), tool.check_config(CONFIG, {}, [])
     for metric in ("syntha/R10", "synthb/rerank_mINP", "synthb/AUC", "cluster/mean_degree"):
-        tool.check_metric(cfg, metric)
+        assert tool.check_metric(asked, metric) is None
+    with pytest.raises(InputError, match="no 'synthb/rerank_mINP' among the figures"):
+        tool.check_metric(plain, "synthb/rerank_mINP")
 
 
 def test_mistakes_can_be_mended_until_they_cost_a_training(run, tool, tmp_path, capsys):

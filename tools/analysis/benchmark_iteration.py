@@ -25,7 +25,7 @@ from mmengine.optim import build_optim_wrapper
 from peak_memory import added_memory
 from torch import Tensor
 
-from mmreid_uda.apis import OptionsAction, load_config, run_tool
+from mmreid_uda.apis import add_config_options, load_config, run_tool
 from mmreid_uda.models.algorithms import MeanTeacher
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
@@ -41,12 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config", help="config of MMT, ABMT or a kin")
     parser.add_argument("--repetitions", type=int, default=10, help="pairs to take the median of")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=OptionsAction,
-        help="key=value pairs merged into the config",
-    )
+    add_config_options(parser)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     return parser.parse_args()
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from mmengine.logging import MMLogger
 
-from mmreid_uda.apis import OptionsAction, load_config, run_tool
+from mmreid_uda.apis import add_config_options, load_config, run_tool
 from mmreid_uda.datasets import (
     DATASET_CATALOG,
     ReIDDataset,
@@ -88,12 +88,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--no-decode", action="store_true", help="look at names only, do not read the images"
     )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=OptionsAction,
-        help="key=value pairs merged into the config",
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

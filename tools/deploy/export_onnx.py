@@ -13,7 +13,7 @@ import argparse
 
 import numpy as np
 
-from mmreid_uda.apis import OptionsAction, ReIDInferencer, list_inputs, run_tool
+from mmreid_uda.apis import ReIDInferencer, add_config_options, list_inputs, run_tool
 from mmreid_uda.apis.deploy import export_onnx
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import require_writable
@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
         help="compare with PyTorch on these images and folders; fails if features differ",
     )
     parser.add_argument("--threads", type=int, default=0, help="of --verify (default: all)")
-    parser.add_argument("--cfg-options", nargs="+", action=OptionsAction, help="key=value pairs")
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -19,7 +19,13 @@ from typing import Any
 import torch
 
 from mmreid_uda import __version__
-from mmreid_uda.apis import OptionsAction, init_model, model_fingerprint, run_tool, tested_state
+from mmreid_uda.apis import (
+    add_config_options,
+    init_model,
+    model_fingerprint,
+    run_tool,
+    tested_state,
+)
 from mmreid_uda.compat import load_from_local
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import find_checkpoint, require_writable
@@ -31,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config", help="config file, or its name")
     parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
     parser.add_argument("out_dir", help="folder to write <config>-<hash>.pth to")
-    parser.add_argument("--cfg-options", nargs="+", action=OptionsAction, help="key=value pairs")
+    add_config_options(parser)
     return parser.parse_args()
 
 

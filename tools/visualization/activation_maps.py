@@ -12,7 +12,7 @@ import argparse
 import torch
 from mmengine.dataset import Compose
 
-from mmreid_uda.apis import OptionsAction, init_model, list_inputs, run_tool
+from mmreid_uda.apis import add_config_options, init_model, list_inputs, run_tool
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.registry import DATASETS, TRANSFORMS
 from mmreid_uda.visualization import activation_energy, draw_activation_maps, write_picture
@@ -30,12 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--num", type=int, default=16, help="images at most (default: 16)")
     parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
     parser.add_argument("--out", default="work_dirs/activation_maps.png", help="picture to write")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=OptionsAction,
-        help="key=value pairs merged into the config",
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 
 from mmreid_uda.apis import (
-    OptionsAction,
+    add_config_options,
     find_config,
     load_config,
     load_pseudo_labels,
@@ -31,12 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=3, help="rows per kind (default: 3)")
     parser.add_argument("--per-row", type=int, default=12, help="images per row (default: 12)")
     parser.add_argument("--out", default="work_dirs/clusters.png", help="picture to write")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=OptionsAction,
-        help="key=value pairs merged into the config",
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from mmengine.runner import Runner
 
-from mmreid_uda.apis import OptionsAction, build_runner, load_config, run_tool
+from mmreid_uda.apis import add_config_options, build_runner, load_config, run_tool
 from mmreid_uda.engine import unwrap
 from mmreid_uda.models.algorithms import STD, STDClassifier
 from mmreid_uda.models.backbones import load_complete
@@ -42,12 +42,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--batches", type=int, default=4, help="training batches to average over")
     parser.add_argument("--seed", type=int, default=0, help="seed of the directions")
     parser.add_argument("--out", default="work_dirs/loss_surface.png", help="picture to write")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=OptionsAction,
-        help="key=value pairs merged into the config",
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 
