@@ -11,14 +11,13 @@ import json
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 from mmengine.runner import Runner
 
-from mmreid_uda.apis import build_runner, extract_features, load_config, run_tool
+from mmreid_uda.apis import ToolParser, build_runner, extract_features, load_config, run_tool
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils.files import atomic_path
-from mmreid_uda.visualization import RankRow, draw_rank_list, rank_rows
+from mmreid_uda.utils.files import write_json
+from mmreid_uda.visualization import RankRow, draw_rank_list, rank_rows, write_picture
 from mmreid_uda.visualization.tiles import spread
 
 _QUERIES, _TOP = 4, 8
@@ -26,9 +25,13 @@ _QUERIES, _TOP = 4, 8
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="configs/ise/ise_mbv2_syntha.py")
-    parser.add_argument("--work-dir", default="work_dirs/demo")
+    parser = ToolParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--config", default="configs/ise/ise_mbv2_syntha.py", help="config to train"
+    )
+    parser.add_argument(
+        "--work-dir", default="work_dirs/demo", help="folder for all that is written"
+    )
     return parser.parse_args()
 
 
@@ -59,8 +62,7 @@ def draw(runner: Runner, path: Path) -> None:
                 _TOP,
             )
             captions.append(f"query {query}, {name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), draw_rank_list(rows, captions))
+    write_picture(path, draw_rank_list(rows, captions))
 
 
 def main() -> None:
@@ -95,8 +97,7 @@ def main() -> None:
             config=args.config,
             seconds=round(time.monotonic() - started, 1),
         )
-        with atomic_path(summary_path) as path:
-            path.write_text(json.dumps(summary, indent=2) + "\n")
+        write_json(summary_path, summary)
 
     summary = json.loads(summary_path.read_text())
     step("Result on people who were not in the training images")

@@ -17,13 +17,14 @@ import numpy as np
 
 from mmreid_uda.apis import (
     ReIDInferencer,
+    ToolParser,
     add_inferencer_arguments,
     inferencer_of_arguments,
     list_inputs,
     run_tool,
     save_features,
+    writable,
 )
-from mmreid_uda.apis.gallery import require_npz
 from mmreid_uda.datasets import DATASET_CATALOG, ReIDDataset, build_dataset
 from mmreid_uda.datasets.base_reid import SPLITS
 from mmreid_uda.utils import InputError
@@ -31,11 +32,13 @@ from mmreid_uda.utils import InputError
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Extract re-ID features.")
+    parser = ToolParser(description="Extract re-ID features.")
     parser.add_argument("config", help="config file, or its name")
     parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
     parser.add_argument("input", help="folder of images, an image, or the name of a data set")
-    parser.add_argument("--out", required=True, help="the .npz file to write")
+    parser.add_argument(
+        "--out", type=writable(".npz"), required=True, help="the .npz file to write"
+    )
     parser.add_argument("--split", choices=SPLITS, help="split of a data set (default: gallery)")
     add_inferencer_arguments(parser)
     return parser.parse_args()
@@ -44,7 +47,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Extract and write."""
     args = parse_args()
-    require_npz(args.out)
     inferencer = inferencer_of_arguments(args, args.config, args.checkpoint)
     labels: dict[str, np.ndarray] = {}
     if Path(args.input).exists():

@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from mmreid_uda.apis import load_config, run_tool
+from mmreid_uda.apis import ToolParser, load_config, run_tool
 from mmreid_uda.models import algorithms
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
@@ -152,14 +152,12 @@ Models:
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description="Write a new project: method, config, test, README, metafile."
-    )
+    parser = ToolParser(description="Write a new project: method, config, test, README, metafile.")
     parser.add_argument("name", help="name of the project, such as my_method")
     parser.add_argument(
         "--base",
         default="cluster_contrast",
-        help="method to start from: a folder of configs/ or projects/, or a config file (default: cluster_contrast)",
+        help="method to start from: a folder of configs/ or projects/, or a config file",
     )
     parser.add_argument(
         "--into",

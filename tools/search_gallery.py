@@ -12,18 +12,20 @@ import json
 
 from mmreid_uda.apis import (
     Match,
+    ToolParser,
     add_inferencer_arguments,
+    at_least,
     inferencer_of_arguments,
     list_inputs,
     run_tool,
+    writable,
 )
-from mmreid_uda.apis.gallery import require_npz
 from mmreid_uda.clustering.vector_index import INDEX_KINDS
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Search a gallery of images.")
+    parser = ToolParser(description="Search a gallery of images.")
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="write the gallery of a folder")
     query = commands.add_parser("query", help="search a gallery")
@@ -31,14 +33,16 @@ def parse_args() -> argparse.Namespace:
         command.add_argument("config", help="config file, or its name")
         command.add_argument("checkpoint", help="checkpoint file, or folder of a run")
     build.add_argument("images", nargs="+", help="folders and images")
-    build.add_argument("--out", required=True, help="the .npz file to write")
-    build.add_argument("--index", choices=INDEX_KINDS, default="flat", help="default: flat, exact")
+    build.add_argument("--out", type=writable(".npz"), required=True, help="the .npz file to write")
     build.add_argument(
-        "--effort", type=int, default=64, help="what ivf and hnsw spend on a query (default: 64)"
+        "--index", choices=INDEX_KINDS, default="flat", help="kind of index; flat is exact"
+    )
+    build.add_argument(
+        "--effort", type=at_least(1), default=64, help="what ivf and hnsw spend on a query"
     )
     query.add_argument("gallery", help="file of `build`, extract_features.py or run_onnx.py")
     query.add_argument("images", nargs="+", help="folders and images")
-    query.add_argument("--topk", type=int, default=10, help="matches per query (default: 10)")
+    query.add_argument("--topk", type=at_least(1), default=10, help="matches per query")
     query.add_argument("--json", action="store_true", help="print JSON in place of the table")
     for command in (build, query):
         add_inferencer_arguments(command)
@@ -69,8 +73,6 @@ def as_json(queries: list[str], results: list[list[Match]]) -> str:
 def main() -> None:
     """Build or query."""
     args = parse_args()
-    if args.command == "build":
-        require_npz(args.out)
     inferencer = inferencer_of_arguments(args, args.config, args.checkpoint)
     if args.command == "build":
         gallery = inferencer.build_gallery(args.images, args.index, args.effort)

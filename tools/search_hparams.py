@@ -26,7 +26,14 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from mmreid_uda.apis import at_least, load_config, parse_options, run_tool, training_command
+from mmreid_uda.apis import (
+    ToolParser,
+    at_least,
+    load_config,
+    parse_options,
+    run_tool,
+    training_command,
+)
 from mmreid_uda.evaluation import ReIDMetric
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, make_rng
@@ -42,7 +49,7 @@ _FORMS = "low:high, low:high:step, log:low:high or choice:x,y"
 
 def parse_args() -> tuple[argparse.Namespace, list[str]]:
     """Read the command line; what is not ours goes to tools/train.py."""
-    parser = argparse.ArgumentParser(
+    parser = ToolParser(
         description="Search values of a config's keys.",
         epilog="Further flags, such as --amp or --seed, are given to tools/train.py.",
     )
@@ -56,9 +63,7 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
         help="figure of the last epoch: <test set>/mAP and so on, or cluster/<figure of the pseudo-labels>",
     )
     parser.add_argument("--minimize", action="store_true", help="search for a small metric")
-    parser.add_argument(
-        "--trials", type=at_least(1), default=20, help="trainings in all (default: 20)"
-    )
+    parser.add_argument("--trials", type=at_least(1), default=20, help="trainings in all")
     parser.add_argument(
         "--sampler", choices=["tpe", "random"], default="tpe", help="how values are proposed"
     )

@@ -3,12 +3,16 @@
 from mmreid_uda.engine import extract_features
 
 from .arguments import (
+    PICTURES,
+    ToolParser,
     add_config_options,
     add_feature_arguments,
     add_inferencer_arguments,
+    add_picture_argument,
     at_least,
     features_of_arguments,
     inferencer_of_arguments,
+    writable,
 )
 from .config import apply_recipe, check_keys, load_config, parse_options
 from .deploy import export_onnx
@@ -25,13 +29,16 @@ from .model import find_config, init_model, load_tested, model_fingerprint, test
 from .trial import random_batch, ready_model
 
 __all__ = [
+    "PICTURES",
     "FeatureSet",
     "Gallery",
     "Match",
     "ReIDInferencer",
+    "ToolParser",
     "add_config_options",
     "add_feature_arguments",
     "add_inferencer_arguments",
+    "add_picture_argument",
     "apply_recipe",
     "at_least",
     "build_runner",
@@ -57,4 +64,5 @@ __all__ = [
     "target_images",
     "tested_state",
     "training_command",
+    "writable",
 ]

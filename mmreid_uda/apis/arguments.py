@@ -4,21 +4,62 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
 
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import require_writable
 
 from .config import OptionsAction
 from .feature_set import FeatureSet, Part
 from .inferencer import ReIDInferencer
 
 __all__ = [
+    "PICTURES",
+    "ToolParser",
     "add_config_options",
     "add_feature_arguments",
     "add_inferencer_arguments",
+    "add_picture_argument",
     "at_least",
     "features_of_arguments",
     "inferencer_of_arguments",
+    "writable",
 ]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+"""Names that :func:`~mmreid_uda.visualization.write_picture` can write end in one of these."""
+
+
+class ToolParser(argparse.ArgumentParser):
+    """The command line of a tool: ``--help`` ends each option with its default, an error of usage is one sentence.
+
+    A default of None, False or nothing at all is not shown: the help of such an option says itself what is done without
+    it.
+
+    Args:
+        description: What the tool does, one sentence.
+        **kwargs: For ``argparse.ArgumentParser``.
+    """
+
+    def __init__(self, description: str | None = None, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", _HelpWithDefaults)
+        super().__init__(description=description, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Print one sentence, and end with status 2."""
+        self.exit(2, f"error: {message.rstrip('.')}; see {self.prog} --help.\n")
+
+
+class _HelpWithDefaults(argparse.HelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default, text = action.default, action.help or ""
+        silent = default is None or default is False or default == argparse.SUPPRESS
+        if silent or default in ([], ()) or "(default" in text or action.help == argparse.SUPPRESS:
+            return action.help
+        values = default if isinstance(default, (list, tuple)) else [default]
+        shown = " ".join(map(str, values)).replace("%", "%%")
+        return f"{text} (default: {shown})".lstrip()
 
 
 def at_least(low: int) -> Callable[[str], int]:
@@ -38,6 +79,34 @@ def at_least(low: int) -> Callable[[str], int]:
     return read
 
 
+def writable(*suffixes: str) -> Callable[[str], str]:
+    """A ``type`` of ``add_argument``: a file that can be written, found out before any work; nothing is left there.
+
+    Args:
+        *suffixes: Allowed ends of the name; none allows any.
+    """
+
+    def read(text: str) -> str:
+        if suffixes and Path(text).suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(
+                f"found {text!r} as the file to write, expected a name in {' or '.join(suffixes)}."
+            )
+        try:
+            require_writable(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return text
+
+    return read
+
+
+def add_picture_argument(parser: argparse.ArgumentParser, name: str) -> None:
+    """Let a tool say where its picture goes: ``--out``, by default the file of that name in ``work_dirs``."""
+    parser.add_argument(
+        "--out", type=writable(*PICTURES), default=f"work_dirs/{name}", help="picture to write"
+    )
+
+
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Let a tool change its config: ``--cfg-options``, dotted keys -> values."""
     parser.add_argument(
@@ -51,8 +120,8 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
     """Let a tool say where and how a model computes, and change its config."""
     parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
-    parser.add_argument("--batch-size", type=at_least(1), default=64)
-    parser.add_argument("--num-workers", type=at_least(0), default=2)
+    parser.add_argument("--batch-size", type=at_least(1), default=64, help="images a forward pass")
+    parser.add_argument("--num-workers", type=at_least(0), default=2, help="loading processes")
     add_config_options(parser)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from mmreid_uda.compat import is_installed
 from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.models.layers import DomainBN
 from mmreid_uda.utils import InputError, make_rng
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.files import atomic_path, write_json
 
 from .model import model_fingerprint
 
@@ -159,8 +158,7 @@ def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:
             ) from error
         content = hashlib.sha256(temporary.read_bytes()).hexdigest()
     description = _describe(model, graph, before, content)
-    with atomic_path(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(description, indent=2) + "\n")
+    write_json(path.with_suffix(".json"), description)
     return path.with_suffix(".json")
 
 

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from mmreid_uda.utils import InputError, keep_freed_memory
 from mmreid_uda.utils.dist import leave_processes
+from mmreid_uda.utils.files import require_writable
 
 __all__ = ["build_runner", "init_processes", "run_tool", "training_command"]
 
@@ -57,7 +58,12 @@ def build_runner(cfg: Config, dump_config: bool = True) -> Runner:
     Args:
         cfg: The config.
         dump_config: Write it to the work dir, as training does. Defaults to True.
+
+    Raises:
+        InputError: The work dir cannot be written.
     """
+    if cfg.get("work_dir"):
+        require_writable(Path(cfg.work_dir, "last_checkpoint"))
     if not torch.cuda.is_available():
         keep_freed_memory()
         for name in ("train_dataloader", "val_dataloader", "test_dataloader"):

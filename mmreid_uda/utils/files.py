@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ __all__ = [
     "read_json",
     "require_writable",
     "training_arguments",
+    "write_json",
 ]
+
+# What the file system says where there is no room left: the disk, the quota, the largest file; or where it fails.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+# A file system that is full still has room for an empty file.
+_SAMPLE = bytes(4096)
 
 
 @contextlib.contextmanager
@@ -32,7 +39,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     A run that is interrupted leaves the old file, or none, never half of one. Missing folders are made.
 
     Raises:
-        InputError: There can be no such file. Errors of the block itself are left as they are.
+        InputError: There can be no such file, or the disk is full. Other errors of the block are left as they are.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -41,7 +48,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.touch()
         temporary.unlink()  # the block may make a link
     try:
-        yield temporary
+        with _said_to_be_unwritable(path, only=_NO_ROOM):
+            yield temporary
         with _said_to_be_unwritable(path):
             os.replace(temporary, path)
     finally:
@@ -62,15 +70,18 @@ def require_writable(path: str | Path) -> None:
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
         folder = next(one for one in path.absolute().parents if one.exists())
-        tempfile.NamedTemporaryFile(dir=folder, prefix=".").close()
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".") as sample:
+            sample.write(_SAMPLE)
 
 
 @contextlib.contextmanager
-def _said_to_be_unwritable(path: Path) -> Iterator[None]:
-    """Put an error of the file system into a sentence."""
+def _said_to_be_unwritable(path: Path, only: Collection[int] = ()) -> Iterator[None]:
+    """Put an error of the file system into a sentence: any, or those of some numbers only."""
     try:
         yield
     except OSError as error:
+        if only and error.errno not in only:
+            raise
         raise InputError(
             f"{str(path)!r} cannot be written ({error.strerror}); name another place, with --out or as work_dir."
         ) from error
@@ -93,6 +104,16 @@ def read_json(path: str | Path) -> dict[str, Any]:
             f"{str(path)!r} holds a {type(content).__name__}, expected named values; name another file."
         )
     return content
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write values as an indented JSON file, whole or not at all.
+
+    Raises:
+        InputError: There can be no such file.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

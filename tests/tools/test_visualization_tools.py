@@ -171,8 +171,14 @@ def test_wrong_files_and_numbers_are_one_sentence(run, config, features, tmp_pat
         (("embedding.py", features, "--labels", features), "labels is not a file in the archive"),
         (("cluster_collages.py", config, run / "results.json"), "holds no pseudo-labels"),
         (("cluster_collages.py", config, tmp_path / "noise.npz"), "not written by NumPy"),
-        (("activation_maps.py", config, run, "--num", 0), "found 0 images to draw"),
-        (("rank_lists.py", features, features, "--queries", 0), "found 0 queries to draw"),
+        (
+            ("activation_maps.py", config, run, "--num", 0),
+            "--num: found '0', expected a whole number",
+        ),
+        (
+            ("rank_lists.py", features, features, "--queries", 0),
+            "--queries: found '0', expected a whole",
+        ),
     ):
         tool, *rest = arguments
         with pytest.raises(SystemExit) as stopped:

@@ -1,9 +1,14 @@
 """Finding checkpoints: by file, by the folder of a run, and the command that makes a missing one."""
 
+import contextlib
+import errno
+import resource
+
+import numpy as np
 import pytest
 
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path, find_checkpoint, require_writable
+from mmreid_uda.utils.files import atomic_path, find_checkpoint, require_writable, write_json
 
 
 def test_the_folder_of_a_run_stands_for_its_last_checkpoint(tmp_path):
@@ -72,3 +77,44 @@ def test_asking_whether_a_file_can_be_written_leaves_nothing(tmp_path):
 def test_an_error_of_the_writer_is_its_own(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "x") as path:
         path.write_bytes((tmp_path / "source").read_bytes())
+
+
+@contextlib.contextmanager
+def no_room_beyond(num_bytes):
+    """Files that grow larger fail as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_while_writing_is_a_sentence_and_leaves_the_old_file(tmp_path):
+    out = tmp_path / "figures.json"
+    write_json(out, {"mAP": 1.0})
+
+    def arrays(path):
+        with path.open("wb") as file:
+            np.savez(file, features=np.zeros(10_000))
+
+    for write in (lambda path: path.write_bytes(bytes(20_000)), arrays):
+        with (
+            no_room_beyond(5000),
+            pytest.raises(InputError, match=r"cannot be written \(.*\); name an"),
+            atomic_path(out) as path,
+        ):
+            write(path)
+        assert out.read_text() == '{\n  "mAP": 1.0\n}\n' and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_disk_without_room_is_found_before_the_work(tmp_path):
+    with no_room_beyond(1000), pytest.raises(InputError, match="cannot be written"):
+        require_writable(tmp_path / "x.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_error_while_writing_is_not_the_disk_s(tmp_path):
+    with pytest.raises(OSError, match="on the way") as caught, atomic_path(tmp_path / "x"):
+        raise OSError(errno.ECONNRESET, "on the way")
+    assert not isinstance(caught.value, InputError)

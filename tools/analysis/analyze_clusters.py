@@ -16,7 +16,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmreid_uda.apis import add_feature_arguments, features_of_arguments, run_tool
+from mmreid_uda.apis import (
+    ToolParser,
+    add_feature_arguments,
+    add_picture_argument,
+    at_least,
+    features_of_arguments,
+    run_tool,
+)
 from mmreid_uda.clustering import SweepResult, sweep_dbscan, sweep_kmeans
 from mmreid_uda.visualization import draw_cluster_sweep, write_picture
 
@@ -25,19 +32,29 @@ COLUMNS = ("clusters", "outliers", "largest", "nmi", "ari", "f_score")
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Sweep the parameters of clustering.")
+    parser = ToolParser(description="Sweep the parameters of clustering.")
     add_feature_arguments(parser, "train")
-    parser.add_argument("--eps", type=float, nargs="+", default=[0.3, 0.4, 0.5, 0.6, 0.7])
-    parser.add_argument("--min-samples", type=int, nargs="+", default=[4])
-    parser.add_argument("--k1", type=int, nargs="+", default=[30])
-    parser.add_argument("--k2", type=int, nargs="+", default=[6])
-    parser.add_argument("--variant", choices=("faiss", "full"), default="faiss")
+    parser.add_argument(
+        "--eps", type=float, nargs="+", default=[0.3, 0.4, 0.5, 0.6, 0.7], help="radii of DBSCAN"
+    )
+    parser.add_argument(
+        "--min-samples", type=at_least(1), nargs="+", default=[4], help="neighbours of a core image"
+    )
+    parser.add_argument(
+        "--k1", type=at_least(1), nargs="+", default=[30], help="neighbours of the reciprocal sets"
+    )
+    parser.add_argument(
+        "--k2", type=at_least(1), nargs="+", default=[6], help="neighbours of the query expansion"
+    )
+    parser.add_argument(
+        "--variant", choices=("faiss", "full"), default="faiss", help="kind of Jaccard distance"
+    )
     parser.add_argument("--rho", type=float, default=1.6e-3, help="of the recommended eps")
     parser.add_argument(
-        "--num-clusters", type=int, nargs="+", metavar="K", help="sweep K-means, not DBSCAN"
+        "--num-clusters", type=at_least(1), nargs="+", metavar="K", help="sweep K-means, not DBSCAN"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of K-means")
-    parser.add_argument("--out", default="work_dirs/clusters.png", help="picture to write")
+    parser.add_argument("--seed", type=at_least(0), default=1, help="of K-means")
+    add_picture_argument(parser, "clusters.png")
     return parser.parse_args()
 
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib.util
-import json
 import os
 import statistics
 import tempfile
@@ -32,7 +31,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -50,7 +48,7 @@ from synthetic_features import make_features
 from torch import Tensor
 from torch.nn import functional
 
-from mmreid_uda.apis import run_tool
+from mmreid_uda.apis import PICTURES, ToolParser, run_tool, writable
 from mmreid_uda.clustering import (
     JaccardDBSCAN,
     Neighbours,
@@ -61,6 +59,7 @@ from mmreid_uda.clustering import (
     unit_rows,
 )
 from mmreid_uda.utils import InputError, kernels_available, num_threads, without_kernels
+from mmreid_uda.utils.files import write_json
 from mmreid_uda.visualization import new_figure, write_picture
 
 REFERENCE, FLOAT32, INT8 = "reference", "float32", "int8"
@@ -137,7 +136,7 @@ class Clock:
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = ToolParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument(
         "--num-samples", type=int, metavar="N", help=f"default {NUM_SAMPLES}, or all of --features"
     )
@@ -148,11 +147,11 @@ def parse_args() -> argparse.Namespace:
         metavar="FILE.npy",
         help="float (N, D) features to use instead of synthetic ones",
     )
-    parser.add_argument("--eps", type=float, default=0.6)
-    parser.add_argument("--min-samples", type=int, default=4)
-    parser.add_argument("--k1", type=int, default=30)
-    parser.add_argument("--k2", type=int, default=6)
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--eps", type=float, default=0.6, help="radius of DBSCAN")
+    parser.add_argument("--min-samples", type=int, default=4, help="of DBSCAN")
+    parser.add_argument("--k1", type=int, default=30, help="of the Jaccard distance")
+    parser.add_argument("--k2", type=int, default=6, help="of the Jaccard distance")
+    parser.add_argument("--repetitions", type=int, default=3, help="repetitions")
     parser.add_argument(
         "--growth", type=int, nargs="+", default=[], metavar="N", help="sizes for the growth over N"
     )
@@ -160,8 +159,12 @@ def parse_args() -> argparse.Namespace:
         "--skip-reference", action="store_true", help="ours alone, where N×N does not fit"
     )
     parser.add_argument("--gpu", action="store_true", help="search for neighbours on the GPU")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
-    parser.add_argument("--figure", metavar="FILE.png", help="draw them, needs matplotlib")
+    parser.add_argument(
+        "--json", type=writable(), metavar="FILE", help="write the figures to this file"
+    )
+    parser.add_argument(
+        "--figure", type=writable(*PICTURES), metavar="FILE.png", help="draw them, needs matplotlib"
+    )
     args = parser.parse_args()
     if args.gpu and not torch.cuda.is_available():
         raise InputError("found no CUDA device, expected one for --gpu: leave --gpu out.")
@@ -666,7 +669,7 @@ def main() -> None:
     figures = measure(args)
     print(report(figures))
     if args.json:
-        Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(args.json, figures)
     if args.figure:
         draw(figures, args.figure)
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import statistics
 import tempfile
 import time
@@ -40,9 +39,10 @@ from dense_jaccard import (
 from peak_memory import added_memory
 from synthetic_features import make_features
 
-from mmreid_uda.apis import run_tool
+from mmreid_uda.apis import ToolParser, run_tool, writable
 from mmreid_uda.evaluation import evaluate_rank, rerank
 from mmreid_uda.utils import InputError, kernels_available, num_threads, without_kernels
+from mmreid_uda.utils.files import write_json
 
 RANKING, END_TO_END, RERANKING = "ranking", "end to end", "re-ranking"
 PYTHON, COMPILED, OFFICIAL, PLAIN, OURS = "python", "compiled", "official", "ours, plain", "ours"
@@ -91,20 +91,23 @@ class Problem:
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--num-queries", type=int, default=3368)
-    parser.add_argument("--num-gallery", type=int, default=15913)
-    parser.add_argument("--dim", type=int, default=2048)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser = ToolParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--num-queries", type=int, default=3368, help="queries")
+    parser.add_argument("--num-gallery", type=int, default=15913, help="gallery images")
+    parser.add_argument("--dim", type=int, default=2048, help="dimensions of a feature")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the features")
+    parser.add_argument("--repetitions", type=int, default=3, help="repetitions")
     parser.add_argument(
-        "--parts", nargs="+", choices=(RANKING, END_TO_END, RERANKING), help="default: all"
+        "--parts",
+        nargs="+",
+        choices=(RANKING, END_TO_END, RERANKING),
+        help="what is measured (default: all)",
     )
     parser.add_argument(
         "--skip-reference", action="store_true", help="measure our side only, for large problems"
     )
     parser.add_argument("--skip-memory", action="store_true", help="do not measure the memory")
-    parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--json", type=writable(), help="write the figures to this file")
     args = parser.parse_args()
     if min(args.num_queries, args.num_gallery, args.repetitions) < 1:
         raise InputError(
@@ -501,7 +504,7 @@ def main() -> None:
     figures = measure(args)
     print(report(figures))
     if args.json:
-        Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(args.json, figures)
 
 
 if __name__ == "__main__":

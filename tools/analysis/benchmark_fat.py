@@ -13,10 +13,8 @@ Example:
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +24,7 @@ from synthetic_features import make_features
 from torch import Tensor
 from torch.nn import functional
 
-from mmreid_uda.apis import run_tool
+from mmreid_uda.apis import PICTURES, ToolParser, at_least, run_tool, writable
 from mmreid_uda.models.losses import (
     NEGATIVE_SETS,
     FATLoss,
@@ -35,6 +33,7 @@ from mmreid_uda.models.losses import (
 )
 from mmreid_uda.models.memories import class_centroids
 from mmreid_uda.utils import InputError, num_threads
+from mmreid_uda.utils.files import write_json
 from mmreid_uda.visualization import new_figure, write_picture
 
 TRIPLET, BATCH_HARD, FAT = "full triplet", "batch-hard", "FAT"
@@ -51,17 +50,21 @@ SIZES = {
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = ToolParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--dim", type=int, default=256, help="dimensions of a feature")
     parser.add_argument("--num-ids", type=int, default=32, help="identities, whatever N is")
-    parser.add_argument("--negatives", choices=NEGATIVE_SETS, default="batchNeg")
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument(
+        "--negatives", choices=NEGATIVE_SETS, default="batchNeg", help="set of negatives"
+    )
+    parser.add_argument("--repetitions", type=at_least(1), default=5, help="repetitions")
     for side, sizes in SIZES.items():
         name = f"--sizes-{side.replace(' ', '-').lower()}"
-        parser.add_argument(name, dest=side, type=int, nargs="+", default=sizes)
-    parser.add_argument("--skip-memory", action="store_true")
-    parser.add_argument("--json", help="write the figures to this file")
-    parser.add_argument("--figure", help="draw the figures into this file")
+        parser.add_argument(name, dest=side, type=int, nargs="+", default=sizes, help="values of N")
+    parser.add_argument("--skip-memory", action="store_true", help="do not measure the memory")
+    parser.add_argument("--json", type=writable(), help="write the figures to this file")
+    parser.add_argument(
+        "--figure", type=writable(*PICTURES), help="draw the figures into this file"
+    )
     return parser.parse_args()
 
 
@@ -211,7 +214,7 @@ def main() -> None:
     figures = measure(args)
     print(report(figures))
     if args.json:
-        Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(args.json, figures)
     if args.figure:
         draw(figures, args.figure)
 

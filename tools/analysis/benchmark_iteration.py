@@ -13,11 +13,9 @@ Example:
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,11 +23,19 @@ from mmengine.optim import build_optim_wrapper
 from peak_memory import added_memory
 from torch import Tensor
 
-from mmreid_uda.apis import add_config_options, load_config, run_tool
+from mmreid_uda.apis import (
+    ToolParser,
+    add_config_options,
+    at_least,
+    load_config,
+    run_tool,
+    writable,
+)
 from mmreid_uda.models.algorithms import MeanTeacher
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import write_json
 
 OURS, REFERENCE, PASSES = "iteration", "passes and optimiser", "passes"
 NUM_CLUSTERS = 150
@@ -37,12 +43,18 @@ NUM_CLUSTERS = 150
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Time iterations of a mean teacher.")
+    parser = ToolParser(description="Time iterations of a mean teacher.")
     parser.add_argument("config", help="config of MMT, ABMT or a kin")
-    parser.add_argument("--repetitions", type=int, default=10, help="pairs to take the median of")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--repetitions", type=at_least(1), default=10, help="pairs to take the median of"
+    )
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="where the model computes",
+    )
     add_config_options(parser)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=writable(), help="write the figures to this file")
     return parser.parse_args()
 
 
@@ -161,8 +173,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure, print, write."""
     args = parse_args()
-    if args.repetitions < 1:
-        raise InputError(f"found --repetitions {args.repetitions}, expected 1 or more.")
     figures = measure(args)
     for name, seconds in figures["seconds"].items():
         print(f"{name:>22} {seconds:8.3f} s")
@@ -171,7 +181,7 @@ def main() -> None:
     if "memory_ratio" in figures:
         print(f"added memory / that of {REFERENCE}: {figures['memory_ratio']:.3f}")
     if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(args.json, figures)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ Example:
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import random
@@ -22,7 +21,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -31,11 +29,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from mmreid_uda.apis import run_tool
+from mmreid_uda.apis import ToolParser, at_least, run_tool, writable
 from mmreid_uda.datasets import CachedImages, FolderReIDDataset
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.models import ReIDDataPreprocessor
 from mmreid_uda.utils import SeededIndex, make_rng
+from mmreid_uda.utils.files import write_json
 
 HEIGHT, WIDTH, PADDING = 256, 128, 10
 MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
@@ -50,11 +49,11 @@ Loader = Callable[[list[int]], Any]
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = ToolParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument(
         "--images", help="folder of your own crops (default: crops made for the occasion)"
     )
-    parser.add_argument("--num-images", type=int, default=512, help="images per repetition")
+    parser.add_argument("--num-images", type=at_least(1), default=512, help="images per repetition")
     parser.add_argument(
         "--crop-size",
         type=int,
@@ -63,9 +62,9 @@ def parse_args() -> argparse.Namespace:
         metavar=("H", "W"),
         help="of the made crops",
     )
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--repetitions", type=int, default=9)
-    parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--batch-size", type=at_least(1), default=64, help="images per batch")
+    parser.add_argument("--repetitions", type=at_least(1), default=9, help="repetitions")
+    parser.add_argument("--json", type=writable(), help="write the figures to this file")
     return parser.parse_args()
 
 
@@ -266,7 +265,7 @@ def main() -> None:
             figures = measure(folder, args)
     print(report(figures))
     if args.json:
-        Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(args.json, figures)
 
 
 if __name__ == "__main__":

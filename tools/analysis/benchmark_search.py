@@ -12,19 +12,18 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from synthetic_features import make_features
 
-from mmreid_uda.apis import run_tool
+from mmreid_uda.apis import ToolParser, run_tool, writable
 from mmreid_uda.clustering import VectorIndex
 from mmreid_uda.clustering.vector_index import INDEX_KINDS, import_faiss
 from mmreid_uda.utils import InputError, num_threads
+from mmreid_uda.utils.files import write_json
 
 # Images per identity, and cameras, about as in Market-1501.
 _IMAGES_PER_ID, _CAMERAS = 13, 6
@@ -32,17 +31,19 @@ _IMAGES_PER_ID, _CAMERAS = 13, 6
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--num-gallery", type=int, default=100_000)
-    parser.add_argument("--num-queries", type=int, default=200)
-    parser.add_argument("--dim", type=int, default=2048)
-    parser.add_argument("--topk", type=int, default=10)
-    parser.add_argument("--index", nargs="+", choices=INDEX_KINDS, default=list(INDEX_KINDS))
+    parser = ToolParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--num-gallery", type=int, default=100_000, help="gallery images")
+    parser.add_argument("--num-queries", type=int, default=200, help="queries")
+    parser.add_argument("--dim", type=int, default=2048, help="dimensions of a feature")
+    parser.add_argument("--topk", type=int, default=10, help="matches per query")
+    parser.add_argument(
+        "--index", nargs="+", choices=INDEX_KINDS, default=list(INDEX_KINDS), help="indexes"
+    )
     parser.add_argument(
         "--efforts", nargs="+", type=int, default=[16, 64, 256], help="of ivf and hnsw"
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the features")
+    parser.add_argument("--json", type=writable(), help="write the figures to this file")
     args = parser.parse_args()
     if min(args.num_gallery, args.num_queries, args.dim, args.topk, *args.efforts) < 1:
         raise InputError(
@@ -141,7 +142,7 @@ def main() -> None:
     )
     figures = measure(args)
     if args.json:
-        Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(args.json, figures)
 
 
 if __name__ == "__main__":

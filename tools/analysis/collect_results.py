@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmreid_uda.apis import run_tool
+from mmreid_uda.apis import ToolParser, at_least, run_tool, writable
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path, read_json
 
@@ -29,16 +29,18 @@ _SEED = re.compile(r"[-_]seed(\d+)$")
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Tabulate the last epochs of several runs.")
+    parser = ToolParser(description="Tabulate the last epochs of several runs.")
     parser.add_argument("patterns", nargs="+", help="work dirs, or patterns of them")
     parser.add_argument("--metrics", nargs="+", default=["mAP", "R1"], help="columns per test set")
-    parser.add_argument("--epoch", type=int, help="epoch to read (default: the last evaluated one)")
+    parser.add_argument(
+        "--epoch", type=at_least(0), help="epoch to read (default: the last evaluated one)"
+    )
     parser.add_argument(
         "--file",
         default=RESULTS,
         help="read the numbers of another JSON file of the work dirs, such as teacher.json",
     )
-    parser.add_argument("--out", help="Markdown file to write as well")
+    parser.add_argument("--out", type=writable(), help="Markdown file to write as well")
     return parser.parse_args()
 
 

@@ -13,7 +13,15 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from mmreid_uda.apis import FeatureSet, ReIDInferencer, choose_queries, run_tool
+from mmreid_uda.apis import (
+    FeatureSet,
+    ReIDInferencer,
+    ToolParser,
+    at_least,
+    choose_queries,
+    run_tool,
+    writable,
+)
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path, read_json
 from mmreid_uda.visualization import (
@@ -58,13 +66,15 @@ class Run(NamedTuple):
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Write the report of a run.")
+    parser = ToolParser(description="Write the report of a run.")
     parser.add_argument("work_dir", help="folder of the run")
     parser.add_argument("--checkpoint", help="draw rank lists of this file, or folder of a run")
-    parser.add_argument("--queries", type=int, default=6, help="queries per picture (default: 6)")
+    parser.add_argument("--queries", type=at_least(1), default=6, help="queries per picture")
     parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
-    parser.add_argument("--num-workers", type=int, default=2)
-    parser.add_argument("--out", help="page to write (default: WORK_DIR/report.html)")
+    parser.add_argument("--num-workers", type=at_least(0), default=2, help="loading processes")
+    parser.add_argument(
+        "--out", type=writable(), help="page to write (default: WORK_DIR/report.html)"
+    )
     return parser.parse_args()
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from mmengine.logging import MMLogger
 
-from mmreid_uda.apis import add_config_options, load_config, run_tool
+from mmreid_uda.apis import ToolParser, add_config_options, load_config, run_tool
 from mmreid_uda.datasets import (
     DATASET_CATALOG,
     ReIDDataset,
@@ -82,7 +82,7 @@ class Finding(NamedTuple):
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Check a data set, or those of a config.")
+    parser = ToolParser(description="Check a data set, or those of a config.")
     parser.add_argument("dataset", help="name of a data set, or a config file")
     parser.add_argument("--data-root", help="folder of the data sets (default: the config's, data)")
     parser.add_argument(

@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmreid_uda.apis import run_tool
+from mmreid_uda.apis import ToolParser, run_tool
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path
 
@@ -31,12 +31,16 @@ _NAME = re.compile(r"(\d)_(\d+)_([12])_(\d+)\.png")
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Unpack CUHK03 for the new protocol.")
+    parser = ToolParser(description="Unpack CUHK03 for the new protocol.")
     parser.add_argument("release", help="cuhk-03.mat")
     parser.add_argument("lists", help="folder of cuhk03_new_protocol_config_*.mat")
     parser.add_argument("out", help="folder to write, such as data/cuhk03-np")
     parser.add_argument(
-        "--variants", nargs="+", choices=["detected", "labeled"], default=["detected", "labeled"]
+        "--variants",
+        nargs="+",
+        choices=["detected", "labeled"],
+        default=["detected", "labeled"],
+        help="boxes",
     )
     return parser.parse_args()
 

@@ -13,7 +13,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from mmreid_uda.apis import run_tool
+from mmreid_uda.apis import ToolParser, run_tool
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path
 
@@ -24,7 +24,7 @@ SPLIT_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bo
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Make Occluded-DukeMTMC from its lists.")
+    parser = ToolParser(description="Make Occluded-DukeMTMC from its lists.")
     parser.add_argument("lists", help="folder of train.list, query.list and gallery.list")
     parser.add_argument("duke", help="DukeMTMC-reID: the folder of bounding_box_train")
     parser.add_argument("out", help="folder to write, such as data/Occluded_Duke")

@@ -13,50 +13,49 @@ import sys
 import time
 from collections.abc import Sequence
 
-import cv2
-
-from mmreid_uda.apis import run_tool
+from mmreid_uda.apis import PICTURES, ToolParser, at_least, run_tool, writable
 from mmreid_uda.datasets.synthetic import (
     SyntheticSpec,
     contact_sheet,
     ensure_rendered,
     is_complete,
 )
-from mmreid_uda.utils import InputError
+from mmreid_uda.visualization import write_picture
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ToolParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument(
         "data_root",
         nargs="?",
         help="folder of the data sets; domains go to <data_root>/synthetic/<variant>",
     )
+    parser.add_argument("--variants", nargs="+", default=["a", "b", "c"], help="domains")
     parser.add_argument(
-        "--variants", nargs="+", default=["a", "b", "c"], help="domains (default: a b c)"
+        "--num-train-ids", type=int, default=SyntheticSpec.num_train_ids, help="people to train on"
     )
-    parser.add_argument("--num-train-ids", type=int, default=SyntheticSpec.num_train_ids)
-    parser.add_argument("--num-test-ids", type=int, default=SyntheticSpec.num_test_ids)
-    parser.add_argument("--images-per-id", type=int, default=SyntheticSpec.images_per_id)
     parser.add_argument(
-        "--seed", type=int, default=0, help="the data sets' render_seed (default: 0)"
+        "--num-test-ids", type=int, default=SyntheticSpec.num_test_ids, help="people to test on"
     )
+    parser.add_argument(
+        "--images-per-id", type=int, default=SyntheticSpec.images_per_id, help="images of a person"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the data sets' render_seed")
     parser.add_argument(
         "--workers",
         type=int,
         default=1,
-        help="processes; more than 1 pays from some 1,000 ids (default: 1)",
+        help="processes; more than 1 pays from some 1,000 ids",
     )
     parser.add_argument(
         "--contact-sheet",
+        type=writable(*PICTURES),
         metavar="FILE",
         help="write a picture: a row per identity, a column per camera",
     )
     parser.add_argument(
-        "--sheet-ids", type=int, default=9, help="identities in the picture (default: 9)"
+        "--sheet-ids", type=at_least(1), default=9, help="identities in the picture"
     )
     args = parser.parse_args(argv)
     if args.data_root is None and args.contact_sheet is None:
@@ -75,15 +74,7 @@ def show_progress(variant: str, done: int, total: int) -> None:
 
 def write_sheet(path: str, variants: Sequence[str], num_ids: int, seed: int) -> None:
     """Write the contact sheet; the ending of the file name chooses the format."""
-    if num_ids < 1:
-        raise InputError(f"--sheet-ids {num_ids} was given, expected at least 1; set --sheet-ids")
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder) or not cv2.haveImageWriter(path):
-        raise InputError(
-            f"the picture cannot be written to '{path}', expected a .png or .jpg in a folder that exists; "
-            "set --contact-sheet"
-        )
-    cv2.imwrite(path, contact_sheet(variants, num_ids, seed), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    write_picture(path, contact_sheet(variants, num_ids, seed))
     print(f"wrote {path}")
 
 

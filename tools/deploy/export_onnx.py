@@ -13,10 +13,17 @@ import argparse
 
 import numpy as np
 
-from mmreid_uda.apis import ReIDInferencer, add_config_options, list_inputs, run_tool
+from mmreid_uda.apis import (
+    ReIDInferencer,
+    ToolParser,
+    add_config_options,
+    at_least,
+    list_inputs,
+    run_tool,
+    writable,
+)
 from mmreid_uda.apis.deploy import export_onnx
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import require_writable
 
 # Largest distance (1 - cosine) between the features of one crop that counts as equal.
 TOLERANCES = {"float32": 1e-4, "float16": 5e-3}
@@ -24,10 +31,10 @@ TOLERANCES = {"float32": 1e-4, "float16": 5e-3}
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Export a re-ID model to ONNX.")
+    parser = ToolParser(description="Export a re-ID model to ONNX.")
     parser.add_argument("config", help="config file, or its name")
     parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
-    parser.add_argument("out", help="the .onnx file to write")
+    parser.add_argument("out", type=writable(".onnx"), help="the .onnx file to write")
     parser.add_argument("--fp16", action="store_true", help="compute in float16")
     parser.add_argument(
         "--verify",
@@ -35,7 +42,7 @@ def parse_args() -> argparse.Namespace:
         metavar="IMAGES",
         help="compare with PyTorch on these images and folders; fails if features differ",
     )
-    parser.add_argument("--threads", type=int, default=0, help="of --verify (default: all)")
+    parser.add_argument("--threads", type=at_least(0), default=0, help="of --verify; 0: all")
     add_config_options(parser)
     return parser.parse_args()
 
@@ -82,7 +89,6 @@ def verify(inferencer: ReIDInferencer, model: str, images: list[str], threads: i
 def main() -> None:
     """Export and verify."""
     args = parse_args()
-    require_writable(args.out)
     inferencer = ReIDInferencer(args.config, args.checkpoint, "cpu", options=args.cfg_options)
     description = export_onnx(inferencer.model, args.out, args.fp16)
     print(f"{args.out} and {description}")

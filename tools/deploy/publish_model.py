@@ -20,6 +20,7 @@ import torch
 
 from mmreid_uda import __version__
 from mmreid_uda.apis import (
+    ToolParser,
     add_config_options,
     init_model,
     model_fingerprint,
@@ -33,7 +34,7 @@ from mmreid_uda.utils.files import find_checkpoint, require_writable
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Publish a re-ID model.")
+    parser = ToolParser(description="Publish a re-ID model.")
     parser.add_argument("config", help="config file, or its name")
     parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
     parser.add_argument("out_dir", help="folder to write <config>-<hash>.pth to")

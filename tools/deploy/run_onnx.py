@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -37,10 +38,18 @@ INTERPOLATIONS = {
 }
 DESCRIBED = ("onnx_sha256", "fingerprint", "input")
 DESCRIBED_INPUT = ("name", "width", "height", "interpolation", "colour")
+# What the file system says where there is no room left.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+# A file system that is full still has room for an empty file.
+SAMPLE = bytes(4096)
 
 
 class DeploymentError(ValueError):
     """Something that the user can mend, in one sentence."""
+
+
+Image = str | Path | np.ndarray
+"""A file, or pixels: uint8 (H, W, 3) in BGR order."""
 
 
 class OnnxExtractor:
@@ -80,26 +89,62 @@ class OnnxExtractor:
             content, options, providers=onnxruntime.get_available_providers()
         )
 
-    def __call__(self, images: Sequence[np.ndarray | str], batch_size: int = 64) -> np.ndarray:
+    def __call__(
+        self,
+        images: Image | Sequence[Image],
+        batch_size: int = 64,
+        skipped: list[str] | None = None,
+    ) -> np.ndarray:
         """Compute features.
 
         Args:
-            images: N >= 1 files, or arrays, uint8 (H, W, 3) in BGR order as ``cv2.imread`` gives them, of any size.
+            images: One image or several: files, or arrays, uint8 (H, W, 3) in BGR order as ``cv2.imread`` gives them,
+                of any size.
             batch_size: Images per forward pass.
+            skipped: Takes the names of files that cannot be read, which are then left out; None refuses the first.
 
         Returns:
-            float32 (N, D), rows of unit norm.
+            float32 (N, D), rows of unit norm, of the N images that were not skipped, in their order.
+
+        Raises:
+            DeploymentError: There is no image, one is not as expected, or a feature is not finite.
         """
         name = self.description["input"]["name"]
+        images = [images] if isinstance(images, (str, Path, np.ndarray)) else list(images)
         parts = []
         for start in range(0, len(images), batch_size):
-            batch = np.stack([self.prepare(one) for one in images[start : start + batch_size]])
-            parts.append(self.session.run(None, {name: batch})[0])
-        return np.concatenate(parts)
+            part = images[start : start + batch_size]
+            pixels = [
+                one for one in (self._prepared(one, skipped) for one in part) if one is not None
+            ]
+            if pixels:
+                parts.append(self.session.run(None, {name: np.stack(pixels)})[0])
+        if not parts:
+            raise DeploymentError(
+                f"found 0 images that can be read among {len(images)}, expected at least one; restore the files."
+            )
+        features = np.concatenate(parts)
+        broken = int((~np.isfinite(features).all(1)).sum())
+        if broken:
+            raise DeploymentError(
+                f"the features of {broken} of {len(features)} images are not finite, expected numbers; export without "
+                "--fp16, or another checkpoint."
+            )
+        return features
 
-    def prepare(self, image: np.ndarray | str) -> np.ndarray:
+    def _prepared(self, image: Image, skipped: list[str] | None) -> np.ndarray | None:
+        """What :meth:`prepare` gives, or None for a file that cannot be read, which ``skipped`` takes."""
+        try:
+            return self.prepare(image)
+        except DeploymentError:
+            if skipped is None or isinstance(image, np.ndarray):
+                raise
+            skipped.append(str(image))
+            return None
+
+    def prepare(self, image: Image) -> np.ndarray:
         """Read an image if it is a file, and resize it: uint8 (height, width, 3)."""
-        pixels = read_image(image) if isinstance(image, str) else image
+        pixels = read_image(str(image)) if isinstance(image, (str, Path)) else checked(image)
         wanted = self.description["input"]
         size = wanted["width"], wanted["height"]
         resized = cv2.resize(pixels, size, interpolation=INTERPOLATIONS[wanted["interpolation"]])
@@ -115,13 +160,30 @@ def read_description(path: Path) -> dict[str, Any]:
     else:
         content = content if isinstance(content, dict) else {}
         missing = [key for key in DESCRIBED if key not in content]
-        missing = missing or [key for key in DESCRIBED_INPUT if key not in content["input"]]
-        if not missing:
+        images = content.get("input")
+        images = images if isinstance(images, dict) else {}
+        missing = missing or [key for key in DESCRIBED_INPUT if key not in images]
+        wrong = [key for key in ("width", "height") if not isinstance(images.get(key), int)]
+        if not missing and not wrong and images["interpolation"] in INTERPOLATIONS:
             return content
-        found = f"lacks {', '.join(missing)}"
+        found = f"lacks {', '.join(missing)}" if missing else f"describes images as {images}"
     raise DeploymentError(
         f"'{path}' {found}, expected the description that export_onnx.py wrote; copy both files of one export."
     )
+
+
+def checked(image: Any) -> np.ndarray:
+    """Pixels, if they are such: uint8 (H, W, 3)."""
+    if not isinstance(image, np.ndarray):
+        raise DeploymentError(
+            f"found a {type(image).__name__} as an image, expected the name of a file or an array."
+        )
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise DeploymentError(
+            f"found an array of {image.dtype} and shape {image.shape}, expected an image as cv2.imread gives it: uint8 "
+            "(H, W, 3) in BGR order."
+        )
+    return image
 
 
 def read_image(path: str) -> np.ndarray:
@@ -161,19 +223,24 @@ def open_to_write(path: Path) -> Iterator[BinaryIO]:
     if path.suffix != ".npz":
         raise DeploymentError(f"found '{path}' as the file to write, expected a name in .npz.")
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    started = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = temporary.open("wb")
+        temporary.write_bytes(SAMPLE)
+        with temporary.open("wb") as file:
+            started = True
+            yield file
+        started = False
+        os.replace(temporary, path)
     except OSError as error:
+        if started and error.errno not in NO_ROOM:
+            raise
         raise DeploymentError(
             f"'{path}' cannot be written ({error.strerror}); name another place with --out."
         ) from error
-    try:
-        with file:
-            yield file
-        os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def parse_args() -> argparse.Namespace:
@@ -182,26 +249,40 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("model", help="the .onnx file")
     parser.add_argument("images", nargs="+", help="folders and images")
     parser.add_argument("--out", required=True, help="the .npz file to write")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=0, help="0: onnxruntime's choice (default)")
+    parser.add_argument(
+        "--corrupt",
+        choices=("raise", "skip"),
+        default="raise",
+        help="stop at an image that cannot be read, or leave it out and name it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=64, help="images a forward pass (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="0: onnxruntime's choice (default: %(default)s)"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     """Write the features of images to an .npz file."""
     args = parse_args()
-    if args.batch_size < 1:
-        raise DeploymentError(f"found --batch-size {args.batch_size}, expected at least 1.")
+    for name, value, least in (("batch-size", args.batch_size, 1), ("threads", args.threads, 0)):
+        if value < least:
+            raise DeploymentError(f"found --{name} {value}, expected at least {least}.")
     extractor = OnnxExtractor(args.model, args.threads)
     paths = find_images(args.images)
+    skipped: list[str] = []
     with open_to_write(Path(args.out)) as file:
-        features = extractor(paths, args.batch_size)
+        features = extractor(paths, args.batch_size, skipped if args.corrupt == "skip" else None)
         np.savez(
             file,
             features=features,
-            paths=np.array(paths),
+            paths=np.array([path for path in paths if path not in skipped]),
             fingerprint=np.array(extractor.fingerprint),
         )
+    for path in skipped:
+        print(f"skipped, cannot be read: {path}")
     print(f"{len(features)} features of {features.shape[1]} dimensions: {args.out}")
 
 

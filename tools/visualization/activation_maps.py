@@ -12,7 +12,15 @@ import argparse
 import torch
 from mmengine.dataset import Compose
 
-from mmreid_uda.apis import add_config_options, init_model, list_inputs, run_tool
+from mmreid_uda.apis import (
+    ToolParser,
+    add_config_options,
+    add_picture_argument,
+    at_least,
+    init_model,
+    list_inputs,
+    run_tool,
+)
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.registry import DATASETS, TRANSFORMS
 from mmreid_uda.visualization import activation_energy, draw_activation_maps, write_picture
@@ -21,15 +29,15 @@ from mmreid_uda.visualization.tiles import read_crop, spread
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Draw activation maps.")
+    parser = ToolParser(description="Draw activation maps.")
     parser.add_argument("config", help="config file, or its name")
     parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
     parser.add_argument(
         "images", nargs="*", help="images and folders (default: spread over the first test set)"
     )
-    parser.add_argument("--num", type=int, default=16, help="images at most (default: 16)")
+    parser.add_argument("--num", type=at_least(1), default=16, help="images at most")
     parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
-    parser.add_argument("--out", default="work_dirs/activation_maps.png", help="picture to write")
+    add_picture_argument(parser, "activation_maps.png")
     add_config_options(parser)
     return parser.parse_args()
 

@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import argparse
 
-from mmreid_uda.apis import add_feature_arguments, features_of_arguments, run_tool
+from mmreid_uda.apis import (
+    ToolParser,
+    add_feature_arguments,
+    add_picture_argument,
+    at_least,
+    features_of_arguments,
+    run_tool,
+)
 from mmreid_uda.visualization import camera_histograms, draw_camera_distances, write_picture
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Draw distances within and across cameras.")
+    parser = ToolParser(description="Draw distances within and across cameras.")
     add_feature_arguments(parser, "test")
-    parser.add_argument("--bins", type=int, default=100, help="intervals between 0 and 2")
-    parser.add_argument("--out", default="work_dirs/camera_distances.png", help="picture to write")
+    parser.add_argument("--bins", type=at_least(1), default=100, help="intervals between 0 and 2")
+    add_picture_argument(parser, "camera_distances.png")
     return parser.parse_args()
 
 

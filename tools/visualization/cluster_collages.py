@@ -13,7 +13,10 @@ from __future__ import annotations
 import argparse
 
 from mmreid_uda.apis import (
+    ToolParser,
     add_config_options,
+    add_picture_argument,
+    at_least,
     find_config,
     load_config,
     load_pseudo_labels,
@@ -25,12 +28,12 @@ from mmreid_uda.visualization import cluster_kinds, draw_cluster_collage, write_
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Draw clusters against the truth.")
+    parser = ToolParser(description="Draw clusters against the truth.")
     parser.add_argument("config", help="config file, or its name: names the target")
     parser.add_argument("labels", help="pseudo_labels/epoch_<n>.npz of a run")
-    parser.add_argument("--rows", type=int, default=3, help="rows per kind (default: 3)")
-    parser.add_argument("--per-row", type=int, default=12, help="images per row (default: 12)")
-    parser.add_argument("--out", default="work_dirs/clusters.png", help="picture to write")
+    parser.add_argument("--rows", type=at_least(1), default=3, help="rows per kind")
+    parser.add_argument("--per-row", type=at_least(1), default=12, help="images per row")
+    add_picture_argument(parser, "clusters.png")
     add_config_options(parser)
     return parser.parse_args()
 

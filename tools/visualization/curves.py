@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmreid_uda.apis import run_tool
+from mmreid_uda.apis import ToolParser, add_picture_argument, run_tool
 from mmreid_uda.visualization import draw_curves, read_scalars, write_picture
 
 DEFAULT = ("loss", "*/mAP", "*/R1", "cluster/clusters", "cluster/outlier_ratio", "cluster/nmi")
@@ -20,15 +20,15 @@ DEFAULT = ("loss", "*/mAP", "*/R1", "cluster/clusters", "cluster/outlier_ratio",
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Draw the curves of several runs.")
+    parser = ToolParser(description="Draw the curves of several runs.")
     parser.add_argument("runs", nargs="+", help="work dirs")
     parser.add_argument(
         "--curves",
         nargs="+",
         default=DEFAULT,
-        help=f"names or patterns of logged quantities (default: {' '.join(DEFAULT)})",
+        help="names or patterns of logged quantities",
     )
-    parser.add_argument("--out", default="work_dirs/curves.png", help="picture to write")
+    add_picture_argument(parser, "curves.png")
     return parser.parse_args()
 
 

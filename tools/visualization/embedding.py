@@ -18,7 +18,10 @@ import torch
 
 from mmreid_uda.apis import (
     FeatureSet,
+    ToolParser,
     add_feature_arguments,
+    add_picture_argument,
+    at_least,
     features_of_arguments,
     load_pseudo_labels,
     run_tool,
@@ -33,7 +36,7 @@ COLOURS = {"id": "identity", "camera": "camera", "pseudo": "pseudo-label"}
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Draw features on a plane.")
+    parser = ToolParser(description="Draw features on a plane.")
     add_feature_arguments(parser, "train")
     parser.add_argument(
         "--colour",
@@ -42,10 +45,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--labels", help="pseudo_labels/epoch_<n>.npz of a run")
     parser.add_argument("--supports", type=float, metavar="LAMBDA", help="ISE's lambda, 0..1")
-    parser.add_argument("--groups", type=int, default=15, help="identities, or clusters, to show")
-    parser.add_argument("--method", choices=("tsne", "umap"), default="tsne")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="work_dirs/embedding.png", help="picture to write")
+    parser.add_argument(
+        "--groups", type=at_least(1), default=15, help="identities, or clusters, to show"
+    )
+    parser.add_argument("--method", choices=("tsne", "umap"), default="tsne", help="way to lay out")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the layout")
+    add_picture_argument(parser, "embedding.png")
     return parser.parse_args()
 
 

@@ -19,11 +19,20 @@ from typing import Any
 import numpy as np
 from mmengine.runner import Runner
 
-from mmreid_uda.apis import add_config_options, build_runner, load_config, run_tool
+from mmreid_uda.apis import (
+    ToolParser,
+    add_config_options,
+    add_picture_argument,
+    at_least,
+    build_runner,
+    load_config,
+    run_tool,
+)
 from mmreid_uda.engine import unwrap
 from mmreid_uda.models.algorithms import STD, STDClassifier
 from mmreid_uda.models.backbones import load_complete
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import atomic_path
 from mmreid_uda.visualization import (
     filter_normalised_direction,
     loss_surface,
@@ -34,14 +43,18 @@ from mmreid_uda.visualization import (
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Draw the training loss around a checkpoint.")
+    parser = ToolParser(description="Draw the training loss around a checkpoint.")
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="checkpoint file, or the folder of a run")
-    parser.add_argument("--points", type=int, default=11, help="points along each direction")
+    parser.add_argument(
+        "--points", type=at_least(3), default=11, help="points along each direction"
+    )
     parser.add_argument("--radius", type=float, default=1.0, help="largest step, 1 = the weights")
-    parser.add_argument("--batches", type=int, default=4, help="training batches to average over")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the directions")
-    parser.add_argument("--out", default="work_dirs/loss_surface.png", help="picture to write")
+    parser.add_argument(
+        "--batches", type=at_least(1), default=4, help="training batches to average over"
+    )
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the directions")
+    add_picture_argument(parser, "loss_surface.png")
     add_config_options(parser)
     return parser.parse_args()
 
@@ -115,8 +128,9 @@ def main() -> None:
     directions = [filter_normalised_direction(model, args.seed, number) for number in (0, 1)]
     surface = loss_surface(model, loss, directions, steps.tolist())
     out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(out.with_suffix(".npz"), surface=surface, steps=steps)
+    # A file object: NumPy would append .npz to the temporary name.
+    with atomic_path(out.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+        np.savez(file, surface=surface, steps=steps)
     draw(surface, steps, Path(args.config).stem, out)
     middle = args.points // 2
     print(f"loss {surface[middle, middle]:.4f} at the checkpoint, {surface.max():.4f} at most")

@@ -11,7 +11,10 @@ from __future__ import annotations
 import argparse
 
 from mmreid_uda.apis import (
+    ToolParser,
     add_feature_arguments,
+    add_picture_argument,
+    at_least,
     choose_queries,
     features_of_arguments,
     run_tool,
@@ -21,16 +24,16 @@ from mmreid_uda.visualization import draw_rank_list, rank_rows, write_picture
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Draw rank lists.")
+    parser = ToolParser(description="Draw rank lists.")
     add_feature_arguments(parser)
-    parser.add_argument("--queries", type=int, default=6, help="queries to draw (default: 6)")
+    parser.add_argument("--queries", type=at_least(1), default=6, help="queries to draw")
     parser.add_argument(
         "--worst",
         action="store_true",
         help="the queries of lowest average precision, not some evenly spread over all",
     )
-    parser.add_argument("--topk", type=int, default=10, help="gallery images per query")
-    parser.add_argument("--out", default="work_dirs/rank_lists.png", help="picture to write")
+    parser.add_argument("--topk", type=at_least(1), default=10, help="gallery images per query")
+    add_picture_argument(parser, "rank_lists.png")
     return parser.parse_args()
 
 
