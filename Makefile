@@ -27,10 +27,10 @@ demo: env ## Adapt a network to unlabelled rendered pedestrians and show what it
 	$(BIN)/python tools/demo.py
 
 test: lint ## Check style and types, run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: env ## Run the tests that take seconds
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: env ## Check style and types
 	$(BIN)/ruff check .

@@ -1,13 +1,16 @@
 """What several tests need: two real processes, a tiny config, quiet threads."""
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing as mp
 from deployment import SMALL, make_model, write_checkpoint
-from gloo_process import enter
+from processes import enter_rank, run_script, warm_context
 
 from mmreid_uda.apis import ReIDInferencer
 from mmreid_uda.datasets import build_dataset
@@ -41,6 +44,12 @@ default_hooks = dict(
     cluster=dict(num_workers=0, clusterer=dict(eps=0.7, k1=8, k2=3, min_samples=2)),
 )
 """
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that no worker of pytest-xdist begins one while the others have finished."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -93,6 +102,41 @@ def inferencer(checkpoint):
 
 
 @pytest.fixture
+def run_tool():
+    """Run a tool through its command line and return (exit status, stdout + stderr).
+
+    With ``processes`` the tool is a ``tools/dist_*.sh``. They start warm; ``cold=True`` starts them as a user does.
+    """
+
+    def run(*command, processes=None, check=True, cwd=REPOSITORY, cold=False):
+        arguments = [str(one) for one in command]
+        environment = dict(OMP_NUM_THREADS="1", PYTHON=sys.executable)
+        if cold:
+            if processes is None:
+                arguments.insert(0, sys.executable)
+            else:
+                arguments[:2] = [str(REPOSITORY / arguments[0]), arguments[1], str(processes)]
+            done = subprocess.run(
+                arguments,
+                cwd=cwd,
+                env={**os.environ, **environment},
+                capture_output=True,
+                text=True,
+                timeout=600,
+            )
+        else:
+            if processes is not None:
+                arguments[0] = arguments[0].replace("dist_", "").replace(".sh", ".py")
+                arguments += ["--launcher", "pytorch"]
+            done = run_script(*arguments, ranks=processes, cwd=cwd, env=environment)
+        output = done.stdout + done.stderr
+        assert not check or done.returncode == 0, output[-4000:]
+        return done.returncode, output
+
+    return run
+
+
+@pytest.fixture
 def run_ranks():
     """Run ``function(rank, *args)`` in real gloo processes and return the results in rank order."""
 
@@ -100,8 +144,14 @@ def run_ranks():
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        queue = mp.get_context("spawn").SimpleQueue()
-        context = mp.spawn(enter, (world_size, port, function, args, queue), world_size, join=False)
+        queue = warm_context().SimpleQueue()
+        context = mp.start_processes(
+            enter_rank,
+            (world_size, port, function, args, queue),
+            world_size,
+            join=False,
+            start_method="forkserver",
+        )
         results = {}
         while len(results) < world_size:
             while not queue.empty():

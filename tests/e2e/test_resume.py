@@ -51,7 +51,8 @@ def test_two_and_two_epochs_are_four(tiny, run_tool, tmp_path, results, processe
     config = tiny(extra=f"default_hooks['cluster']['interval'] = {interval}\n")
     tool = "tools/train.py" if processes is None else "tools/dist_train.sh"
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    run_tool(tool, config, "--work-dir", whole, processes=processes)
+    # As a user starts them, the interpreter and torchrun included.
+    run_tool(tool, config, "--work-dir", whole, processes=processes, cold=True)
     # The learning-rate schedule and ISE's lambda depend on the length of the run: stop it, do not shorten it.
     stop = tiny(
         extra=f"default_hooks['cluster']['interval'] = {interval}\n"

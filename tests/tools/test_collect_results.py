@@ -1,10 +1,9 @@
 """The table of several runs, from its command line."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from processes import run_script
 
 
 @pytest.fixture
@@ -16,12 +15,7 @@ def collect_results(tmp_path):
             (tmp_path / name).mkdir()
             (tmp_path / name / "results.json").write_text(json.dumps(dict(epochs=epochs)))
             (tmp_path / name / "teacher.json").write_text(json.dumps(dict(found=epochs["10"])))
-        return subprocess.run(
-            [sys.executable, "tools/analysis/collect_results.py", f"{tmp_path}/*", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return run_script("tools/analysis/collect_results.py", f"{tmp_path}/*", *arguments)
 
     return run
 

@@ -1,14 +1,13 @@
 """Features of folders and data sets as files, galleries and their search, from the command line."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from deployment import REPOSITORY, SMALL_ARGUMENTS, call_tool
+from deployment import SMALL_ARGUMENTS, call_tool
+from processes import run_script
 
 from mmreid_uda.apis import FeatureSet, ReIDInferencer, choose_queries
 from mmreid_uda.datasets import DATASET_CATALOG
@@ -39,10 +38,7 @@ def refusal(capsys, script, *arguments):
 
 def test_a_folder_becomes_a_file_of_features(checkpoint, folder, inferencer, tmp_path):
     out = tmp_path / "f.npz"
-    tool = (sys.executable, "tools/extract_features.py", CONFIG, checkpoint, folder, "--out", out)
-    done = subprocess.run(
-        [str(one) for one in (*tool, *QUIET)], cwd=REPOSITORY, capture_output=True, text=True
-    )
+    done = run_script("tools/extract_features.py", CONFIG, checkpoint, folder, "--out", out, *QUIET)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("8 features of 1280 dimensions, fingerprint ")
     with np.load(out) as written:
