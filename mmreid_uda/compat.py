@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -85,6 +86,7 @@ def install() -> None:
     repair_package_lookup()
     shim_torchvision()
     register_loaders()
+    format_configs_once()
     _installed = True
 
 
@@ -125,6 +127,23 @@ def _distribution(name: str) -> importlib.metadata.Distribution | None:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+# --------------------------------------------------------------------------------------------------------- configs
+
+
+def format_configs_once() -> None:
+    """Remember the layout of the last few config texts: mmengine takes half a second for it, at every checkpoint."""
+    lay_out = mmengine.config.config.FormatCode
+
+    @functools.lru_cache(maxsize=4)
+    def remembered(text: str, style: tuple[tuple[str, Any], ...], **options: Any) -> Any:
+        return lay_out(text, style_config=dict(style), **options)
+
+    def format_code(text: str, style_config: dict[str, Any], **options: Any) -> Any:
+        return remembered(text, tuple(style_config.items()), **options)
+
+    mmengine.config.config.FormatCode = format_code
 
 
 # ------------------------------------------------------------------------------------------------- package look-up

@@ -52,14 +52,6 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in slow)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def plain_config_text():
-    """mmengine lays a config out as handsome code five times for every Runner: three seconds that no test needs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mmengine.config.config.FormatCode", lambda code, **_: (code, True))
-        yield
-
-
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory):
     """Rendered once for all tests of the session (each worker of pytest-xdist has its own)."""

@@ -16,6 +16,7 @@ import mmengine
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
@@ -423,3 +424,18 @@ def test_torchvision_imports_after_the_package():
 def test_nothing_is_declared_without_torchvision(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert compat.shim_torchvision() is False
+
+
+def test_a_config_is_laid_out_once(monkeypatch):
+    asked = []
+
+    def lay_out(text, style_config):
+        asked.append((text, style_config["based_on_style"]))
+        return text.replace(" ", ""), True
+
+    monkeypatch.setattr(mmengine.config.config, "FormatCode", lay_out)
+    compat.format_configs_once()
+    config = Config(dict(a=1))
+    assert {config.pretty_text for _ in range(3)} == {"a=1"} and len(asked) == 1
+    config.a = 2
+    assert config.pretty_text == "a=2" and [style for _, style in asked] == ["pep8"] * 2
