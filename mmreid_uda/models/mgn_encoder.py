@@ -56,6 +56,7 @@ class MGNEncoder(PretrainedModule):
         rungs: PTL's ladder on the trunk, see :class:`~mmreid_uda.models.backbones.Ladder`. Defaults to None: plain MGN.
         cell: Config of the cells.
         cell_channels: Channels of the branches' cells. Defaults to 128.
+        reduce_bias: Give the shared convolution a bias. Defaults to None: with cells, as released; plain MGN has none.
         norm: As for :class:`ReIDEncoder`.
         init_cfg: As for :class:`ReIDEncoder`.
 
@@ -75,6 +76,7 @@ class MGNEncoder(PretrainedModule):
         rungs: Sequence[Mapping[str, Any]] | None = None,
         cell: Mapping[str, Any] | None = None,
         cell_channels: int = 128,
+        reduce_bias: bool | None = None,
         norm: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
@@ -92,7 +94,10 @@ class MGNEncoder(PretrainedModule):
                     MODELS.build({"type": "BConvCell", **(cell or {}), **sizes, "stride": stride})
                 )
             channels += cell_channels
-        self.reduce = fuse_block(channels, embed_dim)
+        has_cells = self.ladder is not None
+        self.reduce = fuse_block(
+            channels, embed_dim, bias=has_cells if reduce_bias is None else reduce_bias
+        )
         nn.init.normal_(self.reduce.get_parameter("1.weight"), mean=1, std=0.02)
         self.feat_dim, self.embed_dim = 3 * embed_dim, 8 * embed_dim
         if norm is not None:

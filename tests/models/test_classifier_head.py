@@ -102,6 +102,16 @@ def test_random_rows_are_small_and_the_same_in_every_network():
     assert torch.equal(first, second) and 0.0008 < first.std() < 0.0012
 
 
+def test_uniform_rows_start_as_a_linear_layer_and_are_the_same_in_every_network():
+    features, labels = torch.randn(6, 64), torch.arange(6) // 2
+    first, second = (relabelled(labels, features, init="uniform").weight[0, :3] for _ in range(2))
+    linear = torch.nn.Linear(64, 3, bias=False).weight.abs().max().item()
+    assert 0.95 / 8 < linear <= 1 / 8 and 0.95 / 8 < first.abs().max().item() <= 1 / 8
+    assert torch.equal(first, second)
+    # The deviation of U(-b, b) is b / √3.
+    assert first.std().item() == pytest.approx(1 / 8 / 3**0.5, rel=0.1)
+
+
 def test_inactive_rows_get_no_gradient():
     head = relabelled(torch.arange(6) // 2, torch.randn(6, 4), capacity=5)
     features = torch.randn(6, 4)

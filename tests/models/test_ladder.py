@@ -196,6 +196,14 @@ def test_the_shared_convolution_starts_as_released(mgn_ptl):
     assert all((weight == 1).all() for weight in rungs), "those of the ladder start plainly"
 
 
+def test_the_shared_convolution_of_plain_mgn_has_no_bias(mgn_ptl):
+    backbone = dict(type="ResNet", depth=50, last_stride=2)
+    with torch.device("meta"):
+        plain, biased = (MGNEncoder(backbone, reduce_bias=bias) for bias in (None, True))
+    assert plain.reduce[0].bias is None
+    assert biased.reduce[0].bias is not None and mgn_ptl.reduce[0].bias is not None
+
+
 def test_the_maps_of_mgn_with_cells_are_the_released_ones(mgn_ptl):
     with torch.no_grad():
         out = mgn_ptl(image(384, 128, count=2))

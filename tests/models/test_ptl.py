@@ -141,18 +141,24 @@ def test_mgn_with_751_classes_has_eight_classifiers_with_bias():
     assert sum(p.numel() for p in head.parameters()) == 8 * (256 * 751 + 751)
 
 
+@pytest.mark.parametrize("init, side", [("fan_in", 1), ("fan_out", 0)])
 @pytest.mark.parametrize("hidden", [(), (128, 64)])
-def test_classifiers_start_kaiming_normal_by_their_inputs_without_bias(hidden):
+def test_classifiers_start_kaiming_normal_without_bias(hidden, init, side):
     torch.manual_seed(0)
-    head = PTLHead(256, num_branches=2, num_classes=1000, hidden=hidden)
+    head = PTLHead(256, num_branches=2, num_classes=1000, hidden=hidden, init=init)
     for layers in head.classifiers:
         linears = [layer for layer in layers if isinstance(layer, torch.nn.Linear)]
         assert len(linears) == len(hidden) + 1
         for layer in linears:
             weight = layer.weight
-            assert weight.std().item() == pytest.approx((2 / weight.shape[1]) ** 0.5, rel=0.03)
+            assert weight.std().item() == pytest.approx((2 / weight.shape[side]) ** 0.5, rel=0.03)
             assert weight.abs().max() > 3 * weight.std(), "uniform numbers end before"
             assert not layer.bias.any()
+
+
+def test_an_unknown_start_of_the_classifiers_is_refused():
+    with pytest.raises(InputError, match="init='fan'"):
+        PTLHead(5, init="fan")
 
 
 # ---- algorithms

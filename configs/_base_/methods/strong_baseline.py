@@ -3,7 +3,7 @@ _base_ = "./mean_teacher.py"
 
 model = dict(
     type="StrongBaseline",
-    head=dict(init="random", label_smoothing=0.0, ce_weight=1.0, triplet_weight=1.0),
+    head=dict(init="uniform", label_smoothing=0.0, ce_weight=1.0, triplet_weight=1.0),
     data_preprocessor=dict(type="ReIDDataPreprocessor", erase_value=(0.596, 0.558, 0.497)),
 )
 default_hooks = dict(

@@ -7,6 +7,6 @@ optim_wrapper = dict(
     type="OptimWrapper", optimizer=dict(type="Adam", lr=2e-4, weight_decay=5e-4, amsgrad=True)
 )
 auto_scale_lr = dict(base_batch_size=16, enable=False)
-# 320, 360 and 400 in the released script, whose scheduler steps at the start of an epoch: one epoch earlier than here.
-param_scheduler = [dict(type="MultiStepLR", milestones=[319, 359, 399], gamma=0.1)]
+# The scheduler of torch 0.4.1, which the released script steps at the start of an epoch, counts epochs from 0, as here.
+param_scheduler = [dict(type="MultiStepLR", milestones=[320, 360, 400], gamma=0.1)]
 train_cfg = dict(by_epoch=True, max_epochs=450, val_interval=50)

@@ -64,7 +64,7 @@ class ISE(ClusterContrast):
         supports = support_samples(
             features, labels, self.head.memory.prototypes, self.support_scale, self.num_neighbors
         )
-        support_labels = labels.repeat(self.num_neighbors)
+        support_labels = labels.repeat_interleave(self.num_neighbors)
         everything = torch.cat([features, supports]), torch.cat([labels, support_labels])
 
         losses = dict(
@@ -78,7 +78,8 @@ class ISE(ClusterContrast):
             )
 
         if self.supports_in_memory:
-            self.head.memory.update(*everything, sample_idx.repeat(1 + self.num_neighbors))
+            support_idx = sample_idx.repeat_interleave(self.num_neighbors)
+            self.head.memory.update(*everything, torch.cat([sample_idx, support_idx]))
         else:
             self.head.memory.update(features, labels, sample_idx)
         return losses

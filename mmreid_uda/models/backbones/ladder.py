@@ -60,9 +60,9 @@ def _find(module: nn.Module, name: str) -> nn.Module:
         ) from None
 
 
-def fuse_block(inputs: int, outputs: int) -> nn.Module:
-    """A 1×1 convolution with bias (Kaiming-normal, fan-in), BN and ReLU."""
-    convolution = nn.Conv2d(inputs, outputs, 1)
+def fuse_block(inputs: int, outputs: int, bias: bool = True) -> nn.Module:
+    """A 1×1 convolution (Kaiming-normal, fan-in), BN and ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, 1, bias=bias)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_in")
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 

@@ -70,8 +70,9 @@ class ClassifierHead(BaseModule):
         num_branches: Number of branches; algorithms fill it in.
         capacity: Rows of the classifier, at least the largest K. DBSCAN with 4 samples finds at most about a quarter as
             many clusters as there are images. Defaults to 4096.
-        init: Rows after a clustering: ``'centroid'`` = the unit mean feature of each cluster (default), or ``'random'``
-            = N(0, 0.001²).
+        init: Rows after a clustering: ``'centroid'`` = the unit mean feature of each cluster (default); ``'random'`` =
+            N(0, 0.001²); ``'uniform'`` = U(-1/√D, 1/√D), as ``nn.Linear`` starts (the UDA strong baseline's released
+            code).
         label_smoothing: epsilon of CE_ls, see :class:`LabelSmoothCrossEntropy`. Defaults to 0.1.
         ce_weight: Defaults to 1.
         triplet_weight: Defaults to 1.
@@ -94,7 +95,7 @@ class ClassifierHead(BaseModule):
         in_channels: int,
         num_branches: int = 1,
         capacity: int = 4096,
-        init: Literal["centroid", "random"] = "centroid",
+        init: Literal["centroid", "random", "uniform"] = "centroid",
         label_smoothing: float = 0.1,
         ce_weight: float = 1.0,
         triplet_weight: float = 1.0,
@@ -103,9 +104,9 @@ class ClassifierHead(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if init not in ("centroid", "random"):
+        if init not in ("centroid", "random", "uniform"):
             raise InputError(
-                f"ClassifierHead: found init={init!r}, expected 'centroid' or 'random'."
+                f"ClassifierHead: found init={init!r}, expected 'centroid', 'random' or 'uniform'."
             )
         self.num_branches, self.capacity, self.init = num_branches, capacity, init
         self.weight = nn.Parameter(torch.empty(num_branches, capacity, in_channels))
@@ -145,14 +146,20 @@ class ClassifierHead(BaseModule):
 
     @torch.no_grad()
     def on_relabel(self, state: PseudoLabelState) -> None:
-        """Give every cluster a row: its centroid, or small random numbers that are the same in every network."""
+        """Give every cluster a row: its centroid, or random numbers that are the same in every network."""
         self.activate(state.num_clusters)
         rows = self.weight[:, : state.num_clusters]
         if self.init == "centroid":
             rows.copy_(F.normalize(self._split(state.centroids()), dim=2))
         else:
             rng = make_rng(state.seed, state.epoch, "classifier")
-            rows.copy_(torch.from_numpy(rng.normal(0, _STD, rows.shape)))
+            bound = rows.shape[2] ** -0.5
+            drawn = (
+                rng.normal(0, _STD, rows.shape)
+                if self.init == "random"
+                else rng.uniform(-bound, bound, rows.shape)
+            )
+            rows.copy_(torch.from_numpy(drawn))
 
     def _split(self, features: Tensor) -> Tensor:
         """Take (B, branches · D) apart to (branches, B, D)."""

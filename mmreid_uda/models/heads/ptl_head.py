@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,7 @@ class PTLHead(BaseModule):
 
     MGN has eight parts and three global features, other networks one of each. ``triplet_weight=0`` is a plain
     classifier, for images of any kind. Under several ranks the head works on the global batch, gathered in rank order.
-    Weights start Kaiming-normal by their inputs, biases at 0.
+    Weights start Kaiming-normal, biases at 0.
 
     Source: Yu et al., "Progressive transfer learning for person re-identification", IJCAI 2019, released code; the
     hidden layers are the "three FC layers" that the paper trains on its DenseNet.
@@ -48,9 +48,11 @@ class PTLHead(BaseModule):
         ce_weight: Defaults to 1.
         triplet_weight: Defaults to 1; a loss of weight 0 is not computed.
         label_smoothing: epsilon in 0..1 of the cross-entropy. Defaults to 0.
+        init: Variance of the starting weights: ``'fan_in'`` = 2 / inputs (default; the released MGN with cells), or
+            ``'fan_out'`` = 2 / outputs (plain MGN), for which ``num_classes`` must be the number of classes there are.
 
     Raises:
-        InputError: At :meth:`activate`, if there are more classes than rows.
+        InputError: For an unknown ``init``; at :meth:`activate`, if there are more classes than rows.
 
     Example:
         >>> model = dict(type='PTL', head=dict(type='PTLHead', num_classes=751, num_globals=3))
@@ -69,14 +71,17 @@ class PTLHead(BaseModule):
         ce_weight: float = 1.0,
         triplet_weight: float = 1.0,
         label_smoothing: float = 0.0,
+        init: Literal["fan_in", "fan_out"] = "fan_in",
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if init not in ("fan_in", "fan_out"):
+            raise InputError(f"PTLHead: found init={init!r}, expected 'fan_in' or 'fan_out'.")
         self.capacity, self.num_globals = num_classes, num_globals
         self.ce_weight, self.triplet_weight = ce_weight, triplet_weight
         self.label_smoothing = label_smoothing
         self.classifiers = nn.ModuleList(
-            _layers([in_channels, *hidden, num_classes]) for _ in range(num_branches)
+            _layers([in_channels, *hidden, num_classes], init) for _ in range(num_branches)
         )
         self.triplet = HardTripletLoss(margin)
         self.register_buffer("active", torch.tensor(num_classes))
@@ -153,12 +158,12 @@ class PTLHead(BaseModule):
         self._num_active = int(self.active)
 
 
-def _layers(widths: Sequence[int]) -> nn.Sequential:
-    """Linear layers of these widths with ReLU in between."""
+def _layers(widths: Sequence[int], init: str) -> nn.Sequential:
+    """Linear layers of these widths with ReLU in between, Kaiming-normal by ``init``."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         linear = nn.Linear(inputs, outputs)
-        nn.init.kaiming_normal_(linear.weight, mode="fan_in")
+        nn.init.kaiming_normal_(linear.weight, mode=init)
         nn.init.zeros_(linear.bias)
         layers += [linear, nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])

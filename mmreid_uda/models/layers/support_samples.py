@@ -26,7 +26,8 @@ def support_samples(
         num_neighbors: k >= 1 supports per sample.
 
     Returns:
-        (k·B, D) unit rows: the supports of all samples towards their nearest cluster, then towards the second, ...
+        (B·k, D) unit rows, sample by sample: the k supports of the first sample, nearest cluster first, then those of
+        the second, ... (as released; a memory that takes them one by one depends on the order).
 
     Raises:
         InputError: If there are no ``num_neighbors`` other clusters.
@@ -38,6 +39,6 @@ def support_samples(
         )
     similarity = features.detach() @ centroids.t()
     similarity.scatter_(1, labels.unsqueeze(1), float("-inf"))
-    neighbors = similarity.topk(num_neighbors, dim=1).indices.t().reshape(-1)
-    step = centroids[neighbors] - centroids[labels].repeat(num_neighbors, 1)
-    return F.normalize(features.repeat(num_neighbors, 1) + scale * 0.5 * step, dim=1)
+    neighbors = similarity.topk(num_neighbors, dim=1).indices
+    step = centroids[neighbors] - centroids[labels].unsqueeze(1)
+    return F.normalize(features.unsqueeze(1) + scale * 0.5 * step, dim=2).flatten(0, 1)
