@@ -158,7 +158,7 @@ class PTLHead(BaseModule):
         self._num_active = int(self.active)
 
 
-def _layers(widths: Sequence[int], init: str) -> nn.Sequential:
+def _layers(widths: Sequence[int], init: Literal["fan_in", "fan_out"]) -> nn.Sequential:
     """Linear layers of these widths with ReLU in between, Kaiming-normal by ``init``."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
