@@ -10,4 +10,4 @@ target = "synthb"
 test = ["synthb"]
 stage1 = "work_dirs/source-ab_mbv2_syntha2synthb"
 # Ten images per person among fifteen hundred: a larger share of pairs than on Market-1501, and fewer neighbours.
-default_hooks = dict(cluster=dict(clusterer=dict(rho=5e-3, k1=10, k2=4)))
+default_hooks = dict(cluster=dict(clusterer=dict(rho=5e-3, near_zero="drop", k1=10, k2=4)))

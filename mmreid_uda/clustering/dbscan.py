@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
 
-from .eps import rho_eps, stores_share
+from .eps import NearZero, rho_eps, stores_share
 from .jaccard import jaccard_from_encodings, source_distances
 from .jaccard_clusterer import JaccardClusterer
 from .knn import unit_rows
@@ -25,7 +25,7 @@ __all__ = ["JaccardDBSCAN", "dbscan"]
 # Radii stay below the largest Jaccard distance: at 1 every image is everyone's neighbour.
 _BELOW_ONE = 1 - 1e-6
 # The ρ-rule needs distances somewhat above eps; a graph cut here nearly always has them, and is small.
-_AUTO_REACH = 0.7
+_RHO_REACH = 0.7
 
 
 def dbscan(graph: sparse.csr_array, eps: float, min_samples: int = 4) -> np.ndarray:
@@ -82,11 +82,13 @@ class JaccardDBSCAN(JaccardClusterer):
     ``seconds_jaccard`` and ``seconds_dbscan``.
 
     Args:
-        eps: Radius in (0, 1), or ``'auto'``: the mean of the smallest ρ-share of all distances. Defaults to 0.6
-            (Cluster-Contrast, SpCL; ISE 0.4 on Market-1501, 0.7 on MSMT17).
+        eps: Radius in (0, 1), or ``'rho'``: the mean of the smallest ρ-share of all distances; ``'auto'`` is the same.
+            Defaults to 0.6 (Cluster-Contrast, SpCL; ISE 0.4 on Market-1501, 0.7 on MSMT17).
         min_samples: Neighbours of a core image, itself included. Defaults to 4.
-        rho: ρ of ``eps='auto'``. Defaults to 1.6e-3 (MMT; ABMT 2e-3).
-        freeze_eps: Keep the ``'auto'`` radius of the first call (MMT) instead of a new one every epoch (ABMT). The
+        rho: ρ of ``eps='rho'``. Defaults to 1.6e-3 (MMT; ABMT 2e-3).
+        near_zero: ``'drop'`` (default) or ``'count'`` (MMT and ABMT as released) pairs at distance 0, see
+            :func:`rho_eps`.
+        freeze_eps: Keep the ``'rho'`` radius of the first call (MMT) instead of a new one every epoch (ABMT). The
             frozen radius is part of the state and survives a resume.
         source_weight: λ of the source term; above 0 the call needs ``source_features`` (ABMT: 0.1). Defaults to 0.
         **kwargs: As for :class:`JaccardClusterer`.
@@ -95,24 +97,30 @@ class JaccardDBSCAN(JaccardClusterer):
         InputError: If a parameter is out of range.
 
     Example:
-        >>> clusterer = dict(type='JaccardDBSCAN', eps='auto', rho=1.6e-3, freeze_eps=True,
-        ...                  k1=20, k2=6, variant='full')
+        >>> clusterer = dict(type='JaccardDBSCAN', eps='rho', rho=1.6e-3, near_zero='count',
+        ...                  freeze_eps=True, k1=20, k2=6, variant='full')
     """
 
     def __init__(
         self,
-        eps: float | Literal["auto"] = 0.6,
+        eps: float | Literal["rho", "auto"] = 0.6,
         min_samples: int = 4,
         rho: float = 1.6e-3,
+        near_zero: NearZero = "drop",
         freeze_eps: bool = False,
         source_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if eps != "auto" and not (isinstance(eps, (int, float)) and 0 < eps < 1):
+        eps = "rho" if eps == "auto" else eps
+        if eps != "rho" and not (isinstance(eps, (int, float)) and 0 < eps < 1):
             raise InputError(
-                f"found eps={eps!r}, expected a Jaccard distance with 0 < eps < 1, or 'auto': change eps of "
+                f"found eps={eps!r}, expected a Jaccard distance with 0 < eps < 1, or 'rho': change eps of "
                 "JaccardDBSCAN."
+            )
+        if near_zero not in ("count", "drop"):
+            raise InputError(
+                f"found near_zero={near_zero!r} for JaccardDBSCAN, expected 'count' or 'drop'."
             )
         if not 0 <= source_weight < 1 or not 0 < rho <= 1 or min_samples < 1:
             raise InputError(
@@ -120,7 +128,8 @@ class JaccardDBSCAN(JaccardClusterer):
                 "JaccardDBSCAN, expected 0 <= source_weight < 1, 0 < rho <= 1 and min_samples >= 1."
             )
         self.eps, self.min_samples = eps, min_samples
-        self.rho, self.freeze_eps, self.source_weight = rho, freeze_eps, source_weight
+        self.rho, self.near_zero, self.freeze_eps = rho, near_zero, freeze_eps
+        self.source_weight = source_weight
         self.frozen_eps: float | None = None
 
     @property
@@ -173,7 +182,7 @@ class JaccardDBSCAN(JaccardClusterer):
         """The graph, cut no lower than the radius, and the radius."""
         # Images without a common neighbour are at 1 - λ + λ(s_i + s_j) and not in the graph: stay below.
         widest = 1 - self.source_weight
-        eps = self.frozen_eps if self.eps == "auto" else self.eps
+        eps = self.frozen_eps if self.eps == "rho" else self.eps
         if eps is None:
             graph, eps = self._rho_rule(graph_up_to, widest)
             radius = min(eps * eps_scale, widest * _BELOW_ONE)
@@ -185,11 +194,11 @@ class JaccardDBSCAN(JaccardClusterer):
         self, graph_up_to: Callable[[float], sparse.csr_array], widest: float
     ) -> tuple[sparse.csr_array, float]:
         """A graph that holds the smallest ρ-share of the distances, and their mean."""
-        reach = min(_AUTO_REACH, widest)
+        reach = min(_RHO_REACH, widest)
         graph = graph_up_to(reach)
-        if not stores_share(graph, self.rho):
+        if not stores_share(graph, self.rho, self.near_zero):
             reach, graph = widest, graph_up_to(widest)
-        eps = rho_eps(graph, self.rho, reach)
+        eps = rho_eps(graph, self.rho, reach, self.near_zero)
         if self.freeze_eps:
             self.frozen_eps = eps
         return graph, eps

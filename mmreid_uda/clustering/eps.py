@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from scipy import sparse
 
 from mmreid_uda.utils import InputError
 
-__all__ = ["rho_eps", "stores_share"]
+from .jaccard import NEAR_ZERO
+
+__all__ = ["NearZero", "rho_eps", "stores_share"]
+
+NearZero = Literal["count", "drop"]
+"""What the ρ-rule does with pairs at distance 0, up to rounding."""
 
 
 def rho_eps(
-    distances: sparse.csr_array | np.ndarray, rho: float, max_distance: float = 1.0
+    distances: sparse.csr_array | np.ndarray,
+    rho: float,
+    max_distance: float = 1.0,
+    near_zero: NearZero = "drop",
 ) -> float:
-    """Choose eps as the mean of the smallest ρ-share of the non-zero pairwise distances.
+    """Choose eps as the mean of the smallest ρ-share of the pairwise distances.
 
-    Of ``n`` non-zero distances the ``round(ρ·n)`` smallest are averaged, at least one. A graph stands for all N(N-1)/2
-    pairs: those it does not store lie beyond ``max_distance``, or at exactly 1 if that is where it was cut.
+    Of ``n`` distances the ``round(ρ·n)`` smallest are averaged, at least one. A graph stands for all N(N-1)/2 pairs:
+    those it does not store lie beyond ``max_distance``, or at exactly 1 if that is where it was cut.
+
+    Pairs with equal neighbourhoods are at distance 0. The released code drops exact zeros, but computes in float32,
+    where rounding leaves some of these pairs at 1e-7 or so, which count: its radius lies between those of the two
+    choices here.
 
     Args:
         distances: A symmetric graph of :func:`jaccard_graph`, or the plain values of all pairs, any shape. A graph with
             source term λ must be cut at ``1 - λ`` or below, where no pair without a common neighbour can lie.
         rho: Share, in (0, 1]; MMT 1.6e-3, ABMT 2e-3.
         max_distance: Where the graph was cut.
+        near_zero: ``'drop'`` leaves pairs nearer than 1e-6 out (default: the rule as it is written), ``'count'`` lets them
+            count as 0 (the published recipes of MMT and ABMT).
 
     Returns:
-        eps.
+        eps, at least 1e-6.
 
     Raises:
-        InputError: If ρ is out of range, all distances are zero, or the graph was cut so low that the share reaches
-            beyond it.
+        InputError: If ρ is out of range, all distances that count are zero, or the graph was cut so low that the share
+            reaches beyond it.
     """
     if not 0 < rho <= 1:
         raise InputError(f"found rho={rho}, expected 0 < rho <= 1: change rho of the clusterer.")
-    values, num_nonzero = _nonzero_distances(distances)
-    if not num_nonzero:
+    values, num = _distances(distances, near_zero)
+    if not num or (len(values) == num and not values.any()):
         raise InputError(
-            "found no two images at a distance above 0, so eps='auto' has nothing to average: the features have "
+            "found no two images at a distance above 0, so eps='rho' has nothing to average: the features have "
             "collapsed (lower optim_wrapper.optimizer.lr) or there are fewer than 2 images."
         )
-    top = _share(num_nonzero, rho)
+    top = _share(num, rho)
     beyond = max(0, top - values.size)
     if beyond and max_distance < 1:
         raise InputError(
@@ -47,24 +63,28 @@ def rho_eps(
             "compute the graph with a larger max_distance, or lower rho."
         )
     smallest = np.partition(values, top - 1)[:top] if top < values.size else values
-    return float((smallest.sum(dtype=np.float64) + beyond) / top)
+    return max(NEAR_ZERO, float((smallest.sum(dtype=np.float64) + beyond) / top))
 
 
-def stores_share(graph: sparse.csr_array, rho: float) -> bool:
+def stores_share(graph: sparse.csr_array, rho: float, near_zero: NearZero = "drop") -> bool:
     """Whether a truncated graph holds all distances that :func:`rho_eps` averages."""
-    values, num_nonzero = _nonzero_distances(graph)
-    return values.size >= _share(num_nonzero, rho)
+    values, num = _distances(graph, near_zero)
+    return values.size >= _share(num, rho)
 
 
-def _nonzero_distances(distances: sparse.csr_array | np.ndarray) -> tuple[np.ndarray, int]:
-    """The non-zero distances at hand, each pair once, and how many there are with those not stored."""
+def _distances(
+    distances: sparse.csr_array | np.ndarray, near_zero: NearZero
+) -> tuple[np.ndarray, int]:
+    """The distances at hand that count, each pair once, and how many there are with those not stored."""
     if isinstance(distances, np.ndarray):
-        values = distances[distances != 0]
-        return values, values.size
-    pairs = sparse.triu(distances, k=1, format="coo").data
-    values = pairs[pairs != 0]
-    num_images = distances.shape[0]
-    return values, num_images * (num_images - 1) // 2 - (pairs.size - values.size)
+        pairs, num = distances.ravel(), distances.size
+    else:
+        pairs = sparse.triu(distances, k=1, format="coo").data
+        num = distances.shape[0] * (distances.shape[0] - 1) // 2
+    zero = pairs < NEAR_ZERO
+    if near_zero == "count":
+        return np.where(zero, 0, pairs), num
+    return pairs[~zero], num - int(zero.sum())
 
 
 def _share(num: int, rho: float) -> int:

@@ -34,8 +34,8 @@ Variant = Literal["faiss", "full"]
 
 #: Memory that a pair within reach takes at most while the graph is put together.
 BYTES_PER_PAIR = 80
-# Below this a distance is rounding of two equal encodings; they are exact zeros for the ρ-rule, which drops them.
-_ZERO = 1e-6
+# Below this a distance is rounding of two equal encodings.
+NEAR_ZERO = 1e-6
 # Rows and columns of a block of similarities to the source.
 _BLOCK_SIZE = 2048
 
@@ -214,7 +214,7 @@ def jaccard_distances(
             )
     rows, columns, distances = (np.concatenate(part) for part in zip(*parts))
     del parts
-    distances[distances < _ZERO] = 0
+    distances[distances < NEAR_ZERO] = 0
     diagonal = np.arange(encodings.shape[0], dtype=rows.dtype)
     return _csr(
         np.concatenate([rows, columns, diagonal]),

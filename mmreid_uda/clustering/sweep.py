@@ -10,7 +10,7 @@ import numpy as np
 from mmreid_uda.utils import InputError
 
 from .dbscan import dbscan
-from .eps import rho_eps, stores_share
+from .eps import NearZero, rho_eps, stores_share
 from .jaccard import Variant, jaccard_distances, jaccard_encodings, neighbours_needed
 from .kmeans import KMeans
 from .knn import Neighbours, find_neighbours, unit_rows
@@ -47,6 +47,7 @@ def sweep_dbscan(
     *,
     variant: Variant = "faiss",
     rho: float | None = 1.6e-3,
+    near_zero: NearZero = "drop",
     true_labels: np.ndarray | None = None,
 ) -> Iterator[SweepResult]:
     """Cluster with every combination, as :class:`JaccardDBSCAN` does with each.
@@ -61,6 +62,7 @@ def sweep_dbscan(
         k2: Neighbours of the local query expansion.
         variant: ``'faiss'`` or ``'full'``, see :func:`jaccard_graph`.
         rho: ρ of the recommended radius, see :func:`rho_eps`; None recommends none.
+        near_zero: What that rule does with pairs at distance 0.
         true_labels: int (N,), negative = unknown; None for no figures of quality.
 
     Yields:
@@ -83,8 +85,9 @@ def sweep_dbscan(
             graph = jaccard_distances(encodings, reach)
             extra = {}
             if rho is not None:
-                whole = graph if stores_share(graph, rho) else jaccard_distances(encodings)
-                extra["rho_eps"] = rho_eps(whole, rho, reach if whole is graph else 1.0)
+                stored = stores_share(graph, rho, near_zero)
+                whole, cut = (graph, reach) if stored else (jaccard_distances(encodings), 1.0)
+                extra["rho_eps"] = rho_eps(whole, rho, cut, near_zero)
             for least in min_samples:
                 for radius in eps:
                     labels = dbscan(graph, radius, least)

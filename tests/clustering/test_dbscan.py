@@ -149,6 +149,23 @@ def test_auto_eps_follows_the_rho_rule_of_every_epoch():
         assert clusterer.info["eps"] == pytest.approx(expected, rel=1e-6)
 
 
+def test_pairs_at_distance_zero_count_where_asked_and_auto_is_the_rule_of_rho():
+    features = clustered(131, 26, noise=1.1)
+    graph = jaccard_graph(features, 20, 6, variant="full")
+    radii = {}
+    for eps in ("rho", "auto"):
+        for near_zero in ("count", "drop"):
+            clusterer = JaccardDBSCAN(eps=eps, near_zero=near_zero, k1=20, variant="full")
+            clusterer(features, seed=0, epoch=0)
+            radii[eps, near_zero] = clusterer.info["eps"]
+            expected = rho_eps(graph, 1.6e-3, near_zero=near_zero)
+            assert clusterer.info["eps"] == pytest.approx(expected, rel=1e-6)
+    assert radii["rho", "count"] < radii["rho", "drop"] == radii["auto", "drop"]
+    assert radii["auto", "count"] == radii["rho", "count"]
+    with pytest.raises(InputError, match="near_zero='maybe'"):
+        JaccardDBSCAN(near_zero="maybe")
+
+
 def test_auto_eps_with_a_share_beyond_the_first_cut():
     features = clustered(300, 20)
     clusterer = JaccardDBSCAN(eps="auto", rho=0.2, k1=20)

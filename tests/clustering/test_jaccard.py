@@ -46,14 +46,14 @@ def signs(num, dim=64, seed=0):
     return ((2 * draws - 1) / np.sqrt(dim)).astype(np.float32)
 
 
-def slow_jaccard(features, k1, k2, variant):
-    """Steps 1 to 6 in float64 with dense matrices and Python sets; the same for both engines, so remembered."""
-    return _slow_jaccard(features.tobytes(), len(features), k1, k2, variant)
+def slow_jaccard(features, k1, k2, variant, dtype=np.float64):
+    """Steps 1 to 6 with dense matrices and Python sets; the same for both engines, so remembered."""
+    return _slow_jaccard(features.tobytes(), len(features), k1, k2, variant, dtype)
 
 
 @cache
-def _slow_jaccard(features, num, k1, k2, variant):
-    features = np.frombuffer(features, np.float32).reshape(num, -1).astype(np.float64)
+def _slow_jaccard(features, num, k1, k2, variant, dtype):
+    features = np.frombuffer(features, np.float32).reshape(num, -1).astype(dtype)
     distances = 2 - 2 * features @ features.T
     if variant == "full":
         distances = (distances / distances.max(0)).T
@@ -69,7 +69,7 @@ def _slow_jaccard(features, num, k1, k2, variant):
     half = int(np.around(k1 / 2))
     full_sets = [reciprocal(i, k1) for i in range(num)]
     half_sets = [reciprocal(i, half) for i in range(num)]
-    encodings = np.zeros((num, num))
+    encodings = np.zeros((num, num), dtype)
     for i in range(num):
         expanded = set(full_sets[i])
         for c in full_sets[i]:
@@ -245,6 +245,31 @@ def test_rho_rule_on_a_graph_equals_the_rule_on_all_pairs(rho):
     assert len(upper) < 200 * 199 // 2, "the example has exact zeros to drop"
     expected = upper[: max(1, round(rho * len(upper)))].mean()
     assert rho_eps(graph, rho) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("rho, near_zero, expected", [(0.3, "count", 0.05), (0.2, "drop", 0.075)])
+def test_rho_rule_with_and_without_pairs_at_distance_zero(rho, near_zero, expected):
+    distances = np.array([0.9, 3e-7, 0.2, 0.35, 0.5, 0.1, 0.7, 0.8, 0.05, 0.6])
+    assert rho_eps(distances, rho, near_zero=near_zero) == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize("num, rho", [(131, 1.6e-3), (131, 2e-3), (354, 1.6e-3), (354, 2e-3)])
+def test_the_released_rule_lies_between_counting_and_dropping_pairs_near_zero(num, rho):
+    features = clustered(num, num // 5, noise=1.1)
+    upper = slow_jaccard(features, 20, 6, "full", np.float32)[np.triu_indices(num, 1)]
+    # As released: exact zeros are dropped, and rounding decides which of the pairs near zero are.
+    nonzero = np.sort(upper[upper != 0])
+    released = nonzero[: round(rho * len(nonzero))].mean(dtype=np.float64)
+    assert (nonzero < 1e-6).any() and len(nonzero) < len(upper), "rounding goes both ways"
+    graph = jaccard_graph(features, 20, 6, variant="full")
+    counted, dropped = (rho_eps(graph, rho, near_zero=one) for one in ("count", "drop"))
+    assert counted < released < dropped
+
+
+def test_rho_rule_whose_share_is_at_distance_zero_gives_the_least_radius():
+    graph = jaccard_graph(EIGHT, 4, 2, variant="full")
+    assert rho_eps(graph, 0.05) > 0.3
+    assert rho_eps(graph, 0.05, near_zero="count") == 1e-6
 
 
 def test_rho_rule_on_a_truncated_graph_is_exact_or_refused():

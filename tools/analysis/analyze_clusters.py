@@ -51,6 +51,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--rho", type=float, default=1.6e-3, help="of the recommended eps")
     parser.add_argument(
+        "--near-zero",
+        choices=("drop", "count"),
+        default="drop",
+        help="pairs at distance 0 in the rule of the recommended eps",
+    )
+    parser.add_argument(
         "--num-clusters", type=at_least(1), nargs="+", metavar="K", help="sweep K-means, not DBSCAN"
     )
     parser.add_argument("--seed", type=at_least(0), default=1, help="of K-means")
@@ -98,6 +104,7 @@ def main() -> None:
             args.k2,
             variant=args.variant,
             rho=args.rho,
+            near_zero=args.near_zero,
             true_labels=truth,
         )
     results = list(sweep)

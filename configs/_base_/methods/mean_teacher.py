@@ -9,7 +9,13 @@ default_hooks = dict(
     cluster=dict(
         type="ClusterHook",
         clusterer=dict(
-            type="JaccardDBSCAN", eps="auto", min_samples=4, k1=20, k2=6, variant="full"
+            type="JaccardDBSCAN",
+            eps="rho",
+            near_zero="count",
+            min_samples=4,
+            k1=20,
+            k2=6,
+            variant="full",
         ),
     ),
     optimizer_reset=dict(type="OptimizerResetHook"),  # a new Adam for the new classifier
