@@ -16,7 +16,7 @@ from rich.progress import Progress
 from torch.utils.data import Dataset
 
 from mmreid_uda.clustering import IndexKind
-from mmreid_uda.datasets.generic import IMAGE_EXTENSIONS, walk_images
+from mmreid_uda.datasets.files import IMAGE_EXTENSIONS, walk_images
 from mmreid_uda.engine import extract_features
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -10,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset, Compose
@@ -21,16 +21,16 @@ from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
 
 from .cache import ImageCache
+from .files import decodable, listing, real_paths, shown, subfolders
 from .noise import LabelNoise
+from .unknown import known
 
 __all__ = [
     "SPLITS",
     "ReIDDataset",
-    "list_images",
-    "listing",
+    "log_once",
     "plain_name",
     "require_choice",
-    "require_files",
     "sorted_ids",
 ]
 
@@ -38,11 +38,16 @@ SPLITS = ("train", "query", "gallery")
 """The splits a re-ID data set can have; a source-only set has just ``train``."""
 
 
-def natural_key(value: object) -> tuple[list[str | int], str]:
+# An empty part, "." or ".." in a path: another spelling of the name.
+_SPELLED_OTHERWISE = re.compile(r"(^|/)\.{0,2}(/|$)")
+
+
+def natural_key(value: object) -> tuple[list[tuple[int, str]], str]:
     """Sorting key that puts ``s2`` before ``s10`` and 2 before 10, whatever the type of the ids."""
     text = str(value)
-    parts: list[str | int] = [
-        int(part) if position % 2 else part
+    # Digits compare by number of places first: Python refuses to make an int of thousands of them.
+    parts = [
+        (len(digits := part.lstrip("0")), digits) if position % 2 else (0, part)
         for position, part in enumerate(re.split(r"([0-9]+)", text))
     ]
     return parts, text
@@ -56,66 +61,9 @@ def sorted_ids(ids: Iterable[Any]) -> list[Any]:
     return sorted(distinct, key=natural_key)
 
 
-def list_images(folder: str, extensions: Sequence[str]) -> list[str]:
-    """Sorted names of the images that lie directly in a folder.
-
-    Hidden files are left out: archives packed on a Mac hold a ``._name.jpg`` beside every image.
-
-    Args:
-        folder: An existing folder.
-        extensions: Endings that count as images, in lower case with the dot.
-
-    Returns:
-        File names, without the folder.
-
-    Raises:
-        InputError: The folder is none, or holds no such file.
-    """
-    if not os.path.isdir(folder):
-        raise InputError(
-            f"found {'a file' if os.path.exists(folder) else 'nothing'} at '{folder}', expected a folder of images; "
-            "extract the archive again or set data_root to the right folder"
-        )
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_file())
-    images = [
-        name
-        for name in names
-        if not name.startswith(".") and os.path.splitext(name)[1].lower() in extensions
-    ]
-    if not images:
-        raise InputError(
-            f"found 0 images ({', '.join(extensions)}) and {len(names)} other files in '{folder}', expected the "
-            "images of the data set; extract the archive again or set data_root to the right folder"
-        )
-    return images
-
-
-def require_files(paths: Sequence[str], source: str) -> None:
-    """Check that every image named by a list is there.
-
-    Args:
-        paths: Image paths.
-        source: The list they were read from, for the message.
-
-    Raises:
-        InputError: Some do not exist.
-    """
-    missing = [path for path in paths if not os.path.isfile(path)]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of the {len(paths)} images listed in '{source}' do not exist, the first is "
-            f"'{missing[0]}'; extract the images again or set data_root (for a CSV file: img_root)"
-        )
-
-
-def decodable(path: str) -> bool:
-    """Tell whether OpenCV can decode an image file."""
-    try:
-        content = np.fromfile(path, dtype=np.uint8)
-    except OSError:
-        return False
-    return content.size > 0 and cv2.imdecode(content, cv2.IMREAD_COLOR) is not None
+def _known_camera(camid: Any) -> int | None:
+    camid = known(camid)
+    return None if camid is None or camid < 0 else int(camid)
 
 
 def require_choice(key: str, value: str, choices: Sequence[str]) -> None:
@@ -131,13 +79,10 @@ def plain_name(name: str) -> str:
     return re.sub(r"[-_. ]", "", name).lower()
 
 
-def listing(folder: str, limit: int = 8) -> str:
-    """What a folder holds, for messages: at most ``limit`` names and the number of the others."""
-    names = sorted(os.listdir(folder))
-    if not names:
-        return "nothing"
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(f"'{name}'" for name in names[:limit]) + more
+@functools.cache
+def log_once(message: str, level: int = logging.INFO) -> None:
+    """Write a line to the log once per process: validation and test often read the same sets."""
+    print_log(message, logger="current", level=level)
 
 
 class SharedLabels:
@@ -160,8 +105,9 @@ class SharedLabels:
 class ReIDDataset(BaseDataset):
     """Images of one split of a re-ID data set, sorted by path.
 
-    An adapter sets the class attributes and overrides :meth:`load_split`; order, labels, cameras, checks and items
-    are made here.
+    An image is its file: entries that lead to one file, by another spelling, a link or twice in a list, are merged,
+    and a line in the log says so. What is unknown of an image is never a value, see :mod:`.unknown`. An adapter sets
+    the class attributes and overrides :meth:`load_split`; order, labels, cameras, checks and items are made here.
 
     Args:
         data_root: Folder of the data; adapters take the set's own folder or the one above it.
@@ -187,16 +133,20 @@ class ReIDDataset(BaseDataset):
         pids: (N,) identities as the data give them, int64 where all are integers, else object.
         camids: int64 (N,) >= 0. An image of unknown camera gets a camera of its own, so that the rule "same id and
             same camera" of the evaluation removes only the image itself.
+        camera_known: bool (N,), whether the camera of the image is known.
         has_cameras: Whether the camera of every image is known.
+        num_cams: Number of known cameras.
         true_labels: int64 (N,) identities numbered 0.. in sorted order, -1 where the data have none; with ``noise``
             those after it.
         clean_labels: int64 (N,) the numbers of the identities before ``noise``, -1 for people who have lost theirs.
         noise: str (N,) what is wrong with the identity, one of :data:`NOISE_KINDS`, or empty.
         has_clean_labels: Whether ``noise`` was given, be it of no image: the identities before it are the truth.
-        fingerprint: Hash of relative paths, ids and cameras; equal on every machine with the same data.
+        fingerprint: Hash of relative paths, ids and cameras; equal on every machine with the same data, however the
+            paths are spelled.
 
     Raises:
-        InputError: An option, a folder, a file name or the number of images or identities is not as expected.
+        InputError: An option, a folder, a file name or the number of images or identities is not as expected, or one
+            file has two identities or cameras.
     """
 
     name: str = ""
@@ -229,6 +179,7 @@ class ReIDDataset(BaseDataset):
                 f"labels='hidden' was given for split='{split}', which is scored by its identities; "
                 "remove it, or use split='train'"
             )
+        data_root = os.fspath(data_root)
         self.split = split
         self.domain = domain
         self.seed = seed
@@ -257,8 +208,8 @@ class ReIDDataset(BaseDataset):
 
         Returns:
             One dict per image, in any order: ``img_path`` (str), ``pid`` (int or str, None = unknown), ``camid``
-            (int >= 0, None = unknown) and, where query and gallery may share images of unknown cameras, ``number``
-            (int, the image's position in the whole set).
+            (int >= 0, None = unknown) and, where splits may share images of unknown cameras, ``number`` (int, the
+            image's position in the whole set).
         """
         raise NotImplementedError(f"{type(self).__name__} must implement load_split")
 
@@ -296,22 +247,20 @@ class ReIDDataset(BaseDataset):
         """Sub-folders that go by one of the set's names, sorted."""
         names = {plain_name(name) for name in self.folder_names}
         return [
-            path
-            for entry in sorted(os.listdir(folder))
-            if plain_name(entry) in names and os.path.isdir(path := os.path.join(folder, entry))
+            os.path.join(folder, entry)
+            for entry in subfolders(folder)
+            if plain_name(entry) in names
         ]
 
     # ------------------------------------------------------------------ loading
 
     def load_data_list(self) -> list[dict]:
-        """Sort and check the split, number identities and cameras, and place the labels in shared memory.
+        """Sort, merge and check the split, number identities and cameras, and place the labels in shared memory.
 
         Returns:
             One dict per image: ``img_path`` and ``camid``.
         """
-        records = self._select(
-            sorted(self.load_split(), key=lambda record: self._relative(record["img_path"]))
-        )
+        records = self._select(self._merged(self.load_split()))
         if self._noise is not None:
             records = self._noise(records)
         self.paths: list[str] = [record["img_path"] for record in records]
@@ -328,13 +277,56 @@ class ReIDDataset(BaseDataset):
             {"img_path": path, "camid": int(camid)} for path, camid in zip(self.paths, self.camids)
         ]
 
+    def _merged(self, records: list[dict]) -> list[dict]:
+        """Sort the records by the name below the root, and keep each file once with all that is known of it."""
+        names = [self._relative(record["img_path"]) for record in records]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        files = real_paths(records[place]["img_path"] for place in order)
+        kept: dict[str, dict] = {}
+        merged: list[tuple[str, str]] = []
+        for number, (place, file) in enumerate(zip(order, files)):
+            record = {"number": number, **records[place], "name": names[place]}
+            record.update(pid=known(record["pid"]), camid=_known_camera(record["camid"]))
+            first = kept.setdefault(file, record)
+            if first is record:
+                continue
+            merged.append((record["name"], first["name"]))
+            for key, what in (("pid", "identities"), ("camid", "cameras")):
+                values = [one[key] for one in (first, record) if one[key] is not None]
+                if len(set(values)) > 1:
+                    raise InputError(
+                        f"split '{self.split}' of {self.name} in {shown(self.root)} has one file with two {what}, "
+                        f"{values[0]!r} as {shown(first['name'])} and {values[1]!r} as {shown(record['name'])}; remove "
+                        "the wrong entry, folder or link"
+                    )
+                first[key] = values[0] if values else None
+        if merged:
+            log_once(
+                f"{self.name} {self.split}: {len(merged)} of {len(records)} entries lead to a file that is there "
+                f"already and were merged with it, such as {shown(merged[0][0])} with {shown(merged[0][1])}",
+                logging.WARNING,
+            )
+        return list(kept.values())
+
     def _select(self, records: list[dict]) -> list[dict]:
         """Apply ``indices`` and ``corrupt='skip'``."""
-        if isinstance(self._selection, int):
-            cut = self._selection
-            records = records[:cut] if cut >= 0 else records[cut:]
-        elif self._selection is not None:
-            records = [records[index] for index in self._selection]
+        count, chosen = len(records), self._selection
+        if isinstance(chosen, int):
+            records = records[:chosen] if chosen >= 0 else records[chosen:]
+        elif chosen is not None:
+            try:
+                places = [range(count)[index] for index in chosen]
+            except (IndexError, TypeError) as error:
+                raise InputError(
+                    f"indices={chosen!r} was given for the {count} images of {self.name} {self.split}, expected their "
+                    f"number or a list of positions from {-count} to {count - 1}; set indices"
+                ) from error
+            if len(set(places)) < len(places):
+                raise InputError(
+                    f"indices names {len(places)} images of {self.name} {self.split} of which only {len(set(places))} "
+                    "are distinct, expected every image once; set indices"
+                )
+            records = [records[place] for place in places]
         return self._without_corrupt(records) if self._skip_corrupt else records
 
     def _without_corrupt(self, records: list[dict]) -> list[dict]:
@@ -343,39 +335,37 @@ class ReIDDataset(BaseDataset):
             good = list(pool.map(decodable, (record["img_path"] for record in records)))
         broken = [record["img_path"] for record, ok in zip(records, good) if not ok]
         if broken:
-            print_log(
+            log_once(
                 f"{self.name} {self.split}: {len(broken)} of {len(records)} images cannot be decoded and are "
-                f"skipped, the first is '{broken[0]}'",
-                logger="current",
-                level=logging.WARNING,
+                f"skipped, the first is {shown(broken[0])}",
+                logging.WARNING,
             )
         return [record for record, ok in zip(records, good) if ok]
 
     def _number_identities(self, records: list[dict]) -> None:
         pids = [record["pid"] for record in records]
-        known = sorted_ids(pid for pid in pids if pid is not None)
-        numbers = {pid: number for number, pid in enumerate(known)}
-        whole = bool(pids) and all(isinstance(pid, int) for pid in pids)
+        people = sorted_ids(pid for pid in pids if pid is not None)
+        numbers = {pid: number for number, pid in enumerate(people)}
+        whole = bool(pids) and all(isinstance(pid, int) and abs(pid) < 2**63 for pid in pids)
         self.pids = np.array(pids, dtype=np.int64 if whole else object)
-        self.num_pids = len(known)
+        self.num_pids = len(people)
         self.true_labels = np.array([numbers.get(pid, -1) for pid in pids], dtype=np.int64)
         clean = [numbers.get(record.get("clean_pid", record["pid"]), -1) for record in records]
         self.clean_labels = np.array(clean, dtype=np.int64)
 
     def _number_cameras(self, records: list[dict]) -> None:
-        known = [record["camid"] for record in records if record["camid"] is not None]
-        self.has_cameras = bool(records) and len(known) == len(records)
-        free = max(known, default=-1) + 1
+        cameras = [record["camid"] for record in records if record["camid"] is not None]
+        self.camera_known = np.array([record["camid"] is not None for record in records], bool)
+        self.has_cameras = bool(records) and len(cameras) == len(records)
+        self.num_cams = len(set(cameras))
+        free = max(cameras, default=-1) + 1
         self.camids = np.array(
             [
-                free + record.get("number", position)
-                if record["camid"] is None
-                else record["camid"]
-                for position, record in enumerate(records)
+                free + record["number"] if record["camid"] is None else record["camid"]
+                for record in records
             ],
             dtype=np.int64,
         )
-        self.num_cams = len(np.unique(self.camids))
 
     def _check(self) -> None:
         """Refuse a split that cannot be used, in a sentence."""
@@ -383,11 +373,6 @@ class ReIDDataset(BaseDataset):
         if not self.paths:
             raise InputError(
                 f"{where} has 0 usable images, expected at least one; check data_root, indices and corrupt"
-            )
-        if len(set(self.paths)) < np.sum(self.noise != "duplicate"):
-            raise InputError(
-                f"{where} names {len(self.paths)} images of which only {len(set(self.paths))} are distinct, "
-                "expected every image once; remove the repeated entries of the list (or of indices)"
             )
         unlabelled = int((self.true_labels < 0).sum())
         if unlabelled and not self._hidden:
@@ -403,15 +388,22 @@ class ReIDDataset(BaseDataset):
             )
 
     def _relative(self, path: str) -> str:
+        """The name of an image below the root, with ``/``: the same for all spellings of path and root."""
         prefix = os.path.join(self.root, "")
-        # os.path.relpath costs seconds on a hundred thousand paths: only for images outside the root.
-        inner = path[len(prefix) :] if path.startswith(prefix) else os.path.relpath(path, self.root)
+        inner = path[len(prefix) :]
+        # os.path.relpath costs seconds on a hundred thousand paths: only for those that are spelled otherwise.
+        if not path.startswith(prefix) or _SPELLED_OTHERWISE.search(inner):
+            inner = os.path.relpath(path, self.root)
+        if inner.startswith(".."):
+            folder, name = os.path.split(path)
+            place = os.path.join(os.path.realpath(folder), name)
+            inner = os.path.relpath(place, os.path.realpath(self.root))
         return inner.replace(os.sep, "/")
 
     def _hash(self, records: list[dict]) -> str:
         digest = hashlib.sha256()
         for record in records:
-            line = (self._relative(record["img_path"]), record["pid"], record["camid"])
+            line = (record["name"], record["pid"], record["camid"])
             digest.update(repr(line).encode())
         return digest.hexdigest()
 

@@ -34,7 +34,6 @@ class CUHK03NP(MarketStyleDataset):
     """
 
     name = "cuhk03np"
-    extensions = (".png", ".jpg")
     cameras = (1, 2)
 
     def __init__(

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
 
-from .base_reid import ReIDDataset, listing, require_files, sorted_ids
-
-__all__ = ["IMAGE_EXTENSIONS", "CSVReIDDataset", "FolderReIDDataset", "walk_images"]
-
-IMAGE_EXTENSIONS = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".bmp",
-    ".pgm",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
+from .base_reid import ReIDDataset, sorted_ids
+from .files import (
+    IMAGE_EXTENSIONS,
+    checked_extensions,
+    listing,
+    require_files,
+    shown,
+    walk_images,
 )
-"""Endings, in lower case, that the generic data sets read."""
+from .tables import Table, local_path, read_table
+from .unknown import known
+
+__all__ = ["CSVReIDDataset", "FolderReIDDataset"]
 
 _COLUMNS = ("path", "pid", "camid", "split")
 
@@ -45,13 +41,14 @@ class FolderReIDDataset(ReIDDataset):
         split: See :class:`ReIDDataset`.
         pipeline: See :class:`ReIDDataset`.
         pattern: Regular expression with a group ``pid`` and optionally ``camid``, searched in the path relative to
-            ``data_root`` (with ``/``), e.g. ``r'(?P<pid>\\d+)_c(?P<camid>\\d+)'``. Defaults to None: the first folder
-            is the identity.
+            ``data_root`` (with ``/``), e.g. ``r'(?P<pid>\\d+)_c(?P<camid>\\d+)'``. A group that did not match, or found
+            a text such as ``none`` or ``-1``, is unknown, see :mod:`.unknown`. Defaults to None: the first folder is
+            the identity.
         ids: Keep only these identities: a list of them, or ``dict(start=, stop=, step=)``, a slice of the sorted
             ones, to split training from test people.
         split_folders: Sub-folder of each split, e.g. ``dict(train='train', query='probe', gallery='gallery')``.
             Defaults to None: all splits read all images.
-        extensions: Endings that count as images.
+        extensions: Endings that count as images, in any case, with the dot or without.
         name: Defaults to the folder's name.
         **kwargs: See :class:`ReIDDataset`.
 
@@ -69,14 +66,14 @@ class FolderReIDDataset(ReIDDataset):
         pattern: str | None = None,
         ids: Sequence[Any] | Mapping[str, int] | None = None,
         split_folders: Mapping[str, str] | None = None,
-        extensions: Sequence[str] = IMAGE_EXTENSIONS,
+        extensions: str | Sequence[str] = IMAGE_EXTENSIONS,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.pattern = None if pattern is None else _compile(pattern)
         self.ids = ids
         self.split_folders = split_folders
-        self.extensions = tuple(extensions)
+        self.extensions = checked_extensions(extensions)
         name = name or os.path.basename(os.path.abspath(data_root))
         super().__init__(data_root, split, pipeline, name=name, **kwargs)
 
@@ -96,7 +93,7 @@ class FolderReIDDataset(ReIDDataset):
         if not chosen:
             folder = os.path.join(self.data_root, prefix)
             raise InputError(
-                f"found 0 images ({', '.join(self.extensions)}) in '{folder}', which holds {listing(folder)}, "
+                f"found 0 images ({', '.join(self.extensions)}) in {shown(folder)}, which holds {listing(folder)}, "
                 "expected at least one; set data_root, split_folders or extensions"
             )
         pids = self._identities([path for _, path in chosen], prefix)
@@ -113,15 +110,19 @@ class FolderReIDDataset(ReIDDataset):
         return select_ids(records, self.ids)
 
     def _prefix(self) -> str:
+        """The split's folder below ``data_root``, as the paths of its images begin."""
         if self.split_folders is None:
             return ""
         folder = self.split_folders.get(self.split)
-        if folder is None or not os.path.isdir(os.path.join(self.data_root, folder)):
-            raise InputError(
-                f"split_folders names {folder!r} for split '{self.split}', expected a folder in '{self.data_root}', "
-                f"which holds {listing(self.data_root)}; set split_folders"
-            )
-        return folder.strip("/") + "/"
+        if folder is not None:
+            place = os.path.join(self.data_root, folder)
+            inner = os.path.relpath(place, self.data_root).replace(os.sep, "/")
+            if os.path.isdir(place) and inner != ".." and not inner.startswith("../"):
+                return "" if inner == "." else inner + "/"
+        raise InputError(
+            f"split_folders names {folder!r} for split '{self.split}', expected a folder in {shown(self.data_root)}, "
+            f"which holds {listing(self.data_root)}; set split_folders"
+        )
 
     def _identities(self, paths: list[str], prefix: str) -> list[str | None]:
         if self.pattern is not None:
@@ -130,9 +131,9 @@ class FolderReIDDataset(ReIDDataset):
             if failed:
                 raise InputError(
                     f"{len(failed)} of {len(paths)} images in '{self.data_root}' do not match the pattern "
-                    f"{self.pattern.pattern!r}, the first is '{failed[0]}'; mend pattern or move them away"
+                    f"{self.pattern.pattern!r}, the first is {shown(failed[0])}; mend pattern or move them away"
                 )
-            return [match["pid"] for match in matches if match is not None]
+            return [known(match["pid"]) for match in matches if match is not None]
         inner = [path[len(prefix) :] for path in paths]
         flat = [path for path in inner if "/" not in path]
         if len(flat) == len(inner):
@@ -140,12 +141,12 @@ class FolderReIDDataset(ReIDDataset):
         if flat:
             raise InputError(
                 f"{len(flat)} images lie directly in '{os.path.join(self.data_root, prefix)}' beside the folders of "
-                f"identities, the first is '{flat[0]}'; move them into a folder or give a pattern"
+                f"identities, the first is {shown(flat[0])}; move them into a folder or give a pattern"
             )
-        return [path.split("/", 1)[0] for path in inner]
+        return [known(path.split("/", 1)[0]) for path in inner]
 
     def _cameras(self, paths: list[str]) -> dict[str, int]:
-        """Camera numbers by path; numbered over all splits, so that query and gallery agree."""
+        """Numbers of the known cameras by path; numbered over all splits, so that query and gallery agree."""
         if self.pattern is None or "camid" not in self.pattern.groupindex:
             return {}
         found = {path: self.pattern.search(path) for path in paths}
@@ -154,20 +155,22 @@ class FolderReIDDataset(ReIDDataset):
 
 @DATASETS.register_module()
 class CSVReIDDataset(ReIDDataset):
-    """Images listed in a CSV file with a header: ``path,pid[,camid][,split]``.
+    r"""Images listed in a CSV file with a header: ``path,pid[,camid][,split]``.
 
     Without a ``split`` column every split reads all rows, and with rows of split ``test`` both ``query`` and
-    ``gallery`` read those: evaluation is then leave-one-out. Identities and cameras may be any text; an empty camera
-    is an unknown one.
+    ``gallery`` read those: evaluation is then leave-one-out. Identities and cameras may be any text; an empty cell, or
+    one such as ``nan`` or ``-``, is an unknown one, see :mod:`.unknown`. Paths may have ``\`` between folders.
 
     Args:
         data_root: Folder that ``ann_file`` is relative to.
         split: See :class:`ReIDDataset`; rows whose ``split`` has this value (in any case) are read.
         pipeline: See :class:`ReIDDataset`.
-        ann_file: The CSV file, UTF-8.
+        ann_file: The CSV file.
         img_root: Folder that the paths are relative to. Defaults to None: the CSV file's folder.
         columns: Other names of the columns, e.g. ``dict(path='file', pid='animal')``.
-        delimiter: Separator of the fields.
+        delimiter: Separator of the cells. Defaults to None: ``,``, ``;``, tab or ``|``, whichever fits the header.
+        encoding: Encoding of the file, such as ``'cp1252'``. Defaults to None: what its byte order mark says, else
+            UTF-8.
         ids: See :class:`FolderReIDDataset`.
         name: Defaults to the file's name without its ending.
         **kwargs: See :class:`ReIDDataset`.
@@ -185,7 +188,8 @@ class CSVReIDDataset(ReIDDataset):
         ann_file: str,
         img_root: str | None = None,
         columns: Mapping[str, str] | None = None,
-        delimiter: str = ",",
+        delimiter: str | None = None,
+        encoding: str | None = None,
         ids: Sequence[Any] | Mapping[str, int] | None = None,
         name: str | None = None,
         **kwargs: Any,
@@ -193,38 +197,46 @@ class CSVReIDDataset(ReIDDataset):
         self.img_root = img_root
         self.columns = dict(columns or {})
         self.delimiter = delimiter
+        self.encoding = encoding
         self.ids = ids
         name = name or os.path.splitext(os.path.basename(ann_file))[0]
         super().__init__(data_root, split, pipeline, ann_file=ann_file, name=name, **kwargs)
 
     def load_split(self) -> list[dict]:
         """Read the rows of the split."""
-        rows, columns = self._read_rows()
+        table, columns = self._read_table()
         self.root = self.img_root or os.path.dirname(self.ann_file) or "."
-        cameras: dict[int, int] = {}
+        cameras = {}
         if "camid" in columns:
-            texts = {index: _cell(row, columns["camid"]) for index, row in enumerate(rows)}
-            cameras = _number_cameras({index: text for index, text in texts.items() if text})
-        files = [self._required(rows, number, columns["path"]) for number in range(len(rows))]
+            cameras = _number_cameras(dict(enumerate(table.column(columns["camid"]))))
+        everything = range(len(table))
+        files = self._required(table, columns["path"], everything)
         # An image listed once as query and once as gallery is one image, with one camera of its own.
         numbers = {path: number for number, path in enumerate(sorted(set(files)))}
+        chosen = self._rows_of_split(table, columns)
+        pids: Sequence[str | None] = [None] * len(table)
+        if "pid" in columns and self._hidden:
+            pids = table.column(columns["pid"])
+        elif "pid" in columns:
+            self._required(table, columns["pid"], chosen)
+            pids = table.column(columns["pid"])
         records: list[dict[str, Any]] = [
             {
-                "img_path": os.path.join(self.root, files[number]),
-                "pid": self._pid(rows, number, columns),
-                "camid": cameras.get(number),
-                "number": numbers[files[number]],
+                "img_path": local_path(self.root, files[row]),
+                "pid": known(pids[row]),
+                "camid": cameras.get(row),
+                "number": numbers[files[row]],
             }
-            for number in self._rows_of_split(rows, columns)
+            for row in chosen
         ]
         require_files([record["img_path"] for record in records], self.ann_file)
         return select_ids(records, self.ids)
 
-    def _read_rows(self) -> tuple[list[dict[str, str]], dict[str, str]]:
-        """The rows, and the column that holds each of path, pid, camid and split."""
+    def _read_table(self) -> tuple[Table, dict[str, str]]:
+        """The table, and which of its columns hold path, pid, camid and split."""
         if not os.path.isfile(self.ann_file):
             raise InputError(
-                f"ann_file '{self.ann_file}' is not a file (working folder: '{os.getcwd()}'), expected a CSV file "
+                f"ann_file {shown(self.ann_file)} is not a file (working folder: '{os.getcwd()}'), expected a CSV file "
                 "with a header; set ann_file, which is relative to data_root"
             )
         unknown = set(self.columns) - set(_COLUMNS)
@@ -232,51 +244,44 @@ class CSVReIDDataset(ReIDDataset):
             raise InputError(
                 f"columns has the keys {', '.join(sorted(unknown))}, expected some of {', '.join(_COLUMNS)}"
             )
-        # utf-8-sig: spreadsheets put a mark before the first column's name.
-        with open(self.ann_file, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, delimiter=self.delimiter)
-            rows, header = list(reader), list(reader.fieldnames or ())
         columns = {key: self.columns.get(key, key) for key in _COLUMNS}
+        table = read_table(self.ann_file, set(columns.values()), self.delimiter, self.encoding)
         required = {"path", *self.columns} | (set() if self._hidden else {"pid"})
-        missing = sorted(columns[key] for key in required if columns[key] not in header)
+        missing = sorted(columns[key] for key in required if columns[key] not in table.header)
         if missing:
+            names = ", ".join(map(shown, table.header)) or "(none)"
             raise InputError(
-                f"'{self.ann_file}' has the columns {', '.join(header) or '(none)'}, but {', '.join(missing)} is "
-                "missing; rename the column, or set columns=dict(path=..., pid=..., camid=..., split=...) or delimiter"
+                f"{shown(self.ann_file)} has the columns {names}, but {', '.join(missing)} is missing; rename the "
+                "column, or set columns=dict(path=..., pid=..., camid=..., split=...) or delimiter"
             )
-        return rows, {key: column for key, column in columns.items() if column in header}
+        return table, {key: column for key, column in columns.items() if column in table.header}
 
-    def _rows_of_split(self, rows: list[dict[str, str]], columns: dict[str, str]) -> list[int]:
+    def _rows_of_split(self, table: Table, columns: dict[str, str]) -> Sequence[int]:
         if "split" not in columns:
-            return list(range(len(rows)))
+            return range(len(table))
         wanted = {self.split} if self.split == "train" else {self.split, "test"}
-        values = [_cell(row, columns["split"]).lower() for row in rows]
+        values = [value.lower() for value in table.column(columns["split"])]
         chosen = [number for number, value in enumerate(values) if value in wanted]
         if not chosen:
-            counts = ", ".join(
-                f"{value!r}: {count}" for value, count in sorted(Counter(values).items())
-            )
+            common = Counter(values).most_common(8)
+            counts = ", ".join(f"{shown(value)}: {count}" for value, count in sorted(common))
             raise InputError(
-                f"'{self.ann_file}' has 0 rows of split '{self.split}' (its column '{columns['split']}' has {counts}), "
-                f"expected {' or '.join(sorted(wanted))}; mend the column or set columns=dict(split=...)"
+                f"{shown(self.ann_file)} has 0 rows of split '{self.split}' (its column '{columns['split']}' has "
+                f"{counts or 'nothing'}), expected {' or '.join(sorted(wanted))}; mend the column or set "
+                "columns=dict(split=...)"
             )
         return chosen
 
-    def _pid(self, rows: list[dict[str, str]], number: int, columns: dict[str, str]) -> str | None:
-        if "pid" not in columns:
-            return None
-        if self._hidden:
-            return _cell(rows[number], columns["pid"]) or None
-        return self._required(rows, number, columns["pid"])
-
-    def _required(self, rows: list[dict[str, str]], number: int, column: str) -> str:
-        value = _cell(rows[number], column)
-        if not value:
+    def _required(self, table: Table, column: str, rows: Sequence[int]) -> list[str]:
+        """A column of which some rows must have a value."""
+        values = table.column(column)
+        empty = [row for row in rows if known(values[row]) is None]
+        if empty:
             raise InputError(
-                f"row {number + 2} of '{self.ann_file}' has an empty '{column}', expected a value; fill it in or "
-                "remove the row"
+                f"{len(empty)} of the {len(rows)} rows of {shown(self.ann_file)} have no '{column}', the first is line "
+                f"{table.lines[empty[0]]}, expected a value in each; fill it in or remove the row"
             )
-        return value
+        return values
 
 
 def select_ids(records: list[dict], ids: Sequence[Any] | Mapping[str, int] | None) -> list[dict]:
@@ -290,17 +295,27 @@ def select_ids(records: list[dict], ids: Sequence[Any] | Mapping[str, int] | Non
         The chosen records.
 
     Raises:
-        InputError: An identity does not occur, or the slice is empty or has other keys.
+        InputError: An identity does not occur, or the slice is empty or has other keys or values.
     """
     if ids is None:
         return records
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise InputError(
+            f"ids={ids!r} was given, expected a list of identities, or dict(start=..., stop=...); set ids"
+        )
     present = sorted_ids(record["pid"] for record in records if record["pid"] is not None)
     if isinstance(ids, Mapping):
         if not set(ids) <= {"start", "stop", "step"}:
             raise InputError(
                 f"ids has the keys {', '.join(ids)}, expected some of start, stop, step"
             )
-        wanted = set(present[slice(ids.get("start"), ids.get("stop"), ids.get("step"))])
+        try:
+            wanted = set(present[slice(ids.get("start"), ids.get("stop"), ids.get("step"))])
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"ids={dict(ids)!r} is no slice of the {len(present)} sorted identities ({error}), expected whole "
+                "numbers; set ids"
+            ) from error
     else:
         wanted = {str(one) for one in ids}
     absent = sorted_ids(wanted - set(present))
@@ -315,35 +330,17 @@ def select_ids(records: list[dict], ids: Sequence[Any] | Mapping[str, int] | Non
     return [record for record in records if record["pid"] in wanted]
 
 
-def walk_images(root: str, extensions: Sequence[str]) -> list[str]:
-    """Sorted paths, relative to ``root`` and with ``/``, of all images below it; hidden files left out."""
-    found = []
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        inner = os.path.relpath(folder, root).replace(os.sep, "/")
-        found += [
-            name if inner == "." else f"{inner}/{name}"
-            for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in extensions
-        ]
-    return sorted(found)
-
-
-def _number_cameras(texts: dict[Any, str]) -> dict[Any, int]:
-    """Replace camera names by their positions among the sorted names."""
-    numbers = {text: number for number, text in enumerate(sorted_ids(texts.values()))}
-    return {key: numbers[text] for key, text in texts.items()}
-
-
-def _cell(row: dict[str, str], column: str) -> str:
-    """A field without surrounding blanks; rows shorter than the header have None."""
-    return (row[column] or "").strip()
+def _number_cameras(texts: Mapping[Any, str | None]) -> dict[Any, int]:
+    """Replace the names of known cameras by their positions among the sorted names; leave the others out."""
+    names = {key: name for key, text in texts.items() if (name := known(text)) is not None}
+    numbers = {name: number for number, name in enumerate(sorted_ids(names.values()))}
+    return {key: numbers[name] for key, name in names.items()}
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
     try:
         compiled = re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError, TypeError) as error:
         raise InputError(
             f"pattern {pattern!r} is no regular expression ({error}); set pattern"
         ) from error

@@ -10,7 +10,8 @@ from typing import ClassVar
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
 
-from .base_reid import ReIDDataset, list_images
+from .base_reid import ReIDDataset
+from .files import IMAGE_EXTENSIONS, list_images, shown
 
 __all__ = ["Market1501", "MarketStyleDataset"]
 
@@ -22,8 +23,8 @@ class MarketStyleDataset(ReIDDataset):
     """A data set with one folder per split and names like ``0002_c1s1_000451_03.jpg``.
 
     An adapter is its class attributes. Images of identity -1 are dropped; identity 0, where a set has it, is an
-    ordinary identity of the gallery (distractors). Only files with one of :attr:`extensions` are read, because the
-    releases hold files such as ``Thumbs.db``.
+    ordinary identity of the gallery (distractors). Image files of every kind are read, since somebody may have added
+    some, and other files left alone, because the releases hold some such as ``Thumbs.db``.
     """
 
     split_folders: ClassVar[Mapping[str, str]] = {
@@ -31,7 +32,6 @@ class MarketStyleDataset(ReIDDataset):
         "query": "query",
         "gallery": "bounding_box_test",
     }
-    extensions: ClassVar[Sequence[str]] = (".jpg",)
     pattern: ClassVar[str] = r"(?P<pid>-?\d+)_c(?P<camid>\d+)"
     pid_range: ClassVar[range | None] = None
     """Identities that can occur, or None for any."""
@@ -47,15 +47,15 @@ class MarketStyleDataset(ReIDDataset):
             )
         self.root = self.find_root(self.split_folders[self.split])
         folder = os.path.join(self.root, self.split_folders[self.split])
-        records = [self._record(folder, name) for name in list_images(folder, self.extensions)]
+        records = [self._record(folder, name) for name in list_images(folder, IMAGE_EXTENSIONS)]
         return [record for record in records if record["pid"] != JUNK]
 
     def _record(self, folder: str, name: str) -> dict:
         match = re.match(self.pattern, name)
         if match is None:
             raise InputError(
-                f"'{name}' in '{folder}' does not match the file names of {self.name} ({self.pattern}); remove the "
-                "file, or set data_root to the folder of this data set"
+                f"{shown(name)} in '{folder}' does not match the file names of {self.name} ({self.pattern}); remove "
+                "the file, or set data_root to the folder of this data set"
             )
         pid = int(match["pid"])
         path = os.path.join(folder, name)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
 
-from .base_reid import require_files
+from .files import require_files, shown
 from .market1501 import MarketStyleDataset
+from .tables import local_path, read_lines
 
 __all__ = ["MSMT17"]
+
+# 0000/0000_000_01_0303morning_0008_0.jpg 0: the third field is the camera.
+_LINE = re.compile(
+    r"(?P<path>(.*[/\\])?[^_/\\]*_[^_/\\]*_(?P<camera>[0-9]{1,9})(_[^/\\]*)?)\s+(?P<pid>[0-9]{1,18})"
+)
 
 
 @DATASETS.register_module()
@@ -79,12 +86,7 @@ class MSMT17(MarketStyleDataset):
                 "include_val=False"
             )
         folder = self._image_folder()
-        with open(list_path, encoding="utf-8") as file:
-            records = [
-                self._parse_line(folder, line, f"{list_path}:{number}")
-                for number, line in enumerate(file, 1)
-                if line.strip()
-            ]
+        records = [self._parse_line(folder, line, place) for place, line in read_lines(list_path)]
         require_files([record["img_path"] for record in records], list_path)
         return records
 
@@ -100,12 +102,12 @@ class MSMT17(MarketStyleDataset):
         )
 
     def _parse_line(self, folder: str, line: str, place: str) -> dict:
-        relative, _, pid = line.strip().rpartition(" ")
-        fields = os.path.basename(relative).split("_")
-        if len(fields) < 3 or not (pid.isdigit() and fields[2].isdigit()):
+        parts = _LINE.fullmatch(line)
+        if parts is None:
             raise InputError(
-                f"{place} reads '{line.strip()}', expected a path like 0000/0000_000_01_0303morning_0008_0.jpg, a "
+                f"{place} reads {shown(line)}, expected a path like 0000/0000_000_01_0303morning_0008_0.jpg, a "
                 "space and an integer identity; take the list file of the release"
             )
-        path = os.path.join(folder, relative)
-        return {"img_path": path, "pid": int(pid), "camid": self._camid(int(fields[2]), path)}
+        path = local_path(folder, parts["path"])
+        camera, pid = int(parts["camera"]), int(parts["pid"])
+        return {"img_path": path, "pid": pid, "camid": self._camid(camera, path)}

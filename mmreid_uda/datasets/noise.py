@@ -47,9 +47,9 @@ class LabelNoise:
         self.shares = dict(wrong_id=wrong_id, outlier=outlier, duplicate=duplicate)
         self.seed = seed
         for kind, share in self.shares.items():
-            if not 0 <= share <= 1:
+            if not isinstance(share, (int, float)) or not 0 <= share <= 1:
                 raise InputError(
-                    f"found noise.{kind}={share}, expected a share of the images, 0..1."
+                    f"found noise.{kind}={share!r}, expected a share of the images, 0..1."
                 )
 
     @classmethod

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 
 from mmengine.dist import is_main_process
-from mmengine.logging import print_log
 
-from .base_reid import ReIDDataset
+from .base_reid import ReIDDataset, log_once
 
 __all__ = ["log_statistics", "statistics_table"]
 
@@ -22,7 +20,8 @@ def statistics_table(datasets: Iterable[ReIDDataset]) -> str:
         datasets: Splits of any data sets.
 
     Returns:
-        One line per split under a header; ``-`` stands for unknown identities or cameras.
+        One line per split under a header; ``-`` stands for unknown identities or cameras, ``6+?`` for images of 6
+        cameras and some of unknown ones.
     """
     rows = [_HEADER, *(_row(dataset) for dataset in datasets)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
@@ -38,15 +37,13 @@ def statistics_table(datasets: Iterable[ReIDDataset]) -> str:
 def log_statistics(datasets: Iterable[ReIDDataset]) -> None:
     """Write the table to the log of rank 0, once per process and content: val and test often read the same sets."""
     if is_main_process():
-        _log_once(statistics_table(datasets))
-
-
-@functools.cache
-def _log_once(table: str) -> None:
-    print_log(f"Data sets:\n{table}", logger="current")
+        log_once(f"Data sets:\n{statistics_table(datasets)}")
 
 
 def _row(dataset: ReIDDataset) -> tuple[str, str, str, str, str]:
     ids = f"{dataset.num_pids:,}" if dataset.num_pids else "-"
-    cameras = f"{dataset.num_cams:,}" if dataset.has_cameras else "-"
+    # Of some images alone: there may be more cameras than are known.
+    cameras = (
+        f"{dataset.num_cams:,}{'' if dataset.has_cameras else '+?'}" if dataset.num_cams else "-"
+    )
     return dataset.name, dataset.split, ids, f"{len(dataset):,}", cameras

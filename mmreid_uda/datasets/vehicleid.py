@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,9 +11,13 @@ from typing import Any
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError, make_rng
 
-from .base_reid import ReIDDataset, require_files
+from .base_reid import ReIDDataset
+from .files import listing, require_files, shown
+from .tables import read_lines
 
 __all__ = ["VehicleID"]
+
+_LINE = re.compile(r"(\S+)\s+([0-9]{1,18})")
 
 
 @DATASETS.register_module()
@@ -20,9 +25,8 @@ class VehicleID(ReIDDataset):
     """PKU VehicleID (Liu et al., CVPR 2016): vehicles from the front and the back, list files, no cameras.
 
     Train 13,164 ids / 113,346 images. Test: of every identity of ``test_list_<test_size>.txt`` one random image is
-    the gallery and the others are queries; the literature averages ten draws, so change ``seed`` and average. All
-    queries get camera 0 and the gallery camera 1: with one camera for all, the same-camera rule of the evaluation
-    would remove every match.
+    the gallery and the others are queries; the literature averages ten draws, so change ``seed`` and average. As the
+    cameras are unknown, every match counts.
 
     By agreement with its authors, for research; used as a source in the unsupervised papers.
 
@@ -55,37 +59,28 @@ class VehicleID(ReIDDataset):
         self.root = self.find_root("train_test_split")
         name = "train_list.txt" if self.split == "train" else f"test_list_{self.test_size}.txt"
         images = self._read_list(os.path.join(self.root, "train_test_split", name))
-        if self.split == "train":
-            return [{"img_path": path, "pid": pid, "camid": None} for path, pid in images]
-        gallery = self._draw_gallery(images)
-        wanted = self.split == "gallery"
-        return [
-            {"img_path": path, "pid": pid, "camid": int(wanted)}
-            for path, pid in images
-            if (path in gallery) == wanted
-        ]
+        if self.split != "train":
+            gallery = self._draw_gallery(images)
+            wanted = self.split == "gallery"
+            images = [(path, pid) for path, pid in images if (path in gallery) == wanted]
+        return [{"img_path": path, "pid": pid, "camid": None} for path, pid in images]
 
     def _read_list(self, list_path: str) -> list[tuple[str, int]]:
         folder = os.path.dirname(list_path)
         if not os.path.isfile(list_path):
             raise InputError(
-                f"found no '{os.path.basename(list_path)}' in '{folder}', which holds "
-                f"{', '.join(sorted(os.listdir(folder))) or 'nothing'}; set test_size to one of its lists"
+                f"found no '{os.path.basename(list_path)}' in '{folder}', which holds {listing(folder)}; set test_size "
+                "to one of its lists"
             )
         images = []
-        with open(list_path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                fields = line.split()
-                if not fields:
-                    continue
-                if len(fields) != 2 or not fields[1].isdigit():
-                    raise InputError(
-                        f"{list_path}:{number} reads '{line.strip()}', expected an image number and a vehicle number "
-                        "such as '0017266 8745'; take the list file of the release"
-                    )
-                images.append(
-                    (os.path.join(self.root, "image", f"{fields[0]}.jpg"), int(fields[1]))
+        for place, line in read_lines(list_path):
+            fields = _LINE.fullmatch(line)
+            if fields is None:
+                raise InputError(
+                    f"{place} reads {shown(line)}, expected an image number and a vehicle number such as '0017266 "
+                    "8745'; take the list file of the release"
                 )
+            images.append((os.path.join(self.root, "image", f"{fields[1]}.jpg"), int(fields[2])))
         require_files([path for path, _ in images], list_path)
         return images
 

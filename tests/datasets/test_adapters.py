@@ -11,6 +11,7 @@ from mmreid_uda.datasets import (
     Market1501,
     OccludedDuke,
     PersonX,
+    ReIDTestDataset,
     VehicleID,
     VehicleX,
     VeRi776,
@@ -65,6 +66,32 @@ def test_market_drops_junk_and_keeps_distractors(market):
     assert summary(Market1501(str(market), "gallery")) == [(0, 0), (1, 1), (1501, 0)]
 
 
+def test_images_that_somebody_added_are_read_whatever_their_ending(market):
+    touch(
+        market / "bounding_box_train",
+        "1500_c1s1_1_1.png",
+        "1500_c1s1_2_1.JPEG",
+        "1500_c2s1_3_1.Jpg",
+    )
+    assert len(Market1501(str(market))) == 6
+
+
+def test_lists_may_be_written_by_any_editor(msmt, vehicleid, tmp_path):
+    for path in (msmt / "list_query.txt", tmp_path / "VehicleID/train_test_split/train_list.txt"):
+        text = "\n\n" + path.read_text().replace("/", "\\")
+        for content in (text.replace("\n", "\r\n").encode("utf-8-sig"), text.encode("utf-16")):
+            path.write_bytes(content)
+            assert len(MSMT17(str(msmt), "query")) == 1 and len(VehicleID(vehicleid)) == 3
+    for path in (msmt / "list_query.txt", tmp_path / "VehicleID/train_test_split/train_list.txt"):
+        path.write_bytes(b"caf\xe9 1\n")
+    with pytest.raises(
+        InputError, match=r"list_query\.txt' is not utf-8 text: byte 0xe9 in line 1"
+    ):
+        MSMT17(str(msmt), "query")
+    with pytest.raises(InputError, match=r"train_list\.txt' is not utf-8 text"):
+        VehicleID(vehicleid)
+
+
 def test_the_set_is_found_from_its_folder_and_from_those_above(market):
     sets = [Market1501(str(root)) for root in (market, market.parent, market.parent.parent)]
     assert {one.root for one in sets} == {str(market)}
@@ -95,7 +122,7 @@ def test_a_missing_folder_is_told_with_what_is_there(tmp_path):
 
 def test_an_empty_folder_is_told(tmp_path):
     touch(tmp_path / "query", "Thumbs.db")
-    with pytest.raises(InputError, match=r"found 0 images \(\.jpg\) and 1 other files"):
+    with pytest.raises(InputError, match=r"found 0 images \(\.jpg, .*\) and 1 other files"):
         Market1501(str(tmp_path), "query")
 
 
@@ -280,11 +307,15 @@ def test_vehicleid_draws_one_gallery_image_per_identity_from_its_seed(vehicleid)
     assert len(draws) > 1
 
 
-def test_vehicleid_cameras_let_every_match_count(vehicleid):
+def test_vehicleid_without_cameras_lets_every_match_count(vehicleid):
     query, gallery = (VehicleID(vehicleid, split) for split in ("query", "gallery"))
-    assert queries_with_match(query.pids, query.camids, gallery.pids, gallery.camids).all()
-    one_camera = queries_with_match(query.pids, query.camids * 0, gallery.pids, gallery.camids * 0)
-    assert not one_camera.any()
+    assert not query.camera_known.any() and not gallery.camera_known.any()
+    test = ReIDTestDataset([{"query": query, "gallery": gallery}])
+    parts = test.is_query, ~test.is_query
+    (pids, others), (camids, theirs) = (
+        [v[part] for part in parts] for v in (test.pids, test.camids)
+    )
+    assert queries_with_match(pids, camids, others, theirs).all()
 
 
 def test_vehicleid_lists_that_do_not_fit_are_told(vehicleid, tmp_path):

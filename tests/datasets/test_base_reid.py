@@ -101,6 +101,33 @@ def test_unknown_cameras_become_one_camera_per_image():
     assert partly.camids.tolist() == [5, 7, 8] and not partly.has_cameras
 
 
+def test_a_missing_value_is_never_one(tmp_path):
+    nan = float("nan")
+    odd = Records([("a", "x", nan), ("b", "None", -1), ("c", nan, None)], labels="hidden")
+    assert odd.true_labels.tolist() == [0, -1, -1] and odd.pids.tolist() == ["x", None, None]
+    assert odd.num_cams == 0 and odd.camids.tolist() == [0, 1, 2]
+
+
+def test_identities_may_have_any_number_of_digits():
+    long = "9" * 5000
+    assert sorted_ids([long, "8" * 5000, "10", "9"]) == ["9", "10", "8" * 5000, long]
+    assert Records([("a", 10**30, 0), ("b", 2, 0)]).true_labels.tolist() == [1, 0]
+
+
+def test_spellings_of_a_path_are_one_file_with_all_that_is_known(caplog):
+    twice = [("b.jpg", 10, None), ("./b.jpg", None, 1), ("x/../a.jpg", 2, 0), ("a.jpg", 2, 0)]
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    merged = Records([*twice, *TRIPLES[2:]], name="twice")
+    Records([*twice, *TRIPLES[2:]], name="twice")
+    logger.removeHandler(caplog.handler)
+    assert merged.fingerprint == Records(TRIPLES).fingerprint
+    assert merged.pids.tolist() == [2, 10, 10, 2] and merged.camids.tolist() == [0, 1, 0, 3]
+    assert (
+        caplog.text.count("twice train: 2 of 6 entries lead to a file that is there already") == 1
+    )
+
+
 def test_hidden_labels_leave_no_identity_in_the_items():
     target = Records(TRIPLES, labels="hidden", domain=1)
     assert target.labels.tolist() == [-1] * 4
@@ -233,7 +260,8 @@ def test_corrupt_images_are_skipped_and_counted(market, tmp_path, caplog):
         ([], {}, "0 usable images"),
         ([("a", 1, 0), ("b", 1, 0)], {}, "has 1 identity in 2 images, expected at least 2"),
         ([("a", 1, 0), ("b", None, 0)], {}, "1 of the 2 images .* have no identity"),
-        ([("a", 1, 0), ("a", 2, 0)], {}, "only 1 are distinct"),
+        ([("a", 1, 0), ("./a", 2, 0)], {}, "one file with two identities, 1 as 'a' and 2 as 'a'"),
+        ([("a", 1, 0), ("a", 1, 4)], {}, "one file with two cameras, 0 as 'a' and 4 as 'a'"),
         (
             TRIPLES,
             {"split": "test"},

@@ -115,6 +115,19 @@ def test_images_without_identities_are_one_unlabelled_pile(tmp_path):
         ({"ids": {"start": 9}}, "selects 0 identities of the 4"),
         ({"ids": {"begin": 9}}, "ids has the keys begin, expected some of start, stop, step"),
         ({"extensions": (".tif",)}, r"found 0 images \(\.tif\)"),
+        ({"ids": {"stop": 0.5}}, r"ids=\{'stop': 0\.5\} is no slice of the 4 sorted identities"),
+        ({"ids": {"step": 0}}, "is no slice of the 4 sorted identities"),
+        ({"ids": "cow1"}, "ids='cow1' was given, expected a list of identities"),
+        ({"ids": 3}, "ids=3 was given, expected a list of identities"),
+        ({"pattern": 3}, "pattern 3 is no regular expression"),
+        ({"split_folders": {"train": "../cows"}, "split": "query"}, "split_folders names None"),
+        (
+            {"split_folders": {"train": "../.."}},
+            r"split_folders names '\.\./\.\.' for split 'train'",
+        ),
+        ({"indices": [1, 2, 50]}, "indices=.* for the 8 images of cows train, .* from -8 to 7"),
+        ({"indices": 0.5}, r"indices=0\.5 was given for the 8 images"),
+        ({"indices": [1, -7]}, "indices names 2 images .* of which only 1 are distinct"),
     ],
 )
 def test_a_folder_that_does_not_fit_is_told(cows, options, words):
@@ -196,7 +209,7 @@ def test_csv_columns_separator_and_image_folder_may_be_others(tmp_path):
 def test_csv_without_identities_is_for_hidden_labels(tmp_path):
     path = write_csv(tmp_path, "path\na.jpg\nb.jpg\n")
     assert CSVReIDDataset(ann_file=path, labels="hidden").true_labels.tolist() == [-1, -1]
-    with pytest.raises(InputError, match=r"has the columns path, but pid is missing"):
+    with pytest.raises(InputError, match=r"has the columns 'path', but pid is missing"):
         CSVReIDDataset(ann_file=path)
 
 
@@ -206,9 +219,9 @@ def test_csv_without_identities_is_for_hidden_labels(tmp_path):
         (
             "file,person\na.jpg,1\n",
             {},
-            "has the columns file, person, but path, pid is missing; .*columns=",
+            "has the columns 'file', 'person', but path, pid is missing; .*columns=",
         ),
-        ("path;pid\na.jpg;1\n", {}, "has the columns path;pid, but path, pid is missing"),
+        ("path:pid\na.jpg:1\n", {}, "has the columns 'path:pid', but path, pid is missing"),
         ("", {}, r"has the columns \(none\)"),
         ("path,pid\na.jpg,1\n", {"columns": {"camid": "cam"}}, "but cam is missing"),
         (
@@ -216,15 +229,25 @@ def test_csv_without_identities_is_for_hidden_labels(tmp_path):
             {"columns": {"camera": "cam"}},
             "columns has the keys camera, expected some of path",
         ),
-        ("path,pid\na.jpg,1\nb.jpg, \n", {}, "row 3 of .* has an empty 'pid'"),
-        ("path,pid\na.jpg,1\n,2\n", {}, "row 3 of .* has an empty 'path'"),
+        (
+            "path,pid\na.jpg,1\nb.jpg, \n",
+            {},
+            "1 of the 2 rows of .* have no 'pid', the first is line 3",
+        ),
+        ("path,pid\na.jpg,1\n,2\n", {}, "1 of the 2 rows of .* have no 'path', .* line 3"),
+        ("path,pid\na.jpg,1\n\n\n,2\nb.jpg,nan\n", {}, "have no 'path', .* line 5"),
+        ("path,pid\na.jpg,1\nb.jpg,NULL\n", {}, "1 of the 2 rows of .* have no 'pid'"),
         (
             "path,pid\na.jpg,1\nz.jpg,2\n",
             {},
             r"1 of the 2 images listed in .* do not exist, .*z\.jpg",
         ),
-        ("path,pid\na.jpg,1\nb.jpg\n", {}, "row 3 of .* has an empty 'pid'"),
-        ("path,pid\na.jpg,1\na.jpg,2\n", {}, "only 1 are distinct"),
+        ("path,pid\na.jpg,1\nb.jpg\n", {}, "have no 'pid', the first is line 3"),
+        ("path,pid\na.jpg,1\na.jpg,2\n", {}, "one file with two identities, '1' as 'a.jpg'"),
+        ("path,pid,camid\na.jpg,1,x\n./a.jpg,1,y\n", {}, "one file with two cameras"),
+        ("path,pid\na.jpg,1\nb.jpg,2,3\n", {}, "line 3 of .* has 3 cells, but the header 2"),
+        ("path,pid,pid\na.jpg,1,2\n", {}, "has the column 'pid' twice"),
+        ("path,pid\n'a.jpg',1\n", {"delimiter": ";;"}, "delimiter=';;' was given"),
         ("path,pid,split\na.jpg,1,val\nb.jpg,2,val\n", {}, "0 rows of split 'train' .*'val': 2"),
         ("path,pid\n", {}, "0 usable images"),
         ("path,pid\na.jpg,1\nb.jpg,1\n", {}, "has 1 identity in 2 images"),
@@ -233,6 +256,60 @@ def test_csv_without_identities_is_for_hidden_labels(tmp_path):
 def test_a_csv_file_that_does_not_fit_is_told(tmp_path, text, options, words):
     with pytest.raises(InputError, match=words):
         CSVReIDDataset(ann_file=write_csv(tmp_path, text), **options)
+
+
+def test_csv_of_a_spreadsheet_is_read_whatever_its_separator(tmp_path):
+    texts = ("path;pid\r\na.jpg;1\r\nb.jpg;2\r\n;\r\n", "sep=|\npath|pid\na.jpg|1\nb.jpg|2\n")
+    for text in (
+        *texts,
+        "path\tpid\tnote\na.jpg\t1\nb.jpg\t2\t\t\n",
+        '"path", pid\n"a.jpg",1\nb.jpg,2',
+    ):
+        train = CSVReIDDataset(ann_file=write_csv(tmp_path, text))
+        assert dict(zip(train.pids, train.paths)) == {
+            "1": str(tmp_path / "a.jpg"),
+            "2": str(tmp_path / "b.jpg"),
+        }
+
+
+def test_paths_of_windows_are_read(tmp_path):
+    touch(tmp_path, "one/two/a.jpg", "odd\\b.jpg")
+    (tmp_path / "list.csv").write_text("path,pid\none\\two\\a.jpg,1\nodd\\b.jpg,2\n")
+    train = CSVReIDDataset(ann_file=str(tmp_path / "list.csv"))
+    assert train.paths == [str(tmp_path / "odd\\b.jpg"), str(tmp_path / "one/two/a.jpg")]
+
+
+def test_a_missing_cell_is_never_a_camera_or_an_identity(tmp_path):
+    empty = ["", "nan", "NULL", "-", "N/A", " None "]
+    rows = [f"{letter}.jpg,{text},{text}" for letter, text in zip("abcdef", empty)]
+    path = write_csv(tmp_path, "path,pid,camid\n" + "\n".join(rows) + "\n")
+    pile = CSVReIDDataset(ann_file=path, labels="hidden")
+    assert pile.num_pids == 0 and pile.true_labels.tolist() == [-1] * 6
+    assert len(set(pile.camids)) == 6 and not pile.camera_known.any() and pile.num_cams == 0
+
+
+def test_a_group_that_did_not_match_is_never_a_camera_or_an_identity(tmp_path):
+    touch(tmp_path, "p1_c7.jpg", "p1_c8.jpg", "p2_.jpg", "p2_x.jpg", "p3_cnan.jpg", "p3_c7.jpg")
+    pattern = r"(?P<pid>p\d)_(c(?P<camid>\d+|nan))?"
+    train = FolderReIDDataset(str(tmp_path), pattern=pattern)
+    assert train.camera_known.tolist() == [True, True, False, False, True, False]
+    assert train.camids[[0, 1, 4]].tolist() == [0, 1, 0] and train.num_cams == 2
+    assert len(set(train.camids[[2, 3, 5]]) - {0, 1}) == 3
+    touch(tmp_path, "q_c7.jpg")
+    pattern = r"(?P<pid>p\d)?_(c(?P<camid>\d+))?"
+    with pytest.raises(InputError, match=r"1 of the 7 images .* have no identity"):
+        FolderReIDDataset(str(tmp_path), pattern=pattern)
+    target = FolderReIDDataset(str(tmp_path), pattern=pattern, labels="hidden")
+    assert target.num_pids == 3 and target.true_labels.tolist() == [0, 0, 1, 1, 2, 2, -1]
+
+
+def test_endings_and_split_folders_may_be_written_in_many_ways(tmp_path):
+    touch(tmp_path, "train/1/a.JPG", "train/2/b.jpg", "train/2/c.png")
+    for extensions in ("jpg", [".JPG"], ("jpg", "JPG")):
+        assert len(FolderReIDDataset(str(tmp_path / "train"), extensions=extensions)) == 2
+    inside = ("train", "./train", "train//", str(tmp_path / "train"), f"../{tmp_path.name}/train")
+    for folder in inside:
+        assert len(FolderReIDDataset(tmp_path, split_folders={"train": folder})) == 3
 
 
 def test_a_missing_csv_file_is_told(tmp_path):

@@ -83,6 +83,32 @@ def test_missing_file_is_named_in_one_sentence(tmp_path):
         LoadReIDImage()({"img_path": str(tmp_path / "gone.jpg")})
 
 
+def test_a_file_that_cannot_be_read_is_named_in_one_sentence(tmp_path):
+    (tmp_path / "ring.jpg").symlink_to("ring.jpg")
+    for name, reason in (("ring.jpg", "Too many levels"), (".", "Is a directory")):
+        with pytest.raises(InputError, match=rf"cannot be read \({reason}"):
+            LoadReIDImage()({"img_path": str(tmp_path / name)})
+
+
+@pytest.mark.parametrize("backend", ["cv2", "pillow"])
+@pytest.mark.parametrize("ending", [".png", ".tif", ".pgm"])
+@pytest.mark.parametrize("bits", [9, 12, 16])
+def test_a_sensor_of_more_than_8_bits_fills_the_range(tmp_path, backend, ending, bits):
+    values = np.linspace(0, 2**bits - 1, 64 * 32).reshape(64, 32).astype(np.uint16)
+    path = str(tmp_path / f"deep{ending}")
+    cv2.imwrite(path, values)
+    loaded = LoadReIDImage(imdecode_backend=backend)({"img_path": path})["img"]
+    assert loaded.dtype == np.uint8 and loaded.shape == (64, 32, 3)
+    assert np.array_equal(loaded[..., 0], values // 2 ** (bits - 8))
+
+
+def test_a_dark_picture_of_8_bits_stays_dark(tmp_path):
+    dark = np.full((4, 4, 3), 7, np.uint8)
+    for name in ("a.png", "a.tif", "a.bmp"):
+        cv2.imwrite(str(tmp_path / name), dark)
+        assert np.array_equal(LoadReIDImage()({"img_path": str(tmp_path / name)})["img"], dark)
+
+
 def test_corrupt_file_reads_the_same_from_a_worker(folder):
     (folder / "p0" / "0.jpg").write_bytes(b"broken")
     pipeline = [dict(type="LoadReIDImage"), dict(type="PackReIDInputs")]

@@ -31,7 +31,8 @@ from mmreid_uda.datasets import (
     queries_with_match,
     statistics_table,
 )
-from mmreid_uda.datasets.base_reid import SPLITS, decodable
+from mmreid_uda.datasets.base_reid import SPLITS
+from mmreid_uda.datasets.files import decodable
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
 

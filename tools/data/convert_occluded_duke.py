@@ -14,6 +14,8 @@ import shutil
 from pathlib import Path
 
 from mmreid_uda.apis import ToolParser, run_tool
+from mmreid_uda.datasets.files import list_images
+from mmreid_uda.datasets.tables import read_lines
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path
 
@@ -51,7 +53,8 @@ def convert(lists: Path, duke: Path, out: Path, symlink: bool = False) -> dict[s
     images = {
         path.name: path
         for folder in SPLIT_FOLDERS.values()
-        for path in (duke / folder).glob("*.jpg")
+        if (duke / folder).is_dir()
+        for path in map((duke / folder).joinpath, list_images(str(duke / folder)))
     }
     if not images:
         raise InputError(
@@ -74,7 +77,7 @@ def _read_list(path: Path, images: dict[str, Path]) -> list[str]:
         raise InputError(
             f"found no '{path.name}' in '{path.parent}', expected the lists of Occluded-DukeMTMC; name their folder."
         )
-    names = path.read_text().split()
+    names = [line for _, line in read_lines(str(path))]
     missing = [name for name in names if name not in images]
     if missing:
         raise InputError(

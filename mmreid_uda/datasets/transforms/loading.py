@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import cv2
 import numpy as np
 from mmcv.image import imfrombytes
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
+from PIL import Image
 
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError
@@ -18,7 +21,9 @@ __all__ = ["LoadReIDImage"]
 class LoadReIDImage(BaseTransform):
     """Read an image file as BGR pixels, turned upright by its EXIF orientation.
 
-    Reads ``img_path``; writes ``img``, uint8 (H, W, 3) in BGR order (grey files get three equal channels).
+    Reads ``img_path``; writes ``img``, uint8 (H, W, 3) in BGR order (grey files get three equal channels). Of a file
+    with 16 bits a channel the highest 8 that its brightest pixel uses are taken: the pictures of a 12-bit sensor, which
+    fill a sixteenth of the range, are not black.
 
     Args:
         imdecode_backend: ``'cv2'``, or ``'pillow'`` to decode as the papers' code does. For full fidelity to the
@@ -44,9 +49,11 @@ class LoadReIDImage(BaseTransform):
         path = results["img_path"]
         try:
             content = fileio.get(path, backend_args=self.backend_args)
-        except FileNotFoundError as error:
+        except OSError as error:
+            state = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
+            reason = "" if isinstance(error, FileNotFoundError) else f" ({error.strerror or error})"
             raise InputError(
-                f"the image '{path}' does not exist, expected the file that was listed when the data set was built; "
+                f"the image '{path}' {state}{reason}, expected the file that was listed when the data set was built; "
                 "restore it, or set corrupt='skip' on the data set to leave such images out"
             ) from error
         image = self._decode(content)
@@ -61,8 +68,29 @@ class LoadReIDImage(BaseTransform):
     def _decode(self, content: bytes) -> np.ndarray | None:
         """Decode an encoded image to uint8 (H, W, 3) BGR, or None where that fails."""
         try:
-            image = imfrombytes(content, flag="color", backend=self.imdecode_backend)
+            if self.imdecode_backend == "cv2" or _is_deep(content):
+                image = _decode_deep(content)
+            else:
+                image = imfrombytes(content, flag="color", backend=self.imdecode_backend)
         # OpenCV refuses an empty buffer; Pillow's plug-ins raise any of the others on broken files.
         except (cv2.error, OSError, SyntaxError, ValueError):
             return None
         return None if image is None else np.ascontiguousarray(image)
+
+
+def _decode_deep(content: bytes) -> np.ndarray | None:
+    """Decode by OpenCV; what has 16 bits a channel is brought to 8 by its brightest pixel."""
+    buffer = np.frombuffer(content, np.uint8)
+    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if image is None or image.dtype == np.uint8:
+        return image
+    if image.dtype != np.uint16:
+        return cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+    used = max(8, int(image.max()).bit_length())
+    return np.right_shift(image.astype(np.uint16), used - 8).astype(np.uint8)
+
+
+def _is_deep(content: bytes) -> bool:
+    """Tell whether Pillow would cut the values of a file off at 255: one of more than 8 bits a channel."""
+    with Image.open(io.BytesIO(content)) as image:
+        return image.mode.startswith("I")

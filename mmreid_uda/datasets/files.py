@@ -1,0 +1,228 @@
+"""Image files on the disk: which there are, which can be read, and which names are one and the same file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from mmreid_uda.utils import InputError
+
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "checked_extensions",
+    "decodable",
+    "list_images",
+    "listing",
+    "real_paths",
+    "require_files",
+    "shown",
+    "subfolders",
+    "walk_images",
+]
+
+IMAGE_EXTENSIONS = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".bmp",
+    ".pgm",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+"""Endings, in lower case, that count as images."""
+
+_LONGEST = 200
+
+
+def shown(text: str) -> str:
+    """A name for a message: in quotes, on one line, and cut in the middle where it is very long."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
+    return f"'{text}'" if text.isprintable() else repr(text)
+
+
+def checked_extensions(extensions: str | Iterable[str]) -> tuple[str, ...]:
+    """Endings of file names as they are compared: in lower case, with the dot.
+
+    Args:
+        extensions: One or several, such as ``'jpg'`` or ``('.JPG', '.png')``.
+    """
+    several = [extensions] if isinstance(extensions, str) else extensions
+    return tuple(f".{one.lower().lstrip('.')}" for one in several)
+
+
+class _Entries(NamedTuple):
+    images: list[str]
+    others: list[str]
+    folders: list[str]
+
+
+def _entries(folder: str, extensions: Sequence[str]) -> _Entries:
+    """Sorted names of the images, the other files and the folders that lie in a folder; hidden ones are left out.
+
+    A link that leads nowhere counts as a file: an image that is lost is told when it is read, not left out in silence.
+    """
+    found = _Entries([], [], [])
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                # Archives packed on a Mac hold a "._name.jpg" beside every image.
+                if entry.name.startswith("."):
+                    continue
+                if _is(entry.is_dir):
+                    found.folders.append(entry.name)
+                elif _is(entry.is_file) or entry.is_symlink():
+                    image = os.path.splitext(entry.name)[1].lower() in extensions
+                    (found.images if image else found.others).append(entry.name)
+    except OSError as error:
+        raise InputError(
+            f"the folder {shown(folder)} cannot be read ({error.strerror}), expected images; give yourself the right "
+            "to read it, or name another folder"
+        ) from error
+    for names in found:
+        names.sort()
+    return found
+
+
+def _is(question: Any) -> bool:
+    """Ask a directory entry; links that go round in a circle are neither file nor folder."""
+    try:
+        return question()
+    except OSError:
+        return False
+
+
+def list_images(folder: str, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> list[str]:
+    """Sorted names of the images that lie directly in a folder; hidden files are left out.
+
+    Args:
+        folder: An existing folder.
+        extensions: Endings that count as images, in lower case with the dot.
+
+    Returns:
+        File names, without the folder.
+
+    Raises:
+        InputError: The folder is none, cannot be read, or holds no such file.
+    """
+    if not os.path.isdir(folder):
+        raise InputError(
+            f"found {'a file' if os.path.exists(folder) else 'nothing'} at {shown(folder)}, expected a folder of "
+            "images; extract the archive again or set data_root to the right folder"
+        )
+    entries = _entries(folder, extensions)
+    if not entries.images:
+        raise InputError(
+            f"found 0 images ({', '.join(extensions)}) and {len(entries.others)} other files in {shown(folder)}, "
+            "expected the images of the data set; extract the archive again or set data_root to the right folder"
+        )
+    return entries.images
+
+
+def subfolders(folder: str) -> list[str]:
+    """Sorted names of the folders in a folder; hidden ones are left out.
+
+    Raises:
+        InputError: The folder cannot be read.
+    """
+    return _entries(folder, ()).folders
+
+
+def walk_images(root: str, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> list[str]:
+    """Sorted paths of all images below a folder; hidden files and folders are left out, links are followed.
+
+    A link to a folder that it lies in leads round in a circle and is not followed.
+
+    Args:
+        root: An existing folder.
+        extensions: Endings that count as images, in lower case with the dot.
+
+    Returns:
+        Paths relative to ``root``, with ``/``.
+
+    Raises:
+        InputError: A folder cannot be read.
+    """
+    found: list[str] = []
+    waiting: list[tuple[str, tuple[str, ...]]] = [("", ())]
+    while waiting:
+        inner, above = waiting.pop()
+        folder = os.path.join(root, inner)
+        real = os.path.realpath(folder)
+        if real in above:
+            continue
+        entries = _entries(folder, extensions)
+        found += [inner + name for name in entries.images]
+        waiting += [(f"{inner}{name}/", (*above, real)) for name in entries.folders]
+    return sorted(found)
+
+
+def real_paths(paths: Iterable[str]) -> list[str]:
+    """The files that paths name, whatever their spelling: two are equal if and only if they lead to one file.
+
+    Links are followed, in folders and of files; a hard link is a file of its own.
+
+    Args:
+        paths: Of files, existing or not.
+
+    Returns:
+        Absolute paths without links.
+    """
+    folders: dict[str, str] = {}
+    real = []
+    # os.path.realpath asks the disk for every folder of every path: here once a folder, and once a file.
+    for path in paths:
+        folder, name = os.path.split(path)
+        if name in ("", ".", ".."):
+            real.append(os.path.realpath(path))
+            continue
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        place = os.path.join(folders[folder], name)
+        real.append(os.path.realpath(place) if os.path.islink(place) else place)
+    return real
+
+
+def require_files(paths: Sequence[str], source: str) -> None:
+    """Check that every image named by a list is there.
+
+    Args:
+        paths: Image paths.
+        source: The list they were read from, for the message.
+
+    Raises:
+        InputError: Some do not exist.
+    """
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of the {len(paths)} images listed in {shown(source)} do not exist, the first is "
+            f"{shown(missing[0])}; extract the images again or set data_root (for a CSV file: img_root)"
+        )
+
+
+def decodable(path: str) -> bool:
+    """Tell whether OpenCV can decode an image file."""
+    try:
+        content = np.fromfile(path, dtype=np.uint8)
+    except OSError:
+        return False
+    return content.size > 0 and cv2.imdecode(content, cv2.IMREAD_COLOR) is not None
+
+
+def listing(folder: str, limit: int = 8) -> str:
+    """What a folder holds, for messages: at most ``limit`` names and the number of the others."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        return f"what cannot be read ({error.strerror})"
+    if not names:
+        return "nothing"
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(shown(name) for name in names[:limit]) + more

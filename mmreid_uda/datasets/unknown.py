@@ -1,0 +1,39 @@
+"""What is not known of an image, and how that is written: nothing that is missing ever becomes a value.
+
+=========================== ===========================================================================================
+where                       an unknown identity or camera
+=========================== ===========================================================================================
+cells, names, patterns      a text of :data:`MISSING`, or an optional group of a pattern that did not match
+records of ``load_split``   ``None``
+``true_labels`` and others  -1: an identity that the data do not tell. ``labels``, which are trained on, are -1 for
+                            outliers too
+``camids``                  never negative: an image whose camera is unknown has a number that no other image has, and
+                            ``camera_known`` says False. So every rule "of the same camera" (evaluation, samplers, rank
+                            lists) meets the image itself alone
+gallery of an evaluation    identity -1 is junk: it takes no part
+=========================== ===========================================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["MISSING", "known"]
+
+MISSING = frozenset(
+    ("", "-", "--", "-1", "?", "nan", "na", "n/a", "#n/a", "<na>", "none", "null", "nil")
+)
+"""Texts, in lower case, that stand for no value, as spreadsheets, databases and data frames write it."""
+
+
+def known(value: Any) -> Any:
+    """A value, of a text without surrounding blanks; or None where it stands for a missing one.
+
+    Args:
+        value: A cell, a group of a pattern (None where it did not match), a name, or a number of any kind.
+    """
+    if isinstance(value, str):
+        value = value.strip()
+        return None if value.lower() in MISSING else value
+    # NaN, which data frames write for a missing cell, is the one value that differs from itself.
+    return value if value == value else None
