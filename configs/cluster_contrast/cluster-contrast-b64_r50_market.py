@@ -3,5 +3,4 @@ _base_ = "./cluster-contrast_r50_market.py"
 
 global_batch_size = 64
 num_instances = 4
-encoder = dict(norm=dict(samples_per_group=16))
 auto_scale_lr = dict(base_batch_size=64)

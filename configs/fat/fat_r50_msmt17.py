@@ -9,7 +9,9 @@ target = "msmt17"
 input_size = (384, 128)
 train_pipeline = [
     dict(type="LoadReIDImage"),
-    dict(type="Resize", scale=(144, 432), interpolation="bicubic"),  # (width, height)
+    dict(
+        type="Resize", scale=(144, 432), interpolation="bicubic", backend="pillow"
+    ),  # (width, height)
     dict(type="RandomCrop", crop_size=(384, 128)),
     dict(type="RandomHorizontalFlip", prob=0.5),
     dict(type="PackReIDInputs"),

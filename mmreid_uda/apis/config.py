@@ -8,10 +8,13 @@ A recipe key is written once, at the top level, where a child config, or ``--cfg
 ``source``           name, or list of names, of labelled training sets; ``None`` = fully unsupervised
 ``test``             names of the test sets; ``None`` = the target's
 ``input_size``       (height, width) in pixels; ``None`` = what is usual for the target
+``resize_backend``   ``'pillow'`` or ``'cv2'``, which resizes in both pipelines; ``None`` = what each of them says
 ``cache``            memory for decoded images of each training set, such as ``'2GiB'``; ``None`` = none
 ``train_pipeline``   transforms of training images
 ``test_pipeline``    transforms of test images and of the features that are clustered
 ``encoder``          the network of every model that has one
+``reference_gpus``   GPUs of the released run, 4 unless given: without ``samples_per_group`` of their own, ``GhostBN`` and
+                     ``DomainBN`` normalise ``global_batch_size / reference_gpus`` images together, as each GPU did
 ``stage1``           run (its folder) or checkpoint of source pre-training that the encoder starts from, or a list with
                      one for each student; ``None`` = the encoder's own initial weights
 ``global_batch_size`` images per iteration and domain, over all ranks
@@ -49,15 +52,19 @@ RECIPE_KEYS = (
     "source",
     "test",
     "input_size",
+    "resize_backend",
     "cache",
     "train_pipeline",
     "test_pipeline",
     "encoder",
+    "reference_gpus",
     "stage1",
     "global_batch_size",
     "num_instances",
     "iters_per_epoch",
 )
+# The papers of most recipes trained on four GPUs.
+_REFERENCE_GPUS = 4
 # Every registry whose entries a config can name: ours (with mmengine's as parents), then those mmengine has alone.
 _REGISTRIES = (
     *(getattr(registries, name) for name in registries.__all__),
@@ -242,7 +249,7 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
     if any(key in cfg for key in ("source", "target", "test")):
         size = _input_size(cfg)
         for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
-            _set_size(pipeline, size)
+            _set_resize(pipeline, size, cfg.get("resize_backend"))
         _apply_training(cfg, world_size)
         _apply_testing(cfg)
     if "val_dataloader" in cfg:
@@ -315,6 +322,7 @@ def _apply_testing(cfg: Config) -> None:
 
 def _encoders(cfg: Config) -> Any:
     """The recipe's encoder with the weights of ``stage1``: one config, or one for each of several runs."""
+    _set_norm_groups(cfg)
     encoders = []
     for run in _names(cfg, "stage1"):
         encoder = copy.deepcopy(cfg.encoder)
@@ -322,6 +330,16 @@ def _encoders(cfg: Config) -> Any:
         encoder.init_cfg = dict(type="Pretrained", checkpoint=run)
         encoders.append(encoder)
     return encoders if len(encoders) > 1 else [*encoders, cfg.encoder][0]
+
+
+def _set_norm_groups(cfg: Config) -> None:
+    """Give batch normalisation the groups of the released run, unless the recipe gives it some."""
+    norm: Any = cfg.encoder.get("norm")
+    if norm and "global_batch_size" in cfg:
+        kind = getattr(norm.type, "__name__", norm.type)
+        if kind in ("GhostBN", "DomainBN"):
+            share = cfg.global_batch_size // cfg.get("reference_gpus", _REFERENCE_GPUS)
+            norm.setdefault("samples_per_group", max(2, share))  # one image has no variance
 
 
 def _read_teacher(cfg: Config) -> None:
@@ -338,12 +356,14 @@ def _names(cfg: Config, key: str) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _set_size(pipeline: list[dict[str, Any]], size: tuple[int, int]) -> None:
-    """Resize transforms without a size of their own get the recipe's, also inside views."""
+def _set_resize(pipeline: list[dict[str, Any]], size: tuple[int, int], backend: Any) -> None:
+    """Resize transforms without a size of their own get the recipe's, and all its backend, also inside views."""
     for transform in pipeline:
         if transform["type"] == "Resize":
             transform.setdefault("scale", (size[1], size[0]))  # mmcv counts (width, height)
-        _set_size(transform.get("transforms", []), size)
+            if backend is not None:
+                transform["backend"] = backend
+        _set_resize(transform.get("transforms", []), size, backend)
 
 
 # ---- misspelt keys, found before anything is built

@@ -28,7 +28,11 @@ __all__ = ["FeatureGraph", "describe_input", "export_onnx"]
 
 # Flips, group-free convolutions and instance norms of all our networks are in it, and runtimes of 2022 read it.
 _OPSET = 17
-_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos")
+# What run_onnx.py repeats, by the library that resizes.
+_INTERPOLATIONS = {
+    "cv2": ("nearest", "bilinear", "bicubic", "area", "lanczos"),
+    "pillow": ("nearest", "bilinear", "bicubic", "box", "lanczos", "hamming"),
+}
 
 
 class FeatureGraph(nn.Module):
@@ -90,29 +94,31 @@ def describe_input(pipeline: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         pipeline: The config's ``test_pipeline``: ``LoadReIDImage``, ``Resize``, ``PackReIDInputs``.
 
     Returns:
-        ``height``, ``width`` in pixels, and ``interpolation``, one of ``nearest``, ``bilinear``, ``bicubic``, ``area``,
-        ``lanczos`` as OpenCV computes them.
+        ``height``, ``width`` in pixels, ``interpolation``, such as ``bicubic``, and ``backend``, ``cv2`` or ``pillow``,
+        which computes it.
 
     Raises:
-        InputError: A step that a deployment with OpenCV alone cannot repeat.
+        InputError: A step that a deployment with OpenCV and Pillow cannot repeat.
     """
     steps = {str(step["type"]): step for step in pipeline}
     if list(steps) != ["LoadReIDImage", "Resize", "PackReIDInputs"]:
         raise InputError(
             f"found the steps {', '.join(steps)} in test_pipeline, expected LoadReIDImage, Resize, PackReIDInputs, "
-            "which a deployment repeats with OpenCV alone: export with --cfg-options test_pipeline=... of these."
+            "which a deployment repeats without this package: export with --cfg-options test_pipeline=... of these."
         )
     resize = steps["Resize"]
     interpolation = resize.get("interpolation", "bilinear")
-    backends = {steps["LoadReIDImage"].get("imdecode_backend", "cv2"), resize.get("backend", "cv2")}
-    if backends != {"cv2"} or resize.get("keep_ratio") or interpolation not in _INTERPOLATIONS:
+    decoder = steps["LoadReIDImage"].get("imdecode_backend", "cv2")
+    backend = resize.get("backend", "cv2")
+    known = _INTERPOLATIONS.get(backend, ())
+    if decoder != "cv2" or resize.get("keep_ratio") or interpolation not in known:
         raise InputError(
-            f"found the resizing {dict(resize)} and decoding by {', '.join(sorted(backends))} in test_pipeline, "
-            f"expected the backend 'cv2', no keep_ratio and one of {', '.join(_INTERPOLATIONS)}, which a "
-            "deployment can repeat."
+            f"found decoding by {decoder} and the resizing {dict(resize)} in test_pipeline, expected imdecode_backend "
+            f"'cv2', no keep_ratio, backend 'cv2' with one of {', '.join(_INTERPOLATIONS['cv2'])}, or 'pillow' with "
+            f"one of {', '.join(_INTERPOLATIONS['pillow'])}, which a deployment can repeat."
         )
     width, height = resize["scale"]
-    return {"height": height, "width": width, "interpolation": interpolation}
+    return {"height": height, "width": width, "interpolation": interpolation, "backend": backend}
 
 
 def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:

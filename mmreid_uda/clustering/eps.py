@@ -37,8 +37,8 @@ def rho_eps(
             source term λ must be cut at ``1 - λ`` or below, where no pair without a common neighbour can lie.
         rho: Share, in (0, 1]; MMT 1.6e-3, ABMT 2e-3.
         max_distance: Where the graph was cut.
-        near_zero: ``'drop'`` leaves pairs nearer than 1e-6 out (default: the rule as it is written), ``'count'`` lets them
-            count as 0 (the published recipes of MMT and ABMT).
+        near_zero: ``'drop'`` (default) leaves pairs nearer than 1e-6 out, ``'count'`` lets them count as 0 (the
+            published recipes of MMT and ABMT).
 
     Returns:
         eps, at least 1e-6.

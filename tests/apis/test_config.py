@@ -81,6 +81,45 @@ def test_the_global_batch_is_divided_over_processes():
         load_config(MARKET, world_size=3)
 
 
+def norm_groups(path, options=None, **kwargs):
+    norm = load_config(path, {"stage1": None, **(options or {})}, **kwargs).model.encoder.norm
+    return norm.get("samples_per_group")
+
+
+def test_batch_norm_groups_follow_the_global_batch_unless_given():
+    spcl = "projects/spcl/configs/spcl_r50_duke2market.py"
+    assert norm_groups(MARKET) == 64 and norm_groups(MARKET, world_size=4) == 64
+    assert norm_groups(MARKET, {"global_batch_size": 64, "num_instances": 4}) == 16
+    assert norm_groups(MARKET, {"reference_gpus": 2}) == 128
+    assert norm_groups(MARKET, {"encoder.norm.samples_per_group": 32}) == 32
+    assert norm_groups(MARKET, {"encoder.norm.samples_per_group": None}) is None
+    assert norm_groups(MARKET, {"global_batch_size": 4, "num_instances": 2}) == 2
+    assert norm_groups(spcl) == 16, "each domain has its own groups"
+    assert norm_groups("configs/fat/fat_r50_market.py") is None
+    assert norm_groups(SMALL, {"global_batch_size": 32}) == 32, "given by its encoder"
+
+
+def test_groups_reach_every_student():
+    cfg = load_config(
+        "configs/mmt/mmt-k500_r50_duke2market.py",
+        {"stage1": ["a.pth", "b.pth"], "global_batch_size": 32},
+    )
+    assert [one.norm.samples_per_group for one in cfg.model.encoder] == [8, 8]
+
+
+def resizers(pipeline):
+    return [step.get("backend", "cv2") for step in pipeline if step["type"] == "Resize"]
+
+
+def test_one_key_says_which_library_resizes():
+    for backend in ("cv2", "pillow"):
+        cfg = load_config(SMALL, {"resize_backend": backend})
+        pipelines = (cfg.train_pipeline, cfg.test_pipeline, cfg.val_dataloader.dataset.pipeline)
+        assert [resizers(one) for one in pipelines] == [[backend]] * 3
+        assert resizers(cfg.default_hooks.cluster.pipeline) == [backend]
+        assert resizers(cfg.train_dataloader.dataset.target.pipeline) == [backend]
+
+
 def test_applying_the_recipe_twice_changes_nothing():
     cfg = load_config(SMALL)
     before = cfg.pretty_text

@@ -12,8 +12,9 @@ from deployment import REPOSITORY, make_model
 from mmreid_uda import compat
 from mmreid_uda.apis import export_onnx, model_fingerprint
 from mmreid_uda.apis.deploy import FeatureGraph, describe_input
+from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.structures import ReIDDataSample
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, make_rng
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -129,15 +130,35 @@ PLAIN = [
 
 
 def test_the_way_to_the_graph_is_described():
-    expected = dict(height=64, width=32, interpolation="bilinear")
+    expected = dict(height=64, width=32, interpolation="bilinear", backend="cv2")
     assert describe_input(PLAIN) == expected
+    load, resize, pack = PLAIN
+    papers = [load, dict(resize, interpolation="bicubic", backend="pillow"), pack]
+    assert describe_input(papers) == dict(expected, interpolation="bicubic", backend="pillow")
+
+
+@pytest.mark.parametrize(
+    "backend, interpolation",
+    [("cv2", "bicubic"), ("cv2", "area"), ("pillow", "bicubic"), ("pillow", "lanczos")],
+)
+@pytest.mark.parametrize("size", [(300, 100), (75, 31)])
+def test_a_deployment_resizes_as_the_pipeline(backend, interpolation, size):
+    load, resize, pack = PLAIN
+    resize = dict(resize, interpolation=interpolation, backend=backend)
+    image = make_rng(0).integers(256, size=(*size, 3), dtype=np.uint8)
+    extractor = object.__new__(OnnxExtractor)
+    extractor.description = {"input": dict(describe_input([load, resize, pack]), colour="BGR")}
+    expected = TRANSFORMS.build(resize)({"img": image})["img"]
+    assert expected.shape == (64, 32, 3)
+    np.testing.assert_array_equal(extractor.prepare(image), expected)
 
 
 @pytest.mark.parametrize(
     "step, changes, words",
     [
-        (0, dict(imdecode_backend="pillow"), "decoding by cv2, pillow"),
-        (1, dict(backend="pillow"), "decoding by cv2, pillow"),
+        (0, dict(imdecode_backend="pillow"), "found decoding by pillow"),
+        (1, dict(backend="pillow", interpolation="area"), "or 'pillow' with one of .*hamming"),
+        (1, dict(backend="turbo"), "backend 'cv2' with one of"),
         (1, dict(keep_ratio=True), "keep_ratio"),
         (1, dict(type="RandomCrop"), "LoadReIDImage, RandomCrop, PackReIDInputs"),
     ],

@@ -56,6 +56,28 @@ def test_png_is_loaded_exactly_as_bgr_by_both_backends(tmp_path, image):
         np.testing.assert_array_equal(loaded, image)
 
 
+JPEGS = {
+    "plain": dict(quality=80),
+    "fine": dict(quality=95, subsampling=0),
+    "half": dict(quality=60, subsampling=1),
+    "coarse": dict(quality=30, subsampling=2),
+    "progressive": dict(quality=75, progressive=True),
+}
+
+
+@pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
+@pytest.mark.parametrize("size", [(64, 128), (31, 75), (300, 768)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_opencv_decodes_jpeg_to_the_pixels_of_pillow(tmp_path, options, size, mode):
+    """So the published recipes decode with OpenCV, and resize as the papers do."""
+    pixels = make_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).convert(mode)
+    path = tmp_path / "a.jpg"
+    image.save(path, **options)
+    loaded = LoadReIDImage()({"img_path": str(path)})["img"]
+    np.testing.assert_array_equal(loaded[..., ::-1], np.asarray(Image.open(path).convert("RGB")))
+
+
 def test_grey_file_gets_three_equal_channels(tmp_path, image):
     path = str(tmp_path / "grey.pgm")
     cv2.imwrite(path, image[..., 0])
@@ -254,7 +276,7 @@ def test_pillow_pipeline_equals_the_papers_to_1e_5(folder):
     transforms = [
         TRANSFORMS.build(config)
         for config in (
-            dict(type="LoadReIDImage", imdecode_backend="pillow"),
+            dict(type="LoadReIDImage"),
             dict(type="Resize", scale=(128, 256), interpolation="bicubic", backend="pillow"),
             dict(type="RandomHorizontalFlip"),
             dict(type="PadRandomCrop", padding=10),

@@ -1,11 +1,12 @@
 """Measure the loader beside the PIL pipeline of the papers' code: images per second on one core.
 
 Both read the same JPEG crops and make training batches: bicubic resize, flip, pad and crop, erasing. The PIL pipeline
-ends in normalised float batches, as in the papers' workers. Ours ends in uint8 batches; what is left to the device
+ends in normalised float batches, as in the papers' workers. Ours ends in uint8 batches, decoded by OpenCV and resized
+by OpenCV ("cv2", the small recipes) or Pillow ("pillow", the published ones); what is left to the device
 (normalisation and the filling of the erased boxes) is measured apart, here on the CPU, and added in the column "with
-preprocessor". With a cache, ours decodes and keeps every image in a first pass ("cold") and then takes it out of memory
-("warm"). Only CPU time of this process and its one thread counts, so that other load on the machine matters little. The
-pipelines take turns; the median over the repetitions is reported.
+preprocessor". With a cache, ours decodes and keeps every image in a first pass ("cold") and then takes it out of
+memory ("warm"). Only CPU time of this process and its one thread counts, so that other load on the machine matters
+little. The pipelines take turns; the median over the repetitions is reported.
 
 Example:
     python tools/analysis/benchmark_loader.py --json loader.json
@@ -39,7 +40,7 @@ from mmreid_uda.utils.files import write_json
 HEIGHT, WIDTH, PADDING = 256, 128, 10
 MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
 STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
-REFERENCE, OURS, EXACT, PREPROCESSOR = "PIL pipeline", "cv2", "pillow", "preprocessor"
+REFERENCE, OURS, PILLOW, PREPROCESSOR = "PIL pipeline", "cv2", "pillow", "preprocessor"
 COLD, WARM = "cv2, cold cache", "cv2, warm cache"
 """What is timed; the quotient of the first two is the speed-up."""
 
@@ -142,9 +143,9 @@ def erase(image: Tensor, rng: random.Random) -> Tensor:
 def our_dataset(
     folder: str, num_images: int, backend: str, cache: int | None = None
 ) -> FolderReIDDataset:
-    """The data set with the training pipeline of the configs, decoding and resizing by one backend."""
+    """The data set with the training pipeline of the configs; the backend resizes."""
     pipeline: list[dict] = [
-        dict(type="LoadReIDImage", imdecode_backend=backend),
+        dict(type="LoadReIDImage"),
         dict(type="Resize", scale=(WIDTH, HEIGHT), interpolation="bicubic", backend=backend),
         dict(type="RandomHorizontalFlip", prob=0.5),
         dict(type="PadRandomCrop", padding=PADDING),
@@ -202,7 +203,7 @@ def measure(folder: str, args: argparse.Namespace) -> dict[str, Any]:
         ``rows``: per pipeline, images per second of the loader and of loader plus preprocessor; ``speedup``: our
         loader beside the PIL pipeline; ``speedup_with_preprocessor``; and the circumstances.
     """
-    datasets = {name: our_dataset(folder, args.num_images, name) for name in (OURS, EXACT)}
+    datasets = {name: our_dataset(folder, args.num_images, name) for name in (OURS, PILLOW)}
     paths = datasets[OURS].paths
     room = 2 * HEIGHT * WIDTH * 3 * len(paths)
     # One data set, read twice in turn: first with an empty cache, then with a full one.

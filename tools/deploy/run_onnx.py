@@ -1,4 +1,4 @@
-"""Features from an exported model with onnxruntime, NumPy and OpenCV alone: copy this file into your service.
+"""Features from an exported model with onnxruntime, NumPy, OpenCV and Pillow alone: copy this file into your service.
 
 ``tools/deploy/export_onnx.py`` writes ``model.onnx`` and, beside it, ``model.json``, which says how images are resized.
 The features equal those of ``ReIDInferencer``; a file that is written here is a gallery for it.
@@ -27,14 +27,26 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 import onnxruntime
+import PIL.Image
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 INTERPOLATIONS = {
-    "nearest": cv2.INTER_NEAREST,
-    "bilinear": cv2.INTER_LINEAR,
-    "bicubic": cv2.INTER_CUBIC,
-    "area": cv2.INTER_AREA,
-    "lanczos": cv2.INTER_LANCZOS4,
+    "cv2": {
+        "nearest": cv2.INTER_NEAREST,
+        "bilinear": cv2.INTER_LINEAR,
+        "bicubic": cv2.INTER_CUBIC,
+        "area": cv2.INTER_AREA,
+        "lanczos": cv2.INTER_LANCZOS4,
+    },
+    # Pillow's kernels are other ones, and widen when an image shrinks.
+    "pillow": {
+        "nearest": PIL.Image.Resampling.NEAREST,
+        "bilinear": PIL.Image.Resampling.BILINEAR,
+        "bicubic": PIL.Image.Resampling.BICUBIC,
+        "box": PIL.Image.Resampling.BOX,
+        "lanczos": PIL.Image.Resampling.LANCZOS,
+        "hamming": PIL.Image.Resampling.HAMMING,
+    },
 }
 DESCRIBED = ("onnx_sha256", "fingerprint", "input")
 DESCRIBED_INPUT = ("name", "width", "height", "interpolation", "colour")
@@ -146,8 +158,13 @@ class OnnxExtractor:
         """Read an image if it is a file, and resize it: uint8 (height, width, 3)."""
         pixels = read_image(str(image)) if isinstance(image, (str, Path)) else checked(image)
         wanted = self.description["input"]
+        backend = wanted.get("backend", "cv2")  # descriptions of earlier exports name none
+        how = INTERPOLATIONS[backend][wanted["interpolation"]]
         size = wanted["width"], wanted["height"]
-        resized = cv2.resize(pixels, size, interpolation=INTERPOLATIONS[wanted["interpolation"]])
+        if backend == "pillow":
+            resized = np.array(PIL.Image.fromarray(pixels).resize(size, how))
+        else:
+            resized = cv2.resize(pixels, size, interpolation=how)
         return resized if wanted["colour"] == "BGR" else np.ascontiguousarray(resized[..., ::-1])
 
 
@@ -164,7 +181,8 @@ def read_description(path: Path) -> dict[str, Any]:
         images = images if isinstance(images, dict) else {}
         missing = missing or [key for key in DESCRIBED_INPUT if key not in images]
         wrong = [key for key in ("width", "height") if not isinstance(images.get(key), int)]
-        if not missing and not wrong and images["interpolation"] in INTERPOLATIONS:
+        known = INTERPOLATIONS.get(images.get("backend", "cv2"), {})
+        if not missing and not wrong and images["interpolation"] in known:
             return content
         found = f"lacks {', '.join(missing)}" if missing else f"describes images as {images}"
     raise DeploymentError(

@@ -1,5 +1,6 @@
 # ResNet-50 with last stride 1, global average pooling, a BN neck with frozen bias: 2048-d.
-# Batch-norm statistics over 64 images, as on the papers' four GPUs, whatever the number of processes.
+# Batch-norm statistics over a quarter of the global batch, as on the papers' four GPUs (see reference_gpus), whatever
+# the number of processes.
 encoder = dict(
     type="ReIDEncoder",
     backbone=dict(
@@ -10,5 +11,5 @@ encoder = dict(
     ),
     pool=dict(type="GlobalAvgPool"),
     neck=dict(type="BNNeck"),
-    norm=dict(type="GhostBN", samples_per_group=64),
+    norm=dict(type="GhostBN"),
 )

@@ -8,6 +8,7 @@ model = dict(
 default_hooks = dict(
     cluster=dict(
         type="ClusterHook",
+        max_outlier_ratio=1.0,  # as released: the first epochs train on the few clusters there are
         clusterer=dict(
             type="JaccardDBSCAN",
             eps="rho",

@@ -4,7 +4,7 @@ _base_ = "./mean_teacher.py"
 model = dict(type="MMT", num_students=2, soft_ce_weight=0.5, soft_triplet_weight=0.8)
 train_pipeline = [
     dict(type="LoadReIDImage"),
-    dict(type="Resize", interpolation="bicubic"),
+    dict(type="Resize", interpolation="bicubic", backend="pillow"),
     dict(
         type="MultiView",
         num_views=2,

@@ -10,7 +10,7 @@ model = dict(
 # No padding and cropping; erased boxes are filled with zero, after normalisation.
 train_pipeline = [
     dict(type="LoadReIDImage"),
-    dict(type="Resize", interpolation="bicubic"),
+    dict(type="Resize", interpolation="bicubic", backend="pillow"),
     dict(type="RandomHorizontalFlip", prob=0.5),
     dict(type="RandomErasingBox", prob=0.5),
     dict(type="PackReIDInputs"),

@@ -9,7 +9,7 @@ model = dict(
 # No random erasing in this stage.
 train_pipeline = [
     dict(type="LoadReIDImage"),
-    dict(type="Resize", interpolation="bicubic"),
+    dict(type="Resize", interpolation="bicubic", backend="pillow"),
     dict(type="RandomHorizontalFlip", prob=0.5),
     dict(type="PadRandomCrop", padding=10),
     dict(type="PackReIDInputs"),

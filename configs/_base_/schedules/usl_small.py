@@ -7,3 +7,5 @@ optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=3.5e-4,
 auto_scale_lr = dict(base_batch_size=64, enable=False)
 param_scheduler = dict(type="StepLR", step_size=6, gamma=0.1)
 train_cfg = dict(by_epoch=True, max_epochs=10, val_interval=2)
+
+resize_backend = "cv2"  # on a CPU the time counts

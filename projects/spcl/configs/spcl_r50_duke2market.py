@@ -3,4 +3,4 @@ _base_ = "./spcl_r50_market.py"
 
 source = "dukemtmc"
 test = ["market1501"]
-encoder = dict(norm=dict(_delete_=True, type="DomainBN", samples_per_group=16, keep_frozen=False))
+encoder = dict(norm=dict(_delete_=True, type="DomainBN", keep_frozen=False))

@@ -6,7 +6,6 @@ _base_ = [
 ]
 
 target = "market1501"
-encoder = dict(norm=dict(samples_per_group=16))
 global_batch_size = 64
 num_instances = 4
 auto_scale_lr = dict(base_batch_size=64)
