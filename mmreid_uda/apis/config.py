@@ -13,8 +13,8 @@ A recipe key is written once, at the top level, where a child config, or ``--cfg
 ``train_pipeline``   transforms of training images
 ``test_pipeline``    transforms of test images and of the features that are clustered
 ``encoder``          the network of every model that has one
-``reference_gpus``   GPUs of the released run, 4 unless given: without ``samples_per_group``, ``GhostBN`` and ``DomainBN``
-                     normalise ``global_batch_size / reference_gpus`` images together, as each GPU did
+``reference_gpus``   GPUs of the released run, 4 unless given: without ``samples_per_group``, a ``GhostBN`` or
+                     ``DomainBN`` normalises ``global_batch_size / reference_gpus`` images together, as each GPU did
 ``stage1``           run (its folder) or checkpoint of source pre-training that the encoder starts from, or a list with
                      one for each student; ``None`` = the encoder's own initial weights
 ``global_batch_size`` images per iteration and domain, over all ranks
