@@ -4,4 +4,3 @@ source = "dukemtmc"
 target = "msmt17"
 test = ["msmt17"]
 stage1 = "work_dirs/source-ab_r50_duke2msmt17"
-model = dict(head=dict(capacity=8192))  # 32,621 images

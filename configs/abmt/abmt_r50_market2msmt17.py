@@ -4,4 +4,3 @@ source = "market1501"
 target = "msmt17"
 test = ["msmt17"]
 stage1 = "work_dirs/source-ab_r50_market2msmt17"
-model = dict(head=dict(capacity=8192))  # 32,621 images

@@ -4,4 +4,3 @@ source = "vehicleid"
 target = "veri776"
 test = ["veri776"]
 stage1 = "work_dirs/source-ab_r50_vehicleid2veri"
-model = dict(head=dict(capacity=10240))  # 37,746 images

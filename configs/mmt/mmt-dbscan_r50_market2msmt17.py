@@ -2,4 +2,3 @@ _base_ = "./mmt-dbscan_r50_duke2market.py"
 
 target = "msmt17"
 stage1 = ["work_dirs/source_r50_market2msmt17-seed1", "work_dirs/source_r50_market2msmt17-seed2"]
-model = dict(head=dict(capacity=8192))  # 32,621 images

@@ -2,4 +2,3 @@ _base_ = "./mmt-dbscan_r50_duke2market.py"
 
 target = "veri776"
 stage1 = ["work_dirs/source_r50_vehicleid2veri-seed1", "work_dirs/source_r50_vehicleid2veri-seed2"]
-model = dict(head=dict(capacity=10240))  # 37,746 images

@@ -3,4 +3,3 @@ _base_ = "./source_r50_duke2market.py"
 source = "vehicleid"
 target = "veri776"
 test = ["veri776", "vehicleid"]  # direct transfer, and the source itself
-model = dict(head=dict(capacity=16384))  # 13,164 identities

@@ -1,4 +1,4 @@
-"""Mixed precision that also runs without a GPU."""
+"""Mixed precision that also runs without a GPU, and moments of classifiers that change in size."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from mmengine.optim import AmpOptimWrapper as _GpuAmpOptimWrapper
 from mmengine.optim import OptimWrapper
-from torch import nn
+from torch import Tensor, nn
 
+from mmreid_uda.models.layers import row_parameters
 from mmreid_uda.registry import OPTIM_WRAPPERS
 from mmreid_uda.utils import InputError
 
-__all__ = ["AmpOptimWrapper"]
+__all__ = ["AmpOptimWrapper", "fit_moments"]
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -50,3 +51,28 @@ class AmpOptimWrapper(OptimWrapper):
         """Run the forward pass of an iteration under autocast."""
         with super().optim_context(model), torch.autocast("cpu", dtype=torch.bfloat16):
             yield
+
+
+def fit_moments(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+    """Let an optimiser forget what it knows of classifier rows that are gone.
+
+    A parameter of which rows were added, taken away or started anew (:class:`ResizingRows`) begins without moments, as
+    its new rows do. Those of other parameters stay. Moments that a checkpoint of version 0.1 holds of rows that took
+    no part are cut off.
+
+    Args:
+        optimizer: Its state is changed in place.
+        model: Not wrapped.
+    """
+    owners = set()
+    for _, owner, parameter in row_parameters(model):
+        owners.add(owner)
+        if owner.renewed:
+            optimizer.state.pop(parameter, None)
+            continue
+        for name, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                kept = value.narrow(owner.row_dim, 0, owner.num_rows).clone()
+                optimizer.state[parameter][name] = kept
+    for owner in owners:
+        owner.renewed = False

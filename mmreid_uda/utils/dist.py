@@ -219,14 +219,17 @@ def agree(what: dict[str, Any]) -> None:
 
 
 def broadcast_buffers(model: nn.Module) -> None:
-    """Give every rank the floating-point buffers of rank 0 (batch-norm statistics), in one message.
+    """Give every rank the floating-point buffers of rank 0 (batch-norm statistics, memories), in one message.
 
     The statistics of rank 0 are *the* statistics, as in ``torch``'s own ``broadcast_buffers=True``, but once before
-    they are used instead of at every forward pass.
+    they are used instead of at every forward pass. With them go the parameters that ``DistributedDataParallel`` leaves
+    alone (rows of classifiers): every rank computes their whole gradient, and unlike GPUs may round it differently.
     """
     if get_world_size() == 1:
         return
+    apart = set(getattr(model, "_ddp_params_and_buffers_to_ignore", ()))
     buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    buffers += [tensor.data for name, tensor in model.named_parameters() if name in apart]
     flat = torch.cat([buffer.reshape(-1).float() for buffer in buffers])
     dist.broadcast(flat, src=0)
     for buffer, values in zip(buffers, flat.split([buffer.numel() for buffer in buffers])):

@@ -101,7 +101,6 @@ def test_with_equal_authorities_it_is_mutual_mean_teaching():
 def test_experts_cluster_alone_and_their_authority_is_kept(tiny, tmp_path):
     extra = """
 stage1 = None
-model = dict(head=dict(capacity=64))
 default_hooks["cluster"]["clusterer"] = dict(num_clusters=8)
 default_hooks["report"] = default_hooks["every_teacher"] = None
 default_hooks["checkpoint"]["save_best"] = None

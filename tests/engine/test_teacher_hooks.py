@@ -27,7 +27,6 @@ def make_runner(tiny, tmp_path, base, **options):
     options = {
         "work_dir": str(tmp_path / "run"),
         "stage1": None,
-        "model.head.capacity": 64,
         "train_cfg.max_epochs": 2,
         "train_cfg.val_interval": 2,
         "default_hooks.report": None,

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.runner.checkpoint import load_state_dict
 from mutual_example import F1, F2, G1, G2, LABELS, T1, T2, Z1, Z2
 
 from mmreid_uda.models import EncoderOutput
@@ -13,7 +14,7 @@ from mmreid_uda.utils import InputError
 
 ENCODER = dict(type="ReIDEncoder", backbone=dict(type="MobileNetV2", width_mult=0.1), norm=None)
 TWO_BRANCHES = dict(ENCODER, type="AsymmetricBranchEncoder")
-HEAD = dict(type="ClassifierHead", capacity=8)
+HEAD = dict(type="ClassifierHead")
 CROSS = dict(HEAD, ce_weight=0.5, triplet_weight=0, soft_ce_weight=0.5, soft_triplet_weight=1)
 
 
@@ -84,7 +85,7 @@ def relabelled(labels, features, **options):
 def test_the_active_rows_are_unit_centroids_branch_by_branch():
     torch.manual_seed(0)
     features, labels = torch.randn(9, 6), torch.tensor([0, 1, 2, -1, 0, 1, 2, 2, -1])
-    head = relabelled(labels, features, num_branches=2, capacity=5)
+    head = relabelled(labels, features, num_branches=2)
     for c in range(3):
         mean = torch.stack([f for f, y in zip(features, labels) if y == c]).mean(0)
         torch.testing.assert_close(head.weight[0, c], F.normalize(mean[:3], dim=0))
@@ -112,23 +113,48 @@ def test_uniform_rows_start_as_a_linear_layer_and_are_the_same_in_every_network(
     assert first.std().item() == pytest.approx(1 / 8 / 3**0.5, rel=0.1)
 
 
-def test_inactive_rows_get_no_gradient():
-    head = relabelled(torch.arange(6) // 2, torch.randn(6, 4), capacity=5)
-    features = torch.randn(6, 4)
-    out = head(EncoderOutput(features, features))
-    sum(head.loss(out, torch.arange(6) // 2).values()).backward()
-    assert head.weight.grad[0, :3].abs().sum() > 0 and not head.weight.grad[0, 3:].any()
+def test_the_rows_change_and_the_parameter_stays():
+    """Optimisers and averages know a parameter by its identity."""
+    head = ClassifierHead(4)
+    parameter = head.weight
+    assert head.num_classes == 0
+    for classes in (3, 2, 3):
+        labels, features = torch.arange(6) % classes, torch.randn(6, 4)
+        head.on_relabel(PseudoLabelState(0, labels, features))
+        assert head.weight is parameter and parameter.shape == (1, classes, 4) and head.renewed
+        out = head(EncoderOutput(features, features))
+        sum(head.loss(out, labels).values()).backward()
+        assert parameter.grad.shape == parameter.shape and parameter.grad.abs().sum() > 0
+
+
+def test_rows_that_are_there_keep_their_values_and_further_ones_follow_from_the_seed():
+    first, second, other = (ClassifierHead(4, num_branches=2) for _ in range(3))
+    for head, seed in ((first, 1), (second, 1), (other, 2)):
+        head.activate(5, seed)
+    assert torch.equal(first.weight, second.weight) and not torch.equal(first.weight, other.weight)
+    before = first.weight.detach().clone()
+    first.activate(5, 7)
+    assert torch.equal(first.weight, before)
+    first.activate(8, 7)
+    assert torch.equal(first.weight[:, :5], before) and first.weight[:, 5:].std() < 0.002
+    first.activate(3)
+    assert torch.equal(first.weight, before[:, :3])
 
 
 def test_the_number_of_classes_is_part_of_a_checkpoint():
     head, fresh = relabelled(torch.arange(6) // 2, torch.randn(6, 4)), ClassifierHead(4)
     fresh.load_state_dict(head.state_dict())
     assert fresh.num_classes == 3 and torch.equal(fresh.weight, head.weight)
+    assert list(head.state_dict()) == ["weight"]
 
 
-def test_more_classes_than_rows_end_in_a_sentence():
-    with pytest.raises(InputError, match=r"found 6 classes, .* 5 rows .* model.head.capacity"):
-        relabelled(torch.arange(6), torch.randn(6, 4), capacity=5)
+@pytest.mark.parametrize("load", [torch.nn.Module.load_state_dict, load_state_dict])
+def test_checkpoints_of_fixed_capacity_load(load):
+    """Version 0.1 had rows in reserve, and a count of those that took part; torch's loader and mmengine's."""
+    head = ClassifierHead(4, num_branches=2)
+    saved = dict(weight=torch.randn(2, 9, 4), active=torch.tensor(3))
+    load(head, saved, strict=True)
+    assert torch.equal(head.weight, saved["weight"][:, :3]) and not head.renewed
 
 
 def test_an_unknown_start_of_the_rows_is_refused():

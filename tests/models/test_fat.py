@@ -231,20 +231,21 @@ def state(labels=LABELS, features=IMAGES):
 
 
 def test_a_relabelling_moves_the_centroids_and_leaves_the_classifier():
-    head = FATHead(in_channels=4, capacity=8)
+    head = FATHead(in_channels=4)
+    head.on_relabel(state(features=-IMAGES))
     before = head.classifier.weight.clone()
     head.on_relabel(state())
     torch.testing.assert_close(head.centroids.plain, centroids("mean"))
     torch.testing.assert_close(head.centroids.unit, centroids("unit_mean_unit"))
     assert torch.equal(head.classifier.weight, before) and head.classifier.num_classes == 3
-    restored = FATHead(in_channels=4, capacity=8)
+    restored = FATHead(in_channels=4)
     restored.load_state_dict(head.state_dict())
     assert torch.equal(restored.centroids.plain, head.centroids.plain)
     assert restored.classifier.num_classes == 3
 
 
 def test_the_head_hands_the_gradient_of_its_loss_to_the_features():
-    head = FATHead(in_channels=4, capacity=8, loss=dict(type="FATLoss", name="tri-mg"))
+    head = FATHead(in_channels=4, loss=dict(type="FATLoss", name="tri-mg"))
     head.on_relabel(state())
     through, direct = (ANCHORS.clone().requires_grad_() for _ in range(2))
     out = EncoderOutput(pooled=through, embedding=torch.ones(6, 4))
@@ -270,7 +271,6 @@ def write_soft_labels(folder, labels=LABELS):
 def test_a_student_trains_on_what_the_teacher_says(tmp_path, soft_classes):
     head = FATHead(
         in_channels=4,
-        capacity=8,
         soft_labels=write_soft_labels(tmp_path),
         soft_classes=soft_classes,
     )
@@ -292,10 +292,10 @@ def test_a_student_trains_on_what_the_teacher_says(tmp_path, soft_classes):
 
 
 def test_soft_labels_of_other_data_are_refused(tmp_path):
-    head = FATHead(in_channels=4, capacity=8, soft_labels=str(tmp_path / "none"))
+    head = FATHead(in_channels=4, soft_labels=str(tmp_path / "none"))
     with pytest.raises(InputError, match="fat-teacher"):
         head.on_relabel(state())
-    head = FATHead(in_channels=4, capacity=8, soft_labels=write_soft_labels(tmp_path))
+    head = FATHead(in_channels=4, soft_labels=write_soft_labels(tmp_path))
     with pytest.raises(InputError, match="1 of the labels differ"):
         head.on_relabel(state(labels=torch.tensor([0, 0, 1, 1, 2, 1])))
     with pytest.raises(InputError, match=r"the 5 images .*they are for 6.* the teacher again"):

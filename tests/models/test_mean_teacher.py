@@ -12,7 +12,7 @@ from mmreid_uda.utils import InputError
 BACKBONE = dict(type="MobileNetV2", width_mult=0.1)
 ENCODER = dict(type="ReIDEncoder", backbone=BACKBONE)
 TWO_BRANCHES = dict(type="AsymmetricBranchEncoder", backbone=BACKBONE)
-HEAD = dict(type="ClassifierHead", capacity=6)
+HEAD = dict(type="ClassifierHead")
 CROSS = dict(HEAD, ce_weight=0.5, triplet_weight=0, soft_ce_weight=0.5, soft_triplet_weight=1)
 
 

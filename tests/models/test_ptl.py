@@ -119,15 +119,20 @@ def test_the_head_is_the_mean_over_parts_and_over_global_features():
     assert losses["loss_triplet"].item() == pytest.approx(sum(triplets).item() / 2, abs=1e-6)
 
 
-def test_only_active_classes_take_part_also_after_loading():
-    head, other = PTLHead(5, num_classes=6), PTLHead(5, num_classes=6)
-    head.activate(3)
+def test_the_data_say_how_many_classes_there_are_also_after_loading():
+    head, other = PTLHead(5, num_branches=2), PTLHead(5, num_branches=2, num_classes=6)
+    head.activate(3, seed=1)
     other.load_state_dict(head.state_dict())
-    out = EncoderOutput(torch.randn(2, 5), torch.randn(2, 5))
-    assert head(out).logits.shape == other(out).logits.shape == (1, 2, 3)
-    assert other.num_classes == 3
-    with pytest.raises(InputError, match="found 7 classes, expected at most the 6 rows"):
-        head.activate(7)
+    out = EncoderOutput(torch.randn(2, 5), torch.randn(2, 10))
+    assert head(out).logits.shape == (2, 2, 3) and torch.equal(head(out).logits, other(out).logits)
+    assert other.num_classes == other.classifiers[1][-1].out_features == 3
+    first, second = (layers[-1].weight for layers in head.classifiers)
+    assert not torch.equal(first, second), "each part starts with rows of its own"
+    # A checkpoint of version 0.1: 4096 rows, of which three took part.
+    old = {name: torch.randn(7, *rows.shape[1:]) for name, rows in head.state_dict().items()}
+    other.load_state_dict({**old, "active": torch.tensor(3)})
+    assert torch.equal(other.classifiers[0][0].weight, old["classifiers.0.0.weight"][:3])
+    assert torch.equal(other.classifiers[1][0].bias, old["classifiers.1.0.bias"][:3])
 
 
 def test_hidden_layers_stand_before_each_classifier():
@@ -307,6 +312,8 @@ def test_a_pair_that_does_not_fit_is_one_sentence(tmp_path):
     model.init_weights()
     with pytest.raises(InputError, match=r"found 3 classes in the student's data and 5"):
         model(*batch(), mode="loss")
+    with pytest.raises(InputError, match=r"found 3 classes in the student's data and 5"):
+        model.on_source(3)  # before training
     wide = dict(type="STD", encoder=encoder(fuse=24), head=dict(type="PTLHead"), teacher=cfg)
     with pytest.raises(InputError, match=r"24 dimensions in the student and 16"):
         MODELS.build(wide)
@@ -325,15 +332,13 @@ def test_a_teacher_learns_nothing_by_chance(tmp_path):
     for name, tensor in source.state_dict().items():
         assert torch.equal(model.teacher.state_dict()[name], tensor), name
 
-    # The checkpoint of cells of another width, of more cells, of none, of more classes.
+    # The checkpoint of cells of another width, of more cells, of none.
     wide = [dict(RUNGS[0], cells=[(6, 4)]), RUNGS[1]]
     more = [RUNGS[0], dict(tap="features.6", cells=[(4, 2)], fuse=8), RUNGS[1]]
-    six = dict(type="PTLHead", num_classes=6)
     for other, misfits in (
         (build("PTL", wide), "0 are missing, 2 have another shape, 0 are foreign"),
         (build("PTL", more), "0 are missing, 6 have another shape, 9 are foreign"),
         (build("Supervised"), "10 are missing, 6 have another shape, 0 are foreign"),
-        (build("PTL", RUNGS, head=six), "0 are missing, 2 have another shape, 0 are foreign"),
     ):
         torch.save(other.state_dict(), cfg["checkpoint"])
         student = build("STD", teacher=cfg)

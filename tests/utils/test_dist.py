@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import agree, broadcast_buffers, gather_batch, gather_live, run_on_rank0
@@ -44,7 +45,7 @@ def unclassified_gradients(rank):
     for name, head in WITHOUT_LOGITS.items():
         backbone = dict(type="MobileNetV2", width_mult=0.1)
         encoder = dict(type="ReIDEncoder", backbone=backbone, norm=None)
-        model = MODELS.build(dict(type=name, encoder=encoder, head=dict(capacity=8, **head)))
+        model = MODELS.build(dict(type=name, encoder=encoder, head=head))
         model.on_relabel(PseudoLabelState(0, labels, torch.rand(4, model.encoder.embed_dim)))
         ranks = nn.parallel.DistributedDataParallel(model)
         for _ in range(2):
@@ -56,19 +57,71 @@ def unclassified_gradients(rank):
     return found
 
 
+def relabelled_steps(rank, world_size=2):
+    """Two steps of ABMT with another number of clusters in each.
+
+    The classifier's weight and its last gradient, how many numbers DDP reduces per step, and how many the encoder has.
+    """
+    from mmreid_uda.registry import MODELS
+    from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
+
+    torch.manual_seed(0)
+    encoder = dict(
+        type="AsymmetricBranchEncoder",
+        backbone=dict(type="MobileNetV2", width_mult=0.1),
+        norm=None,
+    )
+    head = dict(
+        type="ClassifierHead", ce_weight=0.5, triplet_weight=0.0, soft_ce_weight=0.5, soft_triplet_weight=1.0
+    )  # fmt: skip
+    model = MODELS.build(dict(type="ABMT", encoder=encoder, head=head))
+    model.init_weights()
+    model.eval()  # the same features on any number of ranks
+    ranks, reduced = model, []
+    if world_size > 1:
+        ranks = nn.parallel.DistributedDataParallel(model)
+        ranks.register_comm_hook(reduced, counting_hook)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    share = slice(8 // world_size * rank, 8 // world_size * (rank + 1))
+    for classes in (3, 2):
+        labels = torch.arange(8) % classes
+        generator = torch.Generator().manual_seed(classes)
+        features = torch.randn(8, model.encoder.embed_dim, generator=generator)
+        images = torch.randn(8, 3, 64, 32, generator=generator)
+        model.on_relabel(PseudoLabelState(0, labels, features))
+        samples = ReIDDataSample(gt_label=labels, domain=torch.ones(8), sample_idx=torch.arange(8))
+        sum(ranks(images[share], samples[share], mode="loss").values()).backward()
+        gradient = model.head.weight.grad.clone()
+        optimizer.step()
+        optimizer.zero_grad()
+    learned = sum(p.numel() for p in model.encoder.parameters() if p.requires_grad)
+    return model.head.weight.tolist(), gradient.tolist(), sum(reduced) / 2, learned
+
+
+def counting_hook(reduced, bucket):
+    reduced.append(bucket.buffer().numel())
+    return allreduce_hook(None, bucket)
+
+
 def gradients(rank):
-    return gathered_gradient(rank), unclassified_gradients(rank)
+    return gathered_gradient(rank), unclassified_gradients(rank), relabelled_steps(rank)
 
 
 def test_two_ranks_have_the_loss_and_gradient_of_one(run_ranks):
     weight = WEIGHT.clone().requires_grad_()
     loss = global_loss(INPUTS @ weight.t())
     loss.backward()
-    for (other_loss, gradient), unclassified in run_ranks(gradients):
+    alone = relabelled_steps(0, world_size=1)
+    for (other_loss, gradient), unclassified, relabelled in run_ranks(gradients):
         assert other_loss == pytest.approx(loss.item(), abs=1e-6)
         torch.testing.assert_close(torch.tensor(gradient), weight.grad, atol=1e-6, rtol=1e-5)
         for name, (classifier, backbone) in unclassified.items():
             assert classifier == 0 < backbone, name
+        for found, expected in zip(relabelled[:2], alone[:2]):
+            torch.testing.assert_close(
+                torch.tensor(found), torch.tensor(expected), atol=1e-6, rtol=1e-4
+            )
+        assert relabelled[2] == relabelled[3], "rows of classifiers are in no message"
 
 
 def everything_else(rank):

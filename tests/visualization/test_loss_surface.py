@@ -31,8 +31,9 @@ def test_each_filter_has_the_norm_of_the_networks(model):
 
 
 def test_each_row_of_a_classifier_of_branches_is_a_filter():
-    head = ClassifierHead(4, num_branches=2, capacity=6)
-    head.weight.data[:, :3] *= 1000  # three clusters; the other rows are no part of the network
+    head = ClassifierHead(4, num_branches=2)
+    head.activate(6)
+    head.weight.data[:, :3] *= 1000
     head.weight.data[1, 2] = 0
     [drawn] = filter_normalised_direction(head, seed=1, number=0)
     torch.testing.assert_close(drawn.norm(dim=2), head.weight.detach().norm(dim=2))

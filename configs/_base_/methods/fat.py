@@ -5,7 +5,6 @@ model = dict(
     type="FAT",
     head=dict(
         type="FATHead",
-        capacity=2048,
         loss=dict(type="FATLoss", name="XE-tri-mg", negatives="batchNeg"),
         centroids=dict(type="ClassCentroids", kind="mean", unit_kind="unit_mean_unit"),
         soft_labels=None,  # the run of a teacher, for label distillation

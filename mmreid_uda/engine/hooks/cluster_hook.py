@@ -25,6 +25,7 @@ from mmreid_uda.utils.dist import run_on_rank0
 from mmreid_uda.utils.files import atomic_path
 
 from ..extraction import extract_features, unwrap, with_pipeline
+from ..optim import fit_moments
 
 __all__ = ["ClusterHook"]
 
@@ -113,6 +114,7 @@ class ClusterHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check that there is a target, and enough images of it to fill a batch."""
+        fit_moments(runner.optim_wrapper.optimizer, unwrap(runner.model))
         needed = self._needed(runner)
         target = _target(runner)
         if len(target) < needed * 2:
@@ -144,6 +146,7 @@ class ClusterHook(Hook):
         )
         target.set_labels(state.labels)
         unwrap(runner.model).on_relabel(state)
+        fit_moments(runner.optim_wrapper.optimizer, unwrap(runner.model))
         self._report(runner, state, seconds)
         if self.save_labels and is_main_process():
             self._save(runner, state, target)

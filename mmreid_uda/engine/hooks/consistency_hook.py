@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
 from mmreid_uda.registry import HOOKS
 from mmreid_uda.utils.dist import agree, broadcast_buffers
@@ -25,7 +27,8 @@ class ConsistencyHook(Hook):
       share per rank and the batch-norm group are printed, with a warning if the global batch is not the one the
       configuration's learning rate was chosen for (``auto_scale_lr.base_batch_size``).
     * Before every epoch's first iteration: labels must be the same on every rank.
-    * After every epoch: batch-norm statistics of rank 0 go to all ranks, before anything is evaluated or saved.
+    * After every epoch: batch-norm statistics of rank 0, memories and rows of classifiers go to all ranks, before
+      anything is evaluated or saved.
 
     A data set of mmengine's, for images of other kinds, has neither fingerprint nor labels to compare: then only the
     number of images and the weights are.
@@ -38,7 +41,8 @@ class ConsistencyHook(Hook):
         """Check what every rank holds and print the batch arithmetic."""
         dataset = runner.train_dataloader.dataset
         images = dataset.fingerprint if _is_reid(dataset) else len(dataset)
-        agree({"the list of training images": images, "the model's weights": _weights(runner)})
+        weights = _fingerprint(unwrap(runner.model))
+        agree({"the list of training images": images, "the model's weights": weights})
         self._report_batch(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -98,10 +102,16 @@ def _is_reid(dataset: Any) -> bool:
     return hasattr(dataset, "fingerprint")
 
 
-def _weights(runner: Runner) -> list[Any]:
-    """A short summary of all parameters: name and sum in double precision."""
-    with torch.no_grad():
-        return [
-            (name, float(parameter.double().sum()))
-            for name, parameter in unwrap(runner.model).named_parameters()
-        ]
+def _fingerprint(model: nn.Module) -> str:
+    """Hash of the bytes of all parameters.
+
+    They come from one file, or from rank 0 when the Runner initialises them, so they are equal to the last bit. What a
+    GPU makes of them is not: a sum depends on its model.
+    """
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        digest.update(
+            parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        )
+    return digest.hexdigest()

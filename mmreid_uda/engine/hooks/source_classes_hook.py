@@ -9,6 +9,7 @@ from mmreid_uda.registry import HOOKS
 from mmreid_uda.utils import InputError
 
 from ..extraction import unwrap
+from ..optim import fit_moments
 
 __all__ = ["SourceClassesHook"]
 
@@ -28,4 +29,6 @@ class SourceClassesHook(Hook):
             raise InputError(
                 "found no labelled source to train on: set `source` in the config, for instance source='dukemtmc'."
             )
-        unwrap(runner.model).on_source(dataset.num_source_pids)
+        model = unwrap(runner.model)
+        model.on_source(dataset.num_source_pids, runner.seed)
+        fit_moments(runner.optim_wrapper.optimizer, model)

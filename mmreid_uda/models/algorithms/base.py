@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmreid_uda.models.encoder import EncoderOutput
-from mmreid_uda.models.layers import domain_split
+from mmreid_uda.models.layers import domain_split, row_parameters
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
 from mmreid_uda.utils import InputError
@@ -50,6 +50,11 @@ class BaseReID(BaseModel):
         """Make ``self.encoder`` and ``self.head``; algorithms whose head depends on the encoder override it."""
         self.encoder: Any = MODELS.build(encoder)
         self.head: Any = MODELS.build(head) if head is not None else None
+
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """Parameters that ``DistributedDataParallel``, which asks for them by this name, leaves alone."""
+        return [name for name, _, _ in row_parameters(self)]
 
     def tested_encoders(self) -> list[nn.Module]:
         """The encoders whose features :meth:`extract_feat` gives: all that a deployment needs."""

@@ -143,11 +143,24 @@ class _Distilled(Supervised):
             "with `python tools/train.py` and set model.teacher.checkpoint to its folder.",
         )
 
-    def on_source(self, num_classes: int) -> None:
-        """Open the student's classifier; a teacher without weights follows, a loaded one knows its classes."""
-        super().on_source(num_classes)
+    def on_source(self, num_classes: int, seed: int = 0) -> None:
+        """Open the student's classifier; a teacher without weights follows, a loaded one knows its classes.
+
+        Raises:
+            InputError: The teacher knows another number of classes.
+        """
+        super().on_source(num_classes, seed)
         if not self.is_init:
-            self.teacher.on_source(num_classes)
+            self.teacher.on_source(num_classes, seed)
+        self._compare_classes(self.head.num_classes, self.teacher.head.num_classes)
+
+    @staticmethod
+    def _compare_classes(student: int, teacher: int) -> None:
+        if student != teacher:
+            raise InputError(
+                f"found {student} classes in the student's data and {teacher} in the teacher's, expected the same "
+                "data; change source, or model.teacher.checkpoint."
+            )
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """The student's losses, ``loss_kd`` and ``loss_feature``."""
@@ -157,11 +170,7 @@ class _Distilled(Supervised):
         with torch.no_grad():
             taught = self.teacher.encoder(inputs[: len(features)])
             teacher_logits = self.teacher.head(taught).logits
-        if logits.shape[-1] != teacher_logits.shape[-1]:
-            raise InputError(
-                f"found {logits.shape[-1]} classes in the student's data and {teacher_logits.shape[-1]} in the "
-                "teacher's, expected the same data; change source, or model.teacher.checkpoint."
-            )
+        self._compare_classes(logits.shape[-1], teacher_logits.shape[-1])
         if self.kd_weight:
             if len(logits) != len(teacher_logits):
                 teacher_logits = teacher_logits.mean(0, keepdim=True).expand_as(logits)

@@ -50,9 +50,9 @@ class Supervised(_Classification):
         InputError: At the first batch, for a target and an encoder with cells.
     """
 
-    def on_source(self, num_classes: int) -> None:
-        """Open the classifier for the identities of all sources; ``SourceClassesHook`` calls it."""
-        self.head.activate(num_classes)
+    def on_source(self, num_classes: int, seed: int = 0) -> None:
+        """Give the classifier the identities of all sources, its rows from ``seed``; ``SourceClassesHook`` calls it."""
+        self.head.activate(num_classes, seed)
 
     def loss(self, inputs: Tensor, data_samples: ReIDDataSample) -> dict[str, Tensor]:
         """Losses of the source part of a ``[source | target]`` batch; the target is only looked at."""

@@ -158,8 +158,8 @@ def _log(report: LoadReport, module: nn.Module, checkpoint: str, total: int) -> 
 def load_complete(module: nn.Module, checkpoint: str, remedy: str) -> None:
     """Fill every tensor of a module from a checkpoint of the very same network.
 
-    Two things may differ: the size of buffers that are a matter of the run (memories, latent states), and counters of
-    batches, which old checkpoints lack and nothing depends on.
+    Two things may differ: the size of what is a matter of the run (memories, latent states, rows of classifiers), and
+    counters of batches, which old checkpoints lack and nothing depends on.
 
     Args:
         module: What is filled.
@@ -173,7 +173,8 @@ def load_complete(module: nn.Module, checkpoint: str, remedy: str) -> None:
     state = {name.removeprefix("module."): value for name, value in find_state_dict(raw).items()}
     own, resizing = module.state_dict(), resizing_names(module)
     missing = {name for name in own.keys() - state.keys() if not name.endswith(_COUNTERS)}
-    foreign = state.keys() - own.keys()
+    # Version 0.1 counted the rows of its classifiers that took part in a tensor of this name.
+    foreign = {name for name in state.keys() - own.keys() if not name.endswith(".active")}
     reshaped = {
         name
         for name in own.keys() & state.keys() - resizing

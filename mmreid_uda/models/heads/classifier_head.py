@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.layers import ResizingRows, keep_active_rows
 from mmreid_uda.models.losses import (
     LabelSmoothCrossEntropy,
     SoftCrossEntropy,
@@ -50,7 +52,7 @@ def with_logits(losses: dict[str, Tensor], logits: Tensor) -> dict[str, Tensor]:
 
 
 @MODELS.register_module()
-class ClassifierHead(BaseModule):
+class ClassifierHead(ResizingRows, BaseModule):
     """Linear classifiers without bias, one per branch, and the losses of what they say.
 
     The losses are means over the branches, weighted::
@@ -62,14 +64,11 @@ class ClassifierHead(BaseModule):
     A loss of weight 0 is not computed. Under several ranks the head works on the global batch, gathered in rank order:
     all ranks compute the same loss.
 
-    The number of classes K changes with every clustering, while an optimiser, and DDP, know the parameters they were
-    given at the start. So the classifier has a fixed ``capacity`` of rows, and its first K are active.
+    The number of classes K changes with every clustering, and the number of rows with it, see :class:`ResizingRows`.
 
     Args:
         in_channels: Dimension D of one branch's embedding; algorithms fill it in.
         num_branches: Number of branches; algorithms fill it in.
-        capacity: Rows of the classifier, at least the largest K. DBSCAN with 4 samples finds at most about a quarter as
-            many clusters as there are images. Defaults to 4096.
         init: Rows after a clustering: ``'centroid'`` = the unit mean feature of each cluster (default); ``'random'`` =
             N(0, 0.001²); ``'uniform'`` = U(-1/√D, 1/√D), as ``nn.Linear`` starts (the UDA strong baseline's released
             code).
@@ -80,21 +79,21 @@ class ClassifierHead(BaseModule):
         soft_triplet_weight: Defaults to 0.
 
     Raises:
-        InputError: For an unknown ``init``; at a call, if there are more classes than rows.
+        InputError: For an unknown ``init``.
 
     Example:
         >>> model = dict(type='ABMT', head=dict(
-        ...     type='ClassifierHead', capacity=4096, ce_weight=0.5, triplet_weight=0.0,
-        ...     soft_ce_weight=0.5, soft_triplet_weight=1.0))
+        ...     type='ClassifierHead', ce_weight=0.5, triplet_weight=0.0, soft_ce_weight=0.5,
+        ...     soft_triplet_weight=1.0))
     """
 
-    active: Tensor
+    weight: Tensor
+    row_dim = 1
 
     def __init__(
         self,
         in_channels: int,
         num_branches: int = 1,
-        capacity: int = 4096,
         init: Literal["centroid", "random", "uniform"] = "centroid",
         label_smoothing: float = 0.1,
         ce_weight: float = 1.0,
@@ -108,12 +107,9 @@ class ClassifierHead(BaseModule):
             raise InputError(
                 f"ClassifierHead: found init={init!r}, expected 'centroid', 'random' or 'uniform'."
             )
-        self.num_branches, self.capacity, self.init = num_branches, capacity, init
-        self.weight = nn.Parameter(torch.empty(num_branches, capacity, in_channels))
-        nn.init.normal_(self.weight, std=_STD)
-        self.register_buffer("active", torch.tensor(0))
-        # Read at every iteration: an int on the host, so that no GPU has to be waited for.
-        self._num_active = 0
+        self.num_branches, self.init = num_branches, init
+        # (branches, K, D); there are no classes yet.
+        self.weight = nn.Parameter(torch.empty(num_branches, 0, in_channels))
         self.cross_entropy = LabelSmoothCrossEntropy(label_smoothing)
         self.triplet = SoftmaxTripletLoss()
         self.soft_cross_entropy = SoftCrossEntropy()
@@ -127,39 +123,31 @@ class ClassifierHead(BaseModule):
 
     @property
     def num_classes(self) -> int:
-        """K, the number of active rows."""
-        return self._num_active
+        """K, the number of rows of each branch."""
+        return self.num_rows
 
-    def activate(self, num_classes: int) -> None:
-        """Set the number of active rows; their values stay.
+    def draw_rows(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
+        """Random rows as ``init`` says, small ones also where the next clustering replaces them by centroids."""
+        bound = shape[2] ** -0.5
+        uniform = self.init == "uniform"
+        return torch.from_numpy(
+            rng.uniform(-bound, bound, shape) if uniform else rng.normal(0, _STD, shape)
+        )
 
-        Raises:
-            InputError: If the capacity does not reach.
-        """
-        if num_classes > self.capacity:
-            raise InputError(
-                f"found {num_classes} classes, expected at most the {self.capacity} rows of the classifier; raise "
-                "model.head.capacity, or find fewer clusters (eps, min_samples, num_clusters)."
-            )
-        self.active.fill_(num_classes)
-        self._num_active = num_classes
+    def activate(self, num_classes: int, seed: int = 0) -> None:
+        """Set the number of classes; rows that are there keep their values, further ones are drawn from ``seed``."""
+        self.resize(num_classes, make_rng(seed, "classifier"))
 
     @torch.no_grad()
     def on_relabel(self, state: PseudoLabelState) -> None:
         """Give every cluster a row: its centroid, or random numbers that are the same in every network."""
-        self.activate(state.num_clusters)
-        rows = self.weight[:, : state.num_clusters]
         if self.init == "centroid":
-            rows.copy_(F.normalize(self._split(state.centroids()), dim=2))
+            rows = F.normalize(self._split(state.centroids()), dim=2)
         else:
             rng = make_rng(state.seed, state.epoch, "classifier")
-            bound = rows.shape[2] ** -0.5
-            drawn = (
-                rng.normal(0, _STD, rows.shape)
-                if self.init == "random"
-                else rng.uniform(-bound, bound, rows.shape)
-            )
-            rows.copy_(torch.from_numpy(drawn))
+            shape = self.num_branches, state.num_clusters, self.weight.shape[2]
+            rows = self.draw_rows("weight", shape, rng)
+        self.set_rows({"weight": rows})
 
     def _split(self, features: Tensor) -> Tensor:
         """Take (B, branches · D) apart to (branches, B, D)."""
@@ -176,8 +164,7 @@ class ClassifierHead(BaseModule):
         """
         pooled, embedding = gather_live(out.pooled.float()), gather_live(out.embedding.float())
         with torch.autocast(embedding.device.type, enabled=False):
-            rows = self.weight[:, : self.num_classes]
-            logits = self._split(embedding) @ rows.transpose(1, 2)
+            logits = self._split(embedding) @ self.weight.transpose(1, 2)
         return BranchOutput(self._split(pooled), logits)
 
     def loss(
@@ -217,5 +204,5 @@ class ClassifierHead(BaseModule):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
+        keep_active_rows(state_dict, prefix, {"weight": self.row_dim})
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-        self._num_active = int(self.active)

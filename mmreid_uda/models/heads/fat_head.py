@@ -30,7 +30,6 @@ class FATHead(BaseModule):
 
     Args:
         in_channels: Dimension of the embedding; :class:`FAT` fills it in.
-        capacity: Rows of the classifier, at least the number of identities. Defaults to 2048.
         loss: Config of the loss. Defaults to ``dict(type='FATLoss')``.
         centroids: Config of the centroids. Defaults to ``dict(type='ClassCentroids')``.
         soft_labels: File of :class:`~mmreid_uda.structures.SoftLabels`, or the folder of the teacher's run. Defaults to
@@ -47,7 +46,6 @@ class FATHead(BaseModule):
     def __init__(
         self,
         in_channels: int,
-        capacity: int = 2048,
         loss: dict[str, Any] | None = None,
         centroids: dict[str, Any] | None = None,
         soft_labels: str | None = None,
@@ -55,7 +53,7 @@ class FATHead(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.classifier = ClassifierHead(in_channels, capacity=capacity)
+        self.classifier = ClassifierHead(in_channels)
         self.criterion = MODELS.build(loss or dict(type="FATLoss"))
         self.centroids = MODELS.build(centroids or dict(type="ClassCentroids"))
         self.soft_classes = soft_classes
@@ -86,7 +84,7 @@ class FATHead(BaseModule):
     @torch.no_grad()
     def on_relabel(self, state: PseudoLabelState) -> None:
         """Compute the centroids of the classes from features that are not normalised."""
-        self.classifier.activate(state.num_clusters)
+        self.classifier.activate(state.num_clusters, state.seed)
         soft, labels = self.soft_labels, state.labels
         self.check_soft_labels(labels)
         if soft is not None and self.soft_classes:
@@ -99,8 +97,7 @@ class FATHead(BaseModule):
 
     def probabilities(self, embedding: Tensor) -> Tensor:
         """Softmax of embeddings (B, in_channels) of this rank alone: float32 (B, K)."""
-        rows = self.classifier.weight[0, : self.classifier.num_classes]
-        return (embedding.float() @ rows.t()).softmax(1)
+        return (embedding.float() @ self.classifier.weight[0].t()).softmax(1)
 
     def loss(self, output: BranchOutput, labels: Tensor, sample_idx: Tensor) -> dict[str, Tensor]:
         """Compute the terms of the loss for a global batch.

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.layers import ResizingRows, keep_active_rows, row_parameters
 from mmreid_uda.models.losses import HardTripletLoss
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, make_rng
 from mmreid_uda.utils.dist import gather_live
 
 from .classifier_head import BranchOutput, with_logits
@@ -40,8 +42,8 @@ class PTLHead(BaseModule):
     Args:
         in_channels: Dimension of one part; algorithms fill it in.
         num_branches: Number of parts; algorithms fill it in.
-        num_classes: Rows of each classifier. The data may have fewer classes: ``activate`` then opens the first ones.
-            Defaults to 4096.
+        num_classes: Number of classes, for data that nobody counts (``SourceClassesHook`` does, and then decides).
+            Defaults to 0: what is counted.
         num_globals: Number of global features in the encoder's ``pooled``; 3 for MGN. Defaults to 1.
         hidden: Widths of layers before the last one, each linear with ReLU. Defaults to none.
         margin: Defaults to 1.2.
@@ -49,22 +51,20 @@ class PTLHead(BaseModule):
         triplet_weight: Defaults to 1; a loss of weight 0 is not computed.
         label_smoothing: epsilon in 0..1 of the cross-entropy. Defaults to 0.
         init: Variance of the starting weights: ``'fan_in'`` = 2 / inputs (default; the released MGN with cells), or
-            ``'fan_out'`` = 2 / outputs (plain MGN), for which ``num_classes`` must be the number of classes there are.
+            ``'fan_out'`` = 2 / outputs (plain MGN).
 
     Raises:
-        InputError: For an unknown ``init``; at :meth:`activate`, if there are more classes than rows.
+        InputError: For an unknown ``init``.
 
     Example:
-        >>> model = dict(type='PTL', head=dict(type='PTLHead', num_classes=751, num_globals=3))
+        >>> model = dict(type='PTL', head=dict(type='PTLHead', num_globals=3))
     """
-
-    active: Tensor
 
     def __init__(
         self,
         in_channels: int,
         num_branches: int = 1,
-        num_classes: int = 4096,
+        num_classes: int = 0,
         num_globals: int = 1,
         hidden: Sequence[int] = (),
         margin: float = 1.2,
@@ -77,35 +77,28 @@ class PTLHead(BaseModule):
         super().__init__(init_cfg)
         if init not in ("fan_in", "fan_out"):
             raise InputError(f"PTLHead: found init={init!r}, expected 'fan_in' or 'fan_out'.")
-        self.capacity, self.num_globals = num_classes, num_globals
+        self.num_globals = num_globals
         self.ce_weight, self.triplet_weight = ce_weight, triplet_weight
         self.label_smoothing = label_smoothing
         self.classifiers = nn.ModuleList(
-            _layers([in_channels, *hidden, num_classes], init) for _ in range(num_branches)
+            _layers([in_channels, *hidden], num_classes, init) for _ in range(num_branches)
         )
         self.triplet = HardTripletLoss(margin)
-        self.register_buffer("active", torch.tensor(num_classes))
-        # Read at every iteration: an int on the host, so that no GPU has to be waited for.
-        self._num_active = num_classes
 
     @property
     def num_classes(self) -> int:
-        """K, the number of classes that take part."""
-        return self._num_active
+        """K, the number of rows of each classifier."""
+        return self._last[0].num_rows
 
-    def activate(self, num_classes: int) -> None:
-        """Let the first ``num_classes`` rows take part.
+    @property
+    def _last(self) -> list[_Rows]:
+        """The last layer of each classifier."""
+        return [layers[-1] for layers in self.classifiers]  # type: ignore[index]
 
-        Raises:
-            InputError: If there are fewer rows.
-        """
-        if num_classes > self.capacity:
-            raise InputError(
-                f"found {num_classes} classes, expected at most the {self.capacity} rows of the classifier; raise "
-                "model.head.num_classes."
-            )
-        self.active.fill_(num_classes)
-        self._num_active = num_classes
+    def activate(self, num_classes: int, seed: int = 0) -> None:
+        """Set the number of classes; rows that are there keep their values, further ones are drawn from ``seed``."""
+        for number, layer in enumerate(self._last):
+            layer.resize(num_classes, make_rng(seed, number, "classifier"))
 
     def forward(self, out: EncoderOutput) -> BranchOutput:
         """Join the batches of all ranks and classify them.
@@ -127,7 +120,7 @@ class PTLHead(BaseModule):
         with torch.autocast(embedding.device.type, enabled=False):
             parts = embedding.chunk(len(self.classifiers), dim=1)
             logits = [classify(part) for classify, part in zip(self.classifiers, parts)]
-        return torch.stack(logits)[..., : self.num_classes]
+        return torch.stack(logits)
 
     def loss(self, output: BranchOutput, labels: Tensor) -> dict[str, Tensor]:
         """Compute the weighted losses of a global batch.
@@ -154,16 +147,51 @@ class PTLHead(BaseModule):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
+        names = {name: owner.row_dim for name, owner, _ in row_parameters(self)}
+        keep_active_rows(state_dict, prefix, names)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-        self._num_active = int(self.active)
 
 
-def _layers(widths: Sequence[int], init: Literal["fan_in", "fan_out"]) -> nn.Sequential:
-    """Linear layers of these widths with ReLU in between, Kaiming-normal by ``init``."""
+class _Rows(ResizingRows, nn.Linear):
+    """The last layer of a classifier: Kaiming-normal by inputs or outputs, without bias at the start."""
+
+    def __init__(self, inputs: int, num_classes: int, init: Literal["fan_in", "fan_out"]) -> None:
+        self.init = init
+        super().__init__(inputs, num_classes)
+
+    def draw_rows(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
+        """Rows of the weight, or zeros of the bias."""
+        if name == "bias":
+            return torch.zeros(shape)
+        fan = self.in_features if self.init == "fan_in" else self.num_rows + shape[0]
+        return torch.from_numpy(rng.normal(0, (2 / fan) ** 0.5, shape))
+
+    @property
+    def out_features(self) -> int:
+        """Number of classes."""
+        return self.num_rows
+
+    @out_features.setter
+    def out_features(self, value: int) -> None:
+        # nn.Linear notes the number that it starts with; it is the weight that knows it.
+        del value
+
+    def reset_parameters(self) -> None:
+        """Draw from the global generator."""
+        if self.num_rows:
+            nn.init.kaiming_normal_(self.weight, mode=self.init)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+def _layers(
+    widths: Sequence[int], num_classes: int, init: Literal["fan_in", "fan_out"]
+) -> nn.Sequential:
+    """Linear layers of these widths with ReLU in between, and one with a row per class; Kaiming-normal by ``init``."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         linear = nn.Linear(inputs, outputs)
         nn.init.kaiming_normal_(linear.weight, mode=init)
         nn.init.zeros_(linear.bias)
         layers += [linear, nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers[:-1])
+    return nn.Sequential(*layers, _Rows(widths[-1], num_classes, init))

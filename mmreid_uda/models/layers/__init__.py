@@ -4,7 +4,13 @@ from .batch_norm import DomainBN, GhostBN, convert_norm, domain_split, set_eval_
 from .bconv_cell import BConvCell, BConvCellV2, latent_cells
 from .ibn import IBN
 from .pooling import GeM, GlobalAvgPool, GlobalMaxPool
-from .resizing import ResizingBuffers, resizing_names
+from .resizing import (
+    ResizingBuffers,
+    ResizingRows,
+    keep_active_rows,
+    resizing_names,
+    row_parameters,
+)
 from .support_samples import support_samples
 
 __all__ = [
@@ -17,10 +23,13 @@ __all__ = [
     "GlobalAvgPool",
     "GlobalMaxPool",
     "ResizingBuffers",
+    "ResizingRows",
     "convert_norm",
     "domain_split",
+    "keep_active_rows",
     "latent_cells",
     "resizing_names",
+    "row_parameters",
     "set_eval_domain",
     "support_samples",
 ]

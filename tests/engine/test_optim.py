@@ -1,0 +1,80 @@
+"""Moments of classifiers that change in size, and mixed precision without a GPU."""
+
+import torch
+
+from mmreid_uda.engine.optim import fit_moments
+from mmreid_uda.models.algorithms import ABMT, ClusterBaseline
+from mmreid_uda.models.heads import FATHead
+from mmreid_uda.structures import PseudoLabelState
+
+ENCODER = dict(type="ReIDEncoder", backbone=dict(type="MobileNetV2", width_mult=0.1), norm=None)
+BRANCHES = (
+    dict(ENCODER, type="AsymmetricBranchEncoder"),
+    dict(type="ClassifierHead", soft_ce_weight=0.5),
+)
+
+
+def relabel(model, classes):
+    labels = torch.arange(3 * classes) % classes
+    model.on_relabel(PseudoLabelState(0, labels, torch.randn(len(labels), 1280)))
+
+
+def step(model, optimizer):
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+
+
+def test_new_rows_start_without_moments_and_all_else_keeps_its_own():
+    model = ClusterBaseline(ENCODER, dict(type="ClassifierHead"))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    rows, bias = model.head.weight, model.encoder.neck.bn.weight
+    for classes in (4, 6, 6, 3):
+        relabel(model, classes)
+        fit_moments(optimizer, model)
+        assert rows not in optimizer.state
+        before = rows.detach().clone()
+        step(model, optimizer)
+        torch.testing.assert_close(rows, before - 0.1)
+        assert optimizer.state[rows]["exp_avg"].shape == rows.shape == (1, classes, 1280)
+    assert optimizer.state[bias]["step"] == 4
+    fit_moments(optimizer, model)
+    assert optimizer.state[rows]["step"] == 1, "nothing was relabelled"
+
+
+def test_rows_that_keep_their_meaning_keep_their_moments():
+    head = FATHead(in_channels=4)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9)
+    labels, rows = torch.arange(6) % 3, head.classifier.weight
+    for _ in range(2):
+        head.on_relabel(PseudoLabelState(0, labels, torch.randn(6, 4)))
+        fit_moments(optimizer, head)
+        step(head, optimizer)
+    torch.testing.assert_close(optimizer.state[rows]["momentum_buffer"], torch.full((1, 3, 4), 1.9))
+
+
+def test_a_checkpoint_of_fixed_capacity_resumes():
+    """Version 0.1: nine rows in the optimiser as in the classifier, of which four took part."""
+    model = ABMT(*BRANCHES)
+    optimizer = torch.optim.Adam(model.parameters())
+    model.on_relabel(PseudoLabelState(0, torch.arange(4), torch.randn(4, 2560)))
+    fit_moments(optimizer, model)
+    step(model.students, optimizer)
+    old, moments = model.state_dict(), optimizer.state_dict()
+    place = [name for name, _ in model.named_parameters()].index("students.0.head.weight")
+    moments["state"][place]["exp_avg"] = torch.rand(2, 9, 1280)
+    moments["state"][place]["exp_avg_sq"] = torch.rand(2, 9, 1280)
+    for name in ("students.0.head.", "teachers.0.module.head."):
+        old[name + "weight"] = torch.randn(2, 9, 1280)
+        old[name + "active"] = torch.tensor(4)
+
+    resumed = ABMT(*BRANCHES)
+    optimizer = torch.optim.Adam(resumed.parameters())
+    resumed.load_state_dict(old)
+    optimizer.load_state_dict(moments)
+    fit_moments(optimizer, resumed)
+    rows = resumed.head.weight
+    assert torch.equal(rows, old["students.0.head.weight"][:, :4])
+    assert torch.equal(optimizer.state[rows]["exp_avg"], moments["state"][place]["exp_avg"][:, :4])
+    step(resumed.students, optimizer)
+    assert optimizer.state[rows]["step"] == 2
