@@ -3,6 +3,7 @@
 Examples:
     python tools/search_gallery.py build configs/ise/ise_r50_market.py CHECKPOINT crops/ --out gallery.npz --index hnsw
     python tools/search_gallery.py query configs/ise/ise_r50_market.py CHECKPOINT gallery.npz query.jpg --topk 5 --json
+    python tools/search_gallery.py query configs/ise/ise_r50_market.py CHECKPOINT gallery.npz target --split query
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import json
 from mmreid_uda.apis import (
     Match,
     ToolParser,
+    add_image_options,
     add_inferencer_arguments,
     at_least,
+    images_of_arguments,
     inferencer_of_arguments,
-    list_inputs,
     run_tool,
     writable,
 )
@@ -32,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     for command in (build, query):
         command.add_argument("config", help="config file, or its name")
         command.add_argument("checkpoint", help="checkpoint file, or folder of a run")
-    build.add_argument("images", nargs="+", help="folders and images")
+    build.add_argument("images", nargs="+", help="folders, images, or data sets")
     build.add_argument("--out", type=writable(".npz"), required=True, help="the .npz file to write")
     build.add_argument(
         "--index", choices=INDEX_KINDS, default="flat", help="kind of index; flat is exact"
@@ -41,10 +43,11 @@ def parse_args() -> argparse.Namespace:
         "--effort", type=at_least(1), default=64, help="what ivf and hnsw spend on a query"
     )
     query.add_argument("gallery", help="file of `build`, extract_features.py or run_onnx.py")
-    query.add_argument("images", nargs="+", help="folders and images")
+    query.add_argument("images", nargs="+", help="folders, images, or data sets")
     query.add_argument("--topk", type=at_least(1), default=10, help="matches per query")
     query.add_argument("--json", action="store_true", help="print JSON in place of the table")
     for command in (build, query):
+        add_image_options(command)
         add_inferencer_arguments(command)
     return parser.parse_args()
 
@@ -74,15 +77,16 @@ def main() -> None:
     """Build or query."""
     args = parse_args()
     inferencer = inferencer_of_arguments(args, args.config, args.checkpoint)
+    if args.command == "query":
+        inferencer.load_gallery(args.gallery)  # the wrong file is told before images are read
+    images = images_of_arguments(args, inferencer.cfg, args.images).paths
     if args.command == "build":
-        gallery = inferencer.build_gallery(args.images, args.index, args.effort)
+        gallery = inferencer.build_gallery(images, args.index, args.effort)
         gallery.save(args.out)
         print(f"{len(gallery)} images in a {args.index} index: {args.out}")
         return
-    inferencer.load_gallery(args.gallery)
-    queries = [str(path) for path in list_inputs(args.images)]
-    results = inferencer.search(queries, args.topk)
-    print((as_json if args.json else as_table)(queries, results))
+    results = inferencer.search(images, args.topk)
+    print((as_json if args.json else as_table)(images, results))
 
 
 if __name__ == "__main__":

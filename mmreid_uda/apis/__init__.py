@@ -7,10 +7,12 @@ from .arguments import (
     ToolParser,
     add_config_options,
     add_feature_arguments,
+    add_image_options,
     add_inferencer_arguments,
     add_picture_argument,
     at_least,
     features_of_arguments,
+    images_of_arguments,
     inferencer_of_arguments,
     writable,
 )
@@ -23,7 +25,8 @@ from .feature_set import (
     target_images,
 )
 from .gallery import Gallery, Match, save_features
-from .inferencer import ReIDInferencer, list_inputs
+from .inferencer import ReIDInferencer
+from .inputs import find_dataset, list_inputs, name_images
 from .launch import build_runner, init_processes, run_tool, training_command
 from .model import find_config, init_model, load_tested, model_fingerprint, tested_state
 from .trial import random_batch, ready_model
@@ -37,6 +40,7 @@ __all__ = [
     "ToolParser",
     "add_config_options",
     "add_feature_arguments",
+    "add_image_options",
     "add_inferencer_arguments",
     "add_picture_argument",
     "apply_recipe",
@@ -48,6 +52,8 @@ __all__ = [
     "extract_features",
     "features_of_arguments",
     "find_config",
+    "find_dataset",
+    "images_of_arguments",
     "inferencer_of_arguments",
     "init_model",
     "init_processes",
@@ -56,6 +62,7 @@ __all__ = [
     "load_pseudo_labels",
     "load_tested",
     "model_fingerprint",
+    "name_images",
     "parse_options",
     "random_batch",
     "ready_model",

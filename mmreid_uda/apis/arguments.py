@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mmengine.config import Config
+
+from mmreid_uda.datasets.base_reid import SPLITS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import require_writable
 
 from .config import OptionsAction
 from .feature_set import FeatureSet, Part
 from .inferencer import ReIDInferencer
+from .inputs import NamedImages, name_images
 
 __all__ = [
     "PICTURES",
     "ToolParser",
     "add_config_options",
     "add_feature_arguments",
+    "add_image_options",
     "add_inferencer_arguments",
     "add_picture_argument",
     "at_least",
     "features_of_arguments",
+    "images_of_arguments",
     "inferencer_of_arguments",
     "writable",
 ]
@@ -137,6 +144,36 @@ def inferencer_of_arguments(
         batch_size=args.batch_size,
         num_workers=args.num_workers,
     )
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """Let a tool read images of data sets, and leave out those that cannot be read."""
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        help="split of data sets, which the inputs then name (default: gallery, of names that are no files)",
+    )
+    parser.add_argument(
+        "--corrupt",
+        choices=("raise", "skip"),
+        default="raise",
+        help="stop at an image that cannot be read, or leave it out and name it",
+    )
+
+
+def images_of_arguments(args: argparse.Namespace, cfg: Config, names: Sequence[str]) -> NamedImages:
+    """Find the images that the arguments of :func:`add_image_options` name; those left out are listed on stderr.
+
+    Args:
+        args: Parsed arguments.
+        cfg: The model's config, whose data sets are known by name.
+        names: Files, folders, or data sets.
+    """
+    skipped: list[str] = []
+    images = name_images(cfg, names, args.split, skipped if args.corrupt == "skip" else None)
+    for path in skipped:
+        print(f"skipped, cannot be read: {path}", file=sys.stderr)
+    return images
 
 
 def add_feature_arguments(parser: argparse.ArgumentParser, part: Part | None = None) -> None:

@@ -9,16 +9,18 @@ from typing import Literal
 
 import numpy as np
 from mmengine.config import Config
-from torch.utils.data import Subset
 
 from mmreid_uda.datasets import ReIDDataset, build_dataset
 from mmreid_uda.datasets.base_reid import sorted_ids
+from mmreid_uda.datasets.unknown import known
 from mmreid_uda.evaluation.functional import evaluate_rank
 from mmreid_uda.registry import DATASETS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.files import open_arrays
+from mmreid_uda.visualization import RankRow, query_caption, rank_rows
 from mmreid_uda.visualization.tiles import spread
 
+from .gallery import require_same_length
 from .inferencer import ReIDInferencer
 
 __all__ = [
@@ -60,7 +62,8 @@ class FeatureSet:
         """Read a file of ``tools/extract_features.py``.
 
         Raises:
-            InputError: The file is missing or holds no features and paths.
+            InputError: The file is missing, or holds no finite features with a path for each, or other labels than
+                integers and texts.
         """
         if not Path(path).is_file():
             raise InputError(
@@ -68,17 +71,25 @@ class FeatureSet:
             )
         expected = "expected an .npz file of tools/extract_features.py"
         with open_arrays(path, "is no file of features", expected) as arrays:
-            features, paths = arrays["features"], arrays["paths"].tolist()
-            num = len(features)
-            pids = arrays.get("pid", np.full(num, -1, np.int64))
-            camids = arrays.get("camid", np.arange(num))
-            has_cameras = bool(arrays.get("has_cameras", "camid" in arrays))
+            remedy = "extract them again with tools/extract_features.py"
+            paths = _column(arrays["paths"], "paths", None, "U").tolist()
+            features = check_vectors(
+                arrays["features"], f"features of '{path}'", remedy, names=paths
+            )
+            num = len(paths)
+            require_same_length(len(features), num)
+            pids = _column(arrays.get("pid", np.full(num, -1)), "pid", num, "iuU")
+            camids = _column(arrays.get("camid", np.full(num, -1)), "camid", num, "iu").astype(int)
+            has_cameras = bool(arrays.get("has_cameras", True)) and bool((camids >= 0).all())
             fingerprint = str(arrays.get("fingerprint", ""))
+        if not has_cameras:
+            # Unknown cameras are not one camera: each image has its own.
+            camids = np.where(camids < 0, camids.max(initial=-1) + 1 + np.arange(num), camids)
         ids = pids if pids.dtype.kind == "U" else None
         return cls(
             features,
             paths,
-            pids if ids is None else _numbers(ids),
+            pids.astype(np.int64) if ids is None else _numbers(ids),
             camids,
             np.zeros(num, bool),
             fingerprint,
@@ -102,15 +113,18 @@ class FeatureSet:
         if part == "test":
             dataset = DATASETS.build(cfg.val_dataloader.dataset)
             first = np.flatnonzero(dataset.set_ids == 0)
-            features = inferencer.extract(Subset(dataset, first.tolist()))
             paths = [dataset.paths[one] for one in first]
+            parts = dataset.datasets[:2]
+            texts = any(part.pids.dtype == object for part in parts)
             return cls(
-                features,
+                inferencer.extract(paths),
                 paths,
                 dataset.pids[first],
                 dataset.camids[first],
                 dataset.is_query[first],
                 inferencer.fingerprint,
+                np.concatenate([part.pids.astype(str) for part in parts]) if texts else None,
+                all(part.has_cameras for part in parts),
             )
         dataset = target_images(cfg)
         return cls(
@@ -121,6 +135,24 @@ class FeatureSet:
             np.zeros(len(dataset), bool),
             inferencer.fingerprint,
             has_cameras=dataset.has_cameras,
+        )
+
+    def ranking(self, queries: Sequence[int], topk: int) -> list[RankRow]:
+        """Rank the gallery for some queries, for a picture (:func:`~mmreid_uda.visualization.draw_rank_list`).
+
+        Args:
+            queries: Positions of queries, such as :func:`choose_queries` gives.
+            topk: Gallery images per query.
+        """
+        return rank_rows(
+            self.features,
+            self.pids,
+            self.camids,
+            self.is_query,
+            self.paths,
+            queries,
+            topk,
+            self.ids,
         )
 
     def joined(self, gallery: FeatureSet) -> FeatureSet:
@@ -169,9 +201,17 @@ class FeatureSet:
 
 
 def _numbers(ids: np.ndarray) -> np.ndarray:
-    """Number texts (N,) as data sets do: int64 (N,)."""
-    number_of = {one: number for number, one in enumerate(sorted_ids(ids.tolist()))}
-    return np.array([number_of[one] for one in ids.tolist()], dtype=np.int64)
+    """Number texts (N,) as data sets do: int64 (N,), -1 for a text that stands for no name."""
+    names = [known(one) for one in ids.tolist()]
+    number_of = {one: number for number, one in enumerate(sorted_ids(filter(None, names)))}
+    return np.array([number_of.get(one, -1) for one in names], dtype=np.int64)
+
+
+def _column(values: np.ndarray, name: str, num: int | None, kinds: str) -> np.ndarray:
+    """One value per image, of some kinds of NumPy's types; a ValueError says what else there is."""
+    if values.ndim != 1 or values.dtype.kind not in kinds or num not in (None, len(values)):
+        raise ValueError(f"{name} is {values.dtype} of shape {values.shape}")
+    return values
 
 
 def target_images(cfg: Config) -> ReIDDataset:
@@ -212,9 +252,10 @@ def load_pseudo_labels(path: str | Path, paths: Sequence[str]) -> np.ndarray:
         )
     expected = "expected WORK_DIR/pseudo_labels/epoch_<n>.npz of a run with a ClusterHook"
     with open_arrays(path, "holds no pseudo-labels", expected) as arrays:
-        known, labels = arrays["paths"].tolist(), arrays["labels"].tolist()
-    num = len(known)
-    exact = dict(zip(known, labels))
+        images = _column(arrays["paths"], "paths", None, "U").tolist()
+        labels = _column(arrays["labels"], "labels", len(images), "iu").tolist()
+    num = len(images)
+    exact = dict(zip(images, labels))
     label_of = {Path(one).name: label for one, label in exact.items()}
     if len(label_of) < num:  # the same file names in several folders
         label_of = {}
@@ -239,7 +280,7 @@ def choose_queries(
         worst: Those of lowest average precision, the worst first; else some evenly spread over all.
 
     Returns:
-        Positions in the test set; captions with identity, camera and average precision.
+        Positions in the test set; captions with file name, identity, camera and average precision.
 
     Raises:
         InputError: No query has a match, or ``num`` is below 1.
@@ -260,8 +301,14 @@ def choose_queries(
         chosen = valid[np.argsort(ap[valid], kind="stable")[:num]]
     else:
         chosen = spread(valid, num)
+    names = images.pids if images.ids is None else images.ids
     captions = [
-        f"identity {images.pids[query[one]]}, camera {images.camids[query[one]]}, AP {100 * ap[one]:.1f}"
-        for one in chosen
+        query_caption(
+            images.paths[place],
+            names[place],
+            int(images.camids[place]) if images.has_cameras else None,
+            float(ap[one]),
+        )
+        for one, place in zip(chosen, query[chosen].tolist())
     ]
     return query[chosen].tolist(), captions

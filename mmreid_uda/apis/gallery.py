@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mmreid_uda.clustering import IndexKind, VectorIndex
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.files import atomic_path, open_arrays, require_writable
 
-__all__ = ["Gallery", "Match", "require_npz", "save_features"]
+__all__ = ["Gallery", "Match", "require_npz", "require_same_length", "save_features"]
 
 
 class Match(NamedTuple):
@@ -37,7 +37,7 @@ class Gallery:
         effort: What an approximate search spends on a query. Defaults to 64.
 
     Raises:
-        InputError: Numbers of features and paths differ, or an option is unknown.
+        InputError: Features are not finite, numbers of features and paths differ, or an option is unknown.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class Gallery:
         index: IndexKind = "flat",
         effort: int = 64,
     ) -> None:
-        _same_length(len(features), len(paths))
         self.index = VectorIndex(features, index, effort=effort)
+        require_same_length(len(self.index), len(paths))
         self.paths = [str(path) for path in paths]
         self.fingerprint = fingerprint
 
@@ -108,9 +108,9 @@ class Gallery:
         )
         with open_arrays(path, "is not a gallery", expected) as arrays:
             gallery.index = VectorIndex.from_arrays(arrays)
-            gallery.paths = arrays["paths"].tolist()
+            gallery.paths = [str(one) for one in np.atleast_1d(arrays["paths"]).tolist()]
             gallery.fingerprint = str(arrays["fingerprint"])
-        _same_length(len(gallery.index), len(gallery.paths))
+        require_same_length(len(gallery.index), len(gallery.paths))
         return gallery
 
 
@@ -131,14 +131,15 @@ def save_features(
         labels: Further arrays: ``pid`` (N,), integers or texts, ``camid`` (N,), ``has_cameras`` ().
 
     Raises:
-        InputError: Another name, or numbers of features and paths that differ.
+        InputError: Another name, features that are not finite, or numbers of features and paths that differ.
     """
-    _same_length(len(features), len(paths))
+    features = check_vectors(features, "features to save", names=paths)
+    require_same_length(len(features), len(paths))
     _write(
         path,
         dict(
             labels or {},
-            features=np.asarray(features, dtype=np.float32),
+            features=features,
             paths=np.array([str(one) for one in paths]),
             fingerprint=np.array(fingerprint),
         ),
@@ -163,7 +164,8 @@ def _write(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def _same_length(features: int, paths: int) -> None:
+def require_same_length(features: int, paths: int) -> None:
+    """Refuse another number of paths than of features."""
     if features != paths:
         raise InputError(
             f"found {features} features and {paths} paths, expected one path for each feature."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,16 @@ from rich.progress import Progress
 from torch.utils.data import Dataset
 
 from mmreid_uda.clustering import IndexKind
-from mmreid_uda.datasets.files import IMAGE_EXTENSIONS, walk_images
-from mmreid_uda.engine import extract_features
+from mmreid_uda.datasets import ReIDDataset
+from mmreid_uda.engine import extract_features, with_pipeline
 from mmreid_uda.registry import TRANSFORMS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, check_vectors
 
 from .gallery import Gallery, Match
+from .inputs import ImageInput, image_names, list_inputs
 from .model import init_model, model_fingerprint
 
-__all__ = ["ImageInput", "ReIDInferencer", "list_inputs"]
-
-ImageInput = str | Path | np.ndarray
-"""An image file, a folder of images, or pixels: uint8 (H, W, 3) in BGR order, as OpenCV reads them."""
+__all__ = ["ReIDInferencer"]
 
 
 class ReIDInferencer:
@@ -58,6 +56,7 @@ class ReIDInferencer:
 
     Example:
         >>> inferencer = ReIDInferencer('ise_r50_market', 'work_dirs/ise_r50_market')
+        >>> features = inferencer.extract(['a.jpg', 'crops/', pixels])
         >>> inferencer.compare('a.jpg', 'b.jpg')
         >>> inferencer.build_gallery('crops/').save('gallery.npz')
         >>> inferencer.search('query.jpg', topk=5)
@@ -81,43 +80,50 @@ class ReIDInferencer:
         self.show_progress = show_progress
         self.gallery: Gallery | None = None
 
-    def __call__(self, inputs: ImageInput | Sequence[ImageInput]) -> np.ndarray:
-        """Compute features.
+    def extract(self, inputs: ImageInput | Sequence[ImageInput] | Dataset) -> np.ndarray:
+        """Compute features; ``inferencer(inputs)`` is the same.
 
         Args:
-            inputs: An image (a file or an array), a folder, or a list of these; folders are searched with all their
-                sub-folders, in the order of the names.
+            inputs: An image (a file, or an array as OpenCV reads it: uint8 (H, W, 3) in BGR order), a folder, a list of
+                these (see :func:`list_inputs`), or a data set. A :class:`ReIDDataset` is seen through the test
+                pipeline, whatever its own; items of any other are taken as they are, as the test pipeline packs them.
 
         Returns:
-            float32 (N, D), rows of unit norm, in the order of :func:`list_inputs`.
+            float32 (N, D), finite rows of unit norm, in the order of the inputs.
 
         Raises:
-            InputError: A file is missing or no image, a folder is empty, or an array is not as expected.
+            InputError: A file is missing or no image, a folder is empty, an array is not as expected, it is something
+                else, or the features are not finite.
         """
-        return self.extract(_Images(list_inputs(inputs), self.cfg.test_pipeline))
-
-    def extract(self, dataset: Dataset) -> np.ndarray:
-        """Compute the features of a data set that has the test pipeline: float32 (N, D), rows of unit norm."""
-        with self._progress(len(dataset)) as reached:  # type: ignore[arg-type]
+        if isinstance(inputs, ReIDDataset):
+            dataset: Any = with_pipeline(inputs, self.cfg.test_pipeline)
+        elif isinstance(inputs, Dataset):
+            dataset = _packed(inputs)
+        else:
+            dataset = _Images(list_inputs(inputs), self.cfg.test_pipeline)
+        with self._progress(len(dataset)) as reached:
             features = extract_features(
                 self.model, dataset, self.batch_size, self.num_workers, reached=reached
             )
         # The mean of two teachers is clustered as it is, but tested at unit norm.
-        return F.normalize(features, dim=1).cpu().numpy()
+        rows = check_vectors(features, "features", names=getattr(dataset, "paths", None))
+        return F.normalize(rows, dim=1).cpu().numpy()
+
+    __call__ = extract
 
     def compare(self, first: ImageInput, second: ImageInput) -> float:
         """Cosine similarity of two images, -1..1.
 
-        Of many pairs: ``inferencer(images) @ inferencer(others).T``.
+        Of many pairs: ``inferencer.extract(images) @ inferencer.extract(others).T``.
 
         Raises:
-            InputError: As for a call; or one of the two is a folder of several images.
+            InputError: As for :meth:`extract`; or one of the two is a folder of several images.
         """
-        features = self([first, second])
+        features = self.extract([first, second])
         if len(features) != 2:
             raise InputError(
                 f"found {len(features)} images to compare, expected two; for more take the product of their features, "
-                "inferencer(images) @ inferencer(others).T."
+                "inferencer.extract(images) @ inferencer.extract(others).T."
             )
         return float(features[0] @ features[1])
 
@@ -130,7 +136,7 @@ class ReIDInferencer:
         """Compute the features of many images and index them; :meth:`search` searches them from now on.
 
         Args:
-            inputs: As for a call.
+            inputs: As for :meth:`extract`, other than data sets.
             index: ``'flat'`` is exact, ``'ivf'`` and ``'hnsw'`` are approximate and need faiss.
             effort: What an approximate search spends on a query; more finds more.
 
@@ -138,7 +144,7 @@ class ReIDInferencer:
             The gallery, also kept as :attr:`gallery`.
         """
         images = list_inputs(inputs)
-        features = self.extract(_Images(images, self.cfg.test_pipeline))
+        features = self.extract(images)
         self.gallery = Gallery(features, image_names(images), self.fingerprint, index, effort)
         return self.gallery
 
@@ -164,20 +170,20 @@ class ReIDInferencer:
         """Find the gallery images most similar to each query.
 
         Args:
-            queries: As for a call, Q images.
+            queries: As for :meth:`extract`, Q images.
             topk: Matches per query.
 
         Returns:
             Q lists of matches, best first.
 
         Raises:
-            InputError: There is no gallery yet; or as for a call.
+            InputError: There is no gallery yet; or as for :meth:`extract`.
         """
         if self.gallery is None:
             raise InputError(
                 "found no gallery to search; call build_gallery(images) or load_gallery(path) first."
             )
-        return self.gallery.search(self(queries), topk)
+        return self.gallery.search(self.extract(queries), topk)
 
     @contextmanager
     def _progress(self, total: int) -> Iterator[Any]:
@@ -189,70 +195,22 @@ class ReIDInferencer:
             yield lambda done: bar.update(task, completed=done)
 
 
-def list_inputs(inputs: ImageInput | Sequence[ImageInput]) -> list[str | np.ndarray]:
-    """Spread folders and lists over single images.
-
-    Args:
-        inputs: As for :class:`ReIDInferencer`.
-
-    Returns:
-        Paths and arrays, at least one.
-
-    Raises:
-        InputError: A path does not exist, a folder holds no image, the list is empty, an array is not uint8
-            (H, W, 3), or it is something else.
-    """
-    several: Iterable[Any] = [inputs]
-    if isinstance(inputs, Iterable) and not isinstance(inputs, (str, np.ndarray)):
-        several = inputs
-    images = [image for one in several for image in _spread(one)]
-    if not images:
+def _packed(dataset: Any) -> Dataset:
+    """A data set whose items are packed for the network, as its first one shows."""
+    item = dataset[0] if len(dataset) else None
+    if item is not None and not (isinstance(item, dict) and {"inputs", "samples"} <= set(item)):
         raise InputError(
-            "found an empty list of images, expected at least one file, folder or array."
+            f"found a {type(item).__name__} as the first item of a {type(dataset).__name__}, expected what the test "
+            "pipeline packs (inputs, samples): build the data set with pipeline=inferencer.cfg.test_pipeline."
         )
-    return images
-
-
-def image_names(images: Sequence[str | np.ndarray]) -> list[str]:
-    """Paths as they are; ``<array n>`` for the n-th entry if it is pixels."""
-    return [
-        image if isinstance(image, str) else f"<array {number}>"
-        for number, image in enumerate(images)
-    ]
-
-
-def _spread(one: Any) -> list[str | np.ndarray]:
-    """The images that one input stands for."""
-    if isinstance(one, np.ndarray):
-        if one.dtype != np.uint8 or one.ndim != 3 or one.shape[2] != 3 or not one.size:
-            raise InputError(
-                f"found an array of {one.dtype} and shape {one.shape}, expected an image as OpenCV reads it: uint8 "
-                "(H, W, 3) in BGR order; give several as a list."
-            )
-        return [one]
-    if not isinstance(one, (str, Path)):
-        raise InputError(
-            f"found a {type(one).__name__} among the images, expected paths of files or folders, or NumPy arrays."
-        )
-    path = Path(one)
-    if path.is_dir():
-        names = walk_images(str(path), IMAGE_EXTENSIONS)
-        if not names:
-            raise InputError(
-                f"found 0 images ({', '.join(IMAGE_EXTENSIONS)}) in the folder {str(path)!r} and below it, expected at "
-                "least one."
-            )
-        return [str(path / name) for name in names]
-    if not path.is_file():
-        raise InputError(f"the image {str(path)!r} does not exist; correct the path.")
-    return [str(path)]
+    return dataset
 
 
 class _Images(Dataset):
     """Single images through the test pipeline, whose first transform reads files and is left out for arrays."""
 
     def __init__(self, images: Sequence[str | np.ndarray], pipeline: Sequence[Any]) -> None:
-        self.images = images
+        self.images, self.paths = images, image_names(images)
         self.load, *rest = (TRANSFORMS.build(step) for step in pipeline)
         self.prepare = Compose(rest)
 

@@ -19,7 +19,7 @@ from .jaccard import (
 from .jaccard_clusterer import JaccardClusterer
 from .kmeans import KMeans, kmeans_plus_plus
 from .knn import Neighbours, find_neighbours, knn, unit_rows
-from .labels import Clusterer, GroundTruthLabels, check_features, renumber
+from .labels import Clusterer, GroundTruthLabels, renumber
 from .quality import cluster_quality
 from .refiners import AssignOutliers, DropLooseMembers, DropSmallClusters, cluster_centroids
 from .sweep import SweepResult, sweep_dbscan, sweep_kmeans
@@ -43,7 +43,6 @@ __all__ = [
     "SweepResult",
     "VectorIndex",
     "add_source_term",
-    "check_features",
     "cluster_centroids",
     "cluster_quality",
     "dbscan",

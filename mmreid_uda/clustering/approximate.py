@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils import InputError, check_vectors, make_rng
 
 from .knn import Neighbours
 from .vector_index import build_engine, set_effort
@@ -49,13 +49,13 @@ def find_neighbours_approximately(
         true neighbours of the sample that was found, the rows themselves left out.
 
     Raises:
-        InputError: If a parameter is out of range or the package faiss is missing.
+        InputError: If a parameter is out of range, features are not finite, or the package faiss is missing.
     """
-    rows = np.ascontiguousarray(features, dtype=np.float32)
-    if rows.ndim != 2 or not 1 <= k <= len(rows):
+    rows = check_vectors(features, "features to cluster")
+    if not 1 <= k <= len(rows):
         raise InputError(
-            f"found features of shape {rows.shape} and k={k} neighbours, expected (N, D) with 1 <= k <= N: lower k1 of "
-            "the clusterer or add images."
+            f"found {len(rows)} features and k={k} neighbours, expected 1 <= k <= N: lower k1 of the clusterer or add "
+            "images."
         )
     if index not in ("ivf", "hnsw") or min(effort, num_checked) < 1:
         raise InputError(

@@ -12,13 +12,12 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from mmreid_uda.registry import CLUSTERERS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, check_vectors
 
 from .eps import NearZero, rho_eps, stores_share
 from .jaccard import jaccard_from_encodings, source_distances
 from .jaccard_clusterer import JaccardClusterer
 from .knn import unit_rows
-from .labels import check_features
 
 __all__ = ["JaccardDBSCAN", "dbscan"]
 
@@ -146,7 +145,7 @@ class JaccardDBSCAN(JaccardClusterer):
         encodings, max_pairs = self.encode(features, seed, extras.get("neighbours"))
         from_source = None
         if self.source_weight:
-            source = unit_rows(check_features(extras["source_features"]))
+            source = unit_rows(check_vectors(extras["source_features"], "features of the sources"))
             from_source = source_distances(features, source)
         graph_up_to = partial(
             jaccard_from_encodings,

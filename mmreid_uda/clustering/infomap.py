@@ -8,10 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from mmreid_uda.registry import CLUSTERERS
-from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils import InputError, check_vectors, make_rng
 
 from .knn import find_neighbours, unit_rows
-from .labels import Clusterer, check_features
+from .labels import Clusterer
 
 __all__ = ["InfoMap"]
 
@@ -52,7 +52,7 @@ class InfoMap(Clusterer):
         self, features: np.ndarray | Tensor, *, over_ranks: bool = False
     ) -> dict[str, Any] | None:
         """Find the neighbours, on the device of the features; every rank takes a share of the blocks."""
-        rows = unit_rows(check_features(features))
+        rows = unit_rows(check_vectors(features, "features to cluster"))
         neighbours = find_neighbours(rows, min(self.k1, len(rows)), over_ranks=over_ranks)
         return None if neighbours is None else dict(neighbours=neighbours)
 

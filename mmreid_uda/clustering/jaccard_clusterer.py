@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from scipy import sparse
 from torch import Tensor
 
-from mmreid_uda.utils import InputError, parse_size
+from mmreid_uda.utils import InputError, check_vectors, parse_size
 
 from .approximate import find_neighbours_approximately
 from .jaccard import (
@@ -20,7 +20,7 @@ from .jaccard import (
     neighbours_needed,
 )
 from .knn import Neighbours, Precision, find_neighbours, search_bytes, unit_rows
-from .labels import Clusterer, check_features
+from .labels import Clusterer
 
 __all__ = ["JaccardClusterer"]
 
@@ -80,7 +80,7 @@ class JaccardClusterer(Clusterer):
         self, features: np.ndarray | Tensor, *, over_ranks: bool = False
     ) -> dict[str, Any] | None:
         """Find the neighbours, on the device of the features; every rank takes a share of an exact search."""
-        rows = unit_rows(check_features(features))
+        rows = unit_rows(check_vectors(features, "features to cluster"))
         k = neighbours_needed(len(rows), self.k1, self.variant, self.k2)
         if self.search != "exact":
             # Not shared: rank 0 makes the index when it clusters.

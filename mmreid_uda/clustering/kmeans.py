@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn import cluster
+from sklearn.exceptions import ConvergenceWarning
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, make_rng
@@ -72,7 +74,10 @@ class KMeans(Clusterer):
                 max_iter=self.max_iterations,
                 random_state=0,
             )
-            runs.append(lloyd.fit(features))
+            # Fewer distinct images than K, be it by copies, give fewer clusters: no news to the caller.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                runs.append(lloyd.fit(features))
         best = min(runs, key=lambda run: run.inertia_)
         self.info = dict(inertia=float(best.inertia_), iterations=float(best.n_iter_))
         return best.labels_

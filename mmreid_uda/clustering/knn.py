@@ -12,7 +12,14 @@ import torch
 from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
 
-from mmreid_uda.utils import InputError, in_threads, kernels_available, num_threads, over_rows
+from mmreid_uda.utils import (
+    InputError,
+    check_vectors,
+    in_threads,
+    kernels_available,
+    num_threads,
+    over_rows,
+)
 from mmreid_uda.utils.dist import gather_on_rank0
 from mmreid_uda.utils.parallel import single_threaded_products
 from mmreid_uda.utils.progress import Progress
@@ -83,9 +90,11 @@ def knn(
         indices int32 (N, k) and similarities float32 (N, k), most similar first.
 
     Raises:
-        InputError: If ``k`` is outside ``1..N``, the features are not a matrix or the precision is unknown.
+        InputError: If ``k`` is outside ``1..N``, the features are no matrix of finite numbers, or the precision is
+            unknown.
     """
-    found = find_neighbours(features, k, precision=precision, block_size=block_size)
+    rows = check_vectors(features, "features", "scale finite rows to unit norm", zeros=True)
+    found = find_neighbours(rows, k, precision=precision, block_size=block_size)
     assert found is not None
     return found.indices, found.similarities
 

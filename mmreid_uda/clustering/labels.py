@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mmreid_uda.registry import CLUSTERERS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, check_vectors
 
-__all__ = ["Clusterer", "GroundTruthLabels", "check_features", "renumber"]
+__all__ = ["Clusterer", "GroundTruthLabels", "renumber"]
 
 
 class Clusterer(ABC):
@@ -85,7 +84,7 @@ class Clusterer(ABC):
         Raises:
             InputError: If the features cannot be clustered, or a required array is missing.
         """
-        features = check_features(features)
+        features = check_vectors(features, "features to cluster")
         needed = {name: extras.get(name) for name in self.requires}
         for name, array in needed.items():
             if array is None:
@@ -161,35 +160,3 @@ def renumber(labels: np.ndarray) -> np.ndarray:
     inlier = labels >= 0
     numbered[inlier] = np.unique(labels[inlier], return_inverse=True)[1]
     return numbered
-
-
-@overload
-def check_features(features: np.ndarray) -> np.ndarray: ...
-@overload
-def check_features(features: Tensor) -> Tensor: ...
-def check_features(features: np.ndarray | Tensor) -> np.ndarray | Tensor:
-    """Make sure that features can be clustered.
-
-    Args:
-        features: (N, D), any float type, on any device.
-
-    Returns:
-        float32 (N, D), contiguous.
-
-    Raises:
-        InputError: If the shape is wrong, or rows are NaN, infinite or all zero.
-    """
-    rows = torch.as_tensor(features).to(torch.float32).contiguous()
-    if rows.ndim != 2 or not rows.numel():
-        raise InputError(
-            f"found features of shape {tuple(rows.shape)}, expected (images, dimensions): is the data set empty?"
-        )
-    # A sum of squares is NaN or infinite if an entry is, and zero for a zero row: one pass, no copy.
-    squares = torch.einsum("nd,nd->n", rows, rows)
-    broken, zero = int((~squares.isfinite()).sum()), int((squares == 0).sum())
-    if broken or zero:
-        raise InputError(
-            f"found {broken} rows with NaN or infinite values and {zero} rows of zeros among {len(rows)} features, "
-            "expected none; training has most likely diverged: lower optim_wrapper.optimizer.lr or train without --amp."
-        )
-    return rows if isinstance(features, Tensor) else rows.numpy()

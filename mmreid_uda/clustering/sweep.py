@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, check_vectors
 
 from .dbscan import dbscan
 from .eps import NearZero, rho_eps, stores_share
 from .jaccard import Variant, jaccard_distances, jaccard_encodings, neighbours_needed
 from .kmeans import KMeans
 from .knn import Neighbours, find_neighbours, unit_rows
-from .labels import check_features
 from .quality import cluster_quality
 
 __all__ = ["SweepResult", "sweep_dbscan", "sweep_kmeans"]
@@ -31,7 +31,7 @@ class SweepResult:
         setting: Of DBSCAN ``eps``, ``min_samples``, ``k1`` and ``k2``, of K-means ``num_clusters``.
         figures: ``clusters``, ``outliers``, ``outlier_ratio``, ``largest`` (images of the largest cluster), those of
             :func:`cluster_quality` if the truth is known, and ``rho_eps``, the radius of the ρ-rule, if it was asked
-            for.
+            for and there is a distance above 0.
     """
 
     setting: dict[str, float]
@@ -73,7 +73,12 @@ def sweep_dbscan(
     """
     if not eps or not all(0 < one < 1 for one in eps):
         raise InputError(f"found eps={list(eps)} to sweep, expected numbers with 0 < eps < 1.")
-    rows = unit_rows(check_features(features))
+    if not (min_samples and k1 and k2) or (rho is not None and not 0 < rho <= 1):
+        raise InputError(
+            f"found min_samples={list(min_samples)}, k1={list(k1)}, k2={list(k2)} and rho={rho} to sweep, expected at "
+            "least one of each and 0 < rho <= 1."
+        )
+    rows = unit_rows(check_vectors(features, "features to cluster"))
     needed = max(neighbours_needed(len(rows), a, variant, b) for a in k1 for b in k2)
     neighbours = find_neighbours(rows, needed, with_lowest=variant == "full")
     assert neighbours is not None
@@ -87,7 +92,9 @@ def sweep_dbscan(
             if rho is not None:
                 stored = stores_share(graph, rho, near_zero)
                 whole, cut = (graph, reach) if stored else (jaccard_distances(encodings), 1.0)
-                extra["rho_eps"] = rho_eps(whole, rho, cut, near_zero)
+                # Images that are all alike may have no distance to take the mean of: nothing to recommend.
+                with contextlib.suppress(InputError):
+                    extra["rho_eps"] = rho_eps(whole, rho, cut, near_zero)
             for least in min_samples:
                 for radius in eps:
                     labels = dbscan(graph, radius, least)

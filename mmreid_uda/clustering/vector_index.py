@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils import InputError, check_vectors, make_rng
 
 from .knn import unit_rows
 
@@ -27,6 +27,7 @@ INDEX_KINDS: tuple[str, ...] = get_args(IndexKind)
 _LISTS_PER_ROOT, _IMAGES_PER_LIST = 4, 39
 # Links of an image in the graph, and candidates looked at while it is built.
 _LINKS, _BUILD_EFFORT = 32, 80
+_MADE_ANEW = "extract them anew with a checkpoint that gives such features"
 # Similarities looked at together in the exact search: 64 MiB.
 _SCORES_AT_ONCE = 1 << 24
 
@@ -43,24 +44,20 @@ class VectorIndex:
         effort: Lists looked at (ivf) or candidates kept on the walk (hnsw); may be changed between searches.
 
     Args:
-        features: float32 (N, D), scaled to unit norm if they are not.
+        features: float (N, D), finite, no zero rows; scaled to unit norm if they are not.
         kind: See above. Defaults to ``'flat'``.
         effort: See above; more finds more and takes longer. Defaults to 64.
         seed: Of the k-means.
 
     Raises:
-        InputError: If a parameter is out of range, or faiss is missing and needed.
+        InputError: If a parameter is out of range, features are not as expected, or faiss is missing and needed.
     """
 
     def __init__(
         self, features: np.ndarray, kind: IndexKind = "flat", *, effort: int = 64, seed: int = 0
     ) -> None:
-        if np.ndim(features) != 2 or not len(features):
-            raise InputError(
-                f"found features of shape {np.shape(features)} for an index, expected (N, D) with N >= 1."
-            )
         _check_options(kind, effort)
-        rows = unit_rows(np.ascontiguousarray(features, dtype=np.float32))
+        rows = unit_rows(check_vectors(features, "features of the gallery", _MADE_ANEW))
         self.kind, self.effort = kind, effort
         self._engine: Any = (
             torch.from_numpy(rows) if kind == "flat" else build_engine(rows, kind, seed)
@@ -78,7 +75,7 @@ class VectorIndex:
         """Find the nearest vectors of each query.
 
         Args:
-            queries: float32 (Q, D).
+            queries: float (Q, D), finite, no zero rows.
             k: Vectors per query, >= 1; at most N are given.
 
         Returns:
@@ -86,18 +83,19 @@ class VectorIndex:
             approximate search finds fewer, the rest is -inf and -1.
 
         Raises:
-            InputError: The queries have another dimension, or ``k`` is below 1.
+            InputError: The queries are not as expected or have another dimension, or ``k`` is below 1.
         """
-        if np.ndim(queries) != 2 or queries.shape[1] != self.dim:
+        rows = check_vectors(queries, "features of the queries", _MADE_ANEW)
+        if rows.shape[1] != self.dim:
             raise InputError(
-                f"found queries of shape {np.shape(queries)}, expected (Q, {self.dim}): take the features of the model "
-                "that made the index."
+                f"found queries of shape {rows.shape}, expected (Q, {self.dim}): take the features of the model that "
+                "made the index."
             )
         if k < 1:
             raise InputError(
                 f"found k={k} vectors to find for each query, expected at least 1: set --topk, or topk= of search."
             )
-        rows = unit_rows(np.ascontiguousarray(queries, dtype=np.float32))
+        rows = unit_rows(rows)
         k = min(k, len(self))
         if self.kind == "flat":
             return self._search_all(torch.from_numpy(rows), k)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.datasets.transforms import reid_collate
+from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.progress import Progress
 
 __all__ = ["extract_features", "unwrap", "with_pipeline"]
@@ -56,11 +57,18 @@ def extract_features(
             every half minute.
 
     Returns:
-        float32 (N, D) on the model's device, in the order of the data set, the same on every rank.
+        float32 (N, D) on the model's device, finite, in the order of the data set, the same on every rank.
+
+    Raises:
+        InputError: The data set is empty, or a feature is not finite.
     """
     algorithm = unwrap(model)
     device = next(algorithm.parameters()).device
     size, rank, world_size = len(dataset), get_rank(), get_world_size()  # type: ignore[arg-type]
+    if not size:
+        raise InputError(
+            "found a data set of 0 images to extract features of, expected at least 1."
+        )
     batches = torch.arange(size).split(batch_size)
     own = list(batches[rank::world_size])
     loader = DataLoader(
@@ -79,7 +87,8 @@ def extract_features(
             parts.append(algorithm(batch["inputs"], batch["data_samples"], mode="tensor").float())
         reached(min(size, number * batch_size * world_size))
     algorithm.train(was_training)
-    return _gather_in_turn(parts, len(batches), batch_size, size, device)
+    features = _gather_in_turn(parts, len(batches), batch_size, size, device)
+    return check_vectors(features, "features", names=getattr(dataset, "paths", None), zeros=True)
 
 
 def _gather_in_turn(

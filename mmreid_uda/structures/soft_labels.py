@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils.files import atomic_path, open_arrays
 
 __all__ = ["SoftLabels"]
 
@@ -51,7 +51,7 @@ class SoftLabels:
         """Read a file, or the one in the folder of a run.
 
         Raises:
-            InputError: There is none.
+            InputError: There is none, or the file is broken.
         """
         path = Path(path).expanduser()
         file = path / cls.FILE if path.is_dir() else path
@@ -60,14 +60,22 @@ class SoftLabels:
                 f"found no soft labels at '{path}', expected a {cls.FILE} or the folder of a teacher's finished run; "
                 "train one with tools/train.py and a fat-teacher config, or correct model.head.soft_labels."
             )
-        with np.load(file) as saved:
-            probabilities = torch.from_numpy(saved["probabilities"]).float()
-            return cls(
-                torch.from_numpy(saved["labels"]),
-                probabilities / probabilities.sum(1, keepdim=True),
-                torch.from_numpy(saved["confident"]),
-                str(saved["fingerprint"]),
+        again = "train the teacher again"
+        with open_arrays(
+            file, "holds no soft labels", f"expected a whole {cls.FILE}: {again}"
+        ) as saved:
+            labels, confident = (torch.from_numpy(saved[name]) for name in ("labels", "confident"))
+            fingerprint = str(saved["fingerprint"])
+            rows = check_vectors(saved["probabilities"], f"soft labels of '{file}'", again)
+        if not len(labels) == len(confident) == len(rows):
+            raise InputError(
+                f"found {len(labels)} labels, {len(confident)} choices and {len(rows)} distributions in '{file}', "
+                f"expected one of each for every image: {again}."
             )
+        probabilities = torch.from_numpy(rows)
+        return cls(
+            labels, probabilities / probabilities.sum(1, keepdim=True), confident, fingerprint
+        )
 
     def check(self, labels: Tensor, source: str | Path, fingerprint: str | None = None) -> None:
         """Make sure that they belong to a training set.

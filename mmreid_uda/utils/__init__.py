@@ -11,10 +11,12 @@ from .parallel import (
     without_kernels,
 )
 from .seeding import SeededIndex, make_rng
+from .vectors import check_vectors
 
 __all__ = [
     "InputError",
     "SeededIndex",
+    "check_vectors",
     "in_threads",
     "keep_freed_memory",
     "kernels_available",

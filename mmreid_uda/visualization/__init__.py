@@ -8,13 +8,14 @@ from .curves import Curve, draw_curves, read_scalars
 from .embedding import draw_embedding, in_largest, project
 from .loss_surface import filter_normalised_direction, loss_surface
 from .picture import encode_picture, figure_pixels, new_figure, write_picture
-from .rank_list import RankRow, draw_rank_list, rank_rows
+from .rank_list import Ranked, RankRow, draw_rank_list, query_caption, rank_rows
 
 __all__ = [
     "PAIRS",
     "ClusterKinds",
     "Curve",
     "RankRow",
+    "Ranked",
     "activation_energy",
     "camera_histograms",
     "cluster_kinds",
@@ -32,6 +33,7 @@ __all__ = [
     "loss_surface",
     "new_figure",
     "project",
+    "query_caption",
     "rank_rows",
     "read_scalars",
     "write_picture",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, check_vectors
 
 from .tiles import GREY, framed, row_of, stacked
 
@@ -33,7 +33,7 @@ def activation_energy(encoder: nn.Module, inputs: Tensor) -> np.ndarray:
         float32 (B, h, w), each map scaled to 0..1; a constant map is 0.
 
     Raises:
-        InputError: If no part gives a map, as in a transformer.
+        InputError: If no part gives a map, as in a transformer, or it is not finite.
     """
     maps: list[Tensor] = []
 
@@ -53,6 +53,7 @@ def activation_energy(encoder: nn.Module, inputs: Tensor) -> np.ndarray:
             "maps cannot be drawn for this config."
         )
     energy = maps[0].float().square().sum(1)
+    check_vectors(energy.flatten(1), "activation maps", zeros=True)
     low, high = energy.amin((1, 2), keepdim=True), energy.amax((1, 2), keepdim=True)
     return ((energy - low) / (high - low).clamp(min=1e-12)).cpu().numpy()
 
@@ -73,7 +74,12 @@ def draw_activation_maps(
 
     Returns:
         A BGR picture, uint8 (H, W, 3).
+
+    Raises:
+        InputError: There is no crop.
     """
+    if not len(images):
+        raise InputError("found 0 images to draw, expected at least 1; set --num.")
     pairs = []
     for image, heat in zip(images, energy):
         heat = cv2.resize(heat, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, check_vectors
 
 from .picture import new_figure
 
@@ -45,7 +45,9 @@ def camera_histograms(
         int64 (4, bins), rows as :data:`PAIRS`; the sum is the number of unordered pairs.
     """
     known = pids >= 0
-    rows = torch.from_numpy(np.ascontiguousarray(features[known], dtype=np.float32))
+    if not known.any():
+        return np.zeros((4, bins), np.int64)
+    rows = torch.from_numpy(check_vectors(features[known], "features"))
     identity, camera = torch.from_numpy(pids[known]), torch.from_numpy(camids[known])
     counts = torch.zeros(4 * bins, dtype=torch.int64)
     starts = range(0, len(rows), block_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -21,6 +22,8 @@ __all__ = ["Curve", "draw_curves", "read_scalars"]
 # What places a record, and is no curve.
 _PLACES = ("step", "iter", "epoch")
 _PANELS_PER_ROW = 3
+# Beyond this, where losses go that diverge, matplotlib finds no ticks.
+_LARGEST = 1e100
 
 
 @dataclass
@@ -53,23 +56,31 @@ def read_scalars(work_dir: str | Path) -> dict[str, Curve]:
         for record in _records(log):
             axis = "iteration" if "iter" in record else "epoch"
             for name, value in record.items():
-                if name not in _PLACES:
+                if name not in _PLACES and _is_number(value):
                     curves.setdefault(name, Curve(axis)).points[record["step"]] = value
     return curves
 
 
+def _is_number(value: Any) -> bool:
+    """Whether a logged value can be drawn; what is not finite leaves a gap in its curve."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _records(log: Path) -> Iterator[dict[str, Any]]:
-    """One dict per line; half a line at the end is left out."""
-    lines = log.read_text().splitlines()
+    """One dict with a step per line; half a line at the end is left out."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     for number, line in enumerate(lines, 1):
         try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
-            if number < len(lines):
-                raise InputError(
-                    f"line {number} of {str(log)!r} is no record, expected JSON on each of the {len(lines)} lines; "
-                    "remove the line."
-                ) from error
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            record = None
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            yield record
+        elif number < len(lines):
+            raise InputError(
+                f"line {number} of {str(log)!r} is no record, expected JSON with a step on each of the {len(lines)} "
+                "lines; remove the line."
+            )
 
 
 def draw_curves(runs: Mapping[str, Mapping[str, Curve]], names: Sequence[str]) -> Figure:
@@ -100,7 +111,10 @@ def draw_curves(runs: Mapping[str, Mapping[str, Curve]], names: Sequence[str]) -
     for panel, name in zip(panels.flat, chosen):
         for number, (run, curves) in enumerate(runs.items()):
             if name in curves:
-                points = sorted(curves[name].points.items())
+                points = [
+                    (step, value if abs(value) < _LARGEST else math.nan)
+                    for step, value in sorted(curves[name].points.items())
+                ]
                 # A colour of its own for each run, also where others have no such curve.
                 style = dict(color=f"C{number}", marker="." if len(points) < 50 else "")
                 panel.plot(*zip(*points), label=run, **style)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils import InputError, check_vectors, make_rng
 
 from .picture import new_figure
 
@@ -18,6 +18,8 @@ __all__ = ["draw_embedding", "in_largest", "project"]
 
 # Colours of matplotlib's tab20 without its greys, which are for outliers.
 _COLOURS = [*range(14), *range(16, 20)]
+# Fewer points are no layout's business; a smaller deviation of unit rows is rounding.
+_FEWEST, _SPREAD = 4, 1e-6
 
 
 def in_largest(groups: np.ndarray, num: int) -> np.ndarray:
@@ -40,19 +42,21 @@ def project(
     """Lay features out on a plane so that near ones stay near.
 
     Args:
-        features: float32 (N, D), unit rows, N >= 4.
+        features: float32 (N, D), unit rows, N >= 1.
         method: ``'tsne'`` (van der Maaten & Hinton, JMLR 2008) or ``'umap'`` (McInnes et al., 2018), which needs the
             package umap-learn.
         seed: The layout repeats itself for equal seeds.
 
     Returns:
-        float32 (N, 2); axes have no unit, and distances between far groups mean little.
+        float32 (N, 2); axes have no unit, and distances between far groups mean little. Up to three features are laid
+        out without looking at them: there are no neighbourhoods to keep.
 
     Raises:
-        InputError: If there are too few features, or umap-learn is missing.
+        InputError: If features are not as expected, or umap-learn is missing.
     """
-    if len(features) < 4:
-        raise InputError(f"found {len(features)} features to lay out, expected at least 4.")
+    features = check_vectors(features, "features to lay out")
+    if len(features) < _FEWEST:
+        return np.eye(len(features), 2, dtype=np.float32)
     state = int(make_rng(seed, "embedding").integers(2**31))
     if method == "umap":
         if importlib.util.find_spec("umap") is None:
@@ -69,7 +73,9 @@ def project(
 
     # The usual perplexity of 30 needs a hundred points.
     perplexity = min(30.0, (len(features) - 1) / 3)
-    return TSNE(perplexity=perplexity, init="pca", random_state=state).fit_transform(features)
+    # Equal points have no principal axes to start from: scikit-learn would divide by zero and end the process.
+    start = "pca" if features.std(0).max() > _SPREAD else "random"
+    return TSNE(perplexity=perplexity, init=start, random_state=state).fit_transform(features)
 
 
 def draw_embedding(

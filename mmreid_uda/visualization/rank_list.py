@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from .tiles import GREEN, GREY, RED, framed, read_crop, row_of, stacked
+from mmreid_uda.utils import InputError, check_vectors
 
-__all__ = ["RankRow", "draw_rank_list", "rank_rows"]
+from .tiles import GREEN, GREY, RED, framed, labelled, read_crop, row_of, stacked
 
-RankRow = tuple[str, Sequence[tuple[str, bool]]]
-"""A query's path and, from the nearest on, gallery paths with whether the identity is the query's."""
+__all__ = ["RankRow", "Ranked", "draw_rank_list", "query_caption", "rank_rows"]
+
+
+class Ranked(NamedTuple):
+    """A gallery image in the ranking of a query."""
+
+    path: str
+    identity: str
+    """Its true one, as the data name it."""
+    right: bool
+    """Whether that is the query's."""
+
+
+RankRow = tuple[str, Sequence[Ranked]]
+"""A query's path and the gallery images from the nearest on."""
 
 
 def rank_rows(
@@ -22,6 +37,7 @@ def rank_rows(
     paths: Sequence[str],
     queries: Sequence[int],
     topk: int = 8,
+    ids: np.ndarray | None = None,
 ) -> list[RankRow]:
     """Find the gallery images nearest to some queries, by the rules of the evaluation.
 
@@ -35,19 +51,48 @@ def rank_rows(
         paths: Of the N images.
         queries: Which rows to search for.
         topk: Gallery images per query.
+        ids: (N,), what the data call the identities, if that is not ``pids``.
 
     Returns:
         What :func:`draw_rank_list` draws.
+
+    Raises:
+        InputError: Features are not finite.
     """
+    features = check_vectors(features, "features", names=paths)
+    names = pids if ids is None else ids
     gallery = np.flatnonzero(~is_query & (pids != -1))
     rows: list[RankRow] = []
     for query in queries:
         order = gallery[np.argsort(-(features[gallery] @ features[query]), kind="stable")]
         ranked = order[(pids[order] != pids[query]) | (camids[order] != camids[query])][:topk]
         rows.append(
-            (paths[query], [(paths[one], bool(pids[one] == pids[query])) for one in ranked])
+            (
+                paths[query],
+                [
+                    Ranked(paths[one], str(names[one]), bool(pids[one] == pids[query]))
+                    for one in ranked
+                ],
+            )
         )
     return rows
+
+
+def query_caption(
+    path: str, identity: object, camera: int | None = None, ap: float | None = None
+) -> str:
+    """One line about a query.
+
+    Args:
+        path: Its file, of which the name is shown.
+        identity: As the data name it.
+        camera: None = unknown.
+        ap: Average precision, 0..1, shown in percent; None = not measured.
+    """
+    parts = [os.path.basename(path), f"identity {identity}"]
+    parts += [] if camera is None else [f"camera {camera}"]
+    parts += [] if ap is None else [f"AP {100 * ap:.1f} %"]
+    return ", ".join(parts)
 
 
 def draw_rank_list(
@@ -55,7 +100,7 @@ def draw_rank_list(
     captions: Sequence[str] = (),
     size: tuple[int, int] = (128, 64),
 ) -> np.ndarray:
-    """Draw queries and their nearest gallery images.
+    """Draw queries and their nearest gallery images, each above its file name, and matches above their identity.
 
     Args:
         rows: Queries and what was found for them, at least one.
@@ -66,11 +111,20 @@ def draw_rank_list(
         A BGR picture, uint8 (H, W, 3).
 
     Raises:
-        InputError: If an image cannot be read.
+        InputError: If there is no query, or an image cannot be read.
     """
+    if not rows:
+        raise InputError("found 0 queries to draw, expected at least 1; set --queries.")
     drawn = []
     for query, gallery in rows:
-        found = [framed(read_crop(path), size, GREEN if right else RED) for path, right in gallery]
-        groups = [[framed(read_crop(query), size, GREY)]] + ([found] if found else [])
-        drawn.append(row_of(groups))
+        asked = labelled(framed(read_crop(query), size, GREY), query, "query")
+        found = [
+            labelled(
+                framed(read_crop(one.path), size, GREEN if one.right else RED),
+                one.path,
+                f"id {one.identity}",
+            )
+            for one in gallery
+        ]
+        drawn.append(row_of([[asked], found] if found else [[asked]]))
     return stacked(drawn, captions)

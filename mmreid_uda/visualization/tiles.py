@@ -18,6 +18,7 @@ __all__ = [
     "ORANGE",
     "RED",
     "framed",
+    "labelled",
     "read_crop",
     "row_of",
     "spread",
@@ -28,7 +29,9 @@ GREEN, RED, BLUE = (80, 170, 60), (60, 60, 210), (200, 120, 40)
 ORANGE, GREY = (30, 150, 240), (150, 150, 150)
 Items = TypeVar("Items", list[str], np.ndarray)
 
-_PAPER = 255
+_PAPER, _INK = 255, (40, 40, 40)
+# Pixels of a letter of the small font, and of a line.
+_LETTER, _LINE = 6, 11
 _FRAME, _GAP, _CAPTION = 4, 6, 22
 
 
@@ -68,6 +71,20 @@ def framed(image: np.ndarray, size: tuple[int, int], colour: tuple[int, int, int
     )
 
 
+def labelled(tile: np.ndarray, path: str, text: str) -> np.ndarray:
+    """Put a file's name, on two lines if it is long, and a text below a tile; what does not fit is cut off."""
+    fitting = tile.shape[1] // _LETTER
+    name = os.path.basename(path)
+    if len(name) > 2 * fitting:  # the end tells images of one person apart
+        name = ".." + name[-(2 * fitting - 2) :]
+    lines = [name[:fitting], name[fitting:], text[:fitting]]
+    label = np.full((_LINE * len(lines) + 4, tile.shape[1], 3), _PAPER, np.uint8)
+    for number, line in enumerate(lines, 1):
+        place = (1, _LINE * number)
+        cv2.putText(label, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.3, _INK, 1, cv2.LINE_AA)
+    return np.concatenate([tile, label])
+
+
 def row_of(groups: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     """Put tiles of one height beside each other, with wider gaps between groups; at least one tile."""
     gap = np.full((groups[0][0].shape[0], _GAP, 3), _PAPER, np.uint8)
@@ -100,6 +117,5 @@ def _text_width(text: str) -> int:
 
 def _caption(text: str, width: int) -> np.ndarray:
     bar = np.full((_CAPTION, width, 3), _PAPER, np.uint8)
-    font, dark = cv2.FONT_HERSHEY_SIMPLEX, (40, 40, 40)
-    cv2.putText(bar, text, (4, 16), font, 0.45, dark, 1, cv2.LINE_AA)
+    cv2.putText(bar, text, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA)
     return bar

@@ -92,5 +92,58 @@ def test_the_worst_queries_come_first():
     )
     chosen, captions = choose_queries(images, 5, worst=True)
     assert chosen == [1, 0]
-    assert captions == ["identity 1, camera 0, AP 50.0", "identity 0, camera 0, AP 100.0"]
+    assert captions == [
+        "b, identity 1, camera 0, AP 50.0 %",
+        "a, identity 0, camera 0, AP 100.0 %",
+    ]
     assert choose_queries(images, 1)[0] == [0]
+
+
+def test_people_are_called_as_the_data_call_them_and_unknown_cameras_not_at_all(tmp_path):
+    labels = dict(pid=np.array(["ann", "bob", "NULL"]), camid=np.array([0, 1, -1]))
+    query = save(tmp_path / "q.npz", 3, **labels)
+    assert query.pids.tolist() == [0, 1, -1]  # no name
+    assert (
+        query.camids.tolist() == [0, 1, 4] and not query.has_cameras
+    )  # no camera is no shared one
+    images = query.joined(save(tmp_path / "g.npz", 3, **labels))
+    chosen, captions = choose_queries(images, 2)
+    assert captions == ["0.jpg, identity ann, AP 100.0 %", "1.jpg, identity bob, AP 100.0 %"]
+    [(path, [first]), _] = images.ranking(chosen, 1)
+    assert (path, first) == ("q/0.jpg", ("g/0.jpg", "ann", True))
+
+
+@pytest.mark.parametrize(
+    "name, values",
+    [
+        ("pid", np.array([1.0, np.nan])),
+        ("pid", np.array([1])),
+        ("pid", np.zeros((2, 2), int)),
+        ("camid", np.array(["a", "b"])),
+        ("camid", np.array([0.0, np.inf])),
+        ("paths", np.array([["a"], ["b"]])),
+        ("paths", np.array([1, 2])),
+        ("paths", np.array("a")),
+    ],
+)
+def test_labels_of_another_kind_are_refused(tmp_path, name, values):
+    arrays = {"features": np.eye(2), "paths": np.array(["a", "b"]), name: values}
+    np.savez(tmp_path / "f.npz", **arrays)
+    with pytest.raises(InputError, match=rf"is no file of features \({name} is "):
+        FeatureSet.load(tmp_path / "f.npz")
+
+
+@pytest.mark.parametrize(
+    "labels, paths",
+    [
+        (np.array([np.nan]), np.array(["a"])),
+        (np.array(["x"]), np.array(["a"])),
+        (np.array([1, 2]), np.array(["a"])),
+        (np.array(1), np.array(["a"])),
+        (np.array([1]), np.array([3])),
+    ],
+)
+def test_pseudo_labels_of_another_kind_are_refused(tmp_path, labels, paths):
+    np.savez(tmp_path / "l.npz", labels=labels, paths=paths)
+    with pytest.raises(InputError, match="holds no pseudo-labels"):
+        load_pseudo_labels(tmp_path / "l.npz", ["a"])

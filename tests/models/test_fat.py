@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -260,6 +261,28 @@ TABLE = torch.tensor(
     [[0.9, 0.1, 0], [0.1, 0, 0.9], [0, 1, 0], [0.25, 0.5, 0.25], [0, 0, 1], [0, 0.1, 0.9]]
 )
 SURE = torch.tensor([True, False, True, False, True, True])
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (dict(probabilities=np.full((6, 2), np.nan)), "6 rows with NaN"),
+        (dict(probabilities=np.zeros((6, 2))), "6 rows of zeros"),
+        (dict(probabilities=np.ones((5, 2))), "6 labels, 6 choices and 5 distributions"),
+        (dict(probabilities=np.ones(6)), r"shape \(6,\)"),
+        (None, "holds no soft labels"),
+    ],
+)
+def test_soft_labels_that_cannot_be_learned_from_are_refused(tmp_path, change, words):
+    path = tmp_path / SoftLabels.FILE
+    SoftLabels(LABELS, TABLE, SURE, "six images").save(path)
+    if change is None:
+        path.write_bytes(path.read_bytes()[:200])
+    else:
+        with np.load(path) as saved:
+            np.savez(path, **{**saved, **change})
+    with pytest.raises(InputError, match=f"{words}.*train the teacher again"):
+        SoftLabels.load(path)
 
 
 def write_soft_labels(folder, labels=LABELS):

@@ -101,14 +101,17 @@ def test_no_config_draws_unless_asked():
     assert "VisualizationHook" not in {hook["type"] for hook in hooks}
 
 
-def test_rank_lists_of_a_checkpoint(run, config, tmp_path):
+def test_rank_lists_of_a_checkpoint(run, config, tmp_path, capsys):
     out = tmp_path / "ranks.png"
     call_tool(
         "tools/visualization/rank_lists.py", config, run, "--queries", 2, "--topk", 3, "--worst",
         "--out", out, *QUIET,
     )  # fmt: skip
-    # Two rows with a caption each; a query, a wider gap, three images.
-    assert drawn(out).shape == (2 * (22 + 136 + 6), 4 * (72 + 6) + 6, 3)
+    # Two rows with a caption each; a query, a wider gap, three images with three lines below.
+    assert drawn(out).shape == (2 * (22 + 136 + 37 + 6), 4 * (72 + 6) + 6, 3)
+    printed = capsys.readouterr().out
+    assert re.search(r"^\w+\.jpg, identity \d+, camera \d+, AP \d+\.\d %$", printed, re.MULTILINE)
+    assert re.search(r"^ +1  (right|wrong) +\d+  .*\.jpg$", printed, re.MULTILINE)
 
 
 def test_embeddings_of_a_file_with_supports(run, features, tmp_path, capsys):

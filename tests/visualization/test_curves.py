@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from mmreid_uda.utils import InputError
-from mmreid_uda.visualization import draw_curves, read_scalars
+from mmreid_uda.visualization import draw_curves, figure_pixels, read_scalars
 
 
 def write(folder, start, records):
@@ -67,3 +68,35 @@ def test_the_half_line_of_a_run_that_is_being_written_is_left_out(run):
     (second.parent / "scalars.json").write_text('{"lo\n{"loss": 1.0, "iter": 15, "step": 15}\n')
     with pytest.raises(InputError, match=r"line 1 of .*scalars\.json' is no record"):
         read_scalars(run)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[1]", "3", "null", '{"loss": 1}', '{"loss": 1, "step": "a"}', '{"step": NaN}', "", "\0"],
+)
+def test_a_line_that_is_no_record_is_named_but_for_the_last(tmp_path, line):
+    log = tmp_path / "start" / "vis_data" / "scalars.json"
+    log.parent.mkdir(parents=True)
+    whole = '{"loss": 2.0, "step": 4}\n'
+    log.write_text(f"{whole}{line}\n{whole}")
+    with pytest.raises(InputError, match=r"line 2 of .* is no record"):
+        read_scalars(tmp_path)
+    log.write_bytes(f"{whole}{line}".encode() + b"\xff")
+    assert read_scalars(tmp_path)["loss"].points == {4: 2.0}
+
+
+def test_what_is_no_number_is_no_curve_and_what_is_not_finite_a_gap(tmp_path):
+    records = [
+        {"step": 1, "loss": 3.0, "note": "warm-up", "lr": [1, 2]},
+        {"step": 2, "loss": float("nan")},
+        {"step": 3, "loss": float("-inf")},
+        {"step": 4, "loss": 1e308},
+        {"step": 5, "loss": 10**400},
+        {"step": 6, "loss": 1.0},
+    ]
+    write(tmp_path, "start", records)
+    curves = read_scalars(tmp_path)
+    assert curves.keys() == {"loss"}
+    figure = draw_curves({"run": curves}, ["loss"])
+    assert np.isfinite(figure.axes[0].lines[0].get_ydata()).tolist() == [True, *[False] * 4, True]
+    assert figure_pixels(figure).any()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmreid_uda.clustering import SweepResult
+from mmreid_uda.clustering import SweepResult, sweep_dbscan
 from mmreid_uda.utils import InputError
 from mmreid_uda.visualization import (
     PAIRS,
@@ -18,6 +18,7 @@ from mmreid_uda.visualization import (
     draw_cluster_collage,
     draw_cluster_sweep,
     draw_embedding,
+    figure_pixels,
     in_largest,
     project,
     rank_rows,
@@ -102,8 +103,41 @@ def test_a_layout_keeps_groups_together_and_repeats_itself():
     near = np.linalg.norm(points[:15] - points[:15].mean(0), axis=1).max()
     assert np.linalg.norm(points[15:] - points[:15].mean(0), axis=1).min() > near
     np.testing.assert_array_equal(points, project(features, seed=3))
-    with pytest.raises(InputError, match="found 3 features"):
-        project(features[:3])
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 4, 5, 40])
+@pytest.mark.parametrize("kind", ["different", "equal", "two kinds", "almost equal"])
+def test_few_or_equal_features_are_laid_out(num, kind):
+    rng = np.random.default_rng(0)
+    features = {
+        "different": unit(rng, num, 8),
+        "equal": np.ones((num, 8), np.float32),
+        "two kinds": np.repeat(np.eye(2, 8, dtype=np.float32), num, axis=0)[num // 2 :][:num],
+        "almost equal": np.ones((num, 8), np.float32) + 1e-7 * unit(rng, num, 8),
+    }[kind]
+    points = project(features)
+    assert points.shape == (num, 2) and np.isfinite(points).all()
+    assert figure_pixels(draw_embedding(points, np.full(num, -1))).any()
+
+
+def test_pictures_without_anything_on_them_are_a_sentence():
+    with pytest.raises(InputError, match="found 0 images to draw"):
+        draw_activation_maps([], np.zeros((0, 2, 2), np.float32))
+    histograms = camera_histograms(np.eye(3, dtype=np.float32), np.full(3, -1), np.zeros(3, int))
+    with pytest.raises(InputError, match="found no pair of images"):
+        draw_camera_distances(histograms)
+    one_camera = camera_histograms(np.eye(2, dtype=np.float32), np.zeros(2, int), np.zeros(2, int))
+    assert figure_pixels(draw_camera_distances(one_camera)).any()
+
+
+def test_a_sweep_of_images_that_are_all_alike_recommends_nothing():
+    results = list(sweep_dbscan(np.ones((9, 4), np.float32), [0.4, 0.6]))
+    assert [result.figures["clusters"] for result in results] == [1, 1]
+    assert not any("rho_eps" in result.figures for result in results)
+    assert figure_pixels(draw_cluster_sweep(results)).any()
+    for wrong in (dict(rho=0.0), dict(k1=[]), dict(min_samples=())):
+        with pytest.raises(InputError, match="at least one of each"):
+            list(sweep_dbscan(np.eye(9), [0.5], **wrong))
 
 
 def test_the_largest_groups_are_shown():
@@ -197,7 +231,11 @@ def test_rank_rows_follow_the_rules_of_the_evaluation():
     pids, camids = np.array([3, 3, -1, 3, 5]), np.array([0, 0, 1, 1, 0])
     is_query = np.array([True, False, False, False, False])
     rows = rank_rows(features, pids, camids, is_query, list("abcde"), [0], topk=3)
-    assert rows == [("a", [("d", True), ("e", False)])]  # b: same camera, c: junk
+    assert rows == [("a", [("d", "3", True), ("e", "5", False)])]  # b: same camera, c: junk
+    named = rank_rows(
+        features, pids, camids, is_query, list("abcde"), [0], 1, np.array(list("vwxyz"))
+    )
+    assert named == [("a", [("d", "y", True)])]
 
 
 def test_a_kind_of_file_that_cannot_be_written_is_named(tmp_path):

@@ -81,7 +81,10 @@ def recommendations(results: Sequence[SweepResult], rho: float) -> str:
     found = {
         (result.setting["k1"], result.setting["k2"]): result.figures["rho_eps"]
         for result in results
+        if "rho_eps" in result.figures
     }
+    if not found:
+        return "no eps to recommend: all images are alike"
     return "\n".join(
         f"k1 {k1:g}, k2 {k2:g}: recommended eps {eps:.3f} (rule of rho {rho:g})"
         for (k1, k2), eps in found.items()

@@ -29,7 +29,6 @@ from mmreid_uda.visualization import (
     draw_curves,
     draw_rank_list,
     encode_picture,
-    rank_rows,
     read_scalars,
 )
 
@@ -167,9 +166,7 @@ def life_section(curves: Mapping[str, Curve]) -> str:
 def query_section(images: FeatureSet, num: int, worst: bool) -> str:
     """Rank lists of some queries."""
     chosen, captions = choose_queries(images, num, worst)
-    rows = rank_rows(
-        images.features, images.pids, images.camids, images.is_query, images.paths, chosen, 10
-    )
+    rows = images.ranking(chosen, 10)
     alt = "worst queries" if worst else "rank lists"
     return image(encode_picture(draw_rank_list(rows, captions), ".jpg"), "jpeg", alt)
 

@@ -300,7 +300,7 @@ def main() -> None:
             fingerprint=np.array(extractor.fingerprint),
         )
     for path in skipped:
-        print(f"skipped, cannot be read: {path}")
+        print(f"skipped, cannot be read: {path}", file=sys.stderr)
     print(f"{len(features)} features of {features.shape[1]} dimensions: {args.out}")
 
 

@@ -1,4 +1,4 @@
-"""Draw queries with the gallery images nearest to them: right ones framed green, wrong ones red.
+"""Draw queries with the gallery images nearest to them: right ones framed green, wrong ones red; print their names.
 
 Example:
     python tools/visualization/rank_lists.py configs/ise/ise_r50_market.py work_dirs/ise_r50_market \
@@ -19,7 +19,7 @@ from mmreid_uda.apis import (
     features_of_arguments,
     run_tool,
 )
-from mmreid_uda.visualization import draw_rank_list, rank_rows, write_picture
+from mmreid_uda.visualization import draw_rank_list, write_picture
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,16 +42,12 @@ def main() -> None:
     args = parse_args()
     images = features_of_arguments(args, "test")
     chosen, captions = choose_queries(images, args.queries, args.worst)
-    rows = rank_rows(
-        images.features,
-        images.pids,
-        images.camids,
-        images.is_query,
-        images.paths,
-        chosen,
-        args.topk,
-    )
+    rows = images.ranking(chosen, args.topk)
     write_picture(args.out, draw_rank_list(rows, captions))
+    for (_, gallery), caption in zip(rows, captions):
+        print(caption)
+        for rank, one in enumerate(gallery, 1):
+            print(f"{rank:6}  {'right' if one.right else 'wrong'}  {one.identity:>8}  {one.path}")
     print(f"wrote {args.out}")
 
 

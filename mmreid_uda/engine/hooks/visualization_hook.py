@@ -25,6 +25,7 @@ from mmreid_uda.visualization import (
     figure_pixels,
     in_largest,
     project,
+    query_caption,
     rank_rows,
 )
 from mmreid_uda.visualization.tiles import read_crop, spread
@@ -124,7 +125,7 @@ class VisualizationHook(Hook):
         chosen = spread(np.flatnonzero(is_query), self.num)
         return draw_rank_list(
             rank_rows(features, pids, camids, is_query, paths, chosen.tolist()),
-            [f"identity {pids[one]}, camera {camids[one]}" for one in chosen],
+            [query_caption(paths[one], pids[one], camids[one]) for one in chosen],
         )
 
     def _embedding(self, runner: Runner, features: np.ndarray) -> np.ndarray:

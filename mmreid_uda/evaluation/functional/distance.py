@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmreid_uda.utils import InputError, in_threads, single_threaded_products
+from mmreid_uda.utils import InputError, check_vectors, in_threads, single_threaded_products
 
 from .budget import rows_within
 
-__all__ = ["distance_blocks", "prepare_features", "row_scales"]
+__all__ = ["as_rows", "distance_blocks", "prepare_features", "row_scales"]
 
 # Gallery images of one product: the tile of distances stays in a core's cache until it is finished.
 _TILE = 1024
@@ -31,37 +31,39 @@ def prepare_features(features: Tensor | np.ndarray, *, normalize: bool = True) -
     Raises:
         InputError: The array is not two-dimensional, has NaN or infinite entries, or rows of zeros to be normalised.
     """
-    rows = _as_rows(features)
+    rows = as_rows(features, normalize)
     scales, _ = row_scales(rows, normalize)
     return rows * scales[:, None] if normalize else rows
+
+
+def as_rows(features: Tensor | np.ndarray, normalize: bool = True, of: str = "images") -> Tensor:
+    """Check features that are to be compared.
+
+    Args:
+        features: (N, D), any real type, any device.
+        normalize: Whether they are compared by direction only: no row may be zero.
+        of: What they are the features of, for the sentence.
+
+    Returns:
+        float32 (N, D), without a copy where they are that.
+
+    Raises:
+        InputError: As :func:`~mmreid_uda.utils.check_vectors`.
+    """
+    return torch.as_tensor(check_vectors(features, f"features of the {of}", zeros=not normalize))
 
 
 def row_scales(rows: Tensor, normalize: bool = True) -> tuple[Tensor, Tensor]:
     """What the rows are to be multiplied with, and the squared norms that they have then.
 
     Args:
-        rows: float32 (N, D).
+        rows: float32 (N, D), of :func:`as_rows`.
         normalize: Whether rows are compared by direction only.
 
     Returns:
         Scales float32 (N,): one over the norm, or ones. Squares float32 (N,).
-
-    Raises:
-        InputError: A row has NaN or infinite entries, or is to be normalised and zero.
     """
     norms = torch.linalg.vector_norm(rows, dim=1)
-    broken = int((~norms.isfinite()).sum())
-    if broken:
-        raise InputError(
-            f"{broken} of {len(rows)} features have NaN or infinite entries, so they cannot be ranked: "
-            f"the training has probably diverged; lower `optim_wrapper.optimizer.lr` or use an earlier checkpoint."
-        )
-    zeros = int((norms == 0).sum())
-    if normalize and zeros:
-        raise InputError(
-            f"{zeros} of {len(rows)} features are zero in all dimensions, so they have no direction to rank by: the "
-            f"model is not trained or has collapsed; use another checkpoint."
-        )
     scales = 1 / norms.clamp_min(1e-12) if normalize else torch.ones_like(norms)
     return scales, (norms * scales).square()
 
@@ -93,8 +95,8 @@ def distance_blocks(
     Raises:
         InputError: The features are not finite, zero where they are normalised, or their dimensions differ.
     """
-    query = _as_rows(query_features)
-    gallery = _as_rows(gallery_features).to(query.device)
+    query = as_rows(query_features, normalize, "queries")
+    gallery = as_rows(gallery_features, normalize, "gallery images").to(query.device)
     if query.shape[1] != gallery.shape[1]:
         raise InputError(
             f"queries have {query.shape[1]} dimensions and the gallery {gallery.shape[1]}: extract both with the "
@@ -156,13 +158,3 @@ def _fill_on_cpu(block: Tensor, *arguments: Tensor) -> None:
 
     with single_threaded_products():
         in_threads(fill_tile, range(0, len(gallery), _TILE))
-
-
-def _as_rows(features: Tensor | np.ndarray) -> Tensor:
-    """Features as float32 (N, D), without a copy where they are that."""
-    rows = torch.as_tensor(features).detach().float()
-    if rows.dim() != 2:
-        raise InputError(
-            f"features have shape {tuple(rows.shape)}, but one row per image is needed: (images, dimensions)."
-        )
-    return rows

@@ -14,7 +14,7 @@ from mmreid_uda.utils import InputError
 from mmreid_uda.utils.progress import Progress
 
 from .budget import announce, rows_within
-from .distance import distance_blocks
+from .distance import as_rows, distance_blocks
 from .places import SCRATCH, count_places, runs_compiled
 from .protocol import Protocol, SingleShot, check_options
 from .roc import PairCounter, VerificationResult
@@ -140,6 +140,7 @@ def evaluate_rank(
             raise InputError(
                 "evaluate_rank needs query_features and gallery_features, or distances."
             )
+        query_features = as_rows(query_features, normalize, "queries")
         block_size = block_size or _block_size(query_features, rules, max_memory)
         blocks = distance_blocks(
             query_features,

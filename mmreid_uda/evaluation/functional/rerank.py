@@ -15,7 +15,7 @@ from mmreid_uda.utils import InputError, kernels_available, over_rows
 from mmreid_uda.utils.progress import Progress
 
 from .budget import announce, rows_within
-from .distance import distance_blocks, row_scales
+from .distance import as_rows, distance_blocks, row_scales
 from .places import runs_compiled
 
 __all__ = ["rerank"]
@@ -97,12 +97,17 @@ def rerank(
 
 def _unit_images(query: Tensor | np.ndarray, gallery: Tensor | np.ndarray) -> tuple[Tensor, ...]:
     """Queries, gallery and both together, float32, rows of unit norm: the first two are views of the third."""
-    query = torch.as_tensor(query).detach()
-    parts = [query.float(), torch.as_tensor(gallery).detach().float().to(query.device)]
+    rows = as_rows(query, of="queries")
+    parts = [rows, as_rows(gallery, of="gallery images").to(rows.device)]
+    if parts[0].shape[1] != parts[1].shape[1]:
+        raise InputError(
+            f"queries have {parts[0].shape[1]} dimensions and the gallery {parts[1].shape[1]}: extract both with the "
+            "same model and test configuration."
+        )
     scales = torch.cat([row_scales(part)[0] for part in parts])
     images = torch.cat(parts)
     images *= scales[:, None]
-    return images[: len(query)], images[len(query) :], images
+    return images[: len(rows)], images[len(rows) :], images
 
 
 def _block_size(max_memory: str | int | None, held: int, query: Tensor, gallery: Tensor) -> int:

@@ -1,0 +1,105 @@
+"""The one check of vectors: where they are made, stored, read, searched, clustered or drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import InputError
+
+__all__ = ["DIVERGED", "check_vectors"]
+
+DIVERGED = (
+    "training has most likely diverged, or the checkpoint is damaged: lower optim_wrapper.optimizer.lr, train without "
+    "--amp, or take an earlier checkpoint"
+)
+"""What mends vectors that a network has made."""
+
+
+@overload
+def check_vectors(
+    vectors: Tensor,
+    what: str,
+    remedy: str = ...,
+    *,
+    names: Sequence[Any] | None = ...,
+    zeros: bool = ...,
+) -> Tensor: ...
+@overload
+def check_vectors(
+    vectors: Any,
+    what: str,
+    remedy: str = ...,
+    *,
+    names: Sequence[Any] | None = ...,
+    zeros: bool = ...,
+) -> np.ndarray: ...
+def check_vectors(
+    vectors: Any,
+    what: str,
+    remedy: str = DIVERGED,
+    *,
+    names: Sequence[Any] | None = None,
+    zeros: bool = False,
+) -> np.ndarray | Tensor:
+    """Refuse what is no matrix of finite vectors with a direction.
+
+    Args:
+        vectors: (N, D) with N, D >= 1 of any real type, on any device; or what else somebody has given.
+        what: Name of the vectors in the sentence, such as ``'features of the queries'``.
+        remedy: Its end: what mends them. Defaults to :data:`DIVERGED`.
+        names: Of the N rows, such as paths; None names rows by their numbers.
+        zeros: Whether rows of zeros are allowed, which have no direction. Defaults to False.
+
+    Returns:
+        float32 (N, D), contiguous; a tensor if one was given. The same memory if it was that already.
+
+    Raises:
+        InputError: A wrong type or shape, no rows; or rows that are NaN, infinite, beyond what squares in float32 can
+            hold (1e19), or zero.
+    """
+    rows = vectors if isinstance(vectors, Tensor) else _as_tensor(vectors, what, remedy)
+    if rows.ndim != 2 or not rows.numel() or rows.is_complex():
+        raise InputError(
+            f"found {what} of type {str(rows.dtype).removeprefix('torch.')} and shape {tuple(rows.shape)}, expected "
+            f"numbers of shape (images, dimensions), at least one of each; {remedy}."
+        )
+    rows = rows.detach().to(torch.float32).contiguous()
+    # A sum of squares is NaN or infinite if an entry is, and zero for a zero row: one pass, no copy.
+    squares = torch.einsum("nd,nd->n", rows, rows)
+    broken = ~squares.isfinite()
+    empty = torch.zeros_like(broken) if zeros else squares == 0
+    wrong = broken | empty
+    if bool(wrong.any()):
+        first = int(wrong.nonzero()[0])
+        name = f"row {first}" if names is None else repr(str(names[first]))
+        kinds = ((broken, "with NaN, infinite or too large values"), (empty, "of zeros"))
+        found = [
+            f"{num} row{'s' * (num > 1)} {kind}" for of, kind in kinds if (num := int(of.sum()))
+        ]
+        raise InputError(
+            f"found {' and '.join(found)} among the {len(rows)} {what} (the first is {name}), expected finite numbers"
+            f"{'' if zeros else ' that are not all zero'}; {remedy}."
+        )
+    return rows if isinstance(vectors, Tensor) else rows.numpy()
+
+
+def _as_tensor(vectors: Any, what: str, remedy: str) -> Tensor:
+    """The numbers as a tensor."""
+    try:
+        array = np.asarray(vectors)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"values of type {array.dtype}")
+        # PyTorch knows neither longdouble nor unsigned integers of all sizes, nor arrays that are read-only.
+        if array.dtype != np.float32 or not array.flags.writeable:
+            array = array.astype(np.float32)
+        return torch.from_numpy(np.ascontiguousarray(array))
+    except (TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise InputError(
+            f"found {what} that are no matrix ({reason}), expected numbers; {remedy}."
+        ) from error
