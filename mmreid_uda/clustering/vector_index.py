@@ -137,12 +137,14 @@ class VectorIndex:
 
         Raises:
             KeyError: Neither features nor an index are there.
+            InputError: Features are not as expected, or an option is unknown.
         """
         kind = str(arrays["kind"]) if "kind" in arrays else "flat"
         if kind == "flat":
             return cls(arrays["features"], effort=int(arrays.get("effort", 64)))
         index = cls.__new__(cls)
         index.kind, index.effort = kind, int(arrays["effort"])  # type: ignore[assignment]
+        _check_options(kind, index.effort)
         index._engine = import_faiss().deserialize_index(arrays["index"])
         return index
 

@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ __all__ = [
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 # A file system that is full still has room for an empty file.
 _SAMPLE = bytes(4096)
+# Letters of a reason that a sentence has room for.
+_LONGEST_REASON = 150
 
 
 @contextlib.contextmanager
@@ -132,21 +133,12 @@ def open_arrays(path: str | Path, refusal: str, expected: str) -> Iterator[Any]:
         InputError: The file is no such archive, or lacks what the block takes from it.
     """
     try:
-        with np.load(path) as arrays:
+        with open(path, "rb") as file, np.load(file) as arrays:
             yield arrays
     except InputError:
         raise
-    # AttributeError and TypeError: one bare array; RuntimeError: faiss cannot read its bytes.
-    except (
-        AttributeError,
-        EOFError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
+    # A broken archive ends in whatever zipfile, zlib, NumPy's parser of headers or faiss stumble over.
+    except Exception as error:
         raise InputError(
             f"{str(path)!r} {refusal} ({_what_is_wrong(error)}), {expected}."
         ) from error
@@ -161,7 +153,10 @@ def _what_is_wrong(error: Exception) -> str:
         return "one array alone"
     if "Object arrays" in text:
         return "it holds Python objects"
-    return "not written by NumPy" if "pickle" in text else text
+    if "pickle" in text or not text:
+        return "not written by NumPy"
+    # zipfile quotes the bytes that it has found.
+    return text if len(text) <= _LONGEST_REASON else "a damaged archive"
 
 
 def find_checkpoint(name: str | Path) -> Path:

@@ -73,6 +73,31 @@ def test_another_file_is_refused_in_one_sentence(tmp_path, kind, reason):
         assert reason in str(caught.value)
 
 
+@pytest.mark.parametrize("index", ["flat", "hnsw"])
+def test_any_damage_to_a_file_is_a_sentence(tmp_path, index):
+    if index == "hnsw":
+        pytest.importorskip("faiss")
+    whole, broken = tmp_path / "g.npz", tmp_path / "x.npz"
+    Gallery(FEATURES, PATHS, "abc", index).save(whole)
+    with np.load(whole) as arrays:
+        np.savez_compressed(whole, **arrays)
+    content, rng, refused = whole.read_bytes(), np.random.default_rng(0), 0
+    for number in range(300):
+        damage = bytearray(content)
+        if number % 3:
+            for place in rng.integers(len(damage), size=1 + number % 7):
+                damage[place] = rng.integers(256)
+        else:
+            del damage[rng.integers(len(damage)) :]
+        broken.write_bytes(damage)
+        try:
+            Gallery.load(broken)
+        except InputError as error:
+            refused += 1
+            assert len(str(error)) < 500 and "\n" not in str(error)
+    assert refused > 200
+
+
 def test_a_missing_file_a_wrong_name_and_lost_paths_are_one_sentence(tmp_path):
     with pytest.raises(InputError, match="found no gallery"):
         Gallery.load(tmp_path / "g.npz")
