@@ -121,6 +121,47 @@ def test_the_service_reads_images_alone(exported, crops, tmp_path, service, monk
     assert "gone.jpg' (0 bytes) cannot be decoded" in words
 
 
+def test_the_service_leaves_broken_images_out_where_asked_for(exported, crops, tmp_path):
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(Path(crops[0]).read_bytes()[:200])
+    words = (exported, crops[0], cut, crops[1], "--out", tmp_path / "f.npz")
+    assert "cut.jpg' (200 bytes) cannot be decoded" in run_alone(tmp_path, *words).stderr
+    done = run_alone(tmp_path, *words, "--corrupt", "skip", "--batch-size", 1)
+    assert done.returncode == 0 and done.stderr == f"skipped, cannot be read: {cut}\n"
+    with np.load(tmp_path / "f.npz") as written:
+        assert written["paths"].tolist() == crops[:2] and len(written["features"]) == 2
+
+
+def test_the_service_takes_images_and_says_what_is_none(exported, crops, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tools" / "deploy"))
+    import run_onnx
+
+    extractor = run_onnx.OnnxExtractor(exported, 1)
+    pixels = run_onnx.read_image(crops[0])
+    [expected] = extractor([crops[0]])
+    for one in (crops[0], Path(crops[0]), pixels, (pixels,), pixels[:, ::-1][:, ::-1]):
+        np.testing.assert_allclose(extractor(one), expected[None], atol=1e-6)
+    for wrong, words in (
+        ([], "found 0 images"),
+        ([None], "found a NoneType as an image"),
+        (np.zeros((0, 4, 3), np.uint8), "shape (0, 4, 3)"),
+        (np.stack([pixels, pixels]), "shape (2, "),
+        (pixels.astype(np.float32), "array of float32"),
+        (pixels[..., 0], "expected an image as cv2.imread gives it"),
+        ("none.jpg", "cannot be decoded"),
+    ):
+        with pytest.raises(run_onnx.DeploymentError) as caught:
+            extractor(wrong)
+        assert words in str(caught.value)
+    run = extractor.session.run
+    monkeypatch.setattr(extractor, "session", None)
+    extractor.session = type(
+        "Broken", (), {"run": lambda self, *words: [run(*words)[0] * np.nan]}
+    )()
+    with pytest.raises(run_onnx.DeploymentError, match="features of 1 of 1 images are not finite"):
+        extractor(pixels)
+
+
 @pytest.mark.parametrize(
     "content, words",
     [
@@ -128,6 +169,7 @@ def test_the_service_reads_images_alone(exported, crops, tmp_path, service, monk
         ("[]", "lacks onnx_sha256, fingerprint, input"),
         ('{"onnx_sha256": "0", "fingerprint": "1"}', "lacks input"),
         ('{"onnx_sha256": "0", "fingerprint": "1", "input": {"name": "x"}}', "lacks width, height"),
+        ('{"onnx_sha256": "0", "fingerprint": "1", "input": 3}', "lacks name, width, height"),
     ],
 )
 def test_a_description_of_something_else_is_told(

@@ -124,6 +124,43 @@ def test_a_gallery_is_built_and_searched(checkpoint, folder, crops, tmp_path, ca
     assert table[1].split() == ["1", "1.0000", str(folder / "camera0" / "4.png")]
 
 
+def test_broken_images_are_listed_and_left_out_where_asked_for(checkpoint, crops, tmp_path, capsys):
+    folder, broken = tmp_path / "images", tmp_path / "images" / "b.jpg"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(Path(crops[0]).read_bytes())
+    broken.write_bytes(Path(crops[1]).read_bytes()[:200])
+    for tool, out in (
+        (("tools/extract_features.py",), tmp_path / "f.npz"),
+        (("tools/search_gallery.py", "build"), tmp_path / "g.npz"),
+    ):
+        words = (CONFIG, checkpoint, folder, "--out", out)
+        assert "b.jpg' (200 bytes) cannot be decoded" in refusal(capsys, *tool, *words, *QUIET)
+        call_tool(*tool, *words, "--corrupt", "skip", *QUIET)
+        captured = capsys.readouterr()
+        assert captured.err == f"skipped, cannot be read: {broken}\n"
+        assert captured.out.startswith("1 ")
+        with np.load(out) as written:
+            assert written["paths"].tolist() == [str(folder / "a.jpg")]
+    query = ("tools/search_gallery.py", "query", CONFIG, checkpoint, out, folder)
+    call_tool(*query, "--json", "--corrupt", "skip", *QUIET)
+    captured = capsys.readouterr()
+    [answer] = json.loads(captured.out)
+    assert answer["query"] == str(folder / "a.jpg") and str(broken) in captured.err
+
+
+def test_a_data_set_of_the_config_is_searched_by_name(
+    checkpoint, tiny, crops, tmp_path, capsys, inferencer
+):
+    config, gallery = tiny(), tmp_path / "g.npz"
+    words = (config, checkpoint, "target", "--split", "gallery", "--out", gallery)
+    call_tool("tools/search_gallery.py", "build", *words, "--device", "cpu", "--num-workers", 0)
+    assert capsys.readouterr().out.startswith(f"{len(crops)} images in a flat index")
+    words = (config, checkpoint, gallery, "synthb", "--split", "query", "--topk", 1, "--json")
+    call_tool("tools/search_gallery.py", "query", *words, "--device", "cpu", "--num-workers", 0)
+    answers = json.loads(capsys.readouterr().out)
+    assert answers and all("query" in Path(answer["query"]).parts for answer in answers)
+
+
 def test_a_place_that_cannot_be_written_is_told_before_the_work(
     checkpoint, folder, tmp_path, capsys, monkeypatch
 ):
