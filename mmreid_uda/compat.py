@@ -13,7 +13,9 @@ import importlib.util
 import os
 import pickle
 import re
-from collections.abc import Callable, Iterable
+import shutil
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -23,6 +25,7 @@ import mmengine
 import mmengine.config.config
 import mmengine.hub.hub
 import mmengine.runner.checkpoint as mmengine_checkpoint
+import mmengine.runner.runner
 import mmengine.utils.package_utils
 import numpy as np
 import torch
@@ -33,7 +36,7 @@ from mmengine.utils import digit_version
 from torch import Tensor
 
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import find_checkpoint
+from mmreid_uda.utils.files import atomic_path, find_checkpoint
 
 __all__ = [
     "TRUST_VARIABLE",
@@ -45,7 +48,9 @@ __all__ = [
     "load_from_http",
     "load_from_local",
     "load_from_torchvision",
+    "non_finite",
     "shim_torchvision",
+    "write_checkpoint",
 ]
 
 TRUST_VARIABLE = "MMREID_TRUST_CHECKPOINTS"
@@ -252,6 +257,8 @@ def register_loaders() -> None:
     CheckpointLoader.register_scheme("bundled://", load_from_bundled, force=True)
     # The loaders of openmmlab:// and mmcls:// call it by this name.
     mmengine_checkpoint.load_from_http = load_from_http
+    for module in (mmengine_checkpoint, mmengine.runner, mmengine.runner.runner):
+        module.save_checkpoint = write_checkpoint
 
 
 def _allowed_globals() -> list[Any]:
@@ -298,44 +305,134 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
         The checkpoint.
 
     Raises:
-        InputError: The file is missing, is not a checkpoint, or holds objects that could run code, unless
-            ``MMREID_TRUST_CHECKPOINTS=1`` is set.
+        InputError: The file is missing, is not a checkpoint, holds values that are not finite, or objects that could
+            run code, unless ``MMREID_TRUST_CHECKPOINTS=1`` is set.
     """
     path = find_checkpoint(filename)
     trusted = os.environ.get(TRUST_VARIABLE) == "1"
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=not trusted)
-    except (
-        RuntimeError,
-        EOFError,
-        pickle.UnpicklingError,
-        UnicodeDecodeError,
-        ValueError,
-    ) as error:
-        raise InputError(_refusal(filename, str(error))) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about a TorchScript archive: the sentence says it
+            checkpoint = torch.load(path, map_location=map_location, weights_only=not trusted)
+    except Exception as error:  # foreign bytes can raise anything in an unpickler
+        raise InputError(_refusal(path, error)) from error
     if not isinstance(checkpoint, dict):
         raise InputError(
-            f"{filename} holds a {type(checkpoint).__name__}, expected a dictionary of tensors: "
+            f"{path} holds a {type(checkpoint).__name__}, expected a dictionary of tensors: "
             "save it with torch.save(model.state_dict(), ...)."
+        )
+    if broken := non_finite(checkpoint):
+        raise InputError(
+            f"{path} holds NaN or infinite values in {len(broken)} tensors, {broken[0]} for one, expected finite "
+            "weights: its training had diverged; take an earlier checkpoint of the run."
         )
     return checkpoint
 
 
-def _refusal(filename: str, reason: str) -> str:
+# How other files begin, and what to do with them.
+_FOREIGN = {
+    b"version https://git-lfs": "a Git LFS pointer; run `git lfs pull`",
+    b"<": "a web page or XML; download the file itself",
+    b"\x89HDF": "an HDF5 file; take the PyTorch version of the weights",
+    b"\x93NUMPY": "a NumPy array; take the checkpoint itself",
+    b"GGUF": "a GGUF file; take the PyTorch version of the weights",
+}
+
+
+def _refusal(path: Path, error: Exception) -> str:
     """Say why a file was not loaded: it carries objects, or it is no checkpoint."""
+    reason = str(error)
     if found := re.search(r"GLOBAL ([\w.]+)|unrecognized function (.+)", reason):
         name = (found[1] or found[2]).rstrip(".")
         return (
-            f"{filename} was not loaded because it holds {name}, which is not plain data and could run code: "
+            f"{path} was not loaded because it holds {name}, which is not plain data and could run code: "
             f"ask its author for a state dict, or, only if you trust the author, set {TRUST_VARIABLE}=1."
         )
-    first = reason.strip().splitlines()[0] if reason.strip() else "empty file"
+    if isinstance(error, PermissionError):
+        return f"{path} cannot be read ({error.strerror}): ask its owner, or name another checkpoint."
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return f"{path} does not fit the memory of the device: free memory, or take another device."
+    first = (reason.strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
+    if isinstance(error, EOFError) or not path.stat().st_size:
+        first = "it is empty" if not path.stat().st_size else "it is cut short"
     if "weights_only" in first:  # advice to run what a stranger's file holds
         first = "not written by torch.save"
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start[8:10] in (b'{"', b"{ "):
+        first = "a safetensors file; convert it with torch.save(safetensors.torch.load_file(...), ...)"
+    for sign, what in _FOREIGN.items():
+        if start.startswith(sign):
+            first = what
     return (
-        f"{filename} is not a PyTorch checkpoint ({first}): give a file written by torch.save, and fetch it again if "
+        f"{path} is not a PyTorch checkpoint ({first}): give a file written by torch.save, and fetch it again if "
         "its download was cut short."
     )
+
+
+def non_finite(checkpoint: Mapping[str, Any]) -> list[str]:
+    """Names of the weights, buffers and memories of a checkpoint that hold NaN or infinite values.
+
+    Args:
+        checkpoint: Of a training, with ``state_dict`` (or ``model``); or a state dict.
+    """
+    for key in ("state_dict", "model"):
+        if isinstance(checkpoint.get(key), Mapping):
+            checkpoint = checkpoint[key]
+            break
+    tensors = {
+        str(name): value.detach()
+        for name, value in checkpoint.items()
+        if isinstance(value, Tensor) and value.layout == torch.strided and value.is_floating_point()
+    }
+    # One answer for all of a device: a GPU is waited for once, not for every tensor.
+    finite = [torch.isfinite(tensor).all().reshape(1) for tensor in tensors.values()]
+    if not finite or bool(torch.cat(finite).all()):
+        return []
+    return [name for name, fine in zip(tensors, torch.cat(finite).tolist()) if not fine]
+
+
+def write_checkpoint(
+    checkpoint: dict[str, Any], filename: str, file_client_args: Any = None, backend_args: Any = None
+) -> None:
+    """Write a checkpoint: whole or not at all, and never one that a diverged training has spoilt.
+
+    Stands in for mmengine's ``save_checkpoint``, which writes into the old file, copies all in memory twice, and takes what
+    it is given. Places other than local files are left to it.
+
+    Args:
+        checkpoint: What is saved.
+        filename: Path, or the address of another backend.
+        file_client_args: Of mmengine, for other backends.
+        backend_args: Of mmengine, for other backends.
+
+    Raises:
+        InputError: The checkpoint holds NaN or infinite values, or the file cannot be written; the old one stays.
+    """
+    if "://" in filename or file_client_args or backend_args:
+        _mmengine_save(checkpoint, filename, file_client_args, backend_args)
+        return
+    path = Path(filename)
+    if broken := non_finite(checkpoint):
+        raise InputError(
+            f"{len(broken)} tensors, {broken[0]} for one, hold NaN or infinite values, so that {path.name} was not "
+            "written: training has diverged"
+        )
+    with atomic_path(path) as temporary:
+        try:
+            torch.save(checkpoint, temporary)
+        except RuntimeError as error:
+            # torch's writer does not say why; the file system does.
+            if "write" not in str(error):
+                raise
+            written = temporary.stat().st_size if temporary.exists() else 0
+            raise InputError(
+                f"{path} cannot be written (the disk took {written / 2**20:.0f} MiB of it, "
+                f"{shutil.disk_usage(path.parent).free / 2**20:.0f} MiB are free now)"
+            ) from error
+
+
+_mmengine_save = mmengine_checkpoint.save_checkpoint
 
 
 def load_from_http(

@@ -1,53 +1,82 @@
 """Registries: children of mmengine's, filled lazily from the rooms named in ``locations``."""
 
-from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
-from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine import registry as mmengine_registries
 from mmengine.registry import Registry
 
 __all__ = [
     "CLUSTERERS",
     "DATASETS",
     "DATA_SAMPLERS",
+    "EVALUATOR",
     "FUNCTIONS",
     "HOOKS",
+    "LOG_PROCESSORS",
+    "LOOPS",
     "METRICS",
     "MODELS",
+    "MODEL_WRAPPERS",
+    "OPTIMIZERS",
     "OPTIM_WRAPPERS",
+    "OPTIM_WRAPPER_CONSTRUCTORS",
+    "PARAM_SCHEDULERS",
     "REFINERS",
+    "RUNNERS",
     "TRANSFORMS",
+    "VISBACKENDS",
+    "VISUALIZERS",
+    "WEIGHT_INITIALIZERS",
 ]
 
 # Data sets of images, and the wrappers that join domains or test sets.
-DATASETS = Registry("dataset", parent=MMENGINE_DATASETS, locations=["mmreid_uda.datasets"])
+DATASETS = Registry("dataset", parent=mmengine_registries.DATASETS, locations=["mmreid_uda.datasets"])
 # Samplers and batch samplers: identity-balanced, several domains.
 DATA_SAMPLERS = Registry(
-    "data sampler", parent=MMENGINE_DATA_SAMPLERS, locations=["mmreid_uda.datasets.samplers"]
+    "data sampler", parent=mmengine_registries.DATA_SAMPLERS, locations=["mmreid_uda.datasets.samplers"]
 )
 # Image transforms of the loading pipeline.
 TRANSFORMS = Registry(
-    "transform", parent=MMENGINE_TRANSFORMS, locations=["mmreid_uda.datasets.transforms"]
+    "transform", parent=mmengine_registries.TRANSFORMS, locations=["mmreid_uda.datasets.transforms"]
 )
 # Collate functions.
 FUNCTIONS = Registry(
-    "function", parent=MMENGINE_FUNCTIONS, locations=["mmreid_uda.datasets.transforms"]
+    "function", parent=mmengine_registries.FUNCTIONS, locations=["mmreid_uda.datasets.transforms"]
 )
 # Algorithms, encoders, backbones, necks, heads, memories, losses and the data preprocessor.
-MODELS = Registry("model", parent=MMENGINE_MODELS, locations=["mmreid_uda.models"])
+MODELS = Registry("model", parent=mmengine_registries.MODELS, locations=["mmreid_uda.models"])
 # Features in, labels out.
 CLUSTERERS = Registry("clusterer", locations=["mmreid_uda.clustering"])
 # Labels in, better labels out.
 REFINERS = Registry("refiner", locations=["mmreid_uda.clustering"])
 # Hooks: clustering, teachers, schedules, consistency.
-HOOKS = Registry("hook", parent=MMENGINE_HOOKS, locations=["mmreid_uda.engine"])
+HOOKS = Registry("hook", parent=mmengine_registries.HOOKS, locations=["mmreid_uda.engine"])
 # Optimiser wrappers: mixed precision that also runs on the CPU.
 OPTIM_WRAPPERS = Registry(
-    "optim_wrapper", parent=MMENGINE_OPTIM_WRAPPERS, locations=["mmreid_uda.engine"]
+    "optim_wrapper", parent=mmengine_registries.OPTIM_WRAPPERS, locations=["mmreid_uda.engine"]
 )
 # Evaluation metrics.
-METRICS = Registry("metric", parent=MMENGINE_METRICS, locations=["mmreid_uda.evaluation"])
+METRICS = Registry("metric", parent=mmengine_registries.METRICS, locations=["mmreid_uda.evaluation"])
+# Where logged figures go.
+VISBACKENDS = Registry(
+    "vis_backend", parent=mmengine_registries.VISBACKENDS, locations=["mmreid_uda.engine"]
+)
+
+
+def _room_for_others(name: str) -> Registry:
+    """A registry that holds nothing of this package's: a config's names are looked for here first, then in mmengine's.
+
+    Without it mmengine warns at every start that the scope was not found.
+    """
+    parent = getattr(mmengine_registries, name)
+    return Registry(parent.name, parent=parent, scope="mmreid_uda", locations=["mmreid_uda.engine"])
+
+
+EVALUATOR = _room_for_others("EVALUATOR")
+LOG_PROCESSORS = _room_for_others("LOG_PROCESSORS")
+LOOPS = _room_for_others("LOOPS")
+MODEL_WRAPPERS = _room_for_others("MODEL_WRAPPERS")
+OPTIMIZERS = _room_for_others("OPTIMIZERS")
+OPTIM_WRAPPER_CONSTRUCTORS = _room_for_others("OPTIM_WRAPPER_CONSTRUCTORS")
+PARAM_SCHEDULERS = _room_for_others("PARAM_SCHEDULERS")
+RUNNERS = _room_for_others("RUNNERS")
+VISUALIZERS = _room_for_others("VISUALIZERS")
+WEIGHT_INITIALIZERS = _room_for_others("WEIGHT_INITIALIZERS")

@@ -35,7 +35,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine import registry as mmengine_registries
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -65,18 +64,8 @@ RECIPE_KEYS = (
 )
 # The papers of most recipes trained on four GPUs.
 _REFERENCE_GPUS = 4
-# Every registry whose entries a config can name: ours (with mmengine's as parents), then those mmengine has alone.
-_REGISTRIES = (
-    *(getattr(registries, name) for name in registries.__all__),
-    mmengine_registries.OPTIMIZERS,
-    mmengine_registries.PARAM_SCHEDULERS,
-    mmengine_registries.LOOPS,
-    mmengine_registries.VISUALIZERS,
-    mmengine_registries.VISBACKENDS,
-    mmengine_registries.LOG_PROCESSORS,
-    mmengine_registries.MODEL_WRAPPERS,
-    mmengine_registries.WEIGHT_INITIALIZERS,
-)
+# Every registry whose entries a config can name, with mmengine's as their parents.
+_REGISTRIES = tuple(getattr(registries, name) for name in registries.__all__)
 # Keys that the Runner (of a norm: the encoder) takes out of a component's dictionary before it builds the component.
 _TAKEN_OUT = (
     "keep_frozen",

@@ -13,12 +13,10 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.runner.checkpoint import CheckpointLoader
-from torch import Tensor
 
 import mmreid_uda
+from mmreid_uda.engine import COUNTERS, load_tested, tested_state
 from mmreid_uda.models.algorithms import BaseReID
-from mmreid_uda.models.backbones.pretrained import find_state_dict
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
@@ -26,7 +24,6 @@ from .config import load_config
 
 __all__ = ["find_config", "init_model", "load_tested", "model_fingerprint", "tested_state"]
 
-_COUNTERS = "num_batches_tracked"
 _CONFIG_PATTERNS = ("configs/*/*.py", "projects/**/configs/*.py")
 
 
@@ -109,15 +106,6 @@ def init_model(
         ) from error
 
 
-def tested_state(model: BaseReID) -> dict[str, Tensor]:
-    """The tensors that test features depend on: those of the encoders that are tested, by their names in the model."""
-    encoders = {id(encoder) for encoder in model.tested_encoders()}
-    prefixes = tuple(f"{name}." for name, part in model.named_modules() if id(part) in encoders)
-    return {
-        name: tensor for name, tensor in model.state_dict().items() if name.startswith(prefixes)
-    }
-
-
 @contextmanager
 def _quiet_log() -> Iterator[None]:
     """Hold back the lines that mmengine writes for every tensor that it initialises."""
@@ -128,47 +116,6 @@ def _quiet_log() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def load_tested(model: BaseReID, checkpoint: str) -> None:
-    """Load a checkpoint, which must hold all that is tested; classifiers and memories may be of other sizes.
-
-    Args:
-        model: What is filled, on any device.
-        checkpoint: File, folder of a run (its last checkpoint), or URL; also one of ``tools/deploy/publish_model.py``.
-
-    Raises:
-        InputError: The checkpoint is missing, lacks tensors that are tested, or has them in other shapes.
-    """
-    raw = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger="silent")
-    tensors = {
-        name.removeprefix("module."): tensor for name, tensor in find_state_dict(raw).items()
-    }
-    # Old checkpoints have no counters of batches, and no feature depends on them.
-    tested = {name for name in tested_state(model) if not name.endswith(_COUNTERS)}
-    own = model.state_dict()
-    state = {
-        name: tensor
-        for name, tensor in tensors.items()
-        if name in tested or name not in own or own[name].shape == tensor.shape
-    }
-    what = f"{type(model).__name__} with {type(model.tested_encoders()[0]).__name__}"
-    remedy = (
-        "give the checkpoint of this config, or the config that the checkpoint was trained with."
-    )
-    try:
-        missing = set(model.load_state_dict(state, strict=False).missing_keys) & tested
-    except RuntimeError as error:
-        shapes = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
-        reason = (shapes or [str(error)])[0].rstrip(".")
-        raise InputError(
-            f"{checkpoint} holds {len(shapes)} tensors of other shapes than {what} ({reason}): {remedy}"
-        ) from error
-    if missing:
-        raise InputError(
-            f"{checkpoint} holds {len(tested) - len(missing)} of the {len(tested)} tensors of {what} that are tested, "
-            f"{min(missing)} for one is missing: {remedy}"
-        )
 
 
 def model_fingerprint(model: BaseReID, cfg: Config) -> str:
@@ -201,7 +148,7 @@ def model_fingerprint(model: BaseReID, cfg: Config) -> str:
     digest = hashlib.sha256(json.dumps(way, sort_keys=True, default=str).encode())
     for number, encoder in enumerate(model.tested_encoders()):
         for name, tensor in sorted(encoder.state_dict().items()):
-            if not name.endswith(_COUNTERS):
+            if not name.endswith(COUNTERS):
                 digest.update(f"{number}.{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

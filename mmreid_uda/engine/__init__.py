@@ -1,7 +1,25 @@
-"""What drives training: hooks, the extraction path, optimiser wrappers."""
+"""What drives training: the Runner, hooks, the extraction path, optimiser wrappers."""
 
 from . import hooks
 from .extraction import extract_features, unwrap, with_pipeline
 from .optim import AmpOptimWrapper
+from .resume import checkpoint_to_resume, finished_note, read_resumable
+from .runner import ReIDRunner
+from .vis_backend import LocalVisBackend
+from .weights import COUNTERS, load_tested, tested_state
 
-__all__ = ["AmpOptimWrapper", "extract_features", "hooks", "unwrap", "with_pipeline"]
+__all__ = [
+    "COUNTERS",
+    "AmpOptimWrapper",
+    "LocalVisBackend",
+    "ReIDRunner",
+    "checkpoint_to_resume",
+    "extract_features",
+    "finished_note",
+    "hooks",
+    "load_tested",
+    "read_resumable",
+    "tested_state",
+    "unwrap",
+    "with_pipeline",
+]

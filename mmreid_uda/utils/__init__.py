@@ -5,6 +5,8 @@ from .memory import keep_freed_memory, parse_size
 from .parallel import (
     in_threads,
     kernels_available,
+    loading_processes,
+    num_cores,
     num_threads,
     over_rows,
     single_threaded_products,
@@ -20,7 +22,9 @@ __all__ = [
     "in_threads",
     "keep_freed_memory",
     "kernels_available",
+    "loading_processes",
     "make_rng",
+    "num_cores",
     "num_threads",
     "over_rows",
     "parse_size",

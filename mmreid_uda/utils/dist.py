@@ -26,6 +26,7 @@ __all__ = [
     "gather_live",
     "gather_on_rank0",
     "leave_processes",
+    "noticing_lost_ranks",
     "run_on_rank0",
 ]
 
@@ -112,7 +113,7 @@ def gather_live(tensor: Tensor) -> Tensor:
 
 
 @contextmanager
-def _noticing_lost_ranks(doing: str) -> Iterator[None]:
+def noticing_lost_ranks(doing: str) -> Iterator[None]:
     """Turn the error of a closed connection into a sentence about the process that has ended.
 
     Args:
@@ -149,7 +150,7 @@ def gather_on_rank0(arrays: Sequence[np.ndarray]) -> list[list[np.ndarray]] | No
     gathered: list[list[np.ndarray]] = [[] for _ in range(get_world_size())]
     for array in map(torch.from_numpy, arrays):
         parts = [torch.empty_like(array) for _ in gathered] if get_rank() == 0 else None
-        with _noticing_lost_ranks("the results of all ranks were gathered"):
+        with noticing_lost_ranks("the results of all ranks were gathered"):
             dist.gather(array, parts, dst=0, group=_waiting_group())
         for rank, part in enumerate(parts or ()):
             gathered[rank].append(part.numpy())
@@ -172,7 +173,7 @@ def run_on_rank0(function: Callable[[], T]) -> T:
         except Exception as caught:
             error = caught
             box[0] = (False, (isinstance(caught, InputError), f"{caught}"))
-    with _noticing_lost_ranks("waiting for the result of rank 0"):
+    with noticing_lost_ranks("waiting for the result of rank 0"):
         dist.broadcast_object_list(box, src=0, group=_waiting_group())
     if error is not None:
         raise error
@@ -203,7 +204,7 @@ def agree(what: dict[str, Any]) -> None:
     if get_world_size() == 1:
         return
     digests: list[dict[str, str]] = [{}] * get_world_size()
-    with _noticing_lost_ranks("comparing data and weights"):
+    with noticing_lost_ranks("comparing data and weights"):
         dist.all_gather_object(
             digests, {name: _digest(value) for name, value in what.items()}, group=_waiting_group()
         )

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -17,16 +18,20 @@ from .errors import InputError
 
 __all__ = [
     "atomic_path",
+    "epoch_checkpoints",
     "find_checkpoint",
+    "noted_checkpoint",
     "open_arrays",
     "read_json",
     "require_writable",
+    "said_to_be_unwritable",
     "training_arguments",
     "write_json",
 ]
 
-# What the file system says where there is no room left: the disk, the quota, the largest file; or where it fails.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+# What the file system says where there is no room left: the disk, the quota, the largest file; or where it fails,
+# and is then mounted read-only.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 # A file system that is full still has room for an empty file.
 _SAMPLE = bytes(4096)
 # Letters of a reason that a sentence has room for.
@@ -37,24 +42,40 @@ _LONGEST_REASON = 150
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to, and rename it when the block succeeds.
 
-    A run that is interrupted leaves the old file, or none, never half of one. Missing folders are made.
+    A run that is interrupted, a full disk, a power cut leave the old file, or none, never half of one. Missing folders
+    are made.
 
     Raises:
         InputError: There can be no such file, or the disk is full. Other errors of the block are left as they are.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    with _said_to_be_unwritable(path):
+    with said_to_be_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         temporary.unlink()  # the block may make a link
     try:
-        with _said_to_be_unwritable(path, only=_NO_ROOM):
+        with said_to_be_unwritable(path, only=_NO_ROOM):
             yield temporary
-        with _said_to_be_unwritable(path):
+        with said_to_be_unwritable(path):
+            if temporary.is_file():
+                _write_through(temporary)
             os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _write_through(path: Path) -> None:
+    """Have the content on the disk before the name: else a power cut may leave the new name on an empty file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems cannot
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def require_writable(path: str | Path) -> None:
@@ -67,7 +88,7 @@ def require_writable(path: str | Path) -> None:
         InputError: There can be no such file.
     """
     path = Path(path)
-    with _said_to_be_unwritable(path):
+    with said_to_be_unwritable(path):
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
         folder = next(one for one in path.absolute().parents if one.exists())
@@ -76,15 +97,24 @@ def require_writable(path: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def _said_to_be_unwritable(path: Path, only: Collection[int] = ()) -> Iterator[None]:
-    """Put an error of the file system into a sentence: any, or those of some numbers only."""
+def said_to_be_unwritable(path: Path, only: Collection[int] = ()) -> Iterator[None]:
+    """Put an error of the file system into a sentence.
+
+    Args:
+        path: What was to be written.
+        only: Numbers of the errors; others are left as they are. Defaults to none: all errors.
+
+    Raises:
+        InputError: Instead of an ``OSError``.
+    """
     try:
         yield
     except OSError as error:
         if only and error.errno not in only:
             raise
+        remedy = "make room or name another place" if error.errno in _NO_ROOM else "name another place"
         raise InputError(
-            f"{str(path)!r} cannot be written ({error.strerror}); name another place, with --out or as work_dir."
+            f"{str(path)!r} cannot be written ({error.strerror or error}); {remedy}, with --out or as work_dir."
         ) from error
 
 
@@ -163,27 +193,61 @@ def find_checkpoint(name: str | Path) -> Path:
     """Find a checkpoint by its path, or the last one of a run by the run's folder.
 
     Args:
-        name: A file, or a folder with mmengine's note ``last_checkpoint``; ``~`` is expanded.
+        name: A file, or a folder with the note ``last_checkpoint``; ``~`` is expanded.
 
     Returns:
         The file.
 
     Raises:
-        InputError: There is none; if the folder is named like a config (and ``-seed<n>``), the sentence has the command
-            that trains it.
+        InputError: There is none. If others lie in the folder, the sentence names the newest; if the folder is named
+            like a config (and ``-seed<n>``), it has the command that trains it.
     """
     path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    note = path / "last_checkpoint"
-    if note.is_file():
-        # The note holds the path of the time of training: the folder may have moved since.
-        last = path / Path(note.read_text().strip()).name
-        if last.is_file():
-            return last
+    try:
+        if path.is_file():
+            return path
+        noted = noted_checkpoint(path)
+    except (OSError, ValueError) as error:  # a name too long, a zero byte, a folder of somebody else's
+        raise InputError(
+            f"Checkpoint {str(name)[:200]!r} cannot be read ({getattr(error, 'strerror', None) or error}): correct "
+            "the path."
+        ) from error
+    if noted is not None and noted.is_file():
+        return noted
+    if others := epoch_checkpoints(path):
+        found = "no note last_checkpoint" if noted is None else f"a note of {noted.name}, which is gone"
+        raise InputError(
+            f"Checkpoint of the run {name}: found {found}, expected the last checkpoint of the run; name {others[0]}, "
+            "the newest there, instead of the folder."
+        )
     raise InputError(
         f"Checkpoint {name} does not exist, expected a .pth file or the folder of a finished run: {_remedy(path)}."
     )
+
+
+def noted_checkpoint(run: Path) -> Path | None:
+    """The checkpoint that a run's note ``last_checkpoint`` names, there or not; None without a note, or an empty one.
+
+    The note has the file's name; that of mmengine has its path at the time of training. Either way
+    the file beside the note is the one: the folder may have been moved, or copied, since.
+    """
+    note = run / "last_checkpoint"
+    if not note.is_file():
+        return None
+    text = note.read_text(encoding="utf-8", errors="replace").strip()
+    if not text:
+        return None
+    beside, elsewhere = run / Path(text).name, run / text
+    return elsewhere if elsewhere.is_file() and not beside.is_file() else beside
+
+
+def epoch_checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run that it can go on from, ``epoch_<n>.pth`` or ``iter_<n>.pth``, the newest first."""
+    numbered = []
+    for path in run.glob("*.pth"):
+        if found := re.fullmatch(r"(?:epoch|iter)_(\d+)", path.stem):
+            numbered.append((int(found[1]), path))
+    return [path for _, path in sorted(numbered, reverse=True)]
 
 
 def training_arguments(run: str | Path) -> list[str] | None:

@@ -13,14 +13,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
 
+from .errors import InputError
+
 __all__ = [
     "in_threads",
     "kernels_available",
+    "loading_processes",
+    "num_cores",
     "num_threads",
     "over_rows",
     "single_threaded_products",
@@ -58,6 +63,46 @@ def without_kernels() -> Iterator[None]:
 def num_threads() -> int:
     """Threads to work with: torch's number, which follows ``OMP_NUM_THREADS`` and ``torch.set_num_threads``."""
     return torch.get_num_threads()
+
+
+def num_cores() -> int:
+    """Cores that this process may use: those it is bound to, or the quota of its container if that is less."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        cores = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no container, or no quota
+        pass
+    return cores
+
+
+def loading_processes(wanted: Any = "auto") -> int:
+    """How many processes of this rank load images.
+
+    ``'auto'`` follows the machine. A GPU leaves the cores to the loading: a rank takes its share of them, at most 8. Where
+    the network, too, computes on the cores, half the share is enough, at least one.
+
+    Args:
+        wanted: A number, or ``'auto'``.
+
+    Returns:
+        The number; 0 loads in the process itself.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if wanted in ("auto", None):
+        ranks = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
+        share = num_cores() // max(ranks, 1)
+        return max(1, min(8, share if torch.cuda.is_available() else share // 2))
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
+        raise InputError(
+            f"found num_workers={wanted!r}, expected a number of loading processes, 0 or more, or 'auto'."
+        )
+    return wanted
 
 
 def in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:

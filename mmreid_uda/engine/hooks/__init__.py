@@ -1,5 +1,6 @@
 """Hooks: what happens around the iterations."""
 
+from .checkpoint_hook import CheckpointHook
 from .cluster_hook import ClusterHook
 from .consistency_hook import ConsistencyHook
 from .diversity_hook import DiversityHook
@@ -7,6 +8,7 @@ from .ema_hook import EMAHook
 from .epoch_seed_hook import EpochSeedHook
 from .every_teacher_hook import EveryTeacherHook
 from .fat_hook import FATHook
+from .finite_hook import FiniteHook
 from .latent_state_hook import LatentStateHook
 from .optimizer_reset_hook import OptimizerResetHook
 from .progressive_hook import ProgressiveLambdaHook
@@ -15,6 +17,7 @@ from .source_classes_hook import SourceClassesHook
 from .visualization_hook import VisualizationHook
 
 __all__ = [
+    "CheckpointHook",
     "ClusterHook",
     "ConsistencyHook",
     "DiversityHook",
@@ -22,6 +25,7 @@ __all__ = [
     "EpochSeedHook",
     "EveryTeacherHook",
     "FATHook",
+    "FiniteHook",
     "LatentStateHook",
     "OptimizerResetHook",
     "ProgressiveLambdaHook",

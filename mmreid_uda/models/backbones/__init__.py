@@ -3,7 +3,14 @@
 from .densenet import DenseNet
 from .ladder import Ladder, LadderBackbone, fuse_block, record_outputs
 from .mobilenet_v2 import MobileNetV2
-from .pretrained import LoadReport, PretrainedModule, load_complete, load_pretrained
+from .pretrained import (
+    LoadReport,
+    PretrainedModule,
+    fill_complete,
+    find_state_dict,
+    load_complete,
+    load_pretrained,
+)
 from .released_names import rename_released
 from .resnet import Bottleneck, ResNet
 from .staged import StagedBackbone
@@ -21,6 +28,8 @@ __all__ = [
     "StagedBackbone",
     "TorchvisionBackbone",
     "fuse_block",
+    "fill_complete",
+    "find_state_dict",
     "load_complete",
     "load_pretrained",
     "record_outputs",

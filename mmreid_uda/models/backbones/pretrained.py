@@ -18,7 +18,14 @@ from mmreid_uda.utils import InputError
 
 from .released_names import rename_released
 
-__all__ = ["LoadReport", "PretrainedModule", "load_complete", "load_pretrained"]
+__all__ = [
+    "LoadReport",
+    "PretrainedModule",
+    "fill_complete",
+    "find_state_dict",
+    "load_complete",
+    "load_pretrained",
+]
 
 # Classifiers of the public ImageNet and OpenMMLab checkpoints: left out without a warning.
 _CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.")
@@ -44,7 +51,11 @@ def find_state_dict(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
         if isinstance(checkpoint.get(key), Mapping):
             checkpoint = checkpoint[key]
             break
-    return {name: value for name, value in checkpoint.items() if isinstance(value, Tensor)}
+    return {
+        name: value
+        for name, value in checkpoint.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
 
 
 def best_prefixes(names: Iterable[str], wanted: set[str]) -> list[str]:
@@ -170,6 +181,23 @@ def load_complete(module: nn.Module, checkpoint: str, remedy: str) -> None:
         InputError: The checkpoint lacks tensors, has others, or has them in other shapes; nothing is loaded then.
     """
     raw = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger="current")
+    fill_complete(module, raw, checkpoint, remedy)
+
+
+def fill_complete(
+    module: nn.Module, raw: Mapping[str, Any], checkpoint: str, remedy: str
+) -> None:
+    """:func:`load_complete` of a checkpoint that has been read already.
+
+    Args:
+        module: What is filled.
+        raw: The checkpoint's content.
+        checkpoint: Its name, for the sentence.
+        remedy: The end of the sentence.
+
+    Raises:
+        InputError: See :func:`load_complete`.
+    """
     state = {name.removeprefix("module."): value for name, value in find_state_dict(raw).items()}
     own, resizing = module.state_dict(), resizing_names(module)
     missing = {name for name in own.keys() - state.keys() if not name.endswith(_COUNTERS)}

@@ -1,0 +1,113 @@
+"""Checkpoints that are whole, finite, and never fewer than before."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook as _MmengineCheckpointHook
+from mmengine.runner import Runner
+
+from mmreid_uda.registry import HOOKS
+from mmreid_uda.utils.dist import run_on_rank0
+from mmreid_uda.utils.files import atomic_path
+
+__all__ = ["CheckpointHook"]
+
+
+@HOOKS.register_module()
+class CheckpointHook(_MmengineCheckpointHook):
+    """mmengine's hook, made safe against full disks, kills and moved folders.
+
+    * An old checkpoint, also an old best one, is removed after the new one is there.
+    * The note ``last_checkpoint`` and the best checkpoint are known relative to the work dir, which may be moved.
+    * An error of rank 0, which writes, is raised on every rank.
+
+    The file itself is written by :func:`mmreid_uda.compat.write_checkpoint`, and read again by
+    :mod:`mmreid_uda.engine.resume`. Arguments are those of mmengine's hook.
+
+    Example:
+        >>> default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2))
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Choose the folder, and look for the best checkpoint of a resumed run in it."""
+        self.out_dir: Any
+        if self.out_dir is None:
+            self.out_dir = runner.work_dir
+        elif Path(self.out_dir) != Path(runner.work_dir):
+            self.out_dir = str(Path(self.out_dir, Path(runner.work_dir).name))
+        runner.logger.info(f"Checkpoints will be saved to {self.out_dir}.")
+        info = runner.message_hub.runtime_info
+        for name in [key for key in info if key.startswith("best_ckpt")]:
+            if info[name]:
+                runner.message_hub.update_info(name, str(Path(self.out_dir, Path(info[name]).name)))
+        if self.save_best is not None:
+            if len(self.key_indicators) == 1:
+                self.best_ckpt_path = info.get("best_ckpt")
+            else:
+                self.best_ckpt_path_dict = {
+                    key: info.get(f"best_ckpt_{key}") for key in self.key_indicators
+                }
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        """Write, note, and only then remove what is one too many."""
+        hub = runner.message_hub
+        kept = [*hub.runtime_info.get("keep_ckpt_ids", [])]
+        if step not in kept:
+            kept.append(step)
+        keep = self.max_keep_ckpts if self.max_keep_ckpts > 0 else len(kept)
+        hub.update_info("keep_ckpt_ids", kept[-keep:])
+        self.last_ckpt: Any = str(Path(self.out_dir, self.filename_tmpl.format(step)))
+        hub.update_info("last_ckpt", self.last_ckpt)
+
+        def write() -> None:
+            runner.save_checkpoint(
+                self.out_dir,
+                Path(self.last_ckpt).name,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
+            with atomic_path(Path(runner.work_dir, "last_checkpoint")) as note:
+                note.write_text(os.path.relpath(self.last_ckpt, runner.work_dir))
+            for old in kept[:-keep]:
+                Path(self.out_dir, self.filename_tmpl.format(old)).unlink(missing_ok=True)
+
+        run_on_rank0(write)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        """Save as mmengine does, without its removal of the old best one before the new one is written."""
+        before = self._best()
+        # mmengine removes what it knows as the best so far: it is told of none.
+        self._forget_best()
+        super()._save_best_checkpoint(runner, metrics)
+        after = self._best()
+        for key, old in before.items():
+            if after.get(key) is None:
+                self._set_best(key, old)
+            elif old and old != after[key] and is_main_process():
+                Path(old).unlink(missing_ok=True)
+
+    def _best(self) -> dict[str, str | None]:
+        """Name of the metric -> best checkpoint so far."""
+        if not self.save_best:
+            return {}
+        if len(self.key_indicators) == 1:
+            return {"": self.best_ckpt_path}
+        return dict(self.best_ckpt_path_dict)
+
+    def _forget_best(self) -> None:
+        for key in self._best():
+            self._set_best(key, None)
+
+    def _set_best(self, key: str, path: str | None) -> None:
+        if key:
+            self.best_ckpt_path_dict[key] = path
+        else:
+            self.best_ckpt_path = path

@@ -1,0 +1,259 @@
+"""The Runner of this package: mmengine's, with a stated answer to what goes wrong around the iterations."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank, get_world_size
+from mmengine.logging import MMLogger, print_log
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.runner.checkpoint import _load_checkpoint_to_model as fill_what_fits
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmreid_uda.models.algorithms import BaseReID
+from mmreid_uda.models.backbones import fill_complete
+from mmreid_uda.utils import InputError, loading_processes, num_cores
+from mmreid_uda.utils.dist import noticing_lost_ranks
+
+from .extraction import unwrap
+from .resume import after_divergence, checkpoint_to_resume, other_settings, settings_of
+from .weights import fill_tested
+
+__all__ = ["ReIDRunner"]
+
+# Longer records, such as the whole config, go to the log's file alone: the console is for figures.
+_CONSOLE_LINES = 30
+
+
+class ReIDRunner(Runner):
+    """mmengine's Runner, whose answers to bad cases are those of the table in ``docs/robustness.md``.
+
+    * The console shows what a run does; environment, config and order of hooks are in the log's file.
+    * ``num_workers='auto'`` follows the machine, and 0 goes with ``persistent_workers=True``.
+    * ``--resume`` finds the last checkpoint of a folder that was moved, wants it to fit to the last tensor, and says what
+      is different from the run that wrote it. ``load_from`` wants all that is tested.
+    * A checkpoint is refused when it holds NaN; a full disk, a lost process, a killed loading process, too little
+      memory end in a sentence.
+
+    Args:
+        *args: As for mmengine's Runner.
+        keep_config: Leave the config in the work dir alone: testing must not overwrite that of the training. Defaults to
+            False.
+        **kwargs: As for mmengine's Runner.
+    """
+
+    def __init__(self, *args: Any, keep_config: bool = False, **kwargs: Any) -> None:
+        self._keep_config = keep_config
+        super().__init__(*args, **kwargs)
+
+    # ---- log
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Keep long records off the console, and let a full disk cost lines of the log, not the run."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            handler.handleError = lambda record: None  # type: ignore[method-assign]
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_is_short)
+        return logger
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        super()._log_env(env_cfg)
+        self.logger.info(f"Environment, config and order of hooks: {self.logger.log_file}")
+
+    def dump_config(self) -> None:
+        """Write the config to the work dir, unless that of a training lies there."""
+        if not self._keep_config:
+            super().dump_config()
+
+    # ---- data
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict[str, Any],
+        seed: int | None = None,
+        diff_rank_seed: bool = False,
+    ) -> DataLoader:
+        """Build a loader whose number of processes is settled, and whose other keys fit it."""
+        if isinstance(dataloader, dict):
+            dataloader = dict(dataloader)
+            wanted = dataloader.get("num_workers", 0)
+            dataloader["num_workers"] = number = loading_processes(wanted)
+            if wanted != number:
+                print_log(
+                    f"Loading processes: {number} per rank, for {num_cores()} cores (num_workers={wanted!r}).",
+                    logger="current",
+                )
+            if number == 0:  # nothing persists or prefetches then
+                for key in ("persistent_workers", "prefetch_factor", "timeout"):
+                    dataloader.pop(key, None)
+        return Runner.build_dataloader(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
+
+    # ---- checkpoints
+
+    def load_or_resume(self) -> None:
+        """Go on from the last checkpoint of the work dir, or from the one that is named; or take its weights."""
+        if self._has_loaded:
+            return
+        if not self._resume:
+            if self._load_from is not None:
+                self.load_checkpoint(self._load_from)
+            return
+        found = checkpoint_to_resume(self.work_dir, self._load_from)
+        if found is None:
+            self.logger.info(
+                f"There is no checkpoint in {self.work_dir} to go on from: starting at epoch 1."
+            )
+            return
+        self.logger.info(f"Going on from {found}.")
+        try:
+            self.resume(str(found))
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{found} was written with another optimiser or schedule ({type(error).__name__}: {error}), expected "
+                "that of this config: resume with the config of the run, or take its weights with load_from."
+            ) from error
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable[..., Any] = "cpu",
+        strict: bool = False,
+        revise_keys: Any = ((r"^module\.", ""),),
+    ) -> dict[str, Any]:
+        """Load weights that fit.
+
+        Args:
+            filename: File, folder of a run, or address.
+            map_location: See ``torch.load``.
+            strict: For models of other packages: see mmengine.
+            revise_keys: For models of other packages: see mmengine.
+
+        Returns:
+            The checkpoint.
+
+        Raises:
+            InputError: Not all tensors are there: when going on, of the model; else, of what is tested.
+        """
+        checkpoint = CheckpointLoader.load_checkpoint(filename, map_location, logger="silent")
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        model = unwrap(self.model)
+        if self._resume:
+            remedy = "resume with the config of the run, or take its weights with load_from."
+            fill_complete(model, checkpoint, filename, remedy)
+            self._compare(filename, checkpoint.get("meta") or {})
+        elif isinstance(model, BaseReID):
+            fill_tested(model, checkpoint, filename)
+        else:
+            fill_what_fits(model, checkpoint, strict, revise_keys=list(revise_keys))
+        self._has_loaded = True
+        self.logger.info(f"Loaded {filename}.")
+        return checkpoint
+
+    def _compare(self, filename: str, meta: dict[str, Any]) -> None:
+        """Refuse other data or another seed than those of the run that wrote a checkpoint; say what else differs."""
+        images, now = meta.get("images"), self._images()
+        if images is not None and images != now:
+            raise InputError(
+                f"{filename} was trained on another list of images than the one found now: resume with the same data, "
+                "or start anew with load_from instead of --resume."
+            )
+        if lines := other_settings(self, meta):
+            self.logger.info("Different from the run that wrote it:\n  " + "\n  ".join(lines))
+
+    def _images(self) -> str | None:
+        return getattr(self.train_dataloader.dataset, "fingerprint", None)
+
+    def save_checkpoint(self, *args: Any, meta: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Save with what a resumed run compares.
+
+        Raises:
+            InputError: On rank 0: weights are not finite, or there is no room; what to do is said.
+        """
+        meta = dict(
+            meta or {},
+            world_size=get_world_size(),
+            settings=settings_of(self.cfg),
+            images=self._images(),
+        )
+        try:
+            super().save_checkpoint(*args, meta=meta, **kwargs)
+        except InputError as error:
+            said = str(error).rstrip(".")
+            if "diverged" in said:
+                raise InputError(f"{said}; {after_divergence(self)}") from error
+            raise InputError(
+                f"{said}; checkpoints of earlier epochs are kept: make room, or keep fewer with "
+                "default_hooks.checkpoint.max_keep_ckpts, then go on with --resume."
+            ) from error
+
+    # ---- what ends a run
+
+    def train(self) -> nn.Module:
+        """Train; what is known to end a run is said in a sentence."""
+        with _known_failures():
+            return super().train()
+
+    def test(self) -> dict[str, float]:
+        """Test; what is known to end a run is said in a sentence."""
+        with _known_failures():
+            return super().test()
+
+
+def _is_short(record: logging.LogRecord) -> bool:
+    return record.getMessage().count("\n") <= _CONSOLE_LINES
+
+
+@contextmanager
+def _known_failures() -> Iterator[None]:
+    """Say in a sentence what failed outside the program: memory, loading processes, other ranks, the disk.
+
+    Raises:
+        InputError: Instead of the error.
+    """
+    try:
+        with noticing_lost_ranks("training or testing"):
+            yield
+    except (RuntimeError, MemoryError, OSError) as error:
+        said = _sentence(error)
+        if said is None:
+            raise
+        raise InputError(said) from error
+
+
+def _sentence(error: BaseException) -> str | None:
+    """What to do about a known failure; None for any other."""
+    text = str(error)
+    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
+        return (
+            f"rank {get_rank()} ran out of memory ({text.partition(chr(10))[0].rstrip('.') or 'of the machine'}): lower "
+            "global_batch_size or default_hooks.cluster.batch_size, add --amp, or take more processes; then go on with "
+            "--resume."
+        )
+    if "DataLoader worker" in text:
+        reason = re.sub(r"\s+", " ", text).split(". ")[0].rstrip(".")
+        return (
+            f"a loading process has ended ({reason}), mostly for lack of memory, or of shared memory in a container "
+            "(docker run --shm-size=8g): lower train_dataloader.num_workers, then go on with --resume."
+        )
+    if "Expected to have finished reduction" in text:
+        return (
+            "some parameters took no part in the loss, which several processes must know of: set "
+            "find_unused_parameters=True at the top level of the config."
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return (
+            f"{error.filename or 'a file'} cannot be written ({error.strerror}): make room, then go on with --resume."
+        )
+    return None
