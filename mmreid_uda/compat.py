@@ -349,7 +349,9 @@ def _refusal(path: Path, error: Exception) -> str:
             f"ask its author for a state dict, or, only if you trust the author, set {TRUST_VARIABLE}=1."
         )
     if isinstance(error, PermissionError):
-        return f"{path} cannot be read ({error.strerror}): ask its owner, or name another checkpoint."
+        return (
+            f"{path} cannot be read ({error.strerror}): ask its owner, or name another checkpoint."
+        )
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return f"{path} does not fit the memory of the device: free memory, or take another device."
     first = (reason.strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
@@ -360,7 +362,9 @@ def _refusal(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         start = file.read(64)
     if start[8:10] in (b'{"', b"{ "):
-        first = "a safetensors file; convert it with torch.save(safetensors.torch.load_file(...), ...)"
+        first = (
+            "a safetensors file; convert it with torch.save(safetensors.torch.load_file(...), ...)"
+        )
     for sign, what in _FOREIGN.items():
         if start.startswith(sign):
             first = what
@@ -393,12 +397,15 @@ def non_finite(checkpoint: Mapping[str, Any]) -> list[str]:
 
 
 def write_checkpoint(
-    checkpoint: dict[str, Any], filename: str, file_client_args: Any = None, backend_args: Any = None
+    checkpoint: dict[str, Any],
+    filename: str,
+    file_client_args: Any = None,
+    backend_args: Any = None,
 ) -> None:
     """Write a checkpoint: whole or not at all, and never one that a diverged training has spoilt.
 
-    Stands in for mmengine's ``save_checkpoint``, which writes into the old file, copies all in memory twice, and takes what
-    it is given. Places other than local files are left to it.
+    Stands in for mmengine's ``save_checkpoint``, which writes into the old file, copies all in memory twice, and takes
+    what it is given. Places other than local files are left to it.
 
     Args:
         checkpoint: What is saved.

@@ -20,7 +20,6 @@ __all__ = [
     "OPTIM_WRAPPER_CONSTRUCTORS",
     "PARAM_SCHEDULERS",
     "REFINERS",
-    "RUNNERS",
     "TRANSFORMS",
     "VISBACKENDS",
     "VISUALIZERS",
@@ -28,10 +27,14 @@ __all__ = [
 ]
 
 # Data sets of images, and the wrappers that join domains or test sets.
-DATASETS = Registry("dataset", parent=mmengine_registries.DATASETS, locations=["mmreid_uda.datasets"])
+DATASETS = Registry(
+    "dataset", parent=mmengine_registries.DATASETS, locations=["mmreid_uda.datasets"]
+)
 # Samplers and batch samplers: identity-balanced, several domains.
 DATA_SAMPLERS = Registry(
-    "data sampler", parent=mmengine_registries.DATA_SAMPLERS, locations=["mmreid_uda.datasets.samplers"]
+    "data sampler",
+    parent=mmengine_registries.DATA_SAMPLERS,
+    locations=["mmreid_uda.datasets.samplers"],
 )
 # Image transforms of the loading pipeline.
 TRANSFORMS = Registry(
@@ -54,7 +57,9 @@ OPTIM_WRAPPERS = Registry(
     "optim_wrapper", parent=mmengine_registries.OPTIM_WRAPPERS, locations=["mmreid_uda.engine"]
 )
 # Evaluation metrics.
-METRICS = Registry("metric", parent=mmengine_registries.METRICS, locations=["mmreid_uda.evaluation"])
+METRICS = Registry(
+    "metric", parent=mmengine_registries.METRICS, locations=["mmreid_uda.evaluation"]
+)
 # Where logged figures go.
 VISBACKENDS = Registry(
     "vis_backend", parent=mmengine_registries.VISBACKENDS, locations=["mmreid_uda.engine"]
@@ -67,7 +72,7 @@ def _room_for_others(name: str) -> Registry:
     Without it mmengine warns at every start that the scope was not found.
     """
     parent = getattr(mmengine_registries, name)
-    return Registry(parent.name, parent=parent, scope="mmreid_uda", locations=["mmreid_uda.engine"])
+    return Registry(parent.name, parent=parent, scope="mmreid_uda")
 
 
 EVALUATOR = _room_for_others("EVALUATOR")
@@ -77,6 +82,5 @@ MODEL_WRAPPERS = _room_for_others("MODEL_WRAPPERS")
 OPTIMIZERS = _room_for_others("OPTIMIZERS")
 OPTIM_WRAPPER_CONSTRUCTORS = _room_for_others("OPTIM_WRAPPER_CONSTRUCTORS")
 PARAM_SCHEDULERS = _room_for_others("PARAM_SCHEDULERS")
-RUNNERS = _room_for_others("RUNNERS")
 VISUALIZERS = _room_for_others("VISUALIZERS")
 WEIGHT_INITIALIZERS = _room_for_others("WEIGHT_INITIALIZERS")

@@ -15,6 +15,7 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 
 from mmreid_uda.apis import (
+    ToolParser,
     add_config_options,
     build_runner,
     init_processes,
@@ -23,12 +24,12 @@ from mmreid_uda.apis import (
     run_tool,
 )
 from mmreid_uda.engine import unwrap
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.files import atomic_path, find_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; flags are OpenMMLab's."""
-    parser = argparse.ArgumentParser(description="Evaluate a re-ID model.")
+    parser = ToolParser(description="Evaluate a re-ID model.")
     parser.add_argument("config", help="config file")
     parser.add_argument(
         "checkpoint", nargs="?", help="checkpoint file (default: the config's initial weights)"
@@ -53,6 +54,8 @@ def main() -> None:
     args = parse_args()
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     world_size = init_processes(args.launcher)
+    if args.checkpoint is not None and "://" not in args.checkpoint:
+        find_checkpoint(args.checkpoint)  # before data are read
     cfg = load_config(args.config, args.cfg_options, world_size)
     cfg.launcher = args.launcher
     run = cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
@@ -68,7 +71,7 @@ def main() -> None:
         "auto_scale_lr",
     ):
         cfg.pop(key, None)
-    for name in ("cluster", "consistency", "epoch_seed", "progressive", "report"):
+    for name in ("cluster", "consistency", "epoch_seed", "finite", "progressive", "report"):
         cfg.default_hooks.pop(name, None)
     if args.rerank:
         cfg.test_evaluator.rerank = True

@@ -12,19 +12,22 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 
 from mmreid_uda.apis import (
+    ToolParser,
     add_config_options,
     build_runner,
     init_processes,
     load_config,
+    nothing_to_train,
     run_tool,
 )
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line; flags are OpenMMLab's."""
-    parser = argparse.ArgumentParser(description="Train a re-ID model.")
+    parser = ToolParser(description="Train a re-ID model.")
     parser.add_argument("config", help="config file")
     parser.add_argument(
         "--work-dir", help="folder for checkpoints and logs (default: work_dirs/<config name>)"
@@ -75,6 +78,10 @@ def main() -> None:
     world_size = init_processes(args.launcher)
     cfg = load_config(args.config, args.cfg_options, world_size)
     apply_flags(cfg, args)
+    if said := nothing_to_train(cfg):
+        if is_main_process():
+            print(said)
+        return
     build_runner(cfg).train()
 
 

@@ -11,6 +11,7 @@ default_hooks = dict(
         type="CheckpointHook", interval=1, max_keep_ckpts=2, save_best="auto", rule="greater"
     ),
     epoch_seed=dict(type="EpochSeedHook"),
+    finite=dict(type="FiniteHook"),
     consistency=dict(type="ConsistencyHook"),
     report=dict(type="ReportHook"),
 )

@@ -27,7 +27,13 @@ from .feature_set import (
 from .gallery import Gallery, Match, save_features
 from .inferencer import ReIDInferencer
 from .inputs import find_dataset, list_inputs, name_images
-from .launch import build_runner, init_processes, run_tool, training_command
+from .launch import (
+    build_runner,
+    init_processes,
+    nothing_to_train,
+    run_tool,
+    training_command,
+)
 from .model import find_config, init_model, load_tested, model_fingerprint, tested_state
 from .trial import random_batch, ready_model
 
@@ -63,6 +69,7 @@ __all__ = [
     "load_tested",
     "model_fingerprint",
     "name_images",
+    "nothing_to_train",
     "parse_options",
     "random_batch",
     "ready_model",

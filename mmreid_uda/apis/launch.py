@@ -5,19 +5,33 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
-from mmengine.runner import Runner
 
+from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
 from mmreid_uda.utils import InputError, keep_freed_memory
-from mmreid_uda.utils.dist import leave_processes
-from mmreid_uda.utils.files import require_writable
+from mmreid_uda.utils.dist import leave_processes, run_on_rank0
+from mmreid_uda.utils.files import find_checkpoint, require_writable
+from mmreid_uda.utils.interrupts import Interrupted, interruptible
+from mmreid_uda.utils.run_lock import RunLock
 
-__all__ = ["build_runner", "init_processes", "run_tool", "training_command"]
+__all__ = [
+    "build_runner",
+    "init_processes",
+    "nothing_to_train",
+    "run_tool",
+    "training_command",
+]
+
+
+# Seconds that rank 0 has to say an error before another rank does.
+_MOMENT = 3.0
 
 
 def init_processes(launcher: str) -> int:
@@ -43,27 +57,81 @@ def init_processes(launcher: str) -> int:
     return dist.get_world_size()
 
 
-class _TestRunner(Runner):
+class _TestRunner(ReIDRunner):
     """A Runner that leaves the config in the work dir alone, which is that of the training, and whole."""
 
     def dump_config(self) -> None:
         """Write nothing; the log's folder has what is tested with."""
 
 
-def build_runner(cfg: Config, dump_config: bool = True) -> Runner:
+def nothing_to_train(cfg: Config) -> str | None:
+    """Look at what a training starts from, before data are read and networks are built.
+
+    Args:
+        cfg: The config; with ``resume`` and no seed of its own it gets that of the checkpoint.
+
+    Returns:
+        A sentence if the run that is to be resumed is complete; None if there is something to train.
+
+    Raises:
+        InputError: A checkpoint to start or to go on from is missing, broken, or of another seed.
+    """
+
+    def look() -> tuple[str | None, int | None]:
+        _require_checkpoints(cfg)
+        if not cfg.get("resume"):
+            return None, None
+        path = checkpoint_to_resume(cfg.work_dir, cfg.get("load_from"))
+        if path is None:
+            return None, None
+        checkpoint = read_resumable(path, cfg.get("randomness", {}).get("seed"))
+        return finished_note(cfg, path, checkpoint), checkpoint["meta"].get("seed")
+
+    said, seed = run_on_rank0(look)
+    if seed is not None:
+        cfg.randomness = dict(cfg.get("randomness", {}), seed=seed)
+    return said
+
+
+def _require_checkpoints(cfg: Config) -> None:
+    """Find the files that weights are to be read from; addresses are left for later."""
+    names = [] if cfg.get("resume") else [cfg.get("load_from")]
+    nodes: list[Any] = [cfg.get("model")]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            if node.get("type") == "Pretrained":
+                names.append(node.get("checkpoint"))
+            nodes += node.values()
+        elif isinstance(node, (list, tuple)):
+            nodes += node
+    for name in names:
+        if isinstance(name, str) and "://" not in name:
+            find_checkpoint(name)
+
+
+def build_runner(cfg: Config, dump_config: bool = True) -> ReIDRunner:
     """Build the Runner of a loaded config (:func:`load_config`), also where there is no GPU.
 
     There, ranks are joined without device ids, memory is not pinned, and what is freed is kept for the next step.
+    A training has its work dir to itself as long as the Runner lives.
 
     Args:
         cfg: The config.
         dump_config: Write it to the work dir, as training does. Defaults to True.
 
     Raises:
-        InputError: The work dir cannot be written.
+        InputError: The work dir cannot be written, or another run is at work there.
     """
-    if cfg.get("work_dir"):
-        require_writable(Path(cfg.work_dir, "last_checkpoint"))
+    locks: list[RunLock] = []
+
+    def claim() -> None:
+        if cfg.get("work_dir"):
+            require_writable(Path(cfg.work_dir, "last_checkpoint"))
+            if dump_config and "train_cfg" in cfg:
+                locks.append(RunLock(cfg.work_dir))
+
+    run_on_rank0(claim)
     if not torch.cuda.is_available():
         keep_freed_memory()
         for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
@@ -75,11 +143,16 @@ def build_runner(cfg: Config, dump_config: bool = True) -> Runner:
             broadcast_buffers=False,
             find_unused_parameters=cfg.get("find_unused_parameters", False),
         )
-    return (Runner if dump_config else _TestRunner).from_cfg(cfg)
+    runner = (ReIDRunner if dump_config else _TestRunner).from_cfg(cfg)
+    runner.lock = next(iter(locks), None)
+    return runner
 
 
 def run_tool(main: Callable[[], None], resume: str = "") -> None:
     """Run a tool's ``main``; an :class:`InputError` becomes one sentence on stderr and exit status 2.
+
+    A signal that asks to stop (SIGINT, SIGTERM, SIGHUP) becomes one too, with the exit status of the shells: 128 and
+    the signal's number.
 
     Args:
         main: Reads the command line, and works.
@@ -88,18 +161,35 @@ def run_tool(main: Callable[[], None], resume: str = "") -> None:
     # File names need not be UTF-8, and a tool must not fail at printing them.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    rank = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
     try:
-        main()
+        with interruptible():
+            main()
     except InputError as error:
-        if int(os.environ.get("RANK", "0")) == 0:
+        if rank == 0 or _nobody_else_says_it():
             print(f"error: {error}", file=sys.stderr, flush=True)
         leave_processes(together=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print(f"interrupted; {resume}" if resume else "interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        by = f" by {stopped}" if isinstance(stopped, Interrupted) else ""
+        if rank == 0:
+            print(f"interrupted{by}; {resume}" if resume else f"interrupted{by}", file=sys.stderr)
         leave_processes(together=False)
-        sys.exit(130)
+        sys.exit(stopped.status if isinstance(stopped, Interrupted) else 130)
     leave_processes(together=True)
+
+
+def _nobody_else_says_it() -> bool:
+    """Whether this rank, which is not the first, has to say its error itself.
+
+    Mostly all ranks have the same error and rank 0 says it: what started the processes then stops them. Still alive
+    after a moment, this one has met something alone, such as a file that its machine lacks. Processes that nobody
+    watches leave it to rank 0.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ and "SLURM_PROCID" not in os.environ:
+        return False
+    time.sleep(_MOMENT)
+    return True
 
 
 def training_command(

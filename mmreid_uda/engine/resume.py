@@ -21,6 +21,7 @@ __all__ = [
     "finished_note",
     "other_settings",
     "read_resumable",
+    "require_seed",
     "settings_of",
 ]
 
@@ -71,17 +72,19 @@ def checkpoint_to_resume(work_dir: str | Path, given: str | None = None) -> Path
     return noted
 
 
-def read_resumable(path: Path) -> dict[str, Any]:
+def read_resumable(path: Path, seed: int | None = None) -> dict[str, Any]:
     """Read a checkpoint and see that a run can go on from it.
 
     Args:
         path: The file, which exists.
+        seed: Of the run; None if it has none of its own.
 
     Returns:
         The checkpoint, on the CPU.
 
     Raises:
-        InputError: It cannot be read, or holds weights alone; the sentence names the newest whole one beside it.
+        InputError: It cannot be read (the sentence names the newest whole one beside it), holds weights alone, or is of
+            another seed.
     """
     try:
         checkpoint = load_from_local(str(path), "cpu")
@@ -90,13 +93,30 @@ def read_resumable(path: Path) -> dict[str, Any]:
             f"{str(error).rstrip('.')}; {_newest_whole(path.parent, path)}."
         ) from error
     _require_state(checkpoint, path)
+    require_seed(path, checkpoint["meta"], seed)
     return checkpoint
+
+
+def require_seed(name: str | Path, meta: dict[str, Any], seed: int | None) -> None:
+    """Refuse to go on with another seed: batches would be drawn with one, clusters with the other.
+
+    Raises:
+        InputError: The seeds of the checkpoint and of the run differ.
+    """
+    trained = meta.get("seed")
+    if trained is not None and seed is not None and trained != seed:
+        raise InputError(
+            f"{name} was trained with seed {trained}, found seed {seed}: go on with --seed {trained}, or start anew in "
+            "another work dir."
+        )
 
 
 def _require_state(checkpoint: dict[str, Any], path: Path) -> None:
     meta = checkpoint.get("meta")
     lacking = [key for key in ("state_dict", "optimizer", "message_hub") if key not in checkpoint]
-    if not isinstance(meta, dict) or not all(isinstance(meta.get(key), int) for key in ("epoch", "iter")):
+    if not isinstance(meta, dict) or not all(
+        isinstance(meta.get(key), int) for key in ("epoch", "iter")
+    ):
         lacking.append("meta (epoch, iter)")
     if lacking:
         raise InputError(
@@ -182,7 +202,9 @@ def other_settings(runner: Runner, meta: dict[str, Any]) -> list[str]:
     for key in sorted({*before, *now}) if isinstance(before, dict) else ():
         old, new = before.get(key, "not set"), now.get(key, "not set")
         if old != new:
-            effect = " (no effect: the checkpoint's is restored)" if key.startswith(_RESTORED) else ""
+            effect = (
+                " (no effect: the checkpoint's is restored)" if key.startswith(_RESTORED) else ""
+            )
             lines.append(f"{key}: {old} -> {new}{effect}")
     processes = meta.get("world_size", get_world_size())
     if processes != get_world_size():

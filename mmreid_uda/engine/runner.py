@@ -23,9 +23,17 @@ from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.models.backbones import fill_complete
 from mmreid_uda.utils import InputError, loading_processes, num_cores
 from mmreid_uda.utils.dist import noticing_lost_ranks
+from mmreid_uda.utils.files import epoch_checkpoints
+from mmreid_uda.utils.run_lock import RunLock
 
 from .extraction import unwrap
-from .resume import after_divergence, checkpoint_to_resume, other_settings, settings_of
+from .resume import (
+    after_divergence,
+    checkpoint_to_resume,
+    other_settings,
+    require_seed,
+    settings_of,
+)
 from .weights import fill_tested
 
 __all__ = ["ReIDRunner"]
@@ -39,21 +47,16 @@ class ReIDRunner(Runner):
 
     * The console shows what a run does; environment, config and order of hooks are in the log's file.
     * ``num_workers='auto'`` follows the machine, and 0 goes with ``persistent_workers=True``.
-    * ``--resume`` finds the last checkpoint of a folder that was moved, wants it to fit to the last tensor, and says what
-      is different from the run that wrote it. ``load_from`` wants all that is tested.
+    * ``--resume`` finds the last checkpoint of a folder that was moved, wants it to fit to the last tensor, and says
+      what is different from the run that wrote it. ``load_from`` wants all that is tested.
     * A checkpoint is refused when it holds NaN; a full disk, a lost process, a killed loading process, too little
       memory end in a sentence.
 
-    Args:
-        *args: As for mmengine's Runner.
-        keep_config: Leave the config in the work dir alone: testing must not overwrite that of the training. Defaults to
-            False.
-        **kwargs: As for mmengine's Runner.
+    Arguments are those of mmengine's Runner.
     """
 
-    def __init__(self, *args: Any, keep_config: bool = False, **kwargs: Any) -> None:
-        self._keep_config = keep_config
-        super().__init__(*args, **kwargs)
+    lock: RunLock | None = None
+    """The right to the work dir, held as long as this Runner lives."""
 
     # ---- log
 
@@ -69,11 +72,6 @@ class ReIDRunner(Runner):
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         super()._log_env(env_cfg)
         self.logger.info(f"Environment, config and order of hooks: {self.logger.log_file}")
-
-    def dump_config(self) -> None:
-        """Write the config to the work dir, unless that of a training lies there."""
-        if not self._keep_config:
-            super().dump_config()
 
     # ---- data
 
@@ -105,6 +103,11 @@ class ReIDRunner(Runner):
         if self._has_loaded:
             return
         if not self._resume:
+            if others := epoch_checkpoints(Path(self.work_dir)):
+                self.logger.info(
+                    f"The work dir already holds checkpoints of an earlier run, {others[0].name} the newest of "
+                    f"{len(others)}: they are replaced as this run goes on; --resume would go on from them."
+                )
             if self._load_from is not None:
                 self.load_checkpoint(self._load_from)
             return
@@ -163,6 +166,7 @@ class ReIDRunner(Runner):
 
     def _compare(self, filename: str, meta: dict[str, Any]) -> None:
         """Refuse other data or another seed than those of the run that wrote a checkpoint; say what else differs."""
+        require_seed(filename, meta, self.seed)
         images, now = meta.get("images"), self._images()
         if images is not None and images != now:
             raise InputError(
@@ -175,7 +179,9 @@ class ReIDRunner(Runner):
     def _images(self) -> str | None:
         return getattr(self.train_dataloader.dataset, "fingerprint", None)
 
-    def save_checkpoint(self, *args: Any, meta: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def save_checkpoint(
+        self, *args: Any, meta: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
         """Save with what a resumed run compares.
 
         Raises:
@@ -235,11 +241,14 @@ def _known_failures() -> Iterator[None]:
 def _sentence(error: BaseException) -> str | None:
     """What to do about a known failure; None for any other."""
     text = str(error)
-    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
+    if (
+        isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
+        or "can't allocate memory" in text
+    ):
+        reason = text.partition("\n")[0].rstrip(".") or "of the machine"
         return (
-            f"rank {get_rank()} ran out of memory ({text.partition(chr(10))[0].rstrip('.') or 'of the machine'}): lower "
-            "global_batch_size or default_hooks.cluster.batch_size, add --amp, or take more processes; then go on with "
-            "--resume."
+            f"rank {get_rank()} ran out of memory ({reason}): lower global_batch_size or "
+            "default_hooks.cluster.batch_size, add --amp, or take more processes; then go on with --resume."
         )
     if "DataLoader worker" in text:
         reason = re.sub(r"\s+", " ", text).split(". ")[0].rstrip(".")
@@ -253,7 +262,6 @@ def _sentence(error: BaseException) -> str | None:
             "find_unused_parameters=True at the top level of the config."
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        return (
-            f"{error.filename or 'a file'} cannot be written ({error.strerror}): make room, then go on with --resume."
-        )
+        place = error.filename or "a file of the run"
+        return f"{place} cannot be written ({error.strerror}): make room, then go on with --resume."
     return None

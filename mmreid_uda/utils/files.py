@@ -112,7 +112,9 @@ def said_to_be_unwritable(path: Path, only: Collection[int] = ()) -> Iterator[No
     except OSError as error:
         if only and error.errno not in only:
             raise
-        remedy = "make room or name another place" if error.errno in _NO_ROOM else "name another place"
+        remedy = (
+            "make room or name another place" if error.errno in _NO_ROOM else "name another place"
+        )
         raise InputError(
             f"{str(path)!r} cannot be written ({error.strerror or error}); {remedy}, with --out or as work_dir."
         ) from error
@@ -207,7 +209,10 @@ def find_checkpoint(name: str | Path) -> Path:
         if path.is_file():
             return path
         noted = noted_checkpoint(path)
-    except (OSError, ValueError) as error:  # a name too long, a zero byte, a folder of somebody else's
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # a name too long, a zero byte, a folder of somebody else's
         raise InputError(
             f"Checkpoint {str(name)[:200]!r} cannot be read ({getattr(error, 'strerror', None) or error}): correct "
             "the path."
@@ -215,7 +220,9 @@ def find_checkpoint(name: str | Path) -> Path:
     if noted is not None and noted.is_file():
         return noted
     if others := epoch_checkpoints(path):
-        found = "no note last_checkpoint" if noted is None else f"a note of {noted.name}, which is gone"
+        found = (
+            "no note last_checkpoint" if noted is None else f"a note of {noted.name}, which is gone"
+        )
         raise InputError(
             f"Checkpoint of the run {name}: found {found}, expected the last checkpoint of the run; name {others[0]}, "
             "the newest there, instead of the folder."

@@ -82,8 +82,8 @@ def num_cores() -> int:
 def loading_processes(wanted: Any = "auto") -> int:
     """How many processes of this rank load images.
 
-    ``'auto'`` follows the machine. A GPU leaves the cores to the loading: a rank takes its share of them, at most 8. Where
-    the network, too, computes on the cores, half the share is enough, at least one.
+    ``'auto'`` follows the machine. A GPU leaves the cores to the loading: a rank takes its share of them, at most 8.
+    Where the network, too, computes on the cores, half the share is enough, at least one.
 
     Args:
         wanted: A number, or ``'auto'``.
@@ -95,7 +95,9 @@ def loading_processes(wanted: Any = "auto") -> int:
         InputError: It is neither.
     """
     if wanted in ("auto", None):
-        ranks = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
+        ranks = int(
+            os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1
+        )
         share = num_cores() // max(ranks, 1)
         return max(1, min(8, share if torch.cuda.is_available() else share // 2))
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:

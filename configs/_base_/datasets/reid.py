@@ -23,7 +23,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    num_workers=4,
+    num_workers="auto",  # follows the machine
     persistent_workers=True,
     pin_memory=True,
     sampler=dict(type="DefaultSampler", shuffle=False),
@@ -33,7 +33,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=128,
-    num_workers=4,
+    num_workers="auto",
     sampler=dict(type="DefaultSampler", shuffle=False),
     collate_fn=dict(type="mmreid_uda.reid_collate"),
     dataset=dict(type="ReIDTestDataset"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
+from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook as _MmengineCheckpointHook
 from mmengine.runner import Runner
 
@@ -39,6 +40,8 @@ class CheckpointHook(_MmengineCheckpointHook):
             self.out_dir = runner.work_dir
         elif Path(self.out_dir) != Path(runner.work_dir):
             self.out_dir = str(Path(self.out_dir, Path(runner.work_dir).name))
+        self.file_backend = get_file_backend(self.out_dir, backend_args=self.backend_args)
+        self.file_client_args = None  # what it is for warns that it is deprecated
         runner.logger.info(f"Checkpoints will be saved to {self.out_dir}.")
         info = runner.message_hub.runtime_info
         for name in [key for key in info if key.startswith("best_ckpt")]:

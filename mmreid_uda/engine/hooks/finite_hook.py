@@ -29,8 +29,8 @@ class FiniteHook(Hook):
     """Stop all ranks when a loss is NaN or infinite.
 
     Every loss is looked at, on its device and without waiting for it: what is found is read every ``interval``
-    iterations, when the log reads the loss anyway, and at the end of every epoch, before anything is evaluated or saved.
-    Weights may by then be spoilt in memory, but not on disk: :func:`mmreid_uda.compat.write_checkpoint`
+    iterations, when the log reads the loss anyway, and at the end of every epoch, before anything is evaluated or
+    saved. Weights may by then be spoilt in memory, but not on disk: :func:`mmreid_uda.compat.write_checkpoint`
     looks at every weight, buffer and memory and leaves the old checkpoints where they are.
 
     A loss scaler (``--amp`` with float16) skips the steps of infinite gradients. Its losses count when they are not
@@ -92,8 +92,9 @@ class FiniteHook(Hook):
             for name, value in (outputs or {}).items()
             if name != "loss" and name.startswith("loss") and not math.isfinite(float(value))
         ]
+        which = f" ({', '.join(names)})" if names else ""
         first = batch_idx + 1 - batch_idx % self.interval
         raise InputError(
-            f"found a loss that is NaN or infinite{f' ({chr(44).join(names)})' if names else ''} in epoch "
-            f"{runner.epoch + 1}, iterations {first} to {batch_idx + 1}: training has diverged; {after_divergence(runner)}"
+            f"found a loss that is NaN or infinite{which} in epoch {runner.epoch + 1}, iterations {first} to "
+            f"{batch_idx + 1}: training has diverged; {after_divergence(runner)}"
         )

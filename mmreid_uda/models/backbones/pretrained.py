@@ -184,9 +184,7 @@ def load_complete(module: nn.Module, checkpoint: str, remedy: str) -> None:
     fill_complete(module, raw, checkpoint, remedy)
 
 
-def fill_complete(
-    module: nn.Module, raw: Mapping[str, Any], checkpoint: str, remedy: str
-) -> None:
+def fill_complete(module: nn.Module, raw: Mapping[str, Any], checkpoint: str, remedy: str) -> None:
     """:func:`load_complete` of a checkpoint that has been read already.
 
     Args:
