@@ -354,7 +354,9 @@ def _refusal(path: Path, error: Exception) -> str:
         )
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return f"{path} does not fit the memory of the device: free memory, or take another device."
-    first = (reason.strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
+    first = (
+        (reason.strip().splitlines() or [type(error).__name__])[0].partition(". ")[0].rstrip(". ")
+    )
     if isinstance(error, EOFError) or not path.stat().st_size:
         first = "it is empty" if not path.stat().st_size else "it is cut short"
     if "weights_only" in first:  # advice to run what a stranger's file holds
@@ -430,7 +432,7 @@ def write_checkpoint(
             torch.save(checkpoint, temporary)
         except RuntimeError as error:
             # torch's writer does not say why; the file system does.
-            if "write" not in str(error):
+            if not re.search("iostream|inline_container|StreamWriter|cannot be opened", str(error)):
                 raise
             written = temporary.stat().st_size if temporary.exists() else 0
             raise InputError(

@@ -11,23 +11,29 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mmreid_uda.apis import at_least, load_config, parse_options, run_tool, training_command
+from mmreid_uda.apis import (
+    ToolParser,
+    at_least,
+    load_config,
+    parse_options,
+    run_command,
+    run_tool,
+    training_command,
+)
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import training_arguments
+from mmreid_uda.utils.files import read_json, training_arguments
 
 TOOLS = Path(__file__).parent
 
 
 def parse_args() -> tuple[argparse.Namespace, list[str]]:
     """Read the command line; what is not ours goes to tools/train.py."""
-    parser = argparse.ArgumentParser(
+    parser = ToolParser(
         description="Train a config and, before it, the source runs it starts from.",
         epilog="Further flags, such as --amp or --seed, are given to tools/train.py in the last stage.",
     )
@@ -47,7 +53,7 @@ def is_finished(run: Path, cfg: Config) -> bool:
     results = run / "results.json"
     if not results.is_file():
         return False
-    return bool(json.loads(results.read_text())["last_epoch"] >= cfg.train_cfg.max_epochs)
+    return bool(read_json(results).get("last_epoch", -1) >= cfg.train_cfg.max_epochs)
 
 
 def train(arguments: list[str], options: list[str], processes: int) -> None:
@@ -56,7 +62,7 @@ def train(arguments: list[str], options: list[str], processes: int) -> None:
     flags = ["--resume", *flags, *(["--cfg-options", *options] if options else [])]
     command = training_command(TOOLS, config, flags, processes)
     print("==>", " ".join(command), flush=True)
-    status = subprocess.run(command).returncode
+    status = run_command(command)
     if status:
         sys.exit(status)
 

@@ -31,6 +31,7 @@ from mmreid_uda.apis import (
     at_least,
     load_config,
     parse_options,
+    run_command,
     run_tool,
     training_command,
 )
@@ -215,10 +216,10 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "train.log"
     with log.open("a") as file:
-        status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
+        status = run_command(command, stdout=file, stderr=subprocess.STDOUT)
     if status == 0:
         return None
-    if status in (130, -2):
+    if status in (129, 130, 143, -2):  # SIGHUP, SIGINT, SIGTERM
         raise KeyboardInterrupt
     return (log.read_text().strip().splitlines() or [f"exit status {status}"])[-1]
 

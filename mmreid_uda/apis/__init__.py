@@ -31,6 +31,7 @@ from .launch import (
     build_runner,
     init_processes,
     nothing_to_train,
+    run_command,
     run_tool,
     training_command,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "parse_options",
     "random_batch",
     "ready_model",
+    "run_command",
     "run_tool",
     "save_features",
     "target_images",

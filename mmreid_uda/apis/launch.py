@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
+from torch.nn.parallel import DistributedDataParallel
 
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
 from mmreid_uda.utils import InputError, keep_freed_memory
@@ -25,6 +28,7 @@ __all__ = [
     "build_runner",
     "init_processes",
     "nothing_to_train",
+    "run_command",
     "run_tool",
     "training_command",
 ]
@@ -137,15 +141,23 @@ def build_runner(cfg: Config, dump_config: bool = True) -> ReIDRunner:
         for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
             if name in cfg:
                 cfg[name].pin_memory = False
-        cfg.model_wrapper_cfg = dict(
-            type="MMDistributedDataParallel",
-            device_ids=None,
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get("find_unused_parameters", False),
-        )
+    cfg.setdefault("model_wrapper_cfg", _wrapper(cfg))
     runner = (ReIDRunner if dump_config else _TestRunner).from_cfg(cfg)
     runner.lock = next(iter(locks), None)
     return runner
+
+
+def _wrapper(cfg: Config) -> dict[str, Any]:
+    """The config of DistributedDataParallel: buffers are shared once per epoch, by the consistency hook."""
+    names = inspect.signature(DistributedDataParallel.__init__).parameters
+    # The newer name of what it otherwise warns of.
+    sync = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+    return {
+        "type": "MMDistributedDataParallel",
+        "device_ids": [int(os.environ.get("LOCAL_RANK", 0))] if torch.cuda.is_available() else None,
+        sync: False,
+        "find_unused_parameters": cfg.get("find_unused_parameters", False),
+    }
 
 
 def run_tool(main: Callable[[], None], resume: str = "") -> None:
@@ -190,6 +202,25 @@ def _nobody_else_says_it() -> bool:
         return False
     time.sleep(_MOMENT)
     return True
+
+
+def run_command(command: Sequence[str], **streams: Any) -> int:
+    """Run a command to its end; if this process is to stop, the command stops by itself first, with its children.
+
+    Args:
+        command: Words.
+        **streams: ``stdout`` and ``stderr``, as for ``subprocess.Popen``.
+
+    Returns:
+        Its exit status; below 0 the number of the signal that ended it.
+    """
+    process = subprocess.Popen(command, **streams)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
 
 
 def training_command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.datasets.transforms import reid_collate
-from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils import InputError, check_vectors, loading_processes
 from mmreid_uda.utils.progress import Progress
 
 __all__ = ["extract_features", "unwrap", "with_pipeline"]
@@ -38,7 +38,7 @@ def extract_features(
     model: nn.Module,
     dataset: Dataset,
     batch_size: int = 64,
-    num_workers: int = 2,
+    num_workers: int | Literal["auto"] = "auto",
     amp_dtype: torch.dtype | None = None,
     reached: Callable[[int], Any] | None = None,
 ) -> Tensor:
@@ -51,7 +51,7 @@ def extract_features(
         model: An algorithm, wrapped or not; its ``data_preprocessor`` and ``mode='tensor'`` are used.
         dataset: A data set with the *test* pipeline, ``N`` items.
         batch_size: Images per forward pass and rank.
-        num_workers: Loading processes per rank.
+        num_workers: Loading processes per rank; ``'auto'`` follows the machine.
         amp_dtype: Autocast to this type during the forward pass; ``None`` computes in float32.
         reached: Called after every batch with the number of images done so far. Defaults to None: a line in the log
             every half minute.
@@ -74,7 +74,7 @@ def extract_features(
     loader = DataLoader(
         Subset(dataset, torch.cat(own).tolist() if own else []),
         batch_size=batch_size,
-        num_workers=num_workers,
+        num_workers=loading_processes(num_workers),
         collate_fn=reid_collate,
         pin_memory=device.type == "cuda",
     )

@@ -160,7 +160,8 @@ def finished_note(cfg: Config, path: Path, checkpoint: dict[str, Any]) -> str | 
         path: Its last checkpoint.
         checkpoint: The content.
     """
-    epochs, planned = checkpoint["meta"]["epoch"], cfg.train_cfg.get("max_epochs")
+    train_cfg: Any = cfg.train_cfg
+    epochs, planned = checkpoint["meta"]["epoch"], train_cfg.get("max_epochs")
     if planned is None or epochs < planned:
         return None
     results = Path(cfg.work_dir, "results.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,7 +65,7 @@ class ReIDRunner(Runner):
         """Keep long records off the console, and let a full disk cost lines of the log, not the run."""
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
-            handler.handleError = lambda record: None  # type: ignore[method-assign]
+            handler.handleError = lambda record: None
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(_is_short)
         return logger
@@ -73,7 +74,14 @@ class ReIDRunner(Runner):
         super()._log_env(env_cfg)
         self.logger.info(f"Environment, config and order of hooks: {self.logger.log_file}")
 
-    # ---- data
+    # ---- processes and data
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """Join the other processes; threads are limited as by ``tools/dist_train.sh``, which mmengine would warn of."""
+        if self._distributed:
+            threads = os.environ.setdefault("OMP_NUM_THREADS", "1")
+            os.environ.setdefault("MKL_NUM_THREADS", threads)
+        super().setup_env(env_cfg)
 
     @staticmethod
     def build_dataloader(

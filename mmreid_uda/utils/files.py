@@ -112,9 +112,8 @@ def said_to_be_unwritable(path: Path, only: Collection[int] = ()) -> Iterator[No
     except OSError as error:
         if only and error.errno not in only:
             raise
-        remedy = (
-            "make room or name another place" if error.errno in _NO_ROOM else "name another place"
-        )
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "make room or name another place" if full else "name another place"
         raise InputError(
             f"{str(path)!r} cannot be written ({error.strerror or error}); {remedy}, with --out or as work_dir."
         ) from error

@@ -57,7 +57,7 @@ class ClusterHook(Hook):
             that is up to 6 times 15 % wider (or narrower, when nearly everything has merged), then falls back on the
             previous labels, if there are any; ``'keep_previous'`` falls back at once; ``'raise'`` stops.
         batch_size: Images per forward pass and rank during extraction. Defaults to 128.
-        num_workers: Loading processes per rank during extraction. Defaults to 2.
+        num_workers: Loading processes per rank during extraction. Defaults to ``'auto'``: as the machine has cores.
         amp_dtype: ``'bfloat16'`` or ``'float16'`` computes the features in mixed precision, which is faster on GPUs;
             pseudo-labels may then differ a little. Defaults to None: float32, also where training is mixed.
         seed: Seed of the clusterer; defaults to the run's.
@@ -85,7 +85,7 @@ class ClusterHook(Hook):
         max_outlier_ratio: float = 0.95,
         policy: Literal["relax_eps", "keep_previous", "raise"] = "relax_eps",
         batch_size: int = 128,
-        num_workers: int = 2,
+        num_workers: int | Literal["auto"] = "auto",
         amp_dtype: Literal["bfloat16", "float16"] | None = None,
         seed: int | None = None,
         save_labels: bool = True,

@@ -90,7 +90,7 @@ class FiniteHook(Hook):
         names = [
             name
             for name, value in (outputs or {}).items()
-            if name != "loss" and name.startswith("loss") and not math.isfinite(float(value))
+            if name.startswith("loss_") and not bool(torch.isfinite(torch.as_tensor(value)).all())
         ]
         which = f" ({', '.join(names)})" if names else ""
         first = batch_idx + 1 - batch_idx % self.interval

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmreid_uda.registry import HOOKS
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.files import read_json, write_json
 
 __all__ = ["ReportHook"]
 
@@ -22,7 +21,8 @@ class ReportHook(Hook):
 
     The public code of all papers here chooses the epoch on the target's test set. This hook reports the last epoch, and
     beside it the best with a note on how it was chosen. After every evaluation the history is written to
-    ``work_dir/results.json``, and a resumed run goes on with what it finds there.
+    ``work_dir/results.json``, and a resumed run goes on with what it finds there. An evaluation that a stop has cost,
+    between the checkpoint of an epoch and its figures, is made up for.
 
     Args:
         evaluate_before: Evaluate the initial weights before the first epoch: pretrained features, or direct transfer
@@ -41,6 +41,8 @@ class ReportHook(Hook):
         """Evaluate the initial weights, or, on resume, read what was found up to the checkpoint's epoch."""
         if runner.epoch > 0:
             self.history = self._read(runner)
+            if runner.epoch not in self.history and _is_evaluated(runner):
+                runner.val_loop.run()
         elif self.evaluate_before and runner.val_loop is not None:
             runner.val_loop.run()
 
@@ -72,7 +74,7 @@ class ReportHook(Hook):
 
     def _read(self, runner: Runner) -> dict[int, dict[str, float]]:
         path = self._path(runner)
-        epochs = json.loads(path.read_text())["epochs"] if path.exists() else {}
+        epochs = read_json(path).get("epochs", {}) if path.exists() else {}
         return {
             int(epoch): figures for epoch, figures in epochs.items() if int(epoch) <= runner.epoch
         }
@@ -81,10 +83,22 @@ class ReportHook(Hook):
         results = dict(
             seconds=round(time.monotonic() - self._started, 1),
             last_epoch=max(self.history),
+            max_epochs=runner.max_epochs,
             epochs={str(epoch): figures for epoch, figures in sorted(self.history.items())},
         )
-        with atomic_path(self._path(runner)) as path:
-            path.write_text(json.dumps(results, indent=2) + "\n")
+        write_json(self._path(runner), results)
+
+
+def _is_evaluated(runner: Runner) -> bool:
+    """Whether mmengine's loop evaluates after the epoch that has just ended."""
+    epoch, loop = runner.epoch, runner.train_loop
+    if (
+        runner.val_loop is None
+        or not isinstance(loop, EpochBasedTrainLoop)
+        or epoch < loop.val_begin
+    ):
+        return False
+    return epoch % loop.val_interval == 0 or epoch == loop.max_epochs
 
 
 def _text(figures: dict[str, float]) -> str:

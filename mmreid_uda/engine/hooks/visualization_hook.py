@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ class VisualizationHook(Hook):
         num: Queries, crops, or rows per kind of cluster. Defaults to 4.
         groups: People on the embedding. Defaults to 15.
         batch_size: Images per forward pass and rank. Defaults to 128.
-        num_workers: Loading processes per rank. Defaults to 2.
+        num_workers: Loading processes per rank. Defaults to ``'auto'``: as the machine has cores.
 
     Raises:
         InputError: If a picture is unknown, a number below 1, or what is to be drawn is not there.
@@ -73,7 +74,7 @@ class VisualizationHook(Hook):
         num: int = 4,
         groups: int = 15,
         batch_size: int = 128,
-        num_workers: int = 2,
+        num_workers: int | Literal["auto"] = "auto",
     ) -> None:
         unknown = [name for name in pictures if name not in _PICTURES]
         if unknown or not pictures or min(interval, num, groups) < 1:
