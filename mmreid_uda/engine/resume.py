@@ -160,8 +160,7 @@ def finished_note(cfg: Config, path: Path, checkpoint: dict[str, Any]) -> str | 
         path: Its last checkpoint.
         checkpoint: The content.
     """
-    train_cfg: Any = cfg.train_cfg
-    epochs, planned = checkpoint["meta"]["epoch"], train_cfg.get("max_epochs")
+    epochs, planned = checkpoint["meta"]["epoch"], cfg.get("train_cfg", {}).get("max_epochs")
     if planned is None or epochs < planned:
         return None
     results = Path(cfg.work_dir, "results.json")
@@ -199,8 +198,9 @@ def _leaves(where: str, node: Any) -> Iterator[tuple[str, Any]]:
 def other_settings(runner: Runner, meta: dict[str, Any]) -> list[str]:
     """Lines about what is different from the run that wrote a checkpoint: settings, number of processes."""
     lines = []
-    before, now = meta.get("settings"), settings_of(runner.cfg)
-    for key in sorted({*before, *now}) if isinstance(before, dict) else ():
+    now = settings_of(runner.cfg)
+    before: dict[str, str] = meta.get("settings") or now
+    for key in sorted({*before, *now}):
         old, new = before.get(key, "not set"), now.get(key, "not set")
         if old != new:
             effect = (
