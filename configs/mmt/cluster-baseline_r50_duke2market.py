@@ -6,4 +6,4 @@ _base_ = [
 ]
 
 target = "market1501"
-stage1 = "work_dirs/source_r50_duke2market"
+stage1 = "work_dirs/source-mmt_r50_duke2market"

@@ -1,4 +1,7 @@
 _base_ = "./mmt-dbscan_r50_duke2market.py"
 
 target = "msmt17"
-stage1 = ["work_dirs/source_r50_personx2msmt17-seed1", "work_dirs/source_r50_personx2msmt17-seed2"]
+stage1 = [
+    "work_dirs/source-mmt_r50_personx2msmt17-seed1",
+    "work_dirs/source-mmt_r50_personx2msmt17-seed2",
+]

@@ -7,6 +7,6 @@ _base_ = [
 
 target = "market1501"
 stage1 = [
-    "work_dirs/source_r50-ibn_duke2market-seed1",
-    "work_dirs/source_r50-ibn_duke2market-seed2",
+    "work_dirs/source-mmt_r50-ibn_duke2market-seed1",
+    "work_dirs/source-mmt_r50-ibn_duke2market-seed2",
 ]

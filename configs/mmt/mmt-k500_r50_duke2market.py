@@ -6,4 +6,7 @@ _base_ = [
 ]
 
 target = "market1501"
-stage1 = ["work_dirs/source_r50_duke2market-seed1", "work_dirs/source_r50_duke2market-seed2"]
+stage1 = [
+    "work_dirs/source-mmt_r50_duke2market-seed1",
+    "work_dirs/source-mmt_r50_duke2market-seed2",
+]

@@ -2,4 +2,4 @@
 _base_ = "./mmt-k500_r50_duke2market.py"
 
 model = dict(num_students=1)
-stage1 = "work_dirs/source_r50_duke2market-seed1"
+stage1 = "work_dirs/source-mmt_r50_duke2market-seed1"

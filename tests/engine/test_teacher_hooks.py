@@ -10,7 +10,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
 from mmreid_uda.apis import build_runner, load_config
-from mmreid_uda.engine.hooks import EMAHook, OptimizerResetHook, SourceClassesHook
+from mmreid_uda.engine.hooks import EMAHook, EveryTeacherHook, OptimizerResetHook, SourceClassesHook
 from mmreid_uda.utils import InputError
 
 MMT = "configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py"
@@ -103,6 +103,33 @@ def test_diversity_is_logged_every_epoch_and_each_teacher_at_the_end(tiny, tmp_p
     assert epochs[0]["diversity/supervision"] > epochs[0]["diversity/teacher"]
     [last] = [line for line in lines if "teacher_1/synthb/mAP" in line]
     assert 0 < last["teacher_1/synthb/mAP"] <= 100 and 0 < last["teacher_2/synthb/mAP"] <= 100
+
+
+def test_each_teacher_is_evaluated_on_request_and_always_at_the_end(tiny, tmp_path):
+    options = {
+        "train_cfg.val_interval": 1,
+        "train_cfg.max_epochs": 3,
+        "default_hooks.report": dict(type="ReportHook"),
+        "default_hooks.every_teacher.interval": 2,
+        "iters_per_epoch": 1,
+    }
+    runner = make_runner(tiny, tmp_path, MMT, **options)
+    runner.train()
+    epochs = json.loads((tmp_path / "run" / "results.json").read_text())["epochs"]
+    assert list(epochs) == ["0", "1", "2", "3"] and runner.model.network == "teacher"
+    noted = [epoch for epoch in epochs if "teacher_1/synthb/mAP" in epochs[epoch]]
+    assert noted == ["0", "2", "3"]
+    # The figures of the last epoch are those of each teacher when it is asked alone.
+    for number in (1, 2):
+        runner.model.network = number
+        alone = runner.val_loop.run()
+        assert alone["synthb/mAP"] == epochs["3"][f"teacher_{number}/synthb/mAP"]
+    assert next(iter(epochs["3"])) == "synthb/mAP", "the best checkpoint is chosen by the first"
+
+
+def test_an_interval_below_one_is_refused():
+    with pytest.raises(InputError, match="interval=0 for EveryTeacherHook"):
+        EveryTeacherHook(0)
 
 
 def test_a_source_run_opens_its_classifier_and_tests_both_domains(tiny, tmp_path):

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmreid_uda.registry import HOOKS
+from mmreid_uda.utils import InputError
 
 from ..extraction import unwrap
 
@@ -17,34 +18,55 @@ __all__ = ["EveryTeacherHook"]
 
 @HOOKS.register_module()
 class EveryTeacherHook(Hook):
-    """After training, evaluate each teacher alone: MMT reports its two average networks, not their mean.
+    """Evaluate each teacher alone: MMT reports its two average networks, not their mean.
 
-    The figures are logged as ``teacher_1/market1501/mAP`` and so on. The released code takes the better of the two on
-    the test set; here both are shown, and the result of the run stays that of ``model.test_cfg.network``.
+    At the evaluation after the last epoch, and on request at earlier ones, the figures join those of the network that
+    ``model.test_cfg.network`` names, as ``teacher_1/market1501/mAP`` and so on, in the log and in ``results.json``. The
+    released code takes the better of the two on the test set; here both are shown, and the result of the run stays that
+    of ``model.test_cfg.network``.
+
+    Args:
+        interval: Evaluate the teachers at every evaluation whose epoch is a multiple; each costs an evaluation more.
+            Defaults to None: at the last one alone.
+
+    Raises:
+        InputError: An interval below 1.
 
     Example:
-        >>> default_hooks = dict(every_teacher=dict(type='EveryTeacherHook'))
+        >>> default_hooks = dict(every_teacher=dict(type='EveryTeacherHook', interval=10))
     """
 
-    # Before the report hook's summary, which stays the last word.
+    # Before the report hook, which writes the figures down.
     priority = "LOW"
 
-    def after_train(self, runner: Runner) -> None:
-        """Evaluate on the validation loader, teacher by teacher."""
-        model, loop = unwrap(runner.model), runner.val_loop
-        if loop is None:
+    def __init__(self, interval: int | None = None) -> None:
+        if interval is not None and interval < 1:
+            raise InputError(
+                f"found interval={interval} for EveryTeacherHook, expected epochs, at least 1, or None: change "
+                "default_hooks.every_teacher.interval."
+            )
+        self.interval = interval
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Add the figures of each teacher to those of an evaluation."""
+        asked = self.interval is not None and runner.epoch % self.interval == 0
+        if not asked and runner.epoch < runner.max_epochs:
             return
-        network, together = model.network, {}
+        model, together = unwrap(runner.model), {}
+        network = model.network
         for number in range(1, len(model.teachers) + 1):
             model.network = number
             figures = {
-                f"teacher_{number}/{name}": value for name, value in _evaluate(runner, loop).items()
+                f"teacher_{number}/{name}": value
+                for name, value in _evaluate(runner, runner.val_loop).items()
             }
             together.update(figures)
             text = ", ".join(f"{name} {value:.1f}" for name, value in figures.items())
             runner.logger.info(f"Teacher {number} alone: {text}")
         model.network = network
         runner.visualizer.add_scalars(together, step=runner.epoch)
+        if metrics is not None:
+            metrics.update(together)
 
 
 @torch.no_grad()

@@ -7,5 +7,5 @@ _base_ = [
 ]
 
 target = "market1501"
-stage1 = [f"work_dirs/source_r50_duke2market-seed{seed}" for seed in (1, 2, 3)]
+stage1 = [f"work_dirs/source-meb_r50_duke2market-seed{seed}" for seed in (1, 2, 3)]
 iters_per_epoch = 800

@@ -1,4 +1,4 @@
 _base_ = "./mebnet_r50_duke2market.py"
 
 target = "dukemtmc"
-stage1 = [f"work_dirs/source_r50_market2duke-seed{seed}" for seed in (1, 2, 3)]
+stage1 = [f"work_dirs/source-meb_r50_market2duke-seed{seed}" for seed in (1, 2, 3)]
