@@ -129,6 +129,7 @@ class ReIDDataset(BaseDataset):
 
     Attributes:
         root: Folder that the set was found in.
+        version: Release of the data that lies there, where papers use several ('V2'); empty where there is one.
         paths: Image paths, sorted relative to :attr:`root`.
         pids: (N,) identities as the data give them, int64 where all are integers, else object.
         camids: int64 (N,) >= 0. An image of unknown camera gets a camera of its own, so that the rule "same id and
@@ -150,6 +151,7 @@ class ReIDDataset(BaseDataset):
     """
 
     name: str = ""
+    version: str = ""
     input_size: ClassVar[tuple[int, int]] = (256, 128)
     """Height and width in pixels that the papers resize to."""
     folder_names: Sequence[str] = ()

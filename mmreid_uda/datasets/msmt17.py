@@ -29,8 +29,9 @@ class MSMT17(MarketStyleDataset):
     Train 1,041 ids / 32,621 images (30,248 of ``list_train`` and 2,373 of ``list_val``), query 3,060 / 11,659,
     gallery 3,060 / 82,161. The layout is detected: with list files (V1, or V2 with its ``mask_*_v2`` folders) the
     identity is the integer at the end of the line and the camera the third field of the file name; without them the
-    folders of the re-packed archive are read. Test identities are other people than the training ones that have the
-    same numbers.
+    folders of the re-packed archive are read. :attr:`version` is 'V1', 'V2' or, in a re-packed archive whose folder
+    does not say, empty; the table at the start of a run shows it. Test identities are other people than the training
+    ones that have the same numbers.
 
     Withdrawn from open download: given by its authors on a signed agreement only; this project neither offers nor
     links to a copy.
@@ -68,6 +69,7 @@ class MSMT17(MarketStyleDataset):
         """Read the list files, or the folders where there are none."""
         lists = self.lists[self.split]
         self.root = self.find_root(lists[0], self.split_folders[self.split])
+        self.version = self._find_version()
         if os.path.isfile(os.path.join(self.root, lists[0])):
             chosen = lists if self.include_val else lists[:1]
             return [record for name in chosen for record in self._read_list(name)]
@@ -77,6 +79,15 @@ class MSMT17(MarketStyleDataset):
                 "training ones; set include_val=True or data_root to a copy with the list files"
             )
         return super().load_split()
+
+    def _find_version(self) -> str:
+        """Read the release off the folders: those of V2 are named ``mask_*_v2``, whatever the folder above is."""
+        if any(
+            os.path.isdir(os.path.join(self.root, f"mask_{part}_v2")) for part in ("train", "test")
+        ):
+            return "V2"
+        said = re.search(r"v[12]$", os.path.basename(os.path.abspath(self.root)), re.IGNORECASE)
+        return said[0].upper() if said else ""
 
     def _read_list(self, list_name: str) -> list[dict]:
         list_path = os.path.join(self.root, list_name)

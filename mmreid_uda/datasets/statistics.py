@@ -20,8 +20,8 @@ def statistics_table(datasets: Iterable[ReIDDataset]) -> str:
         datasets: Splits of any data sets.
 
     Returns:
-        One line per split under a header; ``-`` stands for unknown identities or cameras, ``6+?`` for images of 6
-        cameras and some of unknown ones.
+        One line per split under a header, with the version of data that have several; ``-`` stands for unknown
+        identities or cameras, ``6+?`` for images of 6 cameras and some of unknown ones.
     """
     rows = [_HEADER, *(_row(dataset) for dataset in datasets)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
@@ -46,4 +46,5 @@ def _row(dataset: ReIDDataset) -> tuple[str, str, str, str, str]:
     cameras = (
         f"{dataset.num_cams:,}{'' if dataset.has_cameras else '+?'}" if dataset.num_cams else "-"
     )
-    return dataset.name, dataset.split, ids, f"{len(dataset):,}", cameras
+    name = f"{dataset.name} {dataset.version}".rstrip()
+    return name, dataset.split, ids, f"{len(dataset):,}", cameras

@@ -16,6 +16,7 @@ from mmreid_uda.datasets import (
     VehicleX,
     VeRi776,
     queries_with_match,
+    statistics_table,
 )
 from mmreid_uda.utils import InputError
 
@@ -194,6 +195,19 @@ def test_msmt_lists_train_with_the_validation_images_unless_told(msmt):
     assert summary(MSMT17(str(msmt), "query")) == [(0, 4)]
     assert summary(MSMT17(str(msmt), "gallery")) == [(0, 10)]
     assert MSMT17(str(msmt)).true_labels.tolist() == [0, 0, 1, 2]
+
+
+def test_the_start_says_which_version_of_msmt_lies_there(msmt):
+    def first(root, **options):
+        return statistics_table([MSMT17(str(root), **options)]).splitlines()[1].split("  ")[0]
+
+    assert first(msmt) == "msmt17 V1"
+    assert first(msmt, name="mine") == "mine V1"
+    for part in ("train", "test"):
+        (msmt / part).rename(msmt / f"mask_{part}_v2")
+    assert first(msmt) == "msmt17 V2", "the folders of the images say more than the one above"
+    touch(msmt.parent / "msmt17" / "bounding_box_train", "0000_c1_0001.jpg", "0001_c2_0001.jpg")
+    assert first(msmt.parent / "msmt17") == "msmt17", "a re-packed archive does not say"
 
 
 def test_msmt_version_2_has_masked_folders(msmt):

@@ -1,5 +1,5 @@
-# Stage 1 with the schedule of MMT's code: stepped at the start of an epoch, so everything comes one epoch earlier, and half
-# as many iterations.
+# Stage 1 with the schedule of MMT's code: stepped at the start of an epoch, so everything comes one epoch earlier, and
+# half as many iterations.
 _base_ = "./source_80e.py"
 
 iters_per_epoch = 100
