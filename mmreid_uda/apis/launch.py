@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
 from mmreid_uda.utils import InputError, keep_freed_memory
 from mmreid_uda.utils.dist import leave_processes, run_on_rank0
-from mmreid_uda.utils.files import find_checkpoint, require_writable
+from mmreid_uda.utils.files import find_checkpoint, require_writable_folder
 from mmreid_uda.utils.interrupts import Interrupted, interruptible
 from mmreid_uda.utils.run_lock import RunLock
 
@@ -131,7 +131,7 @@ def build_runner(cfg: Config, dump_config: bool = True) -> ReIDRunner:
 
     def claim() -> None:
         if cfg.get("work_dir"):
-            require_writable(Path(cfg.work_dir, "last_checkpoint"))
+            require_writable_folder(cfg.work_dir)
             if dump_config and "train_cfg" in cfg:
                 locks.append(RunLock(cfg.work_dir))
 

@@ -24,6 +24,7 @@ __all__ = [
     "open_arrays",
     "read_json",
     "require_writable",
+    "require_writable_folder",
     "said_to_be_unwritable",
     "training_arguments",
     "write_json",
@@ -91,9 +92,32 @@ def require_writable(path: str | Path) -> None:
     with said_to_be_unwritable(path):
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
-        folder = next(one for one in path.absolute().parents if one.exists())
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".") as sample:
-            sample.write(_SAMPLE)
+        _write_sample(path.absolute().parent, path.name)
+
+
+def require_writable_folder(path: str | Path) -> None:
+    """As :func:`require_writable`, for a folder that many files will be written to, there or not.
+
+    Raises:
+        InputError: It cannot be made, is something else, or nothing can be written there.
+    """
+    with said_to_be_unwritable(Path(path)):
+        _write_sample(Path(path).absolute())
+
+
+def _write_sample(folder: Path, name: str = "") -> None:
+    """Write a file, which is gone at once, to a folder or to the nearest one above it that is there.
+
+    Args:
+        folder: Absolute.
+        name: Of the file that is to be written later; this and the folders to be made must not be too long.
+    """
+    nearest = next(one for one in (folder, *folder.parents) if one.exists())
+    longest = os.pathconf(nearest, "PC_NAME_MAX")
+    if any(len(os.fsencode(part)) > longest for part in (*folder.relative_to(nearest).parts, name)):
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    with tempfile.NamedTemporaryFile(dir=nearest, prefix=".") as sample:
+        sample.write(_SAMPLE)
 
 
 @contextlib.contextmanager

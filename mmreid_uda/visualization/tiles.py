@@ -9,6 +9,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from mmreid_uda.datasets.transforms import LoadReIDImage
 from mmreid_uda.utils import InputError
 
 __all__ = [
@@ -47,20 +48,18 @@ def spread(items: Items, num: int) -> Items:
 
 
 def read_crop(path: str) -> np.ndarray:
-    """Read an image: uint8 (H, W, 3), BGR.
+    """Read an image as training does: uint8 (H, W, 3), BGR.
 
     Raises:
         InputError: If there is no readable image.
     """
-    # cv2.imread ends the process where a name is not UTF-8.
-    content = np.fromfile(path, np.uint8) if os.path.isfile(path) else np.empty(0, np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if image is None:
+    try:
+        return LoadReIDImage()({"img_path": path})["img"]
+    except InputError as error:
         raise InputError(
             f"found no readable image at '{path}', expected one to draw; restore it, or run from the folder that "
             "relative paths start in."
-        )
-    return image
+        ) from error
 
 
 def framed(image: np.ndarray, size: tuple[int, int], colour: tuple[int, int, int]) -> np.ndarray:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,8 @@ from deployment import (
 )
 
 from mmreid_uda.apis import ReIDInferencer
+from mmreid_uda.datasets.transforms import LoadReIDImage
+from mmreid_uda.visualization.tiles import read_crop
 
 CONFIG = "configs/ise/ise_mbv2_synthb.py"
 
@@ -130,6 +133,25 @@ def test_the_service_leaves_broken_images_out_where_asked_for(exported, crops, t
     assert done.returncode == 0 and done.stderr == f"skipped, cannot be read: {cut}\n"
     with np.load(tmp_path / "f.npz") as written:
         assert written["paths"].tolist() == crops[:2] and len(written["features"]) == 2
+
+
+def test_the_service_decodes_as_training_does(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tools" / "deploy"))
+    import run_onnx
+
+    ramp = np.arange(64 * 32).reshape(64, 32)
+    for name, pixels in (
+        ("sensor.png", (2 * ramp).astype(np.uint16)),  # 12 of 16 bits
+        ("dark.png", (ramp % 200).astype(np.uint16)),
+        ("colours.tif", np.dstack([30 * ramp, ramp, 7 * ramp]).astype(np.uint16)),
+        ("grey.png", (ramp % 251).astype(np.uint8)),
+    ):
+        path = str(tmp_path / name)
+        assert cv2.imwrite(path, pixels)
+        expected = LoadReIDImage()({"img_path": path})["img"]
+        np.testing.assert_array_equal(run_onnx.read_image(path), expected)
+        np.testing.assert_array_equal(read_crop(path), expected)
 
 
 def test_the_service_takes_images_and_says_what_is_none(exported, crops, monkeypatch):

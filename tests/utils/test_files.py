@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path, find_checkpoint, require_writable, write_json
+from mmreid_uda.utils.files import (
+    atomic_path,
+    find_checkpoint,
+    require_writable,
+    require_writable_folder,
+    write_json,
+)
 
 
 def test_the_folder_of_a_run_stands_for_its_last_checkpoint(tmp_path):
@@ -67,6 +73,16 @@ def test_what_cannot_be_written_is_said_before_and_instead_of_writing(tmp_path, 
     ):
         path.touch()
     assert sorted(one.name for one in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("place", ["file", "file/deep", "/proc/x", "folder/" + 300 * "n"])
+def test_a_folder_that_cannot_be_written_is_said_before_the_work(tmp_path, place):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be written \(.+\); name another place"):
+        require_writable_folder(tmp_path / place)
+    require_writable_folder(tmp_path / "new" / "deep")
+    require_writable_folder(tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
 def test_asking_whether_a_file_can_be_written_leaves_nothing(tmp_path):

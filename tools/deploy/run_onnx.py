@@ -181,8 +181,8 @@ def read_description(path: Path) -> dict[str, Any]:
         images = images if isinstance(images, dict) else {}
         missing = missing or [key for key in DESCRIBED_INPUT if key not in images]
         wrong = [key for key in ("width", "height") if not isinstance(images.get(key), int)]
-        known = INTERPOLATIONS.get(images.get("backend", "cv2"), {})
-        if not missing and not wrong and images["interpolation"] in known:
+        known = INTERPOLATIONS.get(str(images.get("backend", "cv2")), {})
+        if not missing and not wrong and str(images["interpolation"]) in known:
             return content
         found = f"lacks {', '.join(missing)}" if missing else f"describes images as {images}"
     raise DeploymentError(
@@ -207,12 +207,28 @@ def checked(image: Any) -> np.ndarray:
 def read_image(path: str) -> np.ndarray:
     """Decode a file to uint8 (H, W, 3) in BGR order, turned upright by its EXIF orientation."""
     content = np.fromfile(path, np.uint8) if os.path.isfile(path) else np.empty(0, np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    try:
+        image = decode(content)
+    except cv2.error:
+        image = None
     if image is None:
         raise DeploymentError(
             f"the image '{path}' ({len(content)} bytes) cannot be decoded; restore the file, or leave it out."
         )
     return image
+
+
+def decode(content: np.ndarray) -> np.ndarray | None:
+    """Decode bytes as training does: of 16 bits a channel the highest 8 that the brightest pixel uses are taken."""
+    if not len(content):
+        return None
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if image is None or image.dtype == np.uint8:
+        return image
+    if image.dtype != np.uint16:
+        return cv2.imdecode(content, cv2.IMREAD_COLOR)
+    used = max(8, int(image.max()).bit_length())
+    return np.right_shift(image, used - 8).astype(np.uint8)
 
 
 def find_images(inputs: Sequence[str]) -> list[str]:
