@@ -56,7 +56,7 @@ def draw(runner: Runner, path: Path) -> None:
                 features.cpu().numpy(),
                 dataset.pids,
                 dataset.camids,
-                dataset.is_query,
+                dataset.is_gallery,
                 dataset.paths,
                 [query],
                 _TOP,

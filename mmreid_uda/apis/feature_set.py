@@ -12,7 +12,8 @@ from mmengine.config import Config
 
 from mmreid_uda.datasets import ReIDDataset, build_dataset
 from mmreid_uda.datasets.base_reid import sorted_ids
-from mmreid_uda.datasets.unknown import known
+from mmreid_uda.datasets.files import file_numbers
+from mmreid_uda.datasets.unknown import compared_cameras, known
 from mmreid_uda.evaluation.functional import evaluate_rank
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError, check_vectors
@@ -41,21 +42,23 @@ class FeatureSet:
         features: float32 (N, D), unit rows.
         paths: Image paths.
         pids: int64 (N,), -1 = unknown.
-        camids: int64 (N,); of unknown cameras each image has one of its own.
+        camids: int64 (N,) that the rule of the evaluation compares; of unknown cameras each image has one of its own.
+        cameras: int64 (N,), the true cameras, -1 = unknown.
         is_query: bool (N,), the queries of a test set; all False elsewhere.
+        is_gallery: bool (N,), its gallery, of which some may be queries too; all False elsewhere.
         fingerprint: Of the model, see :func:`~mmreid_uda.apis.model_fingerprint`; empty = unknown.
         ids: str (N,), the identities where the data have texts, which ``pids`` numbers; None elsewhere.
-        has_cameras: Whether the cameras are known.
     """
 
     features: np.ndarray
     paths: list[str]
     pids: np.ndarray
     camids: np.ndarray
+    cameras: np.ndarray
     is_query: np.ndarray
+    is_gallery: np.ndarray
     fingerprint: str = ""
     ids: np.ndarray | None = None
-    has_cameras: bool = True
 
     @classmethod
     def load(cls, path: str | Path) -> FeatureSet:
@@ -79,22 +82,21 @@ class FeatureSet:
             num = len(paths)
             require_same_length(len(features), num)
             pids = _column(arrays.get("pid", np.full(num, -1)), "pid", num, "iuU")
-            camids = _column(arrays.get("camid", np.full(num, -1)), "camid", num, "iu").astype(int)
-            has_cameras = bool(arrays.get("has_cameras", True)) and bool((camids >= 0).all())
+            cameras = _column(arrays.get("camid", np.full(num, -1)), "camid", num, "iu").astype(int)
+            if not arrays.get("has_cameras", True) and (cameras >= 0).all():
+                cameras[:] = -1  # of an older file, in which each image had a number of its own
             fingerprint = str(arrays.get("fingerprint", ""))
-        if not has_cameras:
-            # Unknown cameras are not one camera: each image has its own.
-            camids = np.where(camids < 0, camids.max(initial=-1) + 1 + np.arange(num), camids)
         ids = pids if pids.dtype.kind == "U" else None
         return cls(
             features,
             paths,
             pids.astype(np.int64) if ids is None else _numbers(ids),
-            camids,
+            compared_cameras(cameras, file_numbers(paths)),
+            cameras,
+            np.zeros(num, bool),
             np.zeros(num, bool),
             fingerprint,
             ids,
-            has_cameras,
         )
 
     @classmethod
@@ -114,17 +116,18 @@ class FeatureSet:
             dataset = DATASETS.build(cfg.val_dataloader.dataset)
             first = np.flatnonzero(dataset.set_ids == 0)
             paths = [dataset.paths[one] for one in first]
-            parts = dataset.datasets[:2]
-            texts = any(part.pids.dtype == object for part in parts)
+            ids = dataset.ids[first]
+            texts = any(isinstance(one, str) for one in ids)
             return cls(
                 inferencer.extract(paths),
                 paths,
                 dataset.pids[first],
                 dataset.camids[first],
+                dataset.cameras[first],
                 dataset.is_query[first],
+                dataset.is_gallery[first],
                 inferencer.fingerprint,
-                np.concatenate([part.pids.astype(str) for part in parts]) if texts else None,
-                all(part.has_cameras for part in parts),
+                ids.astype(str) if texts else None,
             )
         dataset = target_images(cfg)
         return cls(
@@ -132,9 +135,10 @@ class FeatureSet:
             dataset.paths,
             dataset.true_labels,
             dataset.camids,
+            np.where(dataset.camera_known, dataset.camids, -1),
+            np.zeros(len(dataset), bool),
             np.zeros(len(dataset), bool),
             inferencer.fingerprint,
-            has_cameras=dataset.has_cameras,
         )
 
     def ranking(self, queries: Sequence[int], topk: int) -> list[RankRow]:
@@ -148,7 +152,7 @@ class FeatureSet:
             self.features,
             self.pids,
             self.camids,
-            self.is_query,
+            self.is_gallery,
             self.paths,
             queries,
             topk,
@@ -158,8 +162,8 @@ class FeatureSet:
     def joined(self, gallery: FeatureSet) -> FeatureSet:
         """Take these images as queries, and others as their gallery.
 
-        As in a test set, people who are named by texts are numbered over both, and each file is a camera of its own
-        where the cameras of one side are unknown.
+        As in a test set, people who are named by texts are numbered over both, and a file whose camera is unknown, or
+        every file if none is known on one side, is a camera of its own.
 
         Raises:
             InputError: The dimensions or the fingerprints differ.
@@ -177,7 +181,9 @@ class FeatureSet:
             )
         paths = self.paths + gallery.paths
         pids = np.concatenate([self.pids, gallery.pids])
-        camids = np.concatenate([self.camids, gallery.camids])
+        cameras = np.concatenate([self.cameras, gallery.cameras])
+        files = file_numbers(paths)
+        some_known = all((one.cameras >= 0).any() for one in (self, gallery))
         ids = None
         if self.ids is not None or gallery.ids is not None:
             sides = (self, gallery)
@@ -185,18 +191,16 @@ class FeatureSet:
                 [one.pids.astype(str) if one.ids is None else one.ids for one in sides]
             )
             pids = np.where(pids < 0, -1, _numbers(ids))
-        has_cameras = self.has_cameras and gallery.has_cameras
-        if not has_cameras:
-            camids = np.unique(np.array(paths), return_inverse=True)[1]
         return FeatureSet(
             np.concatenate([self.features, gallery.features]),
             paths,
             pids,
-            camids,
+            compared_cameras(cameras, files) if some_known else files,
+            cameras,
             np.arange(len(paths)) < len(self.paths),
+            np.arange(len(paths)) >= len(self.paths),
             self.fingerprint or gallery.fingerprint,
             ids,
-            has_cameras,
         )
 
 
@@ -287,7 +291,7 @@ def choose_queries(
     """
     if num < 1:
         raise InputError(f"found {num} queries to draw, expected at least 1; set --queries.")
-    query, gallery = np.flatnonzero(images.is_query), np.flatnonzero(~images.is_query)
+    query, gallery = np.flatnonzero(images.is_query), np.flatnonzero(images.is_gallery)
     ap = evaluate_rank(
         images.features[query],
         images.features[gallery],
@@ -306,7 +310,7 @@ def choose_queries(
         query_caption(
             images.paths[place],
             names[place],
-            int(images.camids[place]) if images.has_cameras else None,
+            int(images.cameras[place]),
             float(ap[one]),
         )
         for one, place in zip(chosen, query[chosen].tolist())

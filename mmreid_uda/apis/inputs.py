@@ -29,7 +29,7 @@ class NamedImages:
     Args:
         paths: Files.
         labels: Of a data set: ``pid`` (N,), integers with -1 = unknown or texts with '' = unknown, ``camid`` int64
-            (N,), ``has_cameras`` (). Else nothing.
+            (N,) with -1 = unknown, ``has_cameras`` (). Else nothing.
     """
 
     paths: list[str]
@@ -176,7 +176,7 @@ def _labels(dataset: ReIDDataset, kept: list[int]) -> dict[str, np.ndarray]:
         numbers = np.array(["" if pid is None else str(pid) for pid in pids])
     return {
         "pid": numbers,
-        "camid": dataset.camids[kept],
+        "camid": np.where(dataset.camera_known, dataset.camids, -1)[kept],
         "has_cameras": np.array(dataset.has_cameras),
     }
 

@@ -154,6 +154,8 @@ class ReIDDataset(BaseDataset):
     version: str = ""
     input_size: ClassVar[tuple[int, int]] = (256, 128)
     """Height and width in pixels that the papers resize to."""
+    camera_names: Sequence[str] | None = None
+    """Names by ``camid`` where the data name their cameras, which :meth:`load_split` sets; None for numbers."""
     folder_names: Sequence[str] = ()
     """Names that the set's folder goes by; case, hyphens, underscores and dots do not matter."""
 

@@ -15,6 +15,7 @@ __all__ = [
     "IMAGE_EXTENSIONS",
     "checked_extensions",
     "decodable",
+    "file_numbers",
     "list_images",
     "listing",
     "real_paths",
@@ -187,6 +188,14 @@ def real_paths(paths: Iterable[str]) -> list[str]:
         place = os.path.join(folders[folder], name)
         real.append(os.path.realpath(place) if os.path.islink(place) else place)
     return real
+
+
+def file_numbers(paths: Iterable[str]) -> np.ndarray:
+    """Number files in the order they first occur in: int64 (N,), equal for the paths of one file."""
+    numbers: dict[str, int] = {}
+    return np.array(
+        [numbers.setdefault(file, len(numbers)) for file in real_paths(paths)], dtype=np.int64
+    )
 
 
 def require_files(paths: Sequence[str], source: str) -> None:

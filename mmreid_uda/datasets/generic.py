@@ -150,7 +150,9 @@ class FolderReIDDataset(ReIDDataset):
         if self.pattern is None or "camid" not in self.pattern.groupindex:
             return {}
         found = {path: self.pattern.search(path) for path in paths}
-        return _number_cameras({path: match["camid"] for path, match in found.items() if match})
+        texts = {path: match["camid"] for path, match in found.items() if match}
+        self.camera_names, cameras = _number_cameras(texts)
+        return cameras
 
 
 @DATASETS.register_module()
@@ -206,9 +208,10 @@ class CSVReIDDataset(ReIDDataset):
         """Read the rows of the split."""
         table, columns = self._read_table()
         self.root = self.img_root or os.path.dirname(self.ann_file) or "."
-        cameras = {}
+        cameras: dict[int, int] = {}
         if "camid" in columns:
-            cameras = _number_cameras(dict(enumerate(table.column(columns["camid"]))))
+            texts = dict(enumerate(table.column(columns["camid"])))
+            self.camera_names, cameras = _number_cameras(texts)
         everything = range(len(table))
         files = self._required(table, columns["path"], everything)
         # An image listed once as query and once as gallery is one image, with one camera of its own.
@@ -330,11 +333,12 @@ def select_ids(records: list[dict], ids: Sequence[Any] | Mapping[str, int] | Non
     return [record for record in records if record["pid"] in wanted]
 
 
-def _number_cameras(texts: Mapping[Any, str | None]) -> dict[Any, int]:
-    """Replace the names of known cameras by their positions among the sorted names; leave the others out."""
-    names = {key: name for key, text in texts.items() if (name := known(text)) is not None}
-    numbers = {name: number for number, name in enumerate(sorted_ids(names.values()))}
-    return {key: numbers[name] for key, name in names.items()}
+def _number_cameras(texts: Mapping[Any, str | None]) -> tuple[list[str], dict[Any, int]]:
+    """The sorted names of the known cameras, and their positions in place of the texts that name one."""
+    found = {key: name for key, text in texts.items() if (name := known(text)) is not None}
+    names = sorted_ids(found.values())
+    numbers = {name: number for number, name in enumerate(names)}
+    return names, {key: numbers[name] for key, name in found.items()}
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["MISSING", "known"]
+import numpy as np
+
+__all__ = ["MISSING", "compared_cameras", "known"]
 
 MISSING = frozenset(
     ("", "-", "--", "-1", "?", "nan", "na", "n/a", "#n/a", "<na>", "none", "null", "nil")
@@ -37,3 +39,19 @@ def known(value: Any) -> Any:
         return None if value.lower() in MISSING else value
     # NaN, which data frames write for a missing cell, is the one value that differs from itself.
     return value if value == value else None
+
+
+def compared_cameras(cameras: np.ndarray, files: np.ndarray) -> np.ndarray:
+    """Camera numbers for a rule "of the same camera": unknown cameras are no camera of any other image.
+
+    Args:
+        cameras: int (N,), -1 = unknown. A camera that one entry of a file knows is known.
+        files: int64 (N,), numbers of the files 0.., as :func:`.files.file_numbers` gives them.
+
+    Returns:
+        int64 (N,) >= 0.
+    """
+    of_file = np.full(int(files.max(initial=-1)) + 1, -1, dtype=np.int64)
+    np.maximum.at(of_file, files, cameras)
+    own = of_file.max(initial=-1) + 1 + np.arange(len(of_file))
+    return np.where(of_file < 0, own, of_file)[files]

@@ -20,7 +20,9 @@ from mmreid_uda.utils import InputError, SeededIndex
 
 from .base_reid import ReIDDataset, require_choice, sorted_ids
 from .catalog import build_dataset
+from .files import file_numbers, shown
 from .statistics import log_statistics
+from .unknown import compared_cameras
 
 __all__ = ["CrossDomainDataset", "ReIDTestDataset", "queries_with_match"]
 
@@ -44,7 +46,7 @@ class _JoinedDataset(Dataset):
 
     def _locate(self, idx: int) -> tuple[int, int]:
         """Number of the data set that holds an index, and the index inside it."""
-        index = range(len(self))[idx]
+        index = range(self.starts[-1])[idx]
         part = bisect.bisect_right(self.starts, index) - 1
         local = index - self.starts[part]
         return part, SeededIndex(local, idx.seed) if isinstance(idx, SeededIndex) else local
@@ -164,12 +166,13 @@ class CrossDomainDataset(_JoinedDataset):
 class ReIDTestDataset(_JoinedDataset):
     """Queries and galleries of one or several test sets as one list, checked against the evaluation protocol.
 
-    Items carry ``pid``, ``camid``, ``is_query``, ``set_id`` (position in ``sets``) and ``sample_idx`` (unique over
-    everything). Identities of a set are numbered over query and gallery together; integers stay as they are.
+    Items carry ``pid``, ``camid``, ``is_query``, ``is_gallery``, ``set_id`` (position in ``sets``) and ``sample_idx``
+    (unique over everything). A file that is both query and gallery of a set is one item, so that it is encoded once.
+    Identities of a set are numbered over query and gallery together; integers stay as they are.
 
-    The rule of the field removes, per query, the gallery images of the same identity **and** the same camera.
-    Where it cannot be used every image gets a camera number of its own, shared by query and gallery: the rule then
-    removes only the query image itself, which is leave-one-out.
+    The rule of the field removes, per query, the gallery images of the same identity **and** the same camera. An image
+    whose camera is unknown gets a camera number of its own, and where the rule cannot be used at all every image does:
+    the rule then removes only the query image itself, which is leave-one-out.
 
     Args:
         sets: Test sets: names, configs (``split`` is set here), or ``dict(query=, gallery=, name=)`` with two
@@ -177,19 +180,22 @@ class ReIDTestDataset(_JoinedDataset):
         data_root: Folder of the data sets that are given by name.
         pipeline: Transforms of every data set whose dict has no ``pipeline`` of its own.
         same_camera: ``'remove'`` applies the rule and asks for known cameras; ``'keep'`` lets images of one camera
-            match each other; ``'auto'`` removes where the cameras are known and keeps where they are not.
+            match each other; ``'auto'`` removes where cameras are known and keeps where none is.
 
     Attributes:
         set_names: Names of the test sets, the prefixes of their metrics.
         pids: int64 (N,).
-        camids: int64 (N,).
+        camids: int64 (N,), equal for a query and a gallery image that the rule may keep apart.
+        cameras: int64 (N,), the true cameras, -1 where unknown.
+        ids: object (N,), the identities as the data give them, integers or texts.
         is_query: bool (N,).
+        is_gallery: bool (N,).
         set_ids: int64 (N,).
         paths: Image paths (N).
 
     Raises:
-        InputError: No test set, two of one name, or one in which no query has a match; the message counts queries,
-            gallery images, shared identities and cameras.
+        InputError: No test set, two of one name, one file with two identities or cameras, or a set in which no query
+            has a match; the message counts queries, gallery images, shared identities and cameras.
 
     Example:
         >>> val_dataloader = dict(dataset=dict(
@@ -211,18 +217,15 @@ class ReIDTestDataset(_JoinedDataset):
                 "ReIDTestDataset got sets=[], expected at least one test set; set sets"
             )
         datasets: list[ReIDDataset] = []
-        pids, camids = [], []
+        parts: list[_TestSet] = []
         self.set_names: list[str] = []
         for one in sets:
             name, rule, query, gallery = _build_test_set(
                 one, same_camera, data_root=data_root, pipeline=pipeline
             )
-            set_pids, set_camids = _joint_pids(query, gallery), _joint_camids(query, gallery, rule)
-            _check_protocol(name, set_pids, set_camids, len(query), rule)
             self.set_names.append(name)
             datasets += [query, gallery]
-            pids.append(set_pids)
-            camids.append(set_camids)
+            parts.append(_TestSet(name, query, gallery, rule))
         repeated = sorted({name for name in self.set_names if self.set_names.count(name) > 1})
         if repeated:
             raise InputError(
@@ -230,18 +233,33 @@ class ReIDTestDataset(_JoinedDataset):
                 "their metrics; give each a 'name'"
             )
         super().__init__(datasets)
-        lengths = [len(one) for one in datasets]
-        part_ids = np.repeat(np.arange(len(datasets), dtype=np.int64), lengths)
-        self.set_ids = part_ids // 2
-        self.is_query = part_ids % 2 == 0
-        self.pids = np.concatenate(pids)
-        self.camids = np.concatenate(camids)
+        # Where each item stands among the images of all queries and galleries.
+        self._places = np.concatenate(
+            [start + one.kept for start, one in zip(self.starts[::2], parts)]
+        )
+        self.set_ids = np.repeat(np.arange(len(parts)), [len(one.kept) for one in parts])
+        self.is_query = np.concatenate([one.is_query for one in parts])
+        self.is_gallery = np.concatenate([one.is_gallery for one in parts])
+        self.pids = np.concatenate([one.pids[one.kept] for one in parts])
+        self.camids = np.concatenate([one.camids[one.kept] for one in parts])
+        self.cameras = np.concatenate([one.cameras[one.kept] for one in parts])
+        self.ids = np.concatenate([one.ids[one.kept] for one in parts])
         log_statistics(datasets)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _locate(self, idx: int) -> tuple[int, int]:
+        place = int(self._places[idx])
+        return super()._locate(
+            SeededIndex(place, idx.seed) if isinstance(idx, SeededIndex) else place
+        )
 
     @property
     def paths(self) -> list[str]:
         """Image paths in the order of the items."""
-        return [path for dataset in self.datasets for path in dataset.paths]
+        every = [path for dataset in self.datasets for path in dataset.paths]
+        return [every[place] for place in self._places]
 
     @property
     def metainfo(self) -> dict:
@@ -257,9 +275,57 @@ class ReIDTestDataset(_JoinedDataset):
             pid=int(self.pids[index]),
             camid=int(self.camids[index]),
             is_query=bool(self.is_query[index]),
+            is_gallery=bool(self.is_gallery[index]),
             set_id=int(self.set_ids[index]),
         )
         return self.datasets[part].pipeline(info)
+
+
+class _TestSet:
+    """Query and gallery of one test set by their files: who, which camera, which of them is there twice.
+
+    Args:
+        name: For messages.
+        query: Q images.
+        gallery: G images.
+        rule: ``'remove'`` or ``'keep'``, see :class:`ReIDTestDataset`.
+
+    Attributes:
+        pids: int64 (Q + G,), of query, then gallery.
+        camids: int64 (Q + G,), what the rule compares.
+        cameras: int64 (Q + G,), -1 = unknown.
+        ids: object (Q + G,), the identities as the data give them.
+        kept: int64 (N,), positions of the images without those of the gallery that are queries too.
+        is_query: bool (N,).
+        is_gallery: bool (N,).
+
+    Raises:
+        InputError: One file has two identities or cameras, or the set cannot be scored.
+    """
+
+    def __init__(self, name: str, query: ReIDDataset, gallery: ReIDDataset, rule: str) -> None:
+        num_query = len(query)
+        paths = [*query.paths, *gallery.paths]
+        files = file_numbers(paths)
+        _, first = np.unique(files, return_index=True)
+        self.pids = _joint_pids(query, gallery)
+        self.ids = np.concatenate([query.pids, gallery.pids], dtype=object)
+        self.cameras = np.concatenate(_joint_cameras(query, gallery))
+        compared = compared_cameras(self.cameras, files)
+        for what, wrong in (
+            ("identities", self.pids != self.pids[first][files]),
+            ("cameras", (self.cameras >= 0) & (self.cameras != compared)),
+        ):
+            if wrong.any():
+                raise InputError(
+                    f"test set {name}: the file {shown(paths[wrong.argmax()])} has other {what} as query and as "
+                    f"gallery, expected the same, since an image is its file; mend the lists ({wrong.sum()} such files)"
+                )
+        self.camids = files if rule == "keep" else compared
+        _check_protocol(name, self.pids, self.camids, num_query, rule, self.cameras)
+        self.kept = first
+        self.is_query = self.kept < num_query
+        self.is_gallery = np.isin(files[self.kept], files[num_query:])
 
 
 def queries_with_match(
@@ -306,12 +372,12 @@ def _build_test_set(
         query = build_dataset(options, "query", **common)
         gallery = build_dataset(options, "gallery", **common)
     name = options.get("name", query.name)
-    known = query.has_cameras and gallery.has_cameras
-    if rule == "remove" and not known:
+    if rule == "remove" and not (query.has_cameras and gallery.has_cameras):
         raise InputError(
             f"same_camera='remove' was given, but the cameras of {name} are not known for all of its {len(query)} "
             f"queries and {len(gallery)} gallery images; name the cameras, or set same_camera='auto'"
         )
+    known = query.camera_known.any() and gallery.camera_known.any()
     return name, "keep" if rule == "keep" or not known else "remove", query, gallery
 
 
@@ -324,16 +390,22 @@ def _joint_pids(query: ReIDDataset, gallery: ReIDDataset) -> np.ndarray:
     return np.array([numbers[pid] for pid in both], dtype=np.int64)
 
 
-def _joint_camids(query: ReIDDataset, gallery: ReIDDataset, rule: str) -> np.ndarray:
-    """Cameras of query, then gallery; with ``'keep'`` one camera per image file."""
-    if rule == "remove":
-        return np.concatenate([query.camids, gallery.camids])
-    _, numbers = np.unique(np.array([*query.paths, *gallery.paths]), return_inverse=True)
-    return numbers.astype(np.int64)
+def _joint_cameras(query: ReIDDataset, gallery: ReIDDataset) -> list[np.ndarray]:
+    """Cameras of query and gallery, int64, -1 = unknown; those that have names are numbered anew over both."""
+    cameras = [np.where(one.camera_known, one.camids, -1) for one in (query, gallery)]
+    if query.camera_names is None or gallery.camera_names is None:
+        return cameras
+    names = query.camera_names, gallery.camera_names
+    joint = sorted_ids(itertools.chain(*names))
+    number = {name: place for place, name in enumerate(joint)}
+    return [
+        np.array([number[own[camera]] if camera >= 0 else -1 for camera in camids], dtype=np.int64)
+        for own, camids in zip(names, cameras)
+    ]
 
 
 def _check_protocol(
-    name: str, pids: np.ndarray, camids: np.ndarray, num_query: int, rule: str
+    name: str, pids: np.ndarray, camids: np.ndarray, num_query: int, rule: str, known: np.ndarray
 ) -> None:
     """Refuse a test set that cannot be scored, before any training; warn where part of it cannot."""
     query, gallery = pids[:num_query], pids[num_query:]
@@ -347,7 +419,7 @@ def _check_protocol(
         return
     shared = len(np.intersect1d(query, gallery))
     counts = f"{num_query} queries, {len(gallery)} gallery images, {shared} shared identities" + (
-        f", {len(np.unique(camids))} cameras" if rule == "remove" else ""
+        f", {len(np.unique(known[known >= 0]))} cameras" if rule == "remove" else ""
     )
     if matched.any():
         print_log(

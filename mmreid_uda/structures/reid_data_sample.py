@@ -20,6 +20,7 @@ class ReIDDataSample(InstanceData):
         camid (int64, B): Camera, 0-based.
         domain (int64, B): 0 = source, 1 = target.
         pid (int64, B): Identity; only in test sets, never in training batches.
-        is_query (bool, B), set_id (int64, B): Only in test sets: role, and which of the test sets.
+        is_query (bool, B), is_gallery (bool, B), set_id (int64, B): Only in test sets: roles, of which an image may
+            have both, and which of the test sets.
         features (float32, B × D): What the model answers in ``mode='predict'``.
     """

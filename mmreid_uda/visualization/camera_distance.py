@@ -37,14 +37,14 @@ def camera_histograms(
     Args:
         features: float32 (N, D), unit rows.
         pids: int (N,), negative = unknown; such images are left out.
-        camids: int (N,).
+        camids: int (N,), negative = unknown; such images are left out, as nobody knows whose pairs they are.
         bins: Equal intervals of the distance ``1 - cos`` between 0 and 2.
         block_size: Rows and columns of a block.
 
     Returns:
         int64 (4, bins), rows as :data:`PAIRS`; the sum is the number of unordered pairs.
     """
-    known = pids >= 0
+    known = (pids >= 0) & (camids >= 0)
     if not known.any():
         return np.zeros((4, bins), np.int64)
     rows = torch.from_numpy(check_vectors(features[known], "features"))
@@ -83,7 +83,8 @@ def draw_camera_distances(histograms: np.ndarray, title: str = "") -> Figure:
     """
     if not histograms.any():
         raise InputError(
-            "found no pair of images with a known identity, expected labelled images: take a data set with identities."
+            "found no pair of images with known identities and cameras, expected labelled images: take a data set with "
+            "both."
         )
     edges = np.linspace(0, 2, histograms.shape[1] + 1)
     middles, width = (edges[:-1] + edges[1:]) / 2, edges[1]

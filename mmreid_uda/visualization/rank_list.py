@@ -33,7 +33,7 @@ def rank_rows(
     features: np.ndarray,
     pids: np.ndarray,
     camids: np.ndarray,
-    is_query: np.ndarray,
+    is_gallery: np.ndarray,
     paths: Sequence[str],
     queries: Sequence[int],
     topk: int = 8,
@@ -47,7 +47,7 @@ def rank_rows(
         features: float32 (N, D), unit rows, of one test set.
         pids: int (N,).
         camids: int (N,).
-        is_query: bool (N,); the others are the gallery.
+        is_gallery: bool (N,); queries may be among them.
         paths: Of the N images.
         queries: Which rows to search for.
         topk: Gallery images per query.
@@ -61,7 +61,7 @@ def rank_rows(
     """
     features = check_vectors(features, "features", names=paths)
     names = pids if ids is None else ids
-    gallery = np.flatnonzero(~is_query & (pids != -1))
+    gallery = np.flatnonzero(is_gallery & (pids != -1))
     rows: list[RankRow] = []
     for query in queries:
         order = gallery[np.argsort(-(features[gallery] @ features[query]), kind="stable")]
@@ -86,11 +86,11 @@ def query_caption(
     Args:
         path: Its file, of which the name is shown.
         identity: As the data name it.
-        camera: None = unknown.
+        camera: None or negative = unknown.
         ap: Average precision, 0..1, shown in percent; None = not measured.
     """
     parts = [os.path.basename(path), f"identity {identity}"]
-    parts += [] if camera is None else [f"camera {camera}"]
+    parts += [] if camera is None or camera < 0 else [f"camera {camera}"]
     parts += [] if ap is None else [f"AP {100 * ap:.1f} %"]
     return ", ".join(parts)
 

@@ -88,7 +88,9 @@ def test_the_worst_queries_come_first():
         list("abcde"),
         np.array([0, 1, 9, 0, 1]),
         np.array([0, 0, 0, 1, 1]),
+        np.array([0, 0, 0, 1, 1]),
         np.array([True, True, True, False, False]),
+        np.array([False, False, False, True, True]),
     )
     chosen, captions = choose_queries(images, 5, worst=True)
     assert chosen == [1, 0]
@@ -100,15 +102,16 @@ def test_the_worst_queries_come_first():
 
 
 def test_people_are_called_as_the_data_call_them_and_unknown_cameras_not_at_all(tmp_path):
-    labels = dict(pid=np.array(["ann", "bob", "NULL"]), camid=np.array([0, 1, -1]))
+    labels = dict(pid=np.array(["ann", "bob", "NULL"]), camid=np.array([-1, 1, -1]))
     query = save(tmp_path / "q.npz", 3, **labels)
     assert query.pids.tolist() == [0, 1, -1]  # no name
-    assert (
-        query.camids.tolist() == [0, 1, 4] and not query.has_cameras
-    )  # no camera is no shared one
-    images = query.joined(save(tmp_path / "g.npz", 3, **labels))
+    assert query.cameras.tolist() == [-1, 1, -1] and query.camids.tolist() == [2, 1, 4]
+    images = query.joined(save(tmp_path / "g.npz", 3, **labels | dict(camid=np.array([-1, 0, 1]))))
     chosen, captions = choose_queries(images, 2)
-    assert captions == ["0.jpg, identity ann, AP 100.0 %", "1.jpg, identity bob, AP 100.0 %"]
+    assert captions == [
+        "0.jpg, identity ann, AP 100.0 %",
+        "1.jpg, identity bob, camera 1, AP 100.0 %",
+    ]
     [(path, [first]), _] = images.ranking(chosen, 1)
     assert (path, first) == ("q/0.jpg", ("g/0.jpg", "ann", True))
 

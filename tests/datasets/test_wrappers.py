@@ -1,6 +1,7 @@
 """Source and target as one list, test sets as one list, and the protocol checked before any training."""
 
 import gc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,7 +199,8 @@ def test_unknown_cameras_are_numbered_by_image_over_query_and_gallery():
     assert len(set(apart.camids)) == 4
     same = {"query": Table([1, 1, 2], split="query"), "gallery": Table([1, 1, 2], split="gallery")}
     together = ReIDTestDataset([same])
-    assert together.camids.tolist() == [0, 1, 2, 0, 1, 2]
+    assert together.camids.tolist() == [0, 1, 2] and len(together) == 3
+    assert together.is_query.all() and together.is_gallery.all()
     with pytest.raises(
         InputError, match="cameras of table are not known for all of its 3 queries and 3 gallery"
     ):
@@ -228,11 +230,83 @@ def test_keep_still_excludes_the_query_image_itself():
         "gallery": Table(**images, split="gallery"),
     }
     test = ReIDTestDataset([leave_one_out], same_camera="keep")
-    query, gallery = test.is_query, ~test.is_query
-    found = queries_with_match(
-        test.pids[query], test.camids[query], test.pids[gallery], test.camids[gallery]
-    )
+    found = queries_with_match(test.pids, test.camids, test.pids, test.camids)
     assert found.tolist() == [True, True, False]
+
+
+def test_a_file_that_is_query_and_gallery_is_one_item_under_any_name(tmp_path):
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / f"{name}.jpg").touch()
+    (tmp_path / "link.jpg").symlink_to("c.jpg")
+    (tmp_path / "list.csv").write_text(
+        "path,pid,split\na.jpg,1,test\nb.jpg,2,query\n./b.jpg,2,gallery\nc.jpg,1,query\n"
+        "link.jpg,1,gallery\nd.jpg,2,gallery\n"
+    )
+    read = []
+    pipeline = [lambda item: read.append(item["img_path"]) or item]
+    config = {
+        "type": "CSVReIDDataset",
+        "ann_file": str(tmp_path / "list.csv"),
+        "pipeline": pipeline,
+    }
+    test = ReIDTestDataset([config, {**config, "name": "again"}])
+    items = [test[place] for place in range(len(test))]
+    assert [Path(path).stem for path in read] == ["a", "b", "c", "d"] * 2
+    assert [item["img_path"] for item in items] == test.paths
+    assert test.is_query.tolist() == [True, True, True, False] * 2
+    assert test.is_gallery.tolist() == [True] * 8
+    assert test.set_ids.tolist() == [0] * 4 + [1] * 4
+    assert [item["is_gallery"] for item in items] == test.is_gallery.tolist()
+    assert [item["sample_idx"] for item in items] == list(range(8))
+    assert test[SeededIndex(6, 42)]["rng"].random() == make_rng(42).random()
+    assert test[-1]["img_path"].endswith("d.jpg")
+
+
+def test_one_file_with_two_identities_or_cameras_is_told(tmp_path):
+    def both(query, gallery):
+        return {"query": Table(*query, split="query"), "gallery": Table(*gallery, split="gallery")}
+
+    with pytest.raises(
+        InputError, match=r"image001\.jpg' has other identities as query and as gal"
+    ):
+        ReIDTestDataset([both(([1, 2],), ([1, 1],))])
+    with pytest.raises(InputError, match=r"image000\.jpg' has other cameras .* \(1 such files\)"):
+        ReIDTestDataset([both(([1, 2], [0, 1]), ([1, 2, 1], [3, 1, 4]))])
+    known = ReIDTestDataset(
+        [both(([1, 1, 2, 2], [0, 1, 0, 1]), ([1, 1, 2, 2], [0, None, None, 1]))]
+    )
+    assert known.camids.tolist() == [0, 1, 0, 1]
+
+
+def test_some_unknown_cameras_leave_the_rule_for_the_known_ones():
+    query, gallery = ([1, 2, 3], [0, 5, None]), ([1, 1, 2, 3, 2], [0, 1, None, None, 5])
+    test = ReIDTestDataset([pair(query, gallery)])
+    known = [0, 5, None, 0, 1, None, None, 5]
+    for one, first in enumerate(known):
+        for other, second in enumerate(known):
+            same = one == other or (first is not None and first == second)
+            assert (test.camids[one] == test.camids[other]) == same
+    assert test.cameras.tolist() == [-1 if one is None else one for one in known]
+    kept_apart = ReIDTestDataset([pair(query, gallery)], same_camera="keep")
+    assert kept_apart.camids.tolist() == list(range(8))
+    assert kept_apart.cameras.tolist() == test.cameras.tolist()
+    with pytest.raises(InputError, match="are not known for all"):
+        ReIDTestDataset([pair(query, gallery)], same_camera="remove")
+
+
+def test_cameras_with_names_are_one_over_query_and_gallery_of_two_places(tmp_path):
+    for place, names in (("q", ["1_west", "2_east"]), ("g", ["1_north", "1_west", "2_south"])):
+        (tmp_path / place).mkdir()
+        for name in names:
+            (tmp_path / place / f"{name}.jpg").touch()
+    config = {"type": "FolderReIDDataset", "pattern": r"(?P<pid>\d)_(?P<camid>[a-z]+)"}
+    sides = {
+        split: {**config, "data_root": str(tmp_path / place)}
+        for split, place in (("query", "q"), ("gallery", "g"))
+    }
+    test = ReIDTestDataset([sides])
+    assert [Path(path).stem for path in test.paths[:3]] == ["1_west", "2_east", "1_north"]
+    assert test.camids.tolist() == [3, 0, 1, 3, 2]
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,21 @@ def test_works_inside_an_evaluator_and_twice() -> None:
         assert evaluator.evaluate(NUM_SAMPLES) == expected_metrics(images)
 
 
+def test_an_image_may_be_query_and_gallery() -> None:
+    images = make_images()
+    # Leave-one-out with a camera for each image: once given as single images with both roles, once as two images each.
+    images.camid = images.sample_idx
+    images.is_query[:] = True
+    twice = {name: torch.cat([images[name]] * 2) for name in images.all_keys()}
+    twice["is_query"][NUM_SAMPLES:] = False
+    twice["sample_idx"] = torch.arange(2 * NUM_SAMPLES)
+    images.is_gallery = torch.ones(NUM_SAMPLES, dtype=torch.bool)
+    metric = make_metric(rerank=dict(k1=5, k2=2), query_expansion=True)
+    once = feed(metric, images).evaluate(NUM_SAMPLES)
+    metric.dataset_meta = META
+    assert once == feed(metric, ReIDDataSample(**twice)).evaluate(2 * NUM_SAMPLES)
+
+
 def test_prefix_is_put_in_front() -> None:
     metrics = feed(make_metric(prefix="teacher"), make_images()).evaluate(NUM_SAMPLES)
     assert "teacher/msmt17/mAP" in metrics
@@ -162,6 +177,7 @@ def test_features_are_written_in_order(tmp_path: Path) -> None:
     with np.load(path) as saved:
         assert np.array_equal(saved["features"], images.features.numpy())
         assert np.array_equal(saved["is_query"], images.is_query.numpy())
+        assert np.array_equal(saved["is_gallery"], ~images.is_query.numpy())
         assert np.array_equal(saved["camid"], images.camid.numpy())
         assert saved["set_names"].tolist() == list(SET_SIZES)
 

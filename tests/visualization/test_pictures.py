@@ -179,17 +179,17 @@ def test_a_hot_place_is_red_and_a_cold_one_blue():
 
 def test_every_pair_is_counted_once_in_its_kind_whatever_the_blocks():
     rng = np.random.default_rng(1)
-    features, pids, camids = unit(rng, 23, 6), rng.integers(-1, 4, 23), rng.integers(0, 3, 23)
+    features, pids, camids = unit(rng, 23, 6), rng.integers(-1, 4, 23), rng.integers(-1, 3, 23)
+    known = (pids >= 0) & (camids >= 0)
     histograms = camera_histograms(features, pids, camids, bins=10)
     slow = np.zeros((4, 10), np.int64)
     for i in range(23):
         for j in range(i):
-            if pids[i] >= 0 and pids[j] >= 0:
+            if known[i] and known[j]:
                 kind = 2 * (camids[i] != camids[j]) + (pids[i] != pids[j])
                 slow[kind, int((1 - features[i] @ features[j]) * 5)] += 1
     np.testing.assert_array_equal(histograms, slow)
-    known = int((pids >= 0).sum())
-    assert histograms.sum() == known * (known - 1) // 2
+    assert histograms.sum() == known.sum() * (known.sum() - 1) // 2
     blocks = camera_histograms(features, pids, camids, bins=10, block_size=4)
     np.testing.assert_array_equal(blocks, histograms)
 
@@ -229,11 +229,11 @@ def test_a_sweep_has_a_line_per_setting_and_marks_the_recommended_radius():
 def test_rank_rows_follow_the_rules_of_the_evaluation():
     features = np.array([[1, 0], [1, 0], [0.9, 0.1], [0.8, 0.2], [0, 1]], np.float32)
     pids, camids = np.array([3, 3, -1, 3, 5]), np.array([0, 0, 1, 1, 0])
-    is_query = np.array([True, False, False, False, False])
-    rows = rank_rows(features, pids, camids, is_query, list("abcde"), [0], topk=3)
+    is_gallery = np.ones(5, bool)  # the query too, as where all images are both
+    rows = rank_rows(features, pids, camids, is_gallery, list("abcde"), [0], topk=3)
     assert rows == [("a", [("d", "3", True), ("e", "5", False)])]  # b: same camera, c: junk
     named = rank_rows(
-        features, pids, camids, is_query, list("abcde"), [0], 1, np.array(list("vwxyz"))
+        features, pids, camids, is_gallery, list("abcde"), [0], 1, np.array(list("vwxyz"))
     )
     assert named == [("a", [("d", "y", True)])]
 

@@ -260,10 +260,10 @@ def protocol(dataset: str | Mapping, query: ReIDDataset, gallery: ReIDDataset) -
         test = ReIDTestDataset([{"query": query, "gallery": gallery}], same_camera=rule)
     except InputError as error:
         return [Finding(True, str(error))]
-    is_query = test.is_query
-    matched = queries_with_match(
-        test.pids[is_query], test.camids[is_query], test.pids[~is_query], test.camids[~is_query]
+    (pids, camids), (others, theirs) = (
+        (test.pids[part], test.camids[part]) for part in (test.is_query, test.is_gallery)
     )
+    matched = queries_with_match(pids, camids, others, theirs)
     findings = []
     if not matched.all():
         findings.append(
@@ -273,7 +273,7 @@ def protocol(dataset: str | Mapping, query: ReIDDataset, gallery: ReIDDataset) -
                 "scored",
             )
         )
-    strangers = ~np.isin(test.pids[~is_query], test.pids[is_query])
+    strangers = ~np.isin(others, pids)
     if strangers.any():
         findings.append(
             Finding(False, f"{strangers.sum():,} gallery images are distractors: of nobody queried")

@@ -33,7 +33,7 @@ def main() -> None:
     """Count all pairs, draw."""
     args = parse_args()
     images = features_of_arguments(args)
-    histograms = camera_histograms(images.features, images.pids, images.camids, args.bins)
+    histograms = camera_histograms(images.features, images.pids, images.cameras, args.bins)
     write_picture(args.out, draw_camera_distances(histograms, f"{len(images.paths)} images"))
     print(f"wrote {args.out}")
 

@@ -86,7 +86,7 @@ def main() -> None:
     images = features_of_arguments(args)
     labels = load_pseudo_labels(args.labels, images.paths) if args.labels else None
     chosen = choose_images(images, labels, args.groups)
-    groups = images.camids if colour == "camera" else images.pids
+    groups = images.cameras if colour == "camera" else images.pids
     if labels is not None and colour == "pseudo":
         groups = labels
     features, groups = images.features[chosen], groups[chosen]

@@ -24,6 +24,7 @@ SAMPLE_KEYS = (
     "erase_box",
     "pid",
     "is_query",
+    "is_gallery",
     "set_id",
 )
 """What a data set or a transform may say about an image; described in ``ReIDDataSample``."""
@@ -35,7 +36,8 @@ class PackReIDInputs(BaseTransform):
 
     The item becomes ``dict(inputs=uint8 tensor (H, W, 3) or (V, H, W, 3) in BGR order, samples=dict)``, where
     ``samples`` holds those of ``gt_label``, ``camid``, ``sample_idx``, ``domain``, ``erase_box``, ``pid``,
-    ``is_query`` and ``set_id`` that the item has. Pixels stay uint8: a quarter of the bytes to the device.
+    ``is_query``, ``is_gallery`` and ``set_id`` that the item has. Pixels stay uint8: a quarter of the bytes to the
+    device.
 
     Args:
         extra_keys: Further keys whose values (numbers, or arrays of one shape) go into ``samples``, for a data set

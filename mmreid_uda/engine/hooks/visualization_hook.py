@@ -121,12 +121,14 @@ class VisualizationHook(Hook):
     def _rank_lists(self, runner: Runner, features: np.ndarray) -> np.ndarray:
         dataset = runner.val_dataloader.dataset
         first = _first_set(dataset)
-        pids, camids, is_query = dataset.pids[first], dataset.camids[first], dataset.is_query[first]
-        paths = [dataset.paths[one] for one in first]
-        chosen = spread(np.flatnonzero(is_query), self.num)
+        pids, camids, cameras = (
+            values[first] for values in (dataset.pids, dataset.camids, dataset.cameras)
+        )
+        paths, ids = [dataset.paths[one] for one in first], dataset.ids[first]
+        chosen = spread(np.flatnonzero(dataset.is_query[first]), self.num).tolist()
         return draw_rank_list(
-            rank_rows(features, pids, camids, is_query, paths, chosen.tolist()),
-            [query_caption(paths[one], pids[one], camids[one]) for one in chosen],
+            rank_rows(features, pids, camids, dataset.is_gallery[first], paths, chosen, ids=ids),
+            [query_caption(paths[one], ids[one], cameras[one]) for one in chosen],
         )
 
     def _embedding(self, runner: Runner, features: np.ndarray) -> np.ndarray:
@@ -138,7 +140,7 @@ class VisualizationHook(Hook):
     def _camera_distances(self, runner: Runner, features: np.ndarray) -> np.ndarray:
         dataset = runner.val_dataloader.dataset
         first = _first_set(dataset)
-        histograms = camera_histograms(features, dataset.pids[first], dataset.camids[first])
+        histograms = camera_histograms(features, dataset.pids[first], dataset.cameras[first])
         return figure_pixels(draw_camera_distances(histograms))
 
     def _activation_maps(self, runner: Runner, features: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from mmreid_uda.utils.files import atomic_path
 
 __all__ = ["ReIDMetric"]
 
-_LABELS = ("pid", "camid", "is_query", "set_id", "sample_idx")
+_LABELS = ("pid", "camid", "is_query", "is_gallery", "set_id", "sample_idx")
 
 
 @METRICS.register_module()
@@ -55,7 +55,8 @@ class ReIDMetric(BaseMetric):
         max_memory: What an evaluation may hold beside the features, such as ``'4GiB'``; None sets no limit.
         device: Where distances are computed: ``'auto'`` (a GPU if there is one), ``'cpu'``, ``'cuda'``.
         dump_features: Path of an ``.npz`` file to which rank 0 writes ``features``, ``pid``, ``camid``,
-            ``is_query``, ``set_id``, ``sample_idx`` and ``set_names`` at each evaluation; None writes nothing.
+            ``is_query``, ``is_gallery``, ``set_id``, ``sample_idx`` and ``set_names`` at each evaluation; None writes
+            nothing.
         collect_device: ``'cpu'`` gathers through gloo, ``'gpu'`` through the training group.
         prefix: Put in front of the keys; only needed when two such metrics run side by side.
 
@@ -108,12 +109,15 @@ class ReIDMetric(BaseMetric):
         Args:
             data_batch: Not used.
             data_samples: Batches as ``ReIDDataSample.to_dict()`` gives them: ``features`` (B, D), and ``pid``,
-                ``camid``, ``is_query``, ``set_id``, ``sample_idx``, each (B,).
+                ``camid``, ``is_query``, ``set_id``, ``sample_idx``, each (B,); ``is_gallery`` where an image may be
+                both, else what is no query is of the gallery.
 
         Raises:
             InputError: A field is missing.
         """
         for batch in data_samples:
+            if "is_query" in batch:
+                batch = {"is_gallery": ~batch["is_query"].bool(), **batch}
             missing = [name for name in ("features", *_LABELS) if name not in batch]
             if missing:
                 raise InputError(
@@ -150,8 +154,8 @@ class ReIDMetric(BaseMetric):
         """Evaluate features that are all in this process.
 
         Args:
-            results: Pairs of features, float32 (B, D), and labels, int64 (B, 5): ``pid``, ``camid``, ``is_query``,
-                ``set_id``, ``sample_idx``.
+            results: Pairs of features, float32 (B, D), and labels, int64 (B, 6): ``pid``, ``camid``, ``is_query``,
+                ``is_gallery``, ``set_id``, ``sample_idx``.
             size: Number of images expected, used if ``dataset_meta`` has no ``num_samples``.
 
         Returns:
@@ -187,11 +191,12 @@ class ReIDMetric(BaseMetric):
         Args:
             name: The set's name.
             features: float32 (N, D), of all sets.
-            labels: int64 (N, 5).
+            labels: int64 (N, 6).
             inside: bool (N,), the images of this set.
         """
-        is_query = labels[:, _LABELS.index("is_query")] == 1
-        parts = inside & is_query, inside & ~is_query
+        parts = [
+            inside & (labels[:, _LABELS.index(role)] == 1) for role in ("is_query", "is_gallery")
+        ]
         query, gallery = (features[part].to(self.device) for part in parts)
         (query_pids, query_camids), (gallery_pids, gallery_camids) = (
             labels[part][:, :2].unbind(1) for part in parts
@@ -281,6 +286,6 @@ def _dump(path: Path, features: Tensor, labels: Tensor, set_names: Sequence[str]
     columns: dict[str, Any] = {
         name: column.numpy() for name, column in zip(_LABELS, labels.unbind(1))
     }
-    columns["is_query"] = columns["is_query"].astype(bool)
+    columns.update({role: columns[role].astype(bool) for role in ("is_query", "is_gallery")})
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, features=features.numpy(), set_names=np.array(set_names), **columns)
