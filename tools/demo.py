@@ -14,7 +14,14 @@ from pathlib import Path
 import numpy as np
 from mmengine.runner import Runner
 
-from mmreid_uda.apis import ToolParser, build_runner, extract_features, load_config, run_tool
+from mmreid_uda.apis import (
+    ToolParser,
+    build_runner,
+    extract_features,
+    load_config,
+    run_tool,
+    writable_folder,
+)
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils.files import write_json
 from mmreid_uda.visualization import RankRow, draw_rank_list, rank_rows, write_picture
@@ -30,7 +37,10 @@ def parse_args() -> argparse.Namespace:
         "--config", default="configs/ise/ise_mbv2_syntha.py", help="config to train"
     )
     parser.add_argument(
-        "--work-dir", default="work_dirs/demo", help="folder for all that is written"
+        "--work-dir",
+        type=writable_folder,
+        default="work_dirs/demo",
+        help="folder for all that is written",
     )
     return parser.parse_args()
 

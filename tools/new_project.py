@@ -15,10 +15,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from mmreid_uda.apis import ToolParser, load_config, run_tool
+from mmreid_uda.apis import ToolParser, load_config, run_tool, writable_folder
 from mmreid_uda.models import algorithms
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import atomic_path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -161,6 +162,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--into",
+        type=writable_folder,
         default=str(REPOSITORY),
         help="folder in which projects/<name> is made, and from which the tools are run (default: the repository)",
     )
@@ -278,7 +280,6 @@ def write_project(name: str, config: Path, root: Path) -> Path:
     )
     loss = LOSS_WITH_TEACHERS if method == "loss_with_teachers" else LOSS
     words["loss"] = Template(loss).substitute(words)
-    (folder / "configs").mkdir(parents=True)
     for file, text in (
         (f"{name}.py", METHOD),
         (f"configs/{stem}.py", CONFIG),
@@ -286,7 +287,8 @@ def write_project(name: str, config: Path, root: Path) -> Path:
         ("README.md", README),
         ("metafile.yml", METAFILE),
     ):
-        (folder / file).write_text(Template(text).substitute(words), encoding="utf-8")
+        with atomic_path(folder / file) as path:
+            path.write_text(Template(text).substitute(words), encoding="utf-8")
     return folder
 
 

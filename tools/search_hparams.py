@@ -34,6 +34,7 @@ from mmreid_uda.apis import (
     run_command,
     run_tool,
     training_command,
+    writable_folder,
 )
 from mmreid_uda.evaluation import ReIDMetric
 from mmreid_uda.registry import METRICS
@@ -70,7 +71,9 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("--search-seed", type=int, default=0, help="seed of the proposals")
     parser.add_argument(
-        "--work-dir", help="folder of the study (default: work_dirs/search/<config name>)"
+        "--work-dir",
+        type=writable_folder,
+        help="folder of the study (default: work_dirs/search/<config name>)",
     )
     parser.add_argument(
         "--processes", type=at_least(1), default=1, help="GPUs, or CPU processes, a trial"

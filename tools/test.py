@@ -22,6 +22,7 @@ from mmreid_uda.apis import (
     load_config,
     load_tested,
     run_tool,
+    writable,
 )
 from mmreid_uda.engine import unwrap
 from mmreid_uda.utils.files import atomic_path, find_checkpoint
@@ -41,7 +42,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--flip", action="store_true", help="add the features of the mirrored images"
     )
-    parser.add_argument("--out", help="write the figures to this JSON file")
+    parser.add_argument("--out", type=writable(), help="write the figures to this JSON file")
     add_config_options(parser)
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)

@@ -15,6 +15,7 @@ from .arguments import (
     images_of_arguments,
     inferencer_of_arguments,
     writable,
+    writable_folder,
 )
 from .config import apply_recipe, check_keys, load_config, parse_options
 from .deploy import export_onnx
@@ -81,4 +82,5 @@ __all__ = [
     "tested_state",
     "training_command",
     "writable",
+    "writable_folder",
 ]

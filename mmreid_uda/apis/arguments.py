@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from mmreid_uda.datasets.base_reid import SPLITS
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import require_writable
+from mmreid_uda.utils.files import require_writable, require_writable_folder
 
 from .config import OptionsAction
 from .feature_set import FeatureSet, Part
@@ -32,6 +32,7 @@ __all__ = [
     "images_of_arguments",
     "inferencer_of_arguments",
     "writable",
+    "writable_folder",
 ]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -105,6 +106,15 @@ def writable(*suffixes: str) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def writable_folder(text: str) -> str:
+    """A ``type`` of ``add_argument``: as :func:`writable`, a folder that many files go to."""
+    try:
+        require_writable_folder(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def add_picture_argument(parser: argparse.ArgumentParser, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmreid_uda.registry import CLUSTERERS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, check_vectors
 
 from .labels import Clusterer
 
@@ -58,9 +58,10 @@ class ConfidentLabels(Clusterer):
         self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
     ) -> np.ndarray:
         """Return the given labels, -1 where the network is not sure."""
-        labels, probabilities = extras["true_labels"], extras["probabilities"]
+        labels = extras["true_labels"]
         if epoch < self.first_epoch:
             return labels
+        probabilities = check_vectors(extras["probabilities"], "probabilities of the classes")
         confidence = np.take_along_axis(probabilities, np.maximum(labels, 0)[:, None], 1)[:, 0]
         kept = confident(labels, confidence, self.threshold, self.min_per_class)
         self.info = dict(mean_confidence=float(confidence.mean()))

@@ -13,7 +13,6 @@ TOOLS = sorted(
     str(path.relative_to(REPOSITORY))
     for path in (REPOSITORY / "tools").rglob("*.py")
     if "parse_args()" in path.read_text(encoding="utf-8")
-    if path.name not in ("train.py", "test.py", "pipeline.py")
 )
 
 

@@ -20,10 +20,9 @@ from mmreid_uda.apis import (
     at_least,
     choose_queries,
     run_tool,
-    writable,
 )
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path, read_json
+from mmreid_uda.utils.files import atomic_path, read_json, require_writable
 from mmreid_uda.visualization import (
     Curve,
     draw_curves,
@@ -71,9 +70,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--queries", type=at_least(1), default=6, help="queries per picture")
     parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
     parser.add_argument("--num-workers", type=at_least(0), default=2, help="loading processes")
-    parser.add_argument(
-        "--out", type=writable(), help="page to write (default: WORK_DIR/report.html)"
-    )
+    parser.add_argument("--out", help="page to write (default: WORK_DIR/report.html)")
     return parser.parse_args()
 
 
@@ -209,13 +206,14 @@ def main() -> None:
     """Read, draw, write."""
     args = parse_args()
     run = read_run(Path(args.work_dir))
+    out = Path(args.out or run.folder / "report.html")
+    require_writable(out)
     images = None
     if args.checkpoint:
         inferencer = ReIDInferencer(
             run.config, args.checkpoint, args.device, num_workers=args.num_workers
         )
         images = FeatureSet.extract(inferencer, "test")
-    out = Path(args.out or run.folder / "report.html")
     page = build_page(run, images, args.queries)
     with atomic_path(out) as path:
         path.write_text(page, encoding="utf-8")

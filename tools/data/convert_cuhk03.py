@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmreid_uda.apis import ToolParser, run_tool
+from mmreid_uda.apis import ToolParser, run_tool, writable_folder
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path
 
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(description="Unpack CUHK03 for the new protocol.")
     parser.add_argument("release", help="cuhk-03.mat")
     parser.add_argument("lists", help="folder of cuhk03_new_protocol_config_*.mat")
-    parser.add_argument("out", help="folder to write, such as data/cuhk03-np")
+    parser.add_argument("out", type=writable_folder, help="folder to write, such as data/cuhk03-np")
     parser.add_argument(
         "--variants",
         nargs="+",

@@ -13,7 +13,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from mmreid_uda.apis import ToolParser, run_tool
+from mmreid_uda.apis import ToolParser, run_tool, writable_folder
 from mmreid_uda.datasets.files import list_images
 from mmreid_uda.datasets.tables import read_lines
 from mmreid_uda.utils import InputError
@@ -29,7 +29,9 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(description="Make Occluded-DukeMTMC from its lists.")
     parser.add_argument("lists", help="folder of train.list, query.list and gallery.list")
     parser.add_argument("duke", help="DukeMTMC-reID: the folder of bounding_box_train")
-    parser.add_argument("out", help="folder to write, such as data/Occluded_Duke")
+    parser.add_argument(
+        "out", type=writable_folder, help="folder to write, such as data/Occluded_Duke"
+    )
     parser.add_argument("--symlink", action="store_true", help="link to the images, do not copy")
     return parser.parse_args()
 

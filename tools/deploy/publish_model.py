@@ -26,10 +26,11 @@ from mmreid_uda.apis import (
     model_fingerprint,
     run_tool,
     tested_state,
+    writable_folder,
 )
-from mmreid_uda.compat import load_from_local
+from mmreid_uda.compat import load_from_local, write_checkpoint
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import find_checkpoint, require_writable
+from mmreid_uda.utils.files import find_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,7 +38,9 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(description="Publish a re-ID model.")
     parser.add_argument("config", help="config file, or its name")
     parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
-    parser.add_argument("out_dir", help="folder to write <config>-<hash>.pth to")
+    parser.add_argument(
+        "out_dir", type=writable_folder, help="folder to write <config>-<hash>.pth to"
+    )
     add_config_options(parser)
     return parser.parse_args()
 
@@ -88,11 +91,10 @@ def main() -> None:
     checkpoint = find_checkpoint(args.checkpoint)
     model: Any = init_model(args.config, checkpoint, "cpu", args.cfg_options)
     out_dir = Path(args.out_dir)
-    require_writable(out_dir / f"{Path(model.cfg.filename).stem}.pth")
     out_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir) as folder:
         slim = Path(folder, "slim.pth")
-        torch.save(slim_checkpoint(model, checkpoint), slim)
+        write_checkpoint(slim_checkpoint(model, checkpoint), str(slim))
         check_features(args.config, args.cfg_options, model, slim)
         digest = hashlib.sha256(slim.read_bytes()).hexdigest()
         published = out_dir / f"{Path(model.cfg.filename).stem}-{digest[:8]}.pth"

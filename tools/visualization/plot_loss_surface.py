@@ -95,9 +95,18 @@ def read_batches(runner: Runner, number: int) -> list[dict[str, Any]]:
 
 
 def draw(surface: np.ndarray, steps: np.ndarray, title: str, path: Path) -> None:
-    """Contours of the loss, on a logarithmic scale of heights, with a cross at the network."""
+    """Contours of the loss, on a logarithmic scale of heights, with a cross at the network.
+
+    Raises:
+        InputError: No loss is finite.
+    """
     figure, panels = new_figure(1, 1, (5.2, 4.4))
     panel = panels[0, 0]
+    if not np.isfinite(surface).any():
+        raise InputError(
+            f"found no finite loss at any of {surface.size} points, expected some; take another checkpoint, or lower "
+            "--radius."
+        )
     finite = np.where(np.isfinite(surface), surface, np.nanmax(surface[np.isfinite(surface)]))
     low, high = max(finite.min(), 1e-6), finite.max()
     levels = np.geomspace(low, max(high, 1.01 * low), 20)
