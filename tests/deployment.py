@@ -1,5 +1,7 @@
 """What the tests of inference, search and export share: small models with weights, and tools called in this process."""
 
+import contextlib
+import resource
 import runpy
 import sys
 from pathlib import Path
@@ -50,3 +52,14 @@ def call_tool(script, *arguments):
         patch.object(sys, "path", [folder, *sys.path]),
     ):
         runpy.run_path(str(REPOSITORY / script), run_name="__main__")
+
+
+@contextlib.contextmanager
+def no_room_beyond(num_bytes):
+    """Files that grow larger fail as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -116,8 +116,10 @@ def _write_sample(folder: Path, name: str = "") -> None:
     longest = os.pathconf(nearest, "PC_NAME_MAX")
     if any(len(os.fsencode(part)) > longest for part in (*folder.relative_to(nearest).parts, name)):
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-    with tempfile.NamedTemporaryFile(dir=nearest, prefix=".") as sample:
-        sample.write(_SAMPLE)
+    # Without a buffer, which would be written, or not, when the file is closed and before it is removed.
+    with tempfile.NamedTemporaryFile(dir=nearest, prefix=".", buffering=0) as sample:
+        if sample.write(_SAMPLE) < len(_SAMPLE):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextlib.contextmanager

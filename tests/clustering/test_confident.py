@@ -40,3 +40,11 @@ def test_bad_options_and_a_missing_model_are_named():
         ConfidentLabels(threshold=1)
     with pytest.raises(InputError, match="found no probabilities"):
         ConfidentLabels()(FEATURES, seed=0, epoch=0, true_labels=LABELS)
+
+
+def test_a_network_that_is_sure_of_nan_is_refused():
+    table = probabilities()
+    table[3, 1] = np.nan
+    extras = dict(true_labels=LABELS, probabilities=table)
+    with pytest.raises(InputError, match=r"1 row with NaN, .* 8 probabilities of the classes"):
+        ConfidentLabels()(FEATURES, seed=0, epoch=0, **extras)

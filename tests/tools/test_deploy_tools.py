@@ -15,6 +15,7 @@ from deployment import (
     SMALL_ARGUMENTS,
     call_tool,
     make_model,
+    no_room_beyond,
     write_checkpoint,
 )
 
@@ -244,6 +245,17 @@ def test_places_that_cannot_be_written_are_told_before_the_work(checkpoint, tmp_
             )
         error = capsys.readouterr().err
         assert stopped.value.code == 2 and "cannot be written" in error, error
+
+
+def test_a_disk_that_fills_leaves_no_half_of_a_model(checkpoint, tmp_path, capsys):
+    for tool, out in (("publish_model", tmp_path / "out"), ("export_onnx", tmp_path / "m.onnx")):
+        if tool == "export_onnx":
+            pytest.importorskip("onnx")
+        with no_room_beyond(100_000), pytest.raises(SystemExit) as stopped:
+            call_tool(f"tools/deploy/{tool}.py", CONFIG, checkpoint, out, *SMALL_ARGUMENTS)
+        error = capsys.readouterr().err
+        assert stopped.value.code == 2 and "cannot be written" in error, error
+        assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
 
 
 def test_a_graph_that_differs_is_not_deployed(

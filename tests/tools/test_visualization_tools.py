@@ -8,7 +8,7 @@ import subprocess
 import cv2
 import numpy as np
 import pytest
-from deployment import REPOSITORY, call_tool
+from deployment import REPOSITORY, call_tool, no_room_beyond
 
 from mmreid_uda.apis import build_runner, load_config
 from mmreid_uda.engine.hooks import VisualizationHook
@@ -157,6 +157,29 @@ def test_curves_of_two_runs(run, tmp_path):
     call_tool("tools/visualization/curves.py", run, "--curves", "*/mAP", "--out", out)
     one = drawn(out)
     assert one.size < both.size  # a panel for each curve
+
+
+def test_a_disk_that_fills_leaves_no_half_of_a_picture_or_page(run, tmp_path, capsys):
+    for tool, words, room in (
+        ("visualization/curves.py", (run, "--out", tmp_path / "p.png"), 5000),
+        ("visualization/curves.py", (run, "--out", tmp_path / "p.png"), 1000),
+        ("analysis/report.py", (run, "--out", tmp_path / "p.html"), 5000),
+    ):
+        with no_room_beyond(room), pytest.raises(SystemExit) as stopped:
+            call_tool(f"tools/{tool}", *words)
+        error = capsys.readouterr().err
+        assert stopped.value.code == 2 and f"{words[-1]}' cannot be written" in error
+        assert error.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_finite_nowhere_is_a_sentence(tmp_path):
+    draw = load_tool("plot_loss_surface").draw
+    surface, steps = np.full((3, 3), np.nan), np.linspace(-1, 1, 3)
+    with pytest.raises(InputError, match="no finite loss at any of 9 points"):
+        draw(surface, steps, "title", tmp_path / "p.png")
+    surface[1, 1], surface[0, 0] = 2.0, np.inf
+    draw(surface, steps, "title", tmp_path / "p.png")
+    assert drawn(tmp_path / "p.png").any()
 
 
 def test_runs_of_one_name_are_two_curves(run, tmp_path, monkeypatch):

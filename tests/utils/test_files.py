@@ -1,11 +1,10 @@
 """Finding checkpoints: by file, by the folder of a run, and the command that makes a missing one."""
 
-import contextlib
 import errno
-import resource
 
 import numpy as np
 import pytest
+from deployment import no_room_beyond
 
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import (
@@ -93,17 +92,6 @@ def test_asking_whether_a_file_can_be_written_leaves_nothing(tmp_path):
 def test_an_error_of_the_writer_is_its_own(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "x") as path:
         path.write_bytes((tmp_path / "source").read_bytes())
-
-
-@contextlib.contextmanager
-def no_room_beyond(num_bytes):
-    """Files that grow larger fail as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_disk_that_fills_while_writing_is_a_sentence_and_leaves_the_old_file(tmp_path):
