@@ -61,8 +61,8 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         """Prepare a batch of ``reid_collate``.
 
         Args:
-            data: ``inputs`` uint8 (B, H, W, 3) or (B, V, H, W, 3); ``samples``, a dict of tensors (B, ...), may be
-                missing.
+            data: ``inputs`` uint8 (B, H, W, 3) or (B, V, H, W, 3); ``samples``, a dict of tensors (B, ...), and
+                ``num_source``, an int, may be missing.
             training: Makes no difference: what is random was drawn by the transforms.
 
         Returns:
@@ -86,7 +86,8 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
                 "remove Normalize and conversions to float from the pipeline"
             )
         boxes = samples.pop("erase_box", None)
-        data_samples = ReIDDataSample(**samples) if samples else None
+        known = {} if batch.get("num_source") is None else {"num_source": batch["num_source"]}
+        data_samples = ReIDDataSample(metainfo=known, **samples) if samples else None
         if images.dim() == 4:
             return {"inputs": self.prepare(images, boxes), "data_samples": data_samples}
         views = range(images.shape[1])

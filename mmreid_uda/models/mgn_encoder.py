@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmcv.cnn.resnet import make_res_layer
 from torch import Tensor, nn
 
@@ -144,10 +143,22 @@ class MGNEncoder(PretrainedModule):
 
 def _pool(maps: list[Tensor]) -> list[Tensor]:
     """Max pooling of three maps (B, C, H, W): three global vectors, two and three stripes; each (B, C, 1, 1)."""
-    vectors = [F.adaptive_max_pool2d(one, 1) for one in maps]
-    for one, stripes in zip(maps[1:], (2, 3)):
-        vectors += F.adaptive_max_pool2d(one, (stripes, 1)).split(1, dim=2)
+    vectors = [one.amax((2, 3), keepdim=True) for one in maps]
+    for one, number in zip(maps[1:], (2, 3)):
+        vectors += [stripe.amax((2, 3), keepdim=True) for stripe in _stripes(one, number)]
     return vectors
+
+
+def _stripes(x: Tensor, number: int) -> list[Tensor]:
+    """Horizontal stripes of a map (B, C, H, W); where H is no multiple of their number, neighbours share a row.
+
+    They are those of adaptive pooling, which itself has no deterministic gradient on a GPU.
+    """
+    height = x.shape[2]
+    return [
+        x[:, :, height * place // number : -(-height * (place + 1) // number)]
+        for place in range(number)
+    ]
 
 
 def _check(backbone: Any) -> None:

@@ -12,7 +12,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mmreid_uda.models.encoder import EncoderOutput
-from mmreid_uda.models.layers import domain_split
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
@@ -35,10 +34,9 @@ class ReIDNetwork(BaseModule):
             {"in_channels": self.encoder.embed_dim // branches, "num_branches": branches, **head}
         )
 
-    def forward(self, x: Tensor, num_source: int = 0) -> EncoderOutput:
-        """Encode images (B, 3, H, W) of which the first ``num_source`` belong to the source."""
-        with domain_split(self.encoder, num_source):
-            return self.encoder(x)
+    def forward(self, x: Tensor) -> EncoderOutput:
+        """Encode images (B, 3, H, W)."""
+        return self.encoder(x)
 
 
 @MODELS.register_module()

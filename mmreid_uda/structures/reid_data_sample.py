@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.structures import InstanceData
 
 __all__ = ["ReIDDataSample"]
@@ -23,4 +25,19 @@ class ReIDDataSample(InstanceData):
         is_query (bool, B), is_gallery (bool, B), set_id (int64, B): Only in test sets: roles, of which an image may
             have both, and which of the test sets.
         features (float32, B × D): What the model answers in ``mode='predict'``.
+
+    Whoever joins a batch may say how many of its images belong to the source, which are the first ones, with
+    ``ReIDDataSample(metainfo=dict(num_source=...), **fields)``.
     """
+
+    def count_source(self) -> int:
+        """Number of source images: as it was said, on the host; else counted, for which a GPU must be waited for."""
+        said = self.metainfo.get("num_source")
+        return int((self.domain == 0).sum()) if said is None else said
+
+    def __getitem__(self, item: Any) -> ReIDDataSample:
+        """The sub-batch of a slice, a mask or an index tensor."""
+        part = super().__getitem__(item)
+        if "num_source" in part.metainfo_keys():
+            del part.num_source
+        return part

@@ -12,6 +12,7 @@ from .parallel import (
     single_threaded_products,
     without_kernels,
 )
+from .precision import full_precision
 from .seeding import SeededIndex, make_rng
 from .vectors import check_vectors
 
@@ -19,6 +20,7 @@ __all__ = [
     "InputError",
     "SeededIndex",
     "check_vectors",
+    "full_precision",
     "in_threads",
     "keep_freed_memory",
     "kernels_available",

@@ -85,7 +85,7 @@ class MEBNet(MMT):
             for name in opinions[0]:
                 values = torch.stack([opinion[name] for opinion in opinions])
                 if "soft" in name:
-                    values = self.authority[speakers] * values
+                    values = torch.stack([self.authority[i] for i in speakers]) * values
                 losses[f"{name}_{number + 1}"] = values.mean()
         return losses
 

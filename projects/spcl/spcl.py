@@ -30,7 +30,7 @@ from mmreid_uda.models.heads import ClusterMemoryHead
 from mmreid_uda.models.memories import InstanceMemory, momentum_update
 from mmreid_uda.registry import CLUSTERERS, HOOKS, MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, full_precision
 
 # ---- self-paced clusters
 
@@ -239,13 +239,13 @@ class HybridMemoryHead(ClusterMemoryHead):
     ) -> None:
         super().__init__(memory or dict(type="HybridMemory"), temperature, init_cfg)
 
+    @full_precision
     def contrast(self, features: Tensor, labels: Tensor) -> Tensor:
         """The loss of unit features (B, D) and labels (B,) in ``0..S+K-1``: a scalar, in float32."""
-        with torch.autocast(features.device.type, enabled=False):
-            logits = features.float() @ self.memory.prototypes.t() / self.temperature
-            # The released code guards the logarithm, which also stops pulling at images far from their class.
-            own = logits.softmax(1).gather(1, labels.unsqueeze(1))
-            return -(own + 1e-6).log().mean()
+        logits = features @ self.memory.prototypes.t() / self.temperature
+        # The released code guards the logarithm, which also stops pulling at images far from their class.
+        own = logits.softmax(1).gather(1, labels.unsqueeze(1))
+        return -(own + 1e-6).log().mean()
 
 
 # ---- the method

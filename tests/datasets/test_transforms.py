@@ -372,6 +372,12 @@ def test_collate_stacks_images_and_samples(image):
     assert samples["sample_idx"].tolist() == [0, 10, 20]
 
 
+def test_collate_counts_the_source_on_the_host(image):
+    batch = reid_collate([pack(image, domain=domain) for domain in (0, 0, 1)])
+    assert batch["num_source"] == 2 and type(batch["num_source"]) is int
+    assert "num_source" not in reid_collate([pack(image, gt_label=1)])
+
+
 @pytest.mark.parametrize("views", [None, 2])
 def test_a_domain_without_erasing_gets_empty_boxes(image, views):
     box = np.array([1, 2, 3, 4])

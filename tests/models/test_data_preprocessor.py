@@ -117,3 +117,12 @@ def test_the_gpu_gives_what_the_cpu_gives():
     result = ReIDDataPreprocessor().cuda()(batch)
     assert result["inputs"].is_cuda and result["data_samples"].gt_label.is_cuda
     np.testing.assert_allclose(result["inputs"].cpu(), slow(batch["inputs"], BOXES), atol=1e-5)
+
+
+def test_the_number_of_source_images_stays_on_the_host():
+    batch = make_batch(3, 8, 4, domain=torch.tensor([0, 1, 1]))
+    counted = ReIDDataPreprocessor()(batch)["data_samples"]
+    assert counted.count_source() == 1
+    said = ReIDDataPreprocessor()({**batch, "num_source": 2})["data_samples"]
+    assert said.count_source() == 2, "what the batch says is not looked up"
+    assert said[1:].count_source() == 0, "a part is another batch"

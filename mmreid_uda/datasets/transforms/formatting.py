@@ -66,7 +66,8 @@ def reid_collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         ``dict(inputs=uint8 tensor (B, H, W, 3) or (B, V, H, W, 3), samples=dict of tensors with first dimension B)``;
-        whole numbers are int64, truth values bool.
+        whole numbers are int64, truth values bool. Where items have a ``domain`` there is ``num_source`` as well, the
+        number of source images: an int, since a tensor on a GPU would have to be waited for.
 
     Raises:
         InputError: The images differ in size or number of views, or the items are of another pipeline.
@@ -83,12 +84,15 @@ def reid_collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if "erase_box" in keys:
         no_box = np.zeros((*inputs.shape[1:-3], 4), dtype=np.int64)
         samples = [one if "erase_box" in one else {**one, "erase_box": no_box} for one in samples]
-    return {
+    batch: dict[str, Any] = {
         "inputs": inputs,
         "samples": {
             key: torch.from_numpy(np.array([sample[key] for sample in samples])) for key in keys
         },
     }
+    if "domain" in keys:
+        batch["num_source"] = sum(sample["domain"] == 0 for sample in samples)
+    return batch
 
 
 def _stack(images: list[Tensor]) -> Tensor:

@@ -21,7 +21,7 @@ from mmreid_uda.registry import CLUSTERERS, REFINERS
 from mmreid_uda.registry import HOOKS as _HOOKS
 from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.dist import run_on_rank0
+from mmreid_uda.utils.dist import broadcast_buffers, run_on_rank0
 from mmreid_uda.utils.files import atomic_path
 
 from ..extraction import extract_features, unwrap, with_pipeline
@@ -147,6 +147,8 @@ class ClusterHook(Hook):
         target.set_labels(state.labels)
         unwrap(runner.model).on_relabel(state)
         fit_moments(runner.optim_wrapper.optimizer, unwrap(runner.model))
+        # Sums over classes are rounded in any order on a GPU.
+        broadcast_buffers(unwrap(runner.model))
         self._report(runner, state, seconds)
         if self.save_labels and is_main_process():
             self._save(runner, state, target)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -21,7 +24,8 @@ __all__ = ["BaseReID"]
 class BaseReID(BaseModel):
     """An encoder and, by sub-class, a loss on source images, on target images, or on both.
 
-    A sub-class overrides at most :meth:`loss_source`, :meth:`loss_target` and :meth:`on_relabel`.
+    A sub-class overrides at most :meth:`loss_source`, :meth:`loss_target` and :meth:`on_relabel`. One that calls an
+    encoder itself does so through :meth:`encode`; all else is computed in full precision, also with ``--amp``.
 
     Args:
         encoder: Config of the encoder, normally a ``ReIDEncoder``.
@@ -31,6 +35,9 @@ class BaseReID(BaseModel):
         data_preprocessor: Config of the preprocessor. Defaults to ``dict(type='ReIDDataPreprocessor')``.
         init_cfg: As in mmengine.
     """
+
+    # Within which an encoder computes: autocast, if the model was called in it.
+    _encoder_context: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def __init__(
         self,
@@ -84,29 +91,76 @@ class BaseReID(BaseModel):
         Returns:
             float32 (B, D) unit rows; or a list with one :class:`ReIDDataSample`; or a dict of scalars.
         """
-        if mode == "tensor":
-            return self.extract_feat(inputs)
-        if data_samples is None:
+        if mode not in ("tensor", "predict", "loss"):
+            raise ValueError(f"found mode={mode!r}, expected 'tensor', 'predict' or 'loss'")
+        if data_samples is None and mode != "tensor":
             raise ValueError(f"mode={mode!r} needs data_samples")
-        if mode == "predict":
+        with self._autocast_for_encoders():
+            if mode == "tensor":
+                return self.extract_feat(inputs)
+            assert data_samples is not None
+            if mode == "loss":
+                return self.loss(inputs, data_samples)
             data_samples.features = self.extract_feat(inputs)
             return [data_samples]
-        if mode == "loss":
-            return self.loss(inputs, data_samples)
-        raise ValueError(f"found mode={mode!r}, expected 'tensor', 'predict' or 'loss'")
+
+    # ---- mixed precision
+
+    @contextmanager
+    def _autocast_for_encoders(self) -> Iterator[None]:
+        """Leave autocast, and keep it for :meth:`encode`.
+
+        What comes behind the encoders compares: features with features, memories and classifiers. In half precision
+        other clusters are the nearest and other pairs the hardest, at no gain, since convolutions are nearly all of the
+        time.
+        """
+        kind = next(self.parameters()).device.type
+        if not torch.is_autocast_enabled(kind):
+            yield
+            return
+        before = self._encoder_context
+        self._encoder_context = partial(torch.autocast, kind, dtype=torch.get_autocast_dtype(kind))
+        try:
+            with torch.autocast(kind, enabled=False):
+                yield
+        finally:
+            self._encoder_context = before
+
+    def encode(self, network: Any, inputs: Tensor, num_source: int = 0) -> EncoderOutput:
+        """Features of a batch by an encoder, or by a network with one: the only thing that autocast is for.
+
+        Args:
+            network: Maps images to an ``EncoderOutput``.
+            inputs: float (B, 3, H, W).
+            num_source: Number of source images, the first ones.
+
+        Returns:
+            Both features in float32.
+        """
+        with self._encoder_context(), domain_split(network, num_source):
+            pooled, embedding = network(inputs)
+        return EncoderOutput(pooled.float(), embedding.float())
+
+    # ---- features
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Features for clustering and testing: float32 (B, D), unit rows; the sum over both flips with ``flip``."""
-        features = getattr(self.encoder(inputs), self.feature)
-        if self.flip:
-            features = features + getattr(self.encoder(inputs.flip(-1)), self.feature)
-        return F.normalize(features.float(), dim=1)
+        return F.normalize(self.features_of(self.encoder, inputs), dim=1)
+
+    def features_of(self, network: Any, inputs: Tensor) -> Tensor:
+        """The feature that is tested, by one network: float32 (B, D), the sum over both flips with ``flip``."""
+        with self._encoder_context():
+            features = getattr(network(inputs), self.feature).float()
+            if self.flip:
+                features = features + getattr(network(inputs.flip(-1)), self.feature).float()
+        return features
+
+    # ---- losses
 
     def loss(self, inputs: Tensor, data_samples: ReIDDataSample) -> dict[str, Tensor]:
         """Encode the ``[source | target]`` batch once and add the losses of the domains that are in it."""
-        num_source = int((data_samples.domain == 0).sum())
-        with domain_split(self.encoder, num_source):
-            out = self.encoder(inputs)
+        num_source = data_samples.count_source()
+        out = self.encode(self.encoder, inputs, num_source)
         losses: dict[str, Tensor] = {}
         for part, loss in (
             (slice(num_source), self.loss_source),

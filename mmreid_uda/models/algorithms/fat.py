@@ -60,7 +60,9 @@ class FAT(BaseReID):
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Features for testing, unit rows; within :meth:`plain_features` those that centroids are made of."""
-        return self.encoder(inputs).pooled.float() if self._plain else super().extract_feat(inputs)
+        if self._plain:
+            return self.encode(self.encoder, inputs).pooled
+        return super().extract_feat(inputs)
 
     @torch.no_grad()
     def class_probabilities(self, features: Tensor) -> Tensor:

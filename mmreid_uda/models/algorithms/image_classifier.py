@@ -60,13 +60,13 @@ class ImageClassifier(Supervised):
 
     def scores(self, inputs: Tensor) -> Tensor:
         """Probabilities (B, K), the mean over the parts of the head."""
-        out = self.encoder(inputs)
-        return self.head.classify(out.embedding.float()).softmax(-1).mean(0)
+        out = self.encode(self.encoder, inputs)
+        return self.head.classify(out.embedding).softmax(-1).mean(0)
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """Losses of a labelled batch."""
         labels = gather_batch(labels_of(data_samples).to(inputs.device))
-        return self.head.loss(self.head(self.encoder(inputs)), labels)
+        return self.head.loss(self.head(self.encode(self.encoder, inputs)), labels)
 
 
 def labels_of(data_samples: Any) -> Tensor:

@@ -118,10 +118,8 @@ class MeanTeacher(BaseReID):
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Features for clustering: float32 (B, D), the mean of the networks' unit features."""
-        flips = (inputs, inputs.flip(-1)) if self.flip else (inputs,)
         features = [
-            F.normalize(sum(getattr(net(x), self.feature).float() for x in flips), dim=1)
-            for net in self._networks()
+            F.normalize(self.features_of(network, inputs), dim=1) for network in self._networks()
         ]
         if len(features) == 1:
             return features[0]
@@ -158,10 +156,10 @@ class MeanTeacher(BaseReID):
                 f"found {len(views)} views of an image for {len(self.students)} students, expected one for each: set "
                 "num_views of MultiView in train_pipeline."
             )
-        num_source = int((data_samples.domain == 0).sum())
+        num_source = data_samples.count_source()
 
         def run(network: Any, view: Tensor) -> BranchOutput:
-            out = network(view, num_source)
+            out = self.encode(network, view, num_source)
             return network.head(EncoderOutput(*(value[num_source:] for value in out)))
 
         students = [run(student, view) for student, view in zip(self.students, views)]

@@ -168,7 +168,7 @@ class _Distilled(Supervised):
             losses = super().loss(inputs, data_samples)
         features, logits = student["encoder"].embedding, student["head"].logits
         with torch.no_grad():
-            taught = self.teacher.encoder(inputs[: len(features)])
+            taught = self.encode(self.teacher.encoder, inputs[: len(features)])
             teacher_logits = self.teacher.head(taught).logits
         self._compare_classes(logits.shape[-1], teacher_logits.shape[-1])
         if self.kd_weight:
@@ -176,7 +176,7 @@ class _Distilled(Supervised):
                 teacher_logits = teacher_logits.mean(0, keepdim=True).expand_as(logits)
             losses["loss_kd"] = self.kd_weight * self.distillation(logits, teacher_logits)
         if self.feature_weight:
-            gap = F.normalize(features.float()) - F.normalize(taught.embedding.float())
+            gap = F.normalize(features.float()) - F.normalize(taught.embedding)
             losses["loss_feature"] = self.feature_weight * gap.square().sum(1).mean()
         return losses
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mmreid_uda.models.encoder import EncoderOutput
-from mmreid_uda.models.layers import domain_split, latent_cells
+from mmreid_uda.models.layers import latent_cells
 from mmreid_uda.models.teacher import ReIDNetwork
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
@@ -56,19 +56,18 @@ class Supervised(_Classification):
 
     def loss(self, inputs: Tensor, data_samples: ReIDDataSample) -> dict[str, Tensor]:
         """Losses of the source part of a ``[source | target]`` batch; the target is only looked at."""
-        num_source = int((data_samples.domain == 0).sum())
+        num_source = data_samples.count_source()
         num_target = len(inputs) - num_source
         if num_target and any(True for _ in latent_cells(self.encoder)):
             raise InputError(
                 f"found {num_target} target images beside {num_source} of the source in a batch, expected none where "
                 "the encoder has cells, which would remember the target in place of the source; set target=None."
             )
-        with domain_split(self.encoder, num_source):
-            out = self.encoder(inputs[:num_source])
+        out = self.encode(self.encoder, inputs[:num_source], num_source)
         losses = self.loss_source(out, data_samples[:num_source])
         if num_target:
-            with torch.no_grad(), domain_split(self.encoder, 0):
-                self.encoder(inputs[num_source:])
+            with torch.no_grad():
+                self.encode(self.encoder, inputs[num_source:])
         return losses
 
     def loss_source(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from mmreid_uda.models.losses import (
 )
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
-from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils import InputError, full_precision, make_rng
 from mmreid_uda.utils.dist import gather_live
 
 __all__ = ["BranchOutput", "ClassifierHead"]
@@ -153,6 +153,7 @@ class ClassifierHead(ResizingRows, BaseModule):
         """Take (B, branches · D) apart to (branches, B, D)."""
         return features.unflatten(1, (self.num_branches, -1)).transpose(0, 1)
 
+    @full_precision
     def forward(self, out: EncoderOutput) -> BranchOutput:
         """Join the batches of all ranks and classify them.
 
@@ -162,9 +163,8 @@ class ClassifierHead(ResizingRows, BaseModule):
         Returns:
             Pooled features and float32 logits of all W·B images, with the gradient of this rank's part.
         """
-        pooled, embedding = gather_live(out.pooled.float()), gather_live(out.embedding.float())
-        with torch.autocast(embedding.device.type, enabled=False):
-            logits = self._split(embedding) @ self.weight.transpose(1, 2)
+        pooled, embedding = gather_live(out.pooled), gather_live(out.embedding)
+        logits = self._split(embedding) @ self.weight.transpose(1, 2)
         return BranchOutput(self._split(pooled), logits)
 
     def loss(

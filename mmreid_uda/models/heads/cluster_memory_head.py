@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, full_precision
 from mmreid_uda.utils.dist import gather_batch, gather_live
 
 __all__ = ["ClusterMemoryHead"]
@@ -52,6 +51,7 @@ class ClusterMemoryHead(BaseModule):
         """Rebuild the memory from the new clusters."""
         self.memory.reset(state)
 
+    @full_precision
     def gather(self, features: Tensor, samples: ReIDDataSample) -> tuple[Tensor, Tensor, Tensor]:
         """Join features, labels and image indices of all ranks.
 
@@ -63,19 +63,19 @@ class ClusterMemoryHead(BaseModule):
             float32 features (W·B, D) with the gradient of this rank's part, labels and ``sample_idx`` (W·B,).
         """
         return (
-            gather_live(features.float()),
+            gather_live(features),
             gather_batch(samples.gt_label),
             gather_batch(samples.sample_idx),
         )
 
+    @full_precision
     def contrast(self, features: Tensor, labels: Tensor) -> Tensor:
         """InfoNCE of unit features (B, D) and labels (B,) against the memory: a scalar, in float32.
 
         Autocast is left here: at ``tau = 0.05`` logits reach ±20, where half precision steps by 1/64.
         """
-        with torch.autocast(features.device.type, enabled=False):
-            logits = features.float() @ self.memory.prototypes.t() / self.temperature
-            return F.cross_entropy(logits, labels)
+        logits = features @ self.memory.prototypes.t() / self.temperature
+        return F.cross_entropy(logits, labels)
 
     def loss(self, features: Tensor, samples: ReIDDataSample) -> dict[str, Tensor]:
         """Loss of a batch of unit features (B, D); the memory is updated afterwards."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmreid_uda.models.encoder import EncoderOutput
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, SoftLabels
+from mmreid_uda.utils import full_precision
 
 from .classifier_head import BranchOutput, ClassifierHead, with_logits
 
@@ -62,10 +63,16 @@ class FATHead(BaseModule):
 
     @property
     def soft_labels(self) -> SoftLabels | None:
-        """The teacher's, on the CPU, read at first use; None without distillation."""
+        """The teacher's, read at first use; None without distillation."""
         if self._soft_labels is None and self._source is not None:
             self._soft_labels = SoftLabels.load(self._source)
         return self._soft_labels
+
+    def _table(self, device: torch.device) -> Tensor:
+        """The teacher's probabilities where the labels are: a batch looks them up without waiting."""
+        assert self.soft_labels is not None
+        self.soft_labels.probabilities = self.soft_labels.probabilities.to(device)
+        return self.soft_labels.probabilities
 
     def check_soft_labels(self, labels: Tensor, fingerprint: str | None = None) -> None:
         """Make sure that soft labels, if there are any, belong to a training set.
@@ -95,9 +102,10 @@ class FATHead(BaseModule):
         """Join the batches of all ranks and classify them: pooled features and logits of one branch."""
         return self.classifier(out)
 
+    @full_precision
     def probabilities(self, embedding: Tensor) -> Tensor:
         """Softmax of embeddings (B, in_channels) of this rank alone: float32 (B, K)."""
-        return (embedding.float() @ self.classifier.weight[0].t()).softmax(1)
+        return (embedding @ self.classifier.weight[0].t()).softmax(1)
 
     def loss(self, output: BranchOutput, labels: Tensor, sample_idx: Tensor) -> dict[str, Tensor]:
         """Compute the terms of the loss for a global batch.
@@ -112,7 +120,7 @@ class FATHead(BaseModule):
         """
         classes, targets, soft = labels, labels, self.soft_labels
         if soft is not None:
-            targets = soft.probabilities[sample_idx.cpu()].to(labels.device)
+            targets = self._table(labels.device)[sample_idx]
             classes = targets.argmax(1) if self.soft_classes else labels
         losses = self.criterion(
             output.pooled[0],

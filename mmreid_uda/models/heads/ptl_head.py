@@ -16,7 +16,7 @@ from mmreid_uda.models.encoder import EncoderOutput
 from mmreid_uda.models.layers import ResizingRows, keep_active_rows, row_parameters
 from mmreid_uda.models.losses import HardTripletLoss
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils import InputError, full_precision, make_rng
 from mmreid_uda.utils.dist import gather_live
 
 from .classifier_head import BranchOutput, with_logits
@@ -100,6 +100,7 @@ class PTLHead(BaseModule):
         for number, layer in enumerate(self._last):
             layer.resize(num_classes, make_rng(seed, number, "classifier"))
 
+    @full_precision
     def forward(self, out: EncoderOutput) -> BranchOutput:
         """Join the batches of all ranks and classify them.
 
@@ -110,16 +111,16 @@ class PTLHead(BaseModule):
             ``pooled`` float32 (num_globals, W·B, d) and ``logits`` (num_branches, W·B, K), with the gradient of this
             rank's part.
         """
-        pooled, embedding = gather_live(out.pooled.float()), gather_live(out.embedding.float())
+        pooled, embedding = gather_live(out.pooled), gather_live(out.embedding)
         return BranchOutput(
             torch.stack(pooled.chunk(self.num_globals, dim=1)), self.classify(embedding)
         )
 
+    @full_precision
     def classify(self, embedding: Tensor) -> Tensor:
         """Logits float32 (num_branches, B, K) of float32 embeddings (B, num_branches · in_channels)."""
-        with torch.autocast(embedding.device.type, enabled=False):
-            parts = embedding.chunk(len(self.classifiers), dim=1)
-            logits = [classify(part) for classify, part in zip(self.classifiers, parts)]
+        parts = embedding.chunk(len(self.classifiers), dim=1)
+        logits = [classify(part) for classify, part in zip(self.classifiers, parts)]
         return torch.stack(logits)
 
     def loss(self, output: BranchOutput, labels: Tensor) -> dict[str, Tensor]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, full_precision
 
 __all__ = ["support_samples"]
 
 
+@full_precision
 def support_samples(
     features: Tensor, labels: Tensor, centroids: Tensor, scale: float, num_neighbors: int = 1
 ) -> Tensor:

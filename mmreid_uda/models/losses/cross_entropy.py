@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, full_precision
 
 __all__ = ["LabelSmoothCrossEntropy", "SoftCrossEntropy"]
 
@@ -33,6 +32,7 @@ class LabelSmoothCrossEntropy(nn.Module):
             )
         self.epsilon = epsilon
 
+    @full_precision
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss.
 
@@ -43,8 +43,7 @@ class LabelSmoothCrossEntropy(nn.Module):
         Returns:
             A scalar, float32.
         """
-        with torch.autocast(logits.device.type, enabled=False):
-            return F.cross_entropy(logits.float(), labels, label_smoothing=self.epsilon)
+        return F.cross_entropy(logits, labels, label_smoothing=self.epsilon)
 
 
 @MODELS.register_module()
@@ -55,6 +54,7 @@ class SoftCrossEntropy(nn.Module):
     teacher.
     """
 
+    @full_precision
     def forward(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
         """Compute the loss.
 
@@ -65,6 +65,4 @@ class SoftCrossEntropy(nn.Module):
         Returns:
             A scalar, float32.
         """
-        with torch.autocast(logits.device.type, enabled=False):
-            target = teacher_logits.detach().float().softmax(1)
-            return F.cross_entropy(logits.float(), target)
+        return F.cross_entropy(logits, teacher_logits.detach().softmax(1))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, full_precision
 
 __all__ = ["DistillationLoss"]
 
@@ -34,6 +33,7 @@ class DistillationLoss(nn.Module):
             )
         self.temperature = temperature
 
+    @full_precision
     def forward(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
         """Compute the loss; no gradient flows into the teacher.
 
@@ -44,7 +44,6 @@ class DistillationLoss(nn.Module):
         Returns:
             A scalar, float32: the mean over all leading dimensions.
         """
-        with torch.autocast(logits.device.type, enabled=False):
-            z = F.log_softmax(logits.float() / self.temperature, dim=-1)
-            t = F.log_softmax(teacher_logits.detach().float() / self.temperature, dim=-1)
-            return self.temperature**2 * (t.exp() * (t - z)).sum(-1).mean()
+        z = F.log_softmax(logits / self.temperature, dim=-1)
+        t = F.log_softmax(teacher_logits.detach() / self.temperature, dim=-1)
+        return self.temperature**2 * (t.exp() * (t - z)).sum(-1).mean()

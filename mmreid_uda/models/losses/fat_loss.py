@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, full_precision
 
 from .softmax_triplet import pairwise_distances
 
@@ -129,6 +129,7 @@ class FATLoss(nn.Module):
             mg_norm=mg_norm_weight,
         )
 
+    @full_precision
     def forward(
         self,
         features: Tensor,
@@ -155,32 +156,31 @@ class FATLoss(nn.Module):
         Raises:
             InputError: If there is a single centroid to keep images away from.
         """
-        with torch.autocast(features.device.type, enabled=False):
-            features = features.float()
-            sets = {
-                "": (features, centroids),
-                "_norm": (F.normalize(features, dim=1), unit_centroids),
-            }
-            losses = {}
-            for term in self.terms:
-                kind, _, norm = term.partition("_")
-                if kind == "xe":
-                    assert logits is not None
-                    loss = F.cross_entropy(logits.float(), labels if targets is None else targets)
+        sets = {
+            "": (features, centroids),
+            "_norm": (F.normalize(features, dim=1), unit_centroids),
+        }
+        losses = {}
+        for term in self.terms:
+            kind, _, norm = term.partition("_")
+            if kind == "xe":
+                assert logits is not None
+                loss = F.cross_entropy(logits, labels if targets is None else targets)
+            else:
+                points, centres = sets["_norm" if norm else ""]
+                own = _distances(points, centres[labels])
+                if kind == "mg":
+                    loss = own.mean() if self.compactness == "mean" else own.max()
                 else:
-                    points, centres = sets["_norm" if norm else ""]
-                    own = _distances(points, centres[labels])
-                    if kind == "mg":
-                        loss = own.mean() if self.compactness == "mean" else own.max()
-                    else:
-                        others = self.negative_distances(points, labels, centres)
-                        hinges = F.relu(own.unsqueeze(1) - others + self.margins[term])
-                        # A batch of a single class has no negatives: nothing to keep apart.
-                        loss = hinges.mean() if hinges.numel() else 0 * own.sum()
-                losses[f"loss_{term}"] = self.weights[term] * loss
+                    others, counts = self.negative_distances(points, labels, centres)
+                    hinges = F.relu(own.unsqueeze(1) - others + self.margins[term])
+                    loss = _mean_of_first(hinges, counts)
+            losses[f"loss_{term}"] = self.weights[term] * loss
         return losses
 
-    def negative_distances(self, points: Tensor, labels: Tensor, centroids: Tensor) -> Tensor:
+    def negative_distances(
+        self, points: Tensor, labels: Tensor, centroids: Tensor
+    ) -> tuple[Tensor, Tensor | int]:
         """Distances of the anchors to their negatives.
 
         Args:
@@ -189,10 +189,12 @@ class FATLoss(nn.Module):
             centroids: float32 (K, D).
 
         Returns:
-            float32 (B, n): n = K - 1 (K with ``own_centroid``), 1, or at most ``num_negatives``, possibly 0.
+            float32 (B, n), n = K - 1 (K with ``own_centroid``), 1, or at most ``num_negatives``; and how many of its
+            columns count, the first ones: a number, or a tensor where labels decide.
         """
         if self.negatives == "batchNeg":
-            return _distances(points.unsqueeze(1), self._nearest_images(points.detach(), labels))
+            images, count = self._nearest_images(points.detach(), labels)
+            return _distances(points.unsqueeze(1), images), count
         if len(centroids) < 2:
             raise InputError(
                 f"found {len(centroids)} class for FATLoss, expected at least 2; check the labels of the target."
@@ -200,26 +202,37 @@ class FATLoss(nn.Module):
         own = centroids[labels]
         if self.negatives == "ctrdAvg":
             others = (centroids.sum(0) - own) / (len(centroids) - 1)
-            return _distances(points, others).unsqueeze(1)
+            return _distances(points, others).unsqueeze(1), 1
         classes = torch.arange(len(centroids), device=labels.device)
         if self.negatives == "ctrdHM":
             between = torch.cdist(own, centroids)
             between = between.masked_fill(labels.unsqueeze(1) == classes, float("inf"))
-            count = min(self.num_negatives, len(centroids) - 1)
-            nearest = between.topk(count, dim=1, largest=False).indices
-            return _distances(points.unsqueeze(1), centroids[nearest])
+            hardest = min(self.num_negatives, len(centroids) - 1)
+            nearest = between.topk(hardest, dim=1, largest=False).indices
+            return _distances(points.unsqueeze(1), centroids[nearest]), hardest
         # All of them: by products, since (B, K, D) would not fit.
         distances = torch.cdist(points + _EPS, centroids)
-        if self.own_centroid:
-            return distances
-        return distances[labels.unsqueeze(1) != classes].view(len(points), -1)
+        if not self.own_centroid:
+            others = classes[:-1] + (classes[:-1] >= labels.unsqueeze(1))
+            distances = distances.gather(1, others)
+        return distances, distances.shape[1]
 
-    def _nearest_images(self, points: Tensor, labels: Tensor) -> Tensor:
-        """The nearest images of other classes: (B, n, D), as many as every anchor has."""
+    def _nearest_images(self, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest images of other classes, (B, n, D), and how many of them every anchor has."""
         same = labels.unsqueeze(1) == labels
-        count = min(self.num_negatives, int((~same).sum(1).min()))
+        count = min(self.num_negatives, len(points) - 1)
         distances = pairwise_distances(points).masked_fill(same, float("inf"))
-        return points[distances.topk(count, dim=1, largest=False).indices]
+        nearest = distances.topk(count, dim=1, largest=False).indices
+        return points[nearest], (~same).sum(1).amin().clamp(max=count)
+
+
+def _mean_of_first(values: Tensor, count: Tensor | int) -> Tensor:
+    """Mean over the first ``count`` columns of (B, n); 0 of none, as a single class has nothing to keep apart."""
+    if isinstance(count, int):
+        return values.mean()
+    columns = torch.arange(values.shape[1], device=values.device)
+    kept = torch.where(columns < count, values, 0)
+    return kept.sum() / (len(values) * count).clamp(min=1)
 
 
 def _terms(name: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, full_precision
 
 __all__ = ["LabelPreservingLoss"]
 
@@ -41,6 +41,7 @@ class LabelPreservingLoss(nn.Module):
         self.temperature = temperature
         self.positive_in_denominator = positive_in_denominator
 
+    @full_precision
     def forward(
         self, features: Tensor, labels: Tensor, supports: Tensor, support_labels: Tensor
     ) -> Tensor:
@@ -55,19 +56,15 @@ class LabelPreservingLoss(nn.Module):
         Returns:
             A scalar, float32.
         """
-        with torch.autocast(features.device.type, enabled=False):
-            similarity = torch.exp(features.float() @ supports.float().t() / self.temperature)
-            classes, column = torch.unique(support_labels, return_inverse=True)
-            # One column per class: the largest and the smallest similarity to its supports.
-            shape, column = (len(features), len(classes)), column.expand_as(similarity)
-            largest = similarity.new_zeros(shape).scatter_reduce(
-                1, column, similarity, "amax", include_self=False
-            )
-            smallest = similarity.new_zeros(shape).scatter_reduce(
-                1, column, similarity, "amin", include_self=False
-            )
-            own = labels.unsqueeze(1) == classes
-            positive = smallest[own]
-            negative = largest.masked_fill(own, 0).sum(1)
-            denominator = negative + positive if self.positive_in_denominator else negative
-            return -torch.log(positive / (denominator + _TINY) + _TINY).mean()
+        similarity = torch.exp(features @ supports.t() / self.temperature)
+        own = labels.unsqueeze(1) == support_labels
+        positive = similarity.masked_fill(~own, float("inf")).amin(1)
+        # The largest similarity of each class stands in the column of its first support, and zero in those of the rest:
+        # how many classes there are is not asked, which a GPU would have to be waited for.
+        first = (support_labels.unsqueeze(1) == support_labels).int().argmax(1)
+        largest = torch.zeros_like(similarity).scatter_reduce(
+            1, first.expand_as(similarity), similarity, "amax", include_self=False
+        )
+        negative = largest.masked_fill(own, 0).sum(1)
+        denominator = negative + positive if self.positive_in_denominator else negative
+        return -torch.log(positive / (denominator + _TINY) + _TINY).mean()

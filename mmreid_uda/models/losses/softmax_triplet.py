@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, full_precision
 
 __all__ = ["SoftSoftmaxTripletLoss", "SoftmaxTripletLoss", "hardest_pairs", "pairwise_distances"]
 
@@ -15,6 +14,7 @@ __all__ = ["SoftSoftmaxTripletLoss", "SoftmaxTripletLoss", "hardest_pairs", "pai
 _TINY = 1e-12
 
 
+@full_precision
 def pairwise_distances(features: Tensor) -> Tensor:
     """Euclidean distances between all rows, ``sqrt(max(|x|² + |y|² - 2 x·y, 1e-12))``.
 
@@ -27,11 +27,21 @@ def pairwise_distances(features: Tensor) -> Tensor:
     Returns:
         float32 (B, B).
     """
-    with torch.autocast(features.device.type, enabled=False):
-        features = features.float()
-        squares = features.square().sum(1)
-        squared = squares.unsqueeze(1) + squares - 2 * features @ features.t()
-        return squared.clamp(min=_TINY).sqrt()
+    squares = features.square().sum(1)
+    squared = squares.unsqueeze(1) + squares - 2 * features @ features.t()
+    return squared.clamp(min=_TINY).sqrt()
+
+
+def _require_negatives(labels: Tensor) -> None:
+    """Make sure that labels are of several classes; asked once of each batch, as the host waits for the answer."""
+    if getattr(labels, "has_negatives", False):
+        return
+    if bool((labels == labels[0]).all()):
+        raise InputError(
+            f"found a single identity among the {len(labels)} images of a batch, expected at least two for a triplet "
+            "loss; raise global_batch_size or lower num_instances."
+        )
+    labels.has_negatives = True  # type: ignore[attr-defined]
 
 
 def hardest_pairs(distances: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,11 +57,7 @@ def hardest_pairs(distances: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: If all images are of one class, so that there are no negatives.
     """
-    if bool((labels == labels[0]).all()):
-        raise InputError(
-            f"found a single identity among the {len(labels)} images of a batch, expected at least two for a triplet "
-            "loss; raise global_batch_size or lower num_instances."
-        )
+    _require_negatives(labels)
     same = labels.unsqueeze(1) == labels
     positives = distances.masked_fill(~same, float("-inf")).argmax(1)
     negatives = distances.masked_fill(same, float("inf")).argmin(1)
@@ -118,6 +124,7 @@ class SoftSoftmaxTripletLoss(nn.Module):
     in float32; no gradient flows into the teacher.
     """
 
+    @full_precision
     def forward(self, features: Tensor, teacher_features: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss.
 
@@ -135,5 +142,4 @@ class SoftSoftmaxTripletLoss(nn.Module):
         distances = pairwise_distances(features)
         pairs = hardest_pairs(distances.detach(), labels)
         target = _margins(pairwise_distances(teacher_features.detach()), *pairs).sigmoid()
-        with torch.autocast(features.device.type, enabled=False):
-            return F.binary_cross_entropy_with_logits(_margins(distances, *pairs), target)
+        return F.binary_cross_entropy_with_logits(_margins(distances, *pairs), target)

@@ -17,8 +17,29 @@ from .base_memory import BaseMemory
 __all__ = ["ClusterMemory", "hard_update", "mean_update", "momentum_update"]
 
 
+# No shape here follows from how many classes a batch has, or how often one occurs in it: to learn it, the host would
+# wait for all that a GPU has to do. Where rows of one class are written several times, they are equal.
+
+
+def _by_class(order: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Sort a batch by class.
+
+    Args:
+        order: int64 (B,), the images in the order that those of one class shall have.
+        labels: int64 (B,).
+
+    Returns:
+        int64 (B,) images sorted by class, and int64 (B,), for each place the first one of its class.
+    """
+    order = order[torch.argsort(labels[order], stable=True)]
+    classes, places = labels[order], torch.arange(len(labels), device=labels.device)
+    begins = torch.ones_like(classes, dtype=torch.bool)
+    begins[1:] = classes[1:] != classes[:-1]
+    return order, torch.where(begins, places, 0).cummax(0).values
+
+
 def _blend(memory: Tensor, classes: Tensor, features: Tensor, momentum: float) -> Tensor:
-    """Move the rows of distinct ``classes`` towards ``features``: ``M_c <- L2(m M_c + (1 - m) x)``."""
+    """Move the rows of ``classes`` towards ``features``: ``M_c <- L2(m M_c + (1 - m) x)``; equal classes, equal x."""
     rows = F.normalize(momentum * memory[classes] + (1 - momentum) * features, dim=1)
     return memory.index_copy(0, classes, rows)
 
@@ -27,7 +48,8 @@ def momentum_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: 
     """Apply every sample in batch order, one after the other (Cluster-Contrast, "CM").
 
     Samples of different classes do not touch each other, so the n-th samples of all classes are applied together: as
-    many steps as the largest class has samples, instead of one per sample, with the same result.
+    many steps as the largest class has samples, instead of one per sample, with the same result. How many classes and
+    steps there are is asked once.
 
     Args:
         memory: (K, D) unit rows.
@@ -38,13 +60,21 @@ def momentum_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: 
     Returns:
         A new (K, D) tensor; ``memory`` is left as it is.
     """
-    order = torch.argsort(labels, stable=True)
-    classes, counts = torch.unique_consecutive(labels[order], return_counts=True)
-    starts = torch.cumsum(counts, 0) - counts
-    for turn in range(int(counts.max())):
-        active = counts > turn
-        memory = _blend(memory, classes[active], features[order[starts[active] + turn]], momentum)
-    return memory
+    places = torch.arange(len(labels), device=labels.device)
+    order, first = _by_class(places, labels)
+    turn, slot = places - first, (first == places).cumsum(0) - 1
+    turns, slots = (torch.stack([turn.max(), slot[-1]]) + 1).tolist()
+    # (turns, slots): the n-th sample of each class, or, where it has fewer, a row of zeros behind the last one.
+    nobody = len(labels)
+    table = torch.full((turns, slots), nobody, device=labels.device)
+    table[turn, slot] = order
+    padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
+    classes = labels[table[0]]
+    rows = memory[classes]
+    for samples in table:
+        moved = F.normalize(momentum * rows + (1 - momentum) * padded[samples], dim=1)
+        rows = torch.where((samples < nobody).unsqueeze(1), moved, rows)
+    return memory.index_copy(0, classes, rows)
 
 
 def hard_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: float) -> Tensor:
@@ -53,12 +83,9 @@ def hard_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: floa
     Arguments and result as in :func:`momentum_update`.
     """
     similarity = (features * memory[labels]).sum(1)
-    # Sort by similarity, then stably by class: the first of each class is its least similar sample.
-    order = torch.argsort(similarity, stable=True)
-    order = order[torch.argsort(labels[order], stable=True)]
-    classes, counts = torch.unique_consecutive(labels[order], return_counts=True)
-    hardest = order[torch.cumsum(counts, 0) - counts]
-    return _blend(memory, classes, features[hardest], momentum)
+    # Sorted by similarity, then stably by class: the first of each class is its least similar sample.
+    order, first = _by_class(torch.argsort(similarity, stable=True), labels)
+    return _blend(memory, labels[order], features[order[first]], momentum)
 
 
 def mean_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: float) -> Tensor:
@@ -66,9 +93,11 @@ def mean_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: floa
 
     Arguments and result as in :func:`momentum_update`.
     """
-    classes, inverse, counts = torch.unique(labels, return_inverse=True, return_counts=True)
-    sums = features.new_zeros(len(classes), features.shape[1]).index_add(0, inverse, features)
-    return _blend(memory, classes, sums / counts.unsqueeze(1), momentum)
+    order, first = _by_class(torch.arange(len(labels), device=labels.device), labels)
+    sums = torch.zeros_like(features).index_add(0, first, features[order])
+    counts = features.new_zeros(len(labels)).index_add(0, first, features.new_ones(len(labels)))
+    means = sums / counts.clamp(min=1).unsqueeze(1)
+    return _blend(memory, labels[order], means[first], momentum)
 
 
 _RULES = {"momentum": momentum_update, "hard": hard_update, "mean": mean_update}
