@@ -16,7 +16,15 @@ from mmreid_uda.datasets import DATASET_CATALOG, ReIDDataset, build_dataset
 from mmreid_uda.datasets.files import IMAGE_EXTENSIONS, decodable, walk_images
 from mmreid_uda.utils import InputError
 
-__all__ = ["ImageInput", "NamedImages", "find_dataset", "image_names", "list_inputs", "name_images"]
+__all__ = [
+    "ImageInput",
+    "NamedImages",
+    "find_dataset",
+    "image_names",
+    "known_datasets",
+    "list_inputs",
+    "name_images",
+]
 
 ImageInput = str | Path | np.ndarray
 """An image file, a folder of images, or pixels: uint8 (H, W, 3) in BGR order, as OpenCV reads them."""
@@ -98,7 +106,7 @@ def name_images(
     for name in names:
         if split is None and os.path.exists(name):
             paths += map(str, list_inputs(name))
-        elif split is not None and os.path.exists(name) and name not in _known_datasets(cfg):
+        elif split is not None and os.path.exists(name) and name not in known_datasets(cfg):
             raise InputError(
                 f"found --split {split} for the files in {name!r}, expected it with data sets only; leave it out."
             )
@@ -125,7 +133,7 @@ def find_dataset(cfg: Config, name: str, split: str) -> ReIDDataset:
     Raises:
         InputError: There is none of this name, or it cannot be read.
     """
-    known = _known_datasets(cfg)
+    known = known_datasets(cfg)
     if name not in known:
         raise InputError(
             f"found neither a file or folder {name!r} nor a data set of this name, expected a path or one of "
@@ -138,7 +146,7 @@ def find_dataset(cfg: Config, name: str, split: str) -> ReIDDataset:
     return build_dataset(dataset, split, data_root=cfg.data_root, **labels)
 
 
-def _known_datasets(cfg: Config) -> dict[str, Any]:
+def known_datasets(cfg: Config) -> dict[str, Any]:
     """Data sets by their names: those of the config, which win, and of the catalogue."""
     return {name: name for name in DATASET_CATALOG} | dict(_named_datasets(cfg))
 

@@ -8,6 +8,7 @@ from .catalog import (
     build_dataset,
     dataset_config,
     input_size,
+    offered_splits,
     register_dataset,
 )
 from .cuhk03 import CUHK03NP
@@ -52,6 +53,7 @@ __all__ = [
     "dataset_config",
     "input_size",
     "log_statistics",
+    "offered_splits",
     "precision_recall",
     "queries_with_match",
     "register_dataset",

@@ -142,6 +142,7 @@ class ReIDDataset(BaseDataset):
         clean_labels: int64 (N,) the numbers of the identities before ``noise``, -1 for people who have lost theirs.
         noise: str (N,) what is wrong with the identity, one of :data:`NOISE_KINDS`, or empty.
         has_clean_labels: Whether ``noise`` was given, be it of no image: the identities before it are the truth.
+        notes: What was merged or left out, a sentence each, as the log has it too.
         fingerprint: Hash of relative paths, ids and cameras; equal on every machine with the same data, however the
             paths are spelled.
 
@@ -194,6 +195,7 @@ class ReIDDataset(BaseDataset):
         self._selection = indices
         self._noise = LabelNoise.from_config(noise) if noise and split == "train" else None
         self.has_clean_labels = self._noise is not None
+        self.notes: list[str] = []
         super().__init__(
             data_root=data_root,
             data_prefix={},
@@ -217,6 +219,19 @@ class ReIDDataset(BaseDataset):
         """
         raise NotImplementedError(f"{type(self).__name__} must implement load_split")
 
+    @classmethod
+    def offers(cls, split: str, **options: Any) -> bool:
+        """Tell by a glance whether a data set can have a split, with the identities that tests need.
+
+        Args:
+            split: ``'train'``, ``'query'`` or ``'gallery'``.
+            **options: Arguments of the constructor, not yet checked.
+
+        Returns:
+            False where it is sure that there are no such images; True in doubt.
+        """
+        return True
+
     def find_root(self, *markers: str) -> str:
         """Find the set's folder from :attr:`data_root`, which may be that folder or one above it.
 
@@ -233,7 +248,7 @@ class ReIDDataset(BaseDataset):
         if not os.path.isdir(self.data_root):
             raise InputError(
                 f"data_root '{self.data_root}' of {self.name} is not a folder (working folder: '{os.getcwd()}'), "
-                f"expected one that holds {wanted}; set data_root to where your copy of the data set lies"
+                "expected the one of the data set or the one above it; set data_root to where your copy lies"
             )
         level = [self.data_root]
         for _ in range(4):
@@ -305,10 +320,9 @@ class ReIDDataset(BaseDataset):
                     )
                 first[key] = values[0] if values else None
         if merged:
-            log_once(
-                f"{self.name} {self.split}: {len(merged)} of {len(records)} entries lead to a file that is there "
-                f"already and were merged with it, such as {shown(merged[0][0])} with {shown(merged[0][1])}",
-                logging.WARNING,
+            self._note(
+                f"{len(merged)} of {len(records)} entries lead to a file that is there already and were merged with "
+                f"it, such as {shown(merged[0][0])} with {shown(merged[0][1])}"
             )
         return list(kept.values())
 
@@ -339,12 +353,15 @@ class ReIDDataset(BaseDataset):
             good = list(pool.map(decodable, (record["img_path"] for record in records)))
         broken = [record["img_path"] for record, ok in zip(records, good) if not ok]
         if broken:
-            log_once(
-                f"{self.name} {self.split}: {len(broken)} of {len(records)} images cannot be decoded and are "
-                f"skipped, the first is {shown(broken[0])}",
-                logging.WARNING,
+            self._note(
+                f"{len(broken)} of {len(records)} images cannot be decoded and are skipped, the first is "
+                f"{shown(broken[0])}"
             )
         return [record for record, ok in zip(records, good) if ok]
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        log_once(f"{self.name} {self.split}: {text}", logging.WARNING)
 
     def _number_identities(self, records: list[dict]) -> None:
         pids = [record["pid"] for record in records]

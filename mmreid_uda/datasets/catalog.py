@@ -18,6 +18,7 @@ __all__ = [
     "build_dataset",
     "dataset_config",
     "input_size",
+    "offered_splits",
     "orl_faces_folder",
     "register_dataset",
 ]
@@ -126,6 +127,32 @@ def dataset_config(dataset: str | Mapping, split: str, **overrides: Any) -> dict
     if callable(config.get("data_root")):
         config["data_root"] = config["data_root"]()
     return {**config, "split": split}
+
+
+def offered_splits(dataset: str | Mapping, **overrides: Any) -> tuple[str, ...]:
+    """Splits that a data set can have, as far as a glance tells (:meth:`ReIDDataset.offers`).
+
+    Args:
+        dataset: As in :func:`dataset_config`, or a test set of ``ReIDTestDataset`` with ``query`` and ``gallery``.
+        **overrides: As in :func:`dataset_config`.
+
+    Returns:
+        Some of ``'train'``, ``'query'`` and ``'gallery'``, in this order.
+
+    Raises:
+        InputError: Unknown name.
+    """
+    if isinstance(dataset, Mapping) and "query" in dataset:
+        return SPLITS[1:]
+    offered = []
+    for split in SPLITS:
+        config = dataset_config(dataset, split, **overrides)
+        kind = config.pop("type")
+        cls = DATASETS.get(kind) if isinstance(kind, str) else kind
+        offers = getattr(cls, "offers", None)
+        if offers is None or offers(**config):
+            offered.append(split)
+    return tuple(offered)
 
 
 def input_size(dataset: str | Mapping) -> tuple[int, int]:

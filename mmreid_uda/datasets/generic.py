@@ -18,6 +18,7 @@ from .files import (
     listing,
     require_files,
     shown,
+    subfolders,
     walk_images,
 )
 from .tables import Table, local_path, read_table
@@ -76,6 +77,21 @@ class FolderReIDDataset(ReIDDataset):
         self.extensions = checked_extensions(extensions)
         name = name or os.path.basename(os.path.abspath(data_root))
         super().__init__(data_root, split, pipeline, name=name, **kwargs)
+
+    @classmethod
+    def offers(cls, split: str, **options: Any) -> bool:
+        """See :meth:`ReIDDataset.offers`: images in no folder of their own have no identities to be tested by."""
+        folders = options.get("split_folders")
+        if isinstance(folders, Mapping) and folders.get(split) is None:
+            return False
+        if split == "train" or options.get("pattern") is not None:
+            return True
+        inner = folders[split] if isinstance(folders, Mapping) else ""
+        try:
+            place = os.path.join(options.get("data_root", ""), inner)
+            return bool(subfolders(place)) or not os.listdir(place)
+        except (InputError, OSError, TypeError, ValueError):
+            return True
 
     def load_split(self) -> list[dict]:
         """Walk the folder and read identities (and cameras) off the paths."""
@@ -204,6 +220,25 @@ class CSVReIDDataset(ReIDDataset):
         name = name or os.path.splitext(os.path.basename(ann_file))[0]
         super().__init__(data_root, split, pipeline, ann_file=ann_file, name=name, **kwargs)
 
+    @classmethod
+    def offers(cls, split: str, **options: Any) -> bool:
+        """See :meth:`ReIDDataset.offers`: a test needs a column of identities, and rows of its split."""
+        try:
+            path = os.path.join(options.get("data_root", ""), options["ann_file"])
+            named = {key: key for key in _COLUMNS} | dict(options.get("columns") or {})
+            table = read_table(
+                path, set(named.values()), options.get("delimiter"), options.get("encoding")
+            )
+        except (InputError, KeyError, TypeError, ValueError):
+            return True
+        if named["path"] not in table.header:
+            return True
+        if split != "train" and named["pid"] not in table.header:
+            return False
+        return named["split"] not in table.header or bool(
+            _rows_of(split, table.column(named["split"]))
+        )
+
     def load_split(self) -> list[dict]:
         """Read the rows of the split."""
         table, columns = self._read_table()
@@ -262,16 +297,15 @@ class CSVReIDDataset(ReIDDataset):
     def _rows_of_split(self, table: Table, columns: dict[str, str]) -> Sequence[int]:
         if "split" not in columns:
             return range(len(table))
-        wanted = {self.split} if self.split == "train" else {self.split, "test"}
-        values = [value.lower() for value in table.column(columns["split"])]
-        chosen = [number for number, value in enumerate(values) if value in wanted]
+        values = table.column(columns["split"])
+        chosen = _rows_of(self.split, values)
         if not chosen:
-            common = Counter(values).most_common(8)
+            common = Counter(value.lower() for value in values).most_common(8)
             counts = ", ".join(f"{shown(value)}: {count}" for value, count in sorted(common))
             raise InputError(
                 f"{shown(self.ann_file)} has 0 rows of split '{self.split}' (its column '{columns['split']}' has "
-                f"{counts or 'nothing'}), expected {' or '.join(sorted(wanted))}; mend the column or set "
-                "columns=dict(split=...)"
+                f"{counts or 'nothing'}), expected {'' if self.split == 'train' else 'test or '}{self.split}; mend the "
+                "column or set columns=dict(split=...)"
             )
         return chosen
 
@@ -285,6 +319,12 @@ class CSVReIDDataset(ReIDDataset):
                 f"{table.lines[empty[0]]}, expected a value in each; fill it in or remove the row"
             )
         return values
+
+
+def _rows_of(split: str, values: Sequence[str]) -> list[int]:
+    """Positions of the rows that a split reads."""
+    wanted = (split,) if split == "train" else (split, "test")
+    return [number for number, value in enumerate(values) if value.lower() in wanted]
 
 
 def select_ids(records: list[dict], ids: Sequence[Any] | Mapping[str, int] | None) -> list[dict]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
@@ -38,6 +38,11 @@ class MarketStyleDataset(ReIDDataset):
     cameras: ClassVar[Sequence[int]] = ()
     """Camera numbers of the file names; their positions are the ``camids``."""
 
+    @classmethod
+    def offers(cls, split: str, **options: Any) -> bool:
+        """See :meth:`ReIDDataset.offers`: a set that is only trained on has no folders for tests."""
+        return split in cls.split_folders
+
     def load_split(self) -> list[dict]:
         """Read identity and camera off the file names of the split's folder."""
         if self.split not in self.split_folders:
@@ -45,7 +50,7 @@ class MarketStyleDataset(ReIDDataset):
                 f"{self.name} has no split '{self.split}', only {', '.join(self.split_folders)}; "
                 "use it as a source and name another data set for testing"
             )
-        self.root = self.find_root(self.split_folders[self.split])
+        self.root = self.find_root(*self.split_folders.values())
         folder = os.path.join(self.root, self.split_folders[self.split])
         records = [self._record(folder, name) for name in list_images(folder, IMAGE_EXTENSIONS)]
         return [record for record in records if record["pid"] != JUNK]

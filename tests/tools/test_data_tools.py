@@ -82,7 +82,7 @@ def test_every_deviation_from_the_published_counts_is_a_problem(run, market):
     assert "note: 1 of the 2 queries have no match from another camera" in text
     assert "note: 1 gallery images are distractors" in text
     assert "note: 1 cameras of the test images have no training image" in text
-    assert "decoded" not in text and "same content" not in text and "also trained on" not in text
+    assert "decoded" not in text and "in training and" not in text and "also trained on" not in text
     assert text.endswith("7 problems found\n")
 
 
@@ -107,13 +107,13 @@ def test_broken_files_leaks_and_shared_people_are_problems(run, market, monkeypa
     )
     status, text = run("check_dataset", "market1501", "--data-root", market.parent)
     assert status == 1
-    assert "problem: 1 of the 4 images of market1501 train cannot be decoded, such as" in text
-    assert "problem: 1 files of train and query have the same content" in text
+    assert "problem: 1 of the 10 images of market1501 cannot be decoded, such as" in text
+    assert "problem: 1 pictures of market1501 are in training and in test images, such as" in text
     assert (
         "problem: 1 of the 4 test identities of market1501 are also trained on, such as 2" in text
     )
     _, quick = run("check_dataset", "market1501", "--data-root", market.parent, "--no-decode")
-    assert "decoded" not in quick and "same content" not in quick and "also trained on" in quick
+    assert "decoded" not in quick and "in training and" not in quick and "also trained on" in quick
 
 
 def test_a_copy_with_the_published_counts_has_no_problem(run, market, monkeypatch):
@@ -143,7 +143,8 @@ def test_a_config_has_all_its_sets_checked_and_a_missing_one_does_not_hide_the_o
     status, text = run("check_dataset", config, "--no-decode")
     assert status == 1
     assert re.search(r"^market1501 +train +2 +4 +2$", text, re.M)
-    assert "problem: found no 'query' of dukemtmc" in text
+    assert text.count("problem: found no") == text.count("of dukemtmc") == 1
+    assert re.search(r"problem: found no .* or 'query' or 'bounding_box_test' of dukemtmc in", text)
 
 
 def test_the_rule_for_cameras_of_all_test_sets_is_that_of_the_config(run, tmp_path):
@@ -165,6 +166,72 @@ def test_the_rule_for_cameras_of_all_test_sets_is_that_of_the_config(run, tmp_pa
     assert status == 0, out
 
 
+def test_copies_are_told_by_what_they_do(run, market, tmp_path):
+    def copy(source, target):
+        (market / target).write_bytes((market / source).read_bytes())
+
+    copy(f"{TRAIN}/0001_c1s1_1_1.jpg", f"{TRAIN}/0001_c1s1_1_2.jpg")  # twice the same person
+    copy(f"{TRAIN}/0002_c1s1_3_1.jpg", f"{TRAIN}/0001_c1s1_9_1.jpg")  # two people
+    copy(f"{QUERY}/0003_c1s1_1_1.jpg", f"{GALLERY}/0003_c2s1_9_1.jpg")  # finds itself
+    copy(f"{QUERY}/0004_c1s1_2_1.jpg", f"{GALLERY}/0004_c1s1_9_1.jpg")  # left out by the rule
+    (market / TRAIN / "0002_c2s1_4_2.jpg").symlink_to("0002_c2s1_4_1.jpg")
+    _, text = run("check_dataset", "market1501", "--data-root", market.parent)
+    assert "note: 2 pictures of market1501 are there in several files, such as" in text
+    assert "problem: 1 pictures of market1501 are there as two people, such as" in text
+    assert "problem: 1 queries of market1501 have a copy of themselves as a match, such as" in text
+    assert "note: market1501: 1 of 7 entries lead to a file that is there already" in text
+    assert "in training and" not in text
+
+
+def test_one_problem_is_one_line_whatever_the_number_of_splits(run, tmp_path):
+    status, text = run("check_dataset", "market1501", "--data-root", tmp_path / "none")
+    assert (
+        status == 1 and text.count("is not a folder") == 1 and text.endswith("\n1 problem found\n")
+    )
+    for person in range(4):
+        for number in range(2):
+            write_image(tmp_path / "d" / f"p{person}" / f"{number}.png", 40 * person + number)
+    (tmp_path / "d" / "p0" / "new\nline.png").write_bytes(b"broken")
+    config = tmp_path / "ise_r50_d.py"
+    config.write_text(
+        f'_base_ = "{ROOT}/configs/ise/ise_r50_market.py"\n'
+        f'who = dict(type="FolderReIDDataset", data_root="{tmp_path}/d")\n'
+        "target = dict(_delete_=True, **who, ids=dict(stop=2))\n"
+        "test = [dict(**who, ids=dict(start=2), name='others'), dict(**who, name='all')]\n"
+    )
+    status, text = run("check_dataset", config, "all")
+    assert "problem: 1 of the 9 images of all cannot be decoded, such as" in text
+    assert status == 1 and text.count("problem: ") == text.count("cannot be decoded") == 1
+    assert re.search(r"^all +gallery +4 +9 +-$", text, re.M) and "train" not in text
+    status, text = run("check_dataset", config, "test", "--split", "query")
+    assert status == 0 and re.search(r"^others +query +2 +4 +-$", text, re.M)
+    assert "gallery" not in text and len(text.splitlines()) == 3
+    with pytest.raises(InputError, match=r"found no data set 'nobody', expected one of .*others"):
+        run("check_dataset", config, "nobody")
+    with pytest.raises(InputError, match="found nobody for the data set 'market1501'"):
+        run("check_dataset", "market1501", "nobody")
+
+
+def test_a_target_without_identities_is_no_problem(run, tmp_path):
+    for number in range(3):
+        write_image(tmp_path / "pile" / f"{number}.png", number)
+    write_image(tmp_path / "pile" / "again.png", 0)
+    (tmp_path / "list.csv").write_text("path\npile/0.png\npile/1.png\n")
+    for kind in (
+        f'type="FolderReIDDataset", data_root="{tmp_path}/pile"',
+        f'type="CSVReIDDataset", ann_file="{tmp_path}/list.csv"',
+    ):
+        config = tmp_path / "ise_r50_pile.py"
+        config.write_text(
+            f'_base_ = "{ROOT}/configs/ise/ise_r50_market.py"\ntarget = dict(_delete_=True, {kind})\n'
+        )
+        status, text = run("check_dataset", config)
+        assert status == 0, text
+        assert (
+            "has no images with identities to test on; it can be trained on, without evalua" in text
+        )
+
+
 def test_a_split_that_is_a_file_is_told(run, market):
     shutil.rmtree(market / QUERY)
     (market / QUERY).touch()
@@ -178,9 +245,10 @@ def test_a_config_of_another_problem_is_told(run):
 
 
 def test_a_source_only_set_is_not_asked_for_test_images():
-    tool = load("check_dataset")
-    assert tool.offered_splits("vehiclex") == ("train",)
-    assert tool.offered_splits("msmt17") == ("train", "query", "gallery")
+    requested = load("check_dataset").requested
+    assert requested("vehiclex") == [("vehiclex", ("train",), "data")]
+    assert requested("msmt17") == [("msmt17", ("train", "query", "gallery"), "data")]
+    assert requested("msmt17", splits=["gallery"]) == [("msmt17", ("gallery",), "data")]
 
 
 # ---- CUHK03

@@ -5,35 +5,41 @@ Exit status 0 means no problem, 1 that problems were found and listed.
 Examples:
     python tools/data/check_dataset.py market1501 --data-root data
     python tools/data/check_dataset.py configs/mmt/mmt-k500_r50_duke2market.py --no-decode
+    python tools/data/check_dataset.py my_config.py target --split train
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import os
+import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from mmreid_uda.apis import ToolParser, add_config_options, load_config, run_tool
+from mmreid_uda.apis.inputs import known_datasets
 from mmreid_uda.datasets import (
     DATASET_CATALOG,
     ReIDDataset,
     ReIDTestDataset,
     build_dataset,
-    dataset_config,
+    offered_splits,
     queries_with_match,
     statistics_table,
 )
 from mmreid_uda.datasets.base_reid import SPLITS
-from mmreid_uda.datasets.files import decodable
-from mmreid_uda.registry import DATASETS
+from mmreid_uda.datasets.files import decodable, real_paths, shown
 from mmreid_uda.utils import InputError
 
 __all__ = ["PUBLISHED", "Finding", "check"]
@@ -78,13 +84,20 @@ class Finding(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return f"{'problem' if self.serious else 'note'}: {self.text}"
+        text = self.text.replace("\n", "\\n")  # of a file's name
+        return f"{'problem' if self.serious else 'note'}: {text}"
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ToolParser(description="Check a data set, or those of a config.")
     parser.add_argument("dataset", help="name of a data set, or a config file")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        help="data set of the config: target, source, test, or its name (default: all of the config)",
+    )
+    parser.add_argument("--split", nargs="+", choices=SPLITS, help="look at these splits only")
     parser.add_argument("--data-root", help="folder of the data sets (default: the config's, data)")
     parser.add_argument(
         "--no-decode", action="store_true", help="look at names only, do not read the images"
@@ -96,58 +109,96 @@ def parse_args() -> argparse.Namespace:
 # ---- what is checked
 
 
+class Requested(NamedTuple):
+    """What to check.
+
+    Args:
+        dataset: Name or config of a data set; or a test set with ``query`` and ``gallery``.
+        splits: Those that it has and that the config reads, or that were asked for.
+        data_root: Folder of the data sets.
+    """
+
+    dataset: str | Mapping
+    splits: tuple[str, ...]
+    data_root: str
+
+
 def requested(
-    dataset: str, data_root: str | None, options: Mapping[str, Any] | None
-) -> list[tuple[str | Mapping, tuple[str, ...], str]]:
+    dataset: str,
+    name: str | None = None,
+    splits: Sequence[str] | None = None,
+    data_root: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> list[Requested]:
     """Which splits of which sets to check.
 
     Args:
         dataset: Name of a data set, or path of a config file.
+        name: With a config, the data set of it to look at; None looks at all that it reads.
+        splits: Look at these only; None looks at all that are read.
         data_root: Folder, or None for the config's.
         options: Dotted keys merged into the config.
 
     Returns:
-        (name or config of a data set, splits, folder); a set that is trained on and tested with comes once.
+        A set that is trained on and tested with comes once.
     """
     if not dataset.endswith(".py"):
-        if options:
+        if options or name:
             raise InputError(
-                f"found --cfg-options for the data set {dataset!r}, expected them with a config file only; leave them "
-                "out."
+                f"found {name or '--cfg-options'} for the data set {dataset!r}, expected it with a config file only; "
+                "leave it out."
             )
-        return [(dataset, offered_splits(dataset), data_root or "data")]
+        root = data_root or "data"
+        return [Requested(dataset, only(offered_splits(dataset, data_root=root), splits), root)]
     cfg = load_config(dataset, dict(options) if options else None)
+    root = data_root or cfg.get("data_root")
     if not any(cfg.get(key) for key in ("source", "target", "test")):
         raise InputError(
             f"'{dataset}' names no source, target or test, expected a config of re-ID data sets; name one, or a data "
             f"set: {', '.join(DATASET_CATALOG)}."
         )
-    root = data_root or cfg.data_root
-    sources = cfg.get("source") or []
-    trained = [*([sources] if isinstance(sources, (str, Mapping)) else sources), cfg.get("target")]
-    tested = cfg.get("test") or [cfg.get("target")]
-    tested = [tested] if isinstance(tested, (str, Mapping)) else tested
-    wanted: list[tuple[str | Mapping, tuple[str, ...], str]] = []
+    read = read_splits(cfg, root)
+    if name is not None:
+        one = find_config(cfg, name)
+        read = [entry for entry in read if entry[0] == one] or [
+            (one, offered_splits(one, data_root=root))
+        ]
+    rule = (cfg.get("val_dataloader") or {}).get("dataset", {}).get("same_camera", "auto")
+    return [Requested(with_rule(one, rule), only(own, splits), root) for one, own in read]
+
+
+def only(offered: Sequence[str], splits: Sequence[str] | None) -> tuple[str, ...]:
+    """Those splits that were asked for, be they offered or not; without a wish those that are offered."""
+    return tuple(offered) if splits is None else tuple(one for one in SPLITS if one in splits)
+
+
+def find_config(cfg: Config, name: str) -> str | Mapping:
+    """What a config says about one of its data sets."""
+    named = known_datasets(cfg)
+    if name not in named:
+        raise InputError(f"found no data set {name!r}, expected one of {', '.join(named)}.")
+    return named[name]
+
+
+def read_splits(cfg: Config, root: str) -> list[tuple[str | Mapping, tuple[str, ...]]]:
+    """The data sets of a config, each with the splits that a run reads."""
+
+    def several(value: Any) -> list[Any]:
+        return [value] if isinstance(value, (str, Mapping)) else list(value or ())
+
+    trained = [*several(cfg.get("source")), *several(cfg.get("target"))]
+    tested = several(cfg.get("test")) or several(cfg.get("target"))
+    read = []
     for one in trained:
-        if one is not None:
-            splits = SPLITS if one in tested else SPLITS[:1]
-            wanted.append((one, splits, root))
-    wanted += [(one, SPLITS[1:], root) for one in tested if one is not None and one not in trained]
-    rule = cfg.val_dataloader.dataset.get("same_camera", "auto")
-    return [(with_rule(one, rule), splits, folder) for one, splits, folder in wanted]
+        offered = offered_splits(one, data_root=root)
+        read.append((one, offered if one in tested else offered[:1]))
+    return read + [(one, SPLITS[1:]) for one in tested if one not in trained]
 
 
 def with_rule(dataset: str | Mapping, rule: str) -> Mapping:
     """A data set with the rule for cameras of the whole test, unless it has its own."""
     options = {"name": dataset} if isinstance(dataset, str) else dataset
     return {"same_camera": rule, **options}
-
-
-def offered_splits(dataset: str) -> tuple[str, ...]:
-    """Splits that a set of the catalogue has: a source-only set is without test images."""
-    kind = DATASETS.get(dataset_config(dataset, "train")["type"])
-    folders = getattr(kind, "split_folders", None)
-    return tuple(folders) if isinstance(folders, Mapping) else SPLITS
 
 
 # ---- the checks
@@ -174,6 +225,17 @@ def check(
             built[split] = build_split(dataset, split, data_root)
         except InputError as error:
             findings.append(Finding(True, str(error)))
+    findings += [
+        Finding(False, f"{one.name}: {note}") for one in built.values() for note in one.notes
+    ]
+    if "train" in built and offered_splits(dataset, data_root=data_root) == SPLITS[:1]:
+        findings.append(
+            Finding(
+                False,
+                f"{built['train'].name} has no images with identities to test on; it can be trained on, without "
+                "evaluation unless the config names another test set",
+            )
+        )
     findings += compare_counts(dataset, built)
     findings += shared_identities(built)
     if "query" in built and "gallery" in built:
@@ -212,7 +274,7 @@ def compare_counts(dataset: str | Mapping, built: Mapping[str, ReIDDataset]) -> 
                 findings.append(
                     Finding(True, f"{name} {split} has {found:,} {what}, published are {text}")
                 )
-    cameras = np.unique(np.concatenate([one.camids for one in built.values()])) if built else ()
+    cameras = {camera for one in built.values() for camera in one.camids[one.camera_known].tolist()}
     if name in _CAMERAS and len(cameras) != _CAMERAS[name] and "train" in built:
         findings.append(
             Finding(True, f"{name} shows {len(cameras)} cameras, published are {_CAMERAS[name]}")
@@ -244,12 +306,12 @@ def shared_identities(built: Mapping[str, ReIDDataset]) -> list[Finding]:
                 f"{min(shared, key=str)!r}; divide people with ids or split_folders",
             )
         )
-    if train.has_cameras and all(one.has_cameras for one in tests):
-        unseen = set().union(*(one.camids.tolist() for one in tests)) - set(train.camids.tolist())
-        if unseen:
-            findings.append(
-                Finding(False, f"{len(unseen)} cameras of the test images have no training image")
-            )
+    trained, *tested = (set(one.camids[one.camera_known].tolist()) for one in (train, *tests))
+    unseen = set().union(*tested) - trained
+    if trained and unseen:
+        findings.append(
+            Finding(False, f"{len(unseen)} cameras of the test images have no training image")
+        )
     return findings
 
 
@@ -281,37 +343,100 @@ def protocol(dataset: str | Mapping, query: ReIDDataset, gallery: ReIDDataset) -
     return findings
 
 
+class Image(NamedTuple):
+    """An image of a split by its file: two of one content are copies.
+
+    Args:
+        file: Real path.
+        path: As the split names it.
+        split: Which one.
+        pid: Identity, None = unknown.
+        camera: None = unknown.
+    """
+
+    file: str
+    path: str
+    split: str
+    pid: Any
+    camera: Any
+
+
 def contents(built: Mapping[str, ReIDDataset]) -> list[Finding]:
-    """Read each image once: those that cannot be decoded, and files that are in train and test."""
-    findings = []
-    digests: dict[str, dict[bytes, str]] = {}
+    """Read each file once: those that cannot be decoded, and those of one content, within a split or over two."""
+    images = [image for split, one in built.items() for image in images_of(split, one)]
+    paths = dict(reversed([(one.file, one.path) for one in images]))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for split, one in built.items():
-            results = list(pool.map(_read, one.paths))
-            broken = [path for path, digest in zip(one.paths, results) if digest is None]
-            if broken:
-                findings.append(
-                    Finding(
-                        True,
-                        f"{len(broken)} of the {len(one):,} images of {one.name} {split} cannot be decoded, such as "
-                        f"'{broken[0]}'; restore them or set corrupt='skip'",
-                    )
-                )
-            digests[split] = {
-                digest: path for path, digest in zip(one.paths, results) if digest is not None
-            }
-    for split in set(digests) - {"train"}:
-        same = digests.get("train", {}).keys() & digests[split].keys()
-        if same:
-            pair = min((digests["train"][one], digests[split][one]) for one in same)
-            findings.append(
-                Finding(
-                    True,
-                    f"{len(same)} files of train and {split} have the same content, such as '{pair[0]}' and "
-                    f"'{pair[1]}'",
-                )
+        digests = dict(zip(paths, pool.map(_read, paths)))
+    findings = []
+    broken = [paths[file] for file, digest in digests.items() if digest is None]
+    name = next((one.name for one in built.values()), "")
+    if broken:
+        findings.append(
+            Finding(
+                True,
+                f"{len(broken)} of the {len(paths):,} images of {name} cannot be decoded, such as {shown(broken[0])}; "
+                "restore them or set corrupt='skip'",
             )
-    return findings
+        )
+    groups: defaultdict[bytes, list[Image]] = defaultdict(list)
+    for image in images:
+        digest = digests[image.file]
+        if digest is not None:
+            groups[digest].append(image)
+    return findings + copies([group for group in groups.values() if len(group) > 1], name)
+
+
+def images_of(split: str, dataset: ReIDDataset) -> Iterator[Image]:
+    """The images of a split."""
+    files, paths = real_paths(dataset.paths), dataset.paths
+    cameras = [
+        camera if known else None for camera, known in zip(dataset.camids, dataset.camera_known)
+    ]
+    for file, path, pid, camera in zip(files, paths, dataset.pids.tolist(), cameras):
+        yield Image(file, path, split, pid, camera)
+
+
+def copies(groups: Sequence[Sequence[Image]], name: str) -> list[Finding]:
+    """What is wrong with images of one content.
+
+    Args:
+        groups: Images of one content each, of one file or several.
+        name: Of the data set.
+    """
+    leaks, two_people, matches, plain = [], [], [], []
+    for group in groups:
+        train = [one for one in group if one.split == "train"]
+        tests = [one for one in group if one.split != "train"]
+        if train and tests:
+            leaks.append((train[0], tests[0]))
+        # One file in several splits is no copy; of each file its first image.
+        files = [
+            list({one.file: one for one in reversed(part)}.values()) for part in (train, tests)
+        ]
+        pairs = [pair for part in files for pair in itertools.combinations(part[::-1], 2)]
+        if any(None not in (a.pid, b.pid) and a.pid != b.pid for a, b in pairs):
+            two_people.append(next((a, b) for a, b in pairs if a.pid != b.pid))
+        elif found := next((pair for pair in pairs if _is_match(*pair)), None):
+            matches.append(found)
+        elif pairs:
+            plain.append(pairs[0])
+    return [
+        Finding(serious, f"{len(pairs):,} {text}, such as {shown(a.path)} and {shown(b.path)}")
+        for serious, pairs, text in (
+            (True, leaks, f"pictures of {name} are in training and in test images"),
+            (True, two_people, f"pictures of {name} are there as two people"),
+            (True, matches, f"queries of {name} have a copy of themselves as a match"),
+            (False, plain, f"pictures of {name} are there in several files"),
+        )
+        if pairs
+        for a, b in pairs[:1]
+    ]
+
+
+def _is_match(one: Image, other: Image) -> bool:
+    """Tell whether the evaluation takes two files for a query and its match."""
+    same_camera = one.camera is not None and one.camera == other.camera
+    return {one.split, other.split} == {"query", "gallery"} and not same_camera
 
 
 def _read(path: str) -> bytes | None:
@@ -319,10 +444,18 @@ def _read(path: str) -> bytes | None:
     return hashlib.sha256(Path(path).read_bytes()).digest() if decodable(path) else None
 
 
+def distinct(findings: Iterable[Finding]) -> list[Finding]:
+    """Each finding once, also if several splits of one data set give it."""
+    return list(
+        {re.sub(r"split '\w+'", "", str(one)): one for one in reversed([*findings])}.values()
+    )[::-1]
+
+
 def report(datasets: Iterable[ReIDDataset], findings: Sequence[Finding]) -> str:
     """The table of what was read, and a line for each finding."""
+    findings = distinct(findings)
     problems = sum(one.serious for one in findings)
-    lines = [statistics_table(datasets), *map(str, dict.fromkeys(findings))]
+    lines = [statistics_table(datasets), *map(str, findings)]
     lines.append(f"{problems} problem{'' if problems == 1 else 's'} found")
     return "\n".join(lines)
 
@@ -330,12 +463,13 @@ def report(datasets: Iterable[ReIDDataset], findings: Sequence[Finding]) -> str:
 def main() -> None:
     """Check and report."""
     args = parse_args()
-    # The table below has what data sets log about themselves.
-    MMLogger.get_instance("check_dataset", log_level="WARNING")
+    # What data sets and OpenCV log about files is told below, once.
+    MMLogger.get_instance("check_dataset", log_level="ERROR")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     datasets: list[ReIDDataset] = []
     findings: list[Finding] = []
-    for dataset, splits, root in requested(args.dataset, args.data_root, args.cfg_options):
-        built, found = check(dataset, splits, root, decode=not args.no_decode)
+    for one in requested(args.dataset, args.name, args.split, args.data_root, args.cfg_options):
+        built, found = check(*one, decode=not args.no_decode)
         datasets += built
         findings += found
     print(report(datasets, findings))
