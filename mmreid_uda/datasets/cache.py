@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import Resize
 from mmengine.logging import print_log
 
 from mmreid_uda.utils import InputError, parse_size
 
-from .transforms import LoadReIDImage
+from .transforms import LoadReIDImage, Resize
 
 __all__ = ["CachedImages", "ImageCache"]
 

@@ -243,7 +243,7 @@ def test_a_run_of_stage_one_takes_the_place_of_imagenet_weights():
 
 def test_several_runs_of_stage_one_make_an_encoder_for_each_student():
     encoders = load_config(MMT).model.encoder
-    runs = [f"work_dirs/source_r50_duke2market-seed{seed}" for seed in (1, 2)]
+    runs = [f"work_dirs/source-mmt_r50_duke2market-seed{seed}" for seed in (1, 2)]
     assert [encoder.init_cfg.checkpoint for encoder in encoders] == runs
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import Resize as MMCVResize
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
@@ -18,6 +19,7 @@ from mmreid_uda.datasets.transforms import (
     RandomCrop,
     RandomErasingBox,
     RandomHorizontalFlip,
+    Resize,
     reid_collate,
 )
 from mmreid_uda.models import ReIDDataPreprocessor
@@ -153,6 +155,65 @@ def test_corrupt_skip_leaves_the_broken_image_out(folder):
 def test_unknown_backend_is_refused():
     with pytest.raises(InputError, match="imdecode_backend='turbo'"):
         LoadReIDImage(imdecode_backend="turbo")
+
+
+# ---------------------------------------------------------------- resizing
+
+SHAPES = [
+    (1, 1),
+    (3, 2),
+    (2, 300),
+    (300, 2),
+    (128, 64),
+    (75, 31),
+    (256, 128),
+    (512, 200),
+    (768, 300),
+]
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("size", [(128, 256), (224, 224), (144, 432)])
+def test_pillows_bicubic_is_repeated_to_the_pixel(size):
+    """Both orders of the two passes, both directions; black and white drives sums out of the bytes."""
+    rng = make_rng(0)
+    resize = TRANSFORMS.build(
+        dict(type="Resize", scale=size, interpolation="bicubic", backend="pillow")
+    )
+    for shape in [*SHAPES, *rng.integers(1, 400, (25, 2)).tolist()]:
+        for noise in (rng.integers(0, 256, (*shape, 3)), 255 * rng.integers(0, 2, (*shape, 3))):
+            pixels = noise.astype(np.uint8)
+            expected = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+            found = resize({"img": pixels[..., ::-1]})
+            np.testing.assert_array_equal(found["img"][..., ::-1], np.asarray(expected), str(shape))
+            assert found["img_shape"] == size[::-1] and not found["keep_ratio"]
+            assert found["scale_factor"] == (size[0] / shape[1], size[1] / shape[0])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(backend="cv2", interpolation="bicubic"),
+        dict(backend="cv2", interpolation="area", keep_ratio=True),
+        dict(backend="pillow", interpolation="bicubic", keep_ratio=True),
+        dict(backend="pillow", interpolation="lanczos"),
+    ],
+)
+def test_all_else_is_resized_as_by_mmcv(options, image):
+    for pixels in (image, image[..., 0]):
+        ours, theirs = (one((20, 50), **options)({"img": pixels}) for one in (Resize, MMCVResize))
+        np.testing.assert_array_equal(ours["img"], theirs["img"])
+        assert ours["scale_factor"] == theirs["scale_factor"]
+
+
+@pytest.mark.parametrize(
+    "options", [dict(backend="turbo"), dict(backend="pillow", interpolation="area")]
+)
+def test_what_a_library_cannot_do_is_refused_before_the_first_image(options):
+    with pytest.raises(
+        InputError, match=r"for Resize, expected 'cv2' with one of .*'pillow' with one of .*hamming"
+    ):
+        Resize((128, 256), **options)
 
 
 # ---------------------------------------------------------------- geometry

@@ -4,6 +4,7 @@ from .erasing import RandomErasingBox
 from .formatting import PackReIDInputs, reid_collate
 from .geometry import PadRandomCrop, RandomCrop, RandomHorizontalFlip
 from .loading import LoadReIDImage
+from .resizing import Resize
 from .views import MultiView
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "RandomCrop",
     "RandomErasingBox",
     "RandomHorizontalFlip",
+    "Resize",
     "reid_collate",
 ]
