@@ -52,7 +52,8 @@ class ClusterHook(Hook):
         refiners: Configs of refiners (labels, features -> labels), applied in order.
         interval: Cluster every so many epochs; between, the labels stay. Defaults to 1.
         min_clusters: Fewest clusters to train on. Defaults to the identities in a global batch (P of P×K).
-        max_outlier_ratio: Largest share of images without a cluster, 0..1. Defaults to 0.95.
+        max_outlier_ratio: Largest share of images without a cluster, 0..1. Defaults to 0.95; the papers' recipes set 1,
+            as the released code trains on whatever was found.
         policy: What to do with a result outside these limits: ``'relax_eps'`` (default) clusters again with a radius
             that is up to 6 times 15 % wider (or narrower, when nearly everything has merged), then falls back on the
             previous labels, if there are any; ``'keep_previous'`` falls back at once; ``'raise'`` stops.
@@ -284,7 +285,10 @@ class ClusterHook(Hook):
                 f"expected at most {self.max_outlier_ratio:.1%}"
             )
         if found < needed:
-            return f"found {found} clusters among {int(statistics['images'])} images, expected at least {needed}"
+            return (
+                f"found {found} clusters among {int(statistics['images'])} images "
+                f"({statistics['outlier_ratio']:.1%} of the images without a cluster), expected at least {needed}"
+            )
         return ""
 
     def _report(self, runner: Runner, state: PseudoLabelState, seconds: dict[str, float]) -> None:
