@@ -327,7 +327,10 @@ def _set_norm_groups(cfg: Config) -> None:
     if norm and "global_batch_size" in cfg:
         kind = getattr(norm.type, "__name__", norm.type)
         if kind in ("GhostBN", "DomainBN"):
-            share = cfg.global_batch_size // cfg.get("reference_gpus", _REFERENCE_GPUS)
+            # Accumulated gradients make one step of several batches, of which each GPU had its share.
+            accumulated = (cfg.get("optim_wrapper") or {}).get("accumulative_counts", 1)
+            images = cfg.global_batch_size * accumulated
+            share = min(cfg.global_batch_size, images // cfg.get("reference_gpus", _REFERENCE_GPUS))
             norm.setdefault("samples_per_group", max(2, share))  # one image has no variance
 
 

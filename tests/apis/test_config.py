@@ -91,6 +91,8 @@ def test_batch_norm_groups_follow_the_global_batch_unless_given():
     assert norm_groups(MARKET) == 64 and norm_groups(MARKET, world_size=4) == 64
     assert norm_groups(MARKET, {"global_batch_size": 64, "num_instances": 4}) == 16
     assert norm_groups(MARKET, {"reference_gpus": 2}) == 128
+    accumulated = {"global_batch_size": 64, "optim_wrapper.accumulative_counts": 4}
+    assert norm_groups(MARKET, accumulated) == 64, "a quarter of 256, and no more than a batch"
     assert norm_groups(MARKET, {"encoder.norm.samples_per_group": 32}) == 32
     assert norm_groups(MARKET, {"encoder.norm.samples_per_group": None}) is None
     assert norm_groups(MARKET, {"global_batch_size": 4, "num_instances": 2}) == 2
