@@ -21,6 +21,7 @@ from mmreid_uda.apis import (
     init_processes,
     load_config,
     load_tested,
+    num_processes,
     run_tool,
     writable,
 )
@@ -54,10 +55,10 @@ def main() -> None:
     """Load, build, test."""
     args = parse_args()
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    world_size = init_processes(args.launcher)
     if args.checkpoint is not None and "://" not in args.checkpoint:
         find_checkpoint(args.checkpoint)  # before data are read
-    cfg = load_config(args.config, args.cfg_options, world_size)
+    cfg = load_config(args.config, args.cfg_options, num_processes(args.launcher))
+    init_processes(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
     cfg.launcher = args.launcher
     run = cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     cfg.work_dir = args.work_dir or str(Path(run, "test"))

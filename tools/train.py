@@ -21,6 +21,7 @@ from mmreid_uda.apis import (
     init_processes,
     load_config,
     nothing_to_train,
+    num_processes,
     run_tool,
 )
 
@@ -75,9 +76,9 @@ def main() -> None:
     """Load, build, train."""
     args = parse_args()
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    world_size = init_processes(args.launcher)
-    cfg = load_config(args.config, args.cfg_options, world_size)
+    cfg = load_config(args.config, args.cfg_options, num_processes(args.launcher))
     apply_flags(cfg, args)
+    init_processes(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
     if said := nothing_to_train(cfg):
         if is_main_process():
             print(said)

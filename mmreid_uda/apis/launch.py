@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ __all__ = [
     "build_runner",
     "init_processes",
     "nothing_to_train",
+    "num_processes",
     "run_command",
     "run_tool",
     "training_command",
@@ -38,26 +40,69 @@ __all__ = [
 _MOMENT = 3.0
 
 
-def init_processes(launcher: str) -> int:
+# Where each launcher says how many processes there are.
+_SIZES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
+
+
+def num_processes(launcher: str) -> int:
+    """Number of processes of a run, before they have joined.
+
+    Args:
+        launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
+
+    Raises:
+        InputError: This process was not started by the launcher.
+    """
+    if launcher == "none":
+        return 1
+    size = os.environ.get(_SIZES[launcher], "")
+    if not size.isdigit() or int(size) < 1:
+        raise InputError(
+            f"found --launcher {launcher} and {_SIZES[launcher]}={size!r} in the environment, expected the number of "
+            "processes: start them with tools/dist_train.sh or tools/slurm_train.sh."
+        )
+    return int(size)
+
+
+def init_processes(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> int:
     """Join the other processes of a distributed run, on GPUs (NCCL) or on CPUs (gloo).
 
     mmengine insists on a GPU for ``launcher='pytorch'``, but leaves a process group that exists alone: on a machine
     without one the group is made here.
 
     Args:
-        launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
+        launcher: As for :func:`num_processes`.
+        dist_cfg: The config's ``env_cfg.dist_cfg``: ``backend`` of GPUs (``'nccl'``, default, or ``'gloo'``; CPUs have
+            gloo), ``timeout`` of a collective in seconds (default: torch's), and further arguments of
+            ``torch.distributed.init_process_group``.
 
     Returns:
         Number of processes.
+
+    Raises:
+        InputError: For another backend, or a time-out that is no number above 0.
     """
     if launcher == "none":
         return 1
+    options = {"backend": "nccl", **(dist_cfg or {})}
+    if options["backend"] not in ("nccl", "gloo"):
+        raise InputError(
+            f"found env_cfg.dist_cfg.backend={options['backend']!r}, expected 'nccl' or 'gloo'."
+        )
+    timeout = options.get("timeout")
+    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
+        raise InputError(
+            f"found env_cfg.dist_cfg.timeout={timeout!r}, expected seconds above 0, or no such key."
+        )
     if torch.cuda.is_available():
         from mmengine.dist import init_dist
 
-        init_dist(launcher)
+        init_dist(launcher, **options)
     else:
-        dist.init_process_group("gloo")
+        options["backend"] = "gloo"
+        if timeout is not None:
+            options["timeout"] = timedelta(seconds=timeout)
+        dist.init_process_group(**options)
     return dist.get_world_size()
 
 
@@ -136,6 +181,10 @@ def build_runner(cfg: Config, dump_config: bool = True) -> ReIDRunner:
                 locks.append(RunLock(cfg.work_dir))
 
     run_on_rank0(claim)
+    if cfg.get("randomness", {}).get("deterministic"):
+        # cuBLAS reads it when its first product is computed; a value of the user's stays.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        cfg.env_cfg = dict(cfg.get("env_cfg", {}), cudnn_benchmark=False)
     if not torch.cuda.is_available():
         keep_freed_memory()
         for name in ("train_dataloader", "val_dataloader", "test_dataloader"):

@@ -1,13 +1,12 @@
-"""Mixed precision that also runs without a GPU, and moments of classifiers that change in size."""
+"""Mixed precision that fits the device, and moments of classifiers that change in size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from mmengine.optim import AmpOptimWrapper as _GpuAmpOptimWrapper
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
@@ -20,37 +19,85 @@ __all__ = ["AmpOptimWrapper", "fit_moments"]
 
 @OPTIM_WRAPPERS.register_module()
 class AmpOptimWrapper(OptimWrapper):
-    """Autocast and, for float16, loss scaling; mmengine's own wrapper refuses to be built without a GPU.
-
-    On a GPU this *is* mmengine's wrapper; on the CPU the forward pass runs under ``torch.autocast('cpu')`` in bfloat16,
-    which needs no loss scaling.
+    """Autocast and, for float16, loss scaling; also without a GPU, where mmengine's own wrapper refuses to be built.
 
     Args:
-        dtype: ``'float16'`` (GPU only) or ``'bfloat16'``. Defaults to ``'bfloat16'``.
-        loss_scale: As in mmengine; used on the GPU.
+        dtype: ``'bfloat16'``, ``'float16'`` (GPU only), or None (default): bfloat16 where the device computes in it,
+            which needs no scaling, else float16. Cards before compute capability 8.0 (such as V100 and T4) only
+            emulate bfloat16.
+        loss_scale: For float16: ``'dynamic'`` (default), a fixed scale, or arguments of ``torch.amp.GradScaler``.
         **kwargs: As for mmengine's ``OptimWrapper``.
+
+    Raises:
+        InputError: For another type, or float16 without a GPU.
+
+    Example:
+        >>> optim_wrapper = dict(type='AmpOptimWrapper', dtype='float16')
     """
 
-    def __new__(cls, *args: Any, dtype: str = "bfloat16", **kwargs: Any) -> Any:
-        """Give mmengine's wrapper where there is a GPU."""
-        if torch.cuda.is_available():
-            return _GpuAmpOptimWrapper(*args, dtype=dtype, **kwargs)
-        return super().__new__(cls)
-
     def __init__(
-        self, *args: Any, dtype: str = "bfloat16", loss_scale: Any = "dynamic", **kwargs: Any
+        self,
+        *args: Any,
+        dtype: Literal["bfloat16", "float16"] | None = None,
+        loss_scale: float | dict[str, Any] | Literal["dynamic"] = "dynamic",
+        **kwargs: Any,
     ) -> None:
-        if dtype != "bfloat16":
-            raise InputError(
-                f"found optim_wrapper.dtype={dtype!r}, but mixed precision on the CPU supports 'bfloat16' only."
-            )
         super().__init__(*args, **kwargs)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.dtype = _precision(dtype, self.device)
+        self.fixed_scale = loss_scale if isinstance(loss_scale, (int, float)) else None
+        options = dict(loss_scale) if isinstance(loss_scale, dict) else {}
+        if self.fixed_scale is not None:
+            options["init_scale"] = self.fixed_scale
+        self.scaler = torch.amp.GradScaler(
+            self.device, enabled=self.dtype is torch.float16, **options
+        )
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Run the forward pass of an iteration under autocast."""
-        with super().optim_context(model), torch.autocast("cpu", dtype=torch.bfloat16):
+        with super().optim_context(model), torch.autocast(self.device, dtype=self.dtype):
             yield
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Backpropagate the scaled loss."""
+        super().backward(self.scaler.scale(loss), **kwargs)
+
+    def step(self, **kwargs: Any) -> None:
+        """Make a step with unscaled gradients; one that is not finite is left out, and the scale made smaller."""
+        if self.clip_grad_kwargs:
+            self.scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        self.scaler.step(self.optimizer, **kwargs)
+        self.scaler.update(self.fixed_scale)
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of optimiser and scaler."""
+        return {**super().state_dict(), "loss_scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the state of the optimiser and, if it has one, of the scaler."""
+        state_dict = dict(state_dict)
+        saved = state_dict.pop("loss_scaler", None)
+        if saved and self.scaler.is_enabled():
+            self.scaler.load_state_dict(saved)
+        super().load_state_dict(state_dict)
+
+
+def _precision(dtype: str | None, device: str) -> torch.dtype:
+    """The type to compute in."""
+    if dtype not in (None, "bfloat16", "float16"):
+        raise InputError(
+            f"found optim_wrapper.dtype={dtype!r}, expected 'bfloat16', 'float16' or None, what the device does best."
+        )
+    if device == "cpu" and dtype == "float16":
+        raise InputError(
+            f"found optim_wrapper.dtype={dtype!r}, but mixed precision on the CPU supports 'bfloat16' only."
+        )
+    if dtype is None:
+        native = device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
+        dtype = "bfloat16" if native else "float16"
+    return getattr(torch, dtype)
 
 
 def fit_moments(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:

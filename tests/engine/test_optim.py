@@ -1,11 +1,15 @@
 """Moments of classifiers that change in size, and mixed precision without a GPU."""
 
+import pytest
 import torch
+from torch import nn
 
+from mmreid_uda.engine import AmpOptimWrapper
 from mmreid_uda.engine.optim import fit_moments
 from mmreid_uda.models.algorithms import ABMT, ClusterBaseline
 from mmreid_uda.models.heads import FATHead
 from mmreid_uda.structures import PseudoLabelState
+from mmreid_uda.utils import InputError
 
 ENCODER = dict(type="ReIDEncoder", backbone=dict(type="MobileNetV2", width_mult=0.1), norm=None)
 BRANCHES = (
@@ -78,3 +82,65 @@ def test_a_checkpoint_of_fixed_capacity_resumes():
     assert torch.equal(optimizer.state[rows]["exp_avg"], moments["state"][place]["exp_avg"][:, :4])
     step(resumed.students, optimizer)
     assert optimizer.state[rows]["step"] == 2
+
+
+# ---- mixed precision
+
+
+def wrapper_of(model, **options):
+    return AmpOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1), **options)
+
+
+@pytest.mark.parametrize(
+    "native, asked, dtype",
+    [
+        (True, None, torch.bfloat16),
+        (False, None, torch.float16),
+        (True, "float16", torch.float16),
+        (False, "bfloat16", torch.bfloat16),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*GradScaler is enabled:UserWarning")
+def test_the_type_is_what_the_card_computes_in(monkeypatch, native, asked, dtype):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation
+    )
+    scaled = []
+    monkeypatch.setattr(
+        torch.amp, "GradScaler", lambda device, enabled, **options: scaled.append((device, enabled))
+    )
+    assert wrapper_of(nn.Linear(2, 2), dtype=asked).dtype is dtype
+    assert scaled == [("cuda", dtype is torch.float16)]
+
+
+def test_scaled_steps_are_those_of_single_precision_and_the_scale_is_kept():
+    """The scaler on the CPU, which has all but autocast to float16."""
+    torch.manual_seed(0)
+    models = [nn.Linear(4, 3) for _ in range(3)]
+    for model in models[1:]:
+        model.load_state_dict(models[0].state_dict())
+    x, wrappers = torch.randn(5, 4), [wrapper_of(model) for model in models]
+    for wrapper in wrappers[1:]:
+        wrapper.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    wrappers[2].clip_grad_kwargs, wrappers[2].clip_func = (
+        dict(max_norm=1e9),
+        nn.utils.clip_grad_norm_,
+    )
+    wrappers[2].grad_name = "grad_norm"
+    for _ in range(2):
+        for model, wrapper in zip(models, wrappers):
+            wrapper.update_params(model(x).square().mean())
+    for model in models[1:]:
+        torch.testing.assert_close(model.weight, models[0].weight)
+    # A step that is not finite is left out.
+    before = models[1].weight.detach().clone()
+    wrappers[1].update_params(models[1](x).sum() * float("inf"))
+    assert torch.equal(models[1].weight, before) and wrappers[1].scaler.get_scale() == 512.0
+    fresh = wrapper_of(nn.Linear(4, 3))
+    fresh.scaler = torch.amp.GradScaler("cpu")
+    fresh.load_state_dict(wrappers[1].state_dict())
+    assert fresh.scaler.get_scale() == 512.0
+    wrapper_of(nn.Linear(4, 3)).load_state_dict(wrappers[1].state_dict())  # a run without it
+    with pytest.raises(InputError, match="dtype='half'"):
+        wrapper_of(models[0], dtype="half")
