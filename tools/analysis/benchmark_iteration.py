@@ -90,6 +90,7 @@ class Trial:
                 sample_idx=torch.arange(size),
                 domain=torch.ones(size, dtype=torch.int64),
             ),
+            num_source=0,
         )
         images = self.model.data_preprocessor(self.batch)["inputs"]
         self.images: tuple[Tensor, ...] = images if isinstance(images, tuple) else (images,)
