@@ -19,6 +19,6 @@ train_dataloader = dict(batch_sampler=dict(use_cameras=False, distinct=True))
 default_hooks = dict(
     source_classes=dict(type="SourceClassesHook"),
     latent_state=dict(type="LatentStateHook", reset="epoch"),
-    # With the three moments of AMSGrad a checkpoint of MGN and cells takes 1.3 GB: every tenth epoch, the last two kept.
+    # With the three moments of AMSGrad a checkpoint of MGN and cells takes 1.3 GB: every tenth epoch, two are kept.
     checkpoint=dict(interval=10, max_keep_ckpts=2),
 )
