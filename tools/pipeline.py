@@ -26,7 +26,7 @@ from mmreid_uda.apis import (
     training_command,
 )
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import read_json, training_arguments
+from mmreid_uda.utils.files import read_results, training_arguments
 
 TOOLS = Path(__file__).parent
 
@@ -53,7 +53,7 @@ def is_finished(run: Path, cfg: Config) -> bool:
     results = run / "results.json"
     if not results.is_file():
         return False
-    return bool(read_json(results).get("last_epoch", -1) >= cfg.train_cfg.max_epochs)
+    return max(read_results(results), default=-1) >= cfg.train_cfg.max_epochs
 
 
 def train(arguments: list[str], options: list[str], processes: int) -> None:

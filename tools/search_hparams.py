@@ -22,7 +22,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 
@@ -39,7 +38,7 @@ from mmreid_uda.apis import (
 from mmreid_uda.evaluation import ReIDMetric
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, make_rng
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.files import atomic_path, open_arrays, read_results
 
 __all__ = ["read_metric", "read_space", "search", "table"]
 
@@ -195,7 +194,7 @@ def _figures(cfg: Config) -> list[str]:
     metric: ReIDMetric = METRICS.build({**evaluator, "dump_features": None, "device": "cpu"})
     metric.dataset_meta = {"set_names": names}
     # Two people, each once as a query and once, by another camera, in the gallery.
-    one_set = [[person, camera, 1 - camera] for camera in (0, 1) for person in (0, 1)]
+    one_set = [[person, camera, 1 - camera, camera] for camera in (0, 1) for person in (0, 1)]
     labels = [[*image, number] for number in range(len(names)) for image in one_set]
     columns = torch.tensor([[*image, index] for index, image in enumerate(labels)])
     features = torch.eye(4)[columns[:, 0]]
@@ -245,7 +244,8 @@ def read_metric(folder: Path, metric: str) -> float:
                 f"found no pseudo-labels in '{folder}', expected those that {metric} is a figure of; set "
                 "default_hooks.cluster.save_labels=True, or take a metric of a test set."
             )
-        with np.load(files[-1]) as content:
+        expected = "expected what ClusterHook saves; train that trial again"
+        with open_arrays(files[-1], "holds no pseudo-labels", expected) as content:
             found = json.loads(str(content["statistics"]))
         figures = {f"cluster/{name}": value for name, value in found.items()}
     else:
@@ -254,8 +254,8 @@ def read_metric(folder: Path, metric: str) -> float:
             raise InputError(
                 f"found no results.json in '{folder}', expected what ReportHook writes; leave default_hooks.report on."
             )
-        results = json.loads(path.read_text())
-        figures = results["epochs"][str(results["last_epoch"])]
+        results = read_results(path)
+        figures = results[max(results)] if results else {}
     if metric not in figures:
         raise InputError(
             f"found no {metric!r} in '{folder}', expected one of {', '.join(figures)}; set --metric."

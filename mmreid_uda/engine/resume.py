@@ -13,7 +13,12 @@ from mmengine.runner import Runner
 
 from mmreid_uda.compat import load_from_local
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import epoch_checkpoints, find_checkpoint, noted_checkpoint, read_json
+from mmreid_uda.utils.files import (
+    epoch_checkpoints,
+    find_checkpoint,
+    noted_checkpoint,
+    read_results,
+)
 
 __all__ = [
     "after_divergence",
@@ -165,7 +170,7 @@ def finished_note(cfg: Config, path: Path, checkpoint: dict[str, Any]) -> str | 
         return None
     results = Path(cfg.work_dir, "results.json")
     if cfg.get("val_cfg") is not None and "report" in cfg.default_hooks:
-        evaluated = read_json(results).get("last_epoch", 0) if results.is_file() else -1
+        evaluated = max(read_results(results), default=-1) if results.is_file() else -1
         if evaluated < planned:
             return None
     return (

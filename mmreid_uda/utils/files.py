@@ -23,6 +23,7 @@ __all__ = [
     "noted_checkpoint",
     "open_arrays",
     "read_json",
+    "read_results",
     "require_writable",
     "require_writable_folder",
     "said_to_be_unwritable",
@@ -162,6 +163,30 @@ def read_json(path: str | Path) -> dict[str, Any]:
             f"{str(path)!r} holds a {type(content).__name__}, expected named values; name another file."
         )
     return content
+
+
+def read_results(path: str | Path) -> dict[int, dict[str, float]]:
+    """Read the evaluations of a run, which ReportHook writes.
+
+    Args:
+        path: ``work_dir/results.json``, which exists.
+
+    Returns:
+        Finished epochs -> figures in percent by their names.
+
+    Raises:
+        InputError: It holds something else.
+    """
+    epochs = read_json(path).get("epochs", {})
+    try:
+        return {
+            int(epoch): {name: float(value) for name, value in figures.items()}
+            for epoch, figures in epochs.items()
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{str(path)!r} holds no figures by epochs ({error}), expected what ReportHook writes; name another run."
+        ) from error
 
 
 def write_json(path: str | Path, content: Any) -> None:

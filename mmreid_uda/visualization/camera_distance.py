@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PAIRS", "camera_histograms", "draw_camera_distances"]
 
+_MOST_BINS = 10_000
+
 PAIRS = (
     "same camera, same person",
     "same camera, two people",
@@ -43,7 +45,12 @@ def camera_histograms(
 
     Returns:
         int64 (4, bins), rows as :data:`PAIRS`; the sum is the number of unordered pairs.
+
+    Raises:
+        InputError: Too few bins or more than anyone sees, or features that are not finite.
     """
+    if not 1 <= bins <= _MOST_BINS:
+        raise InputError(f"found {bins} bins, expected 1 to {_MOST_BINS}; set --bins.")
     known = (pids >= 0) & (camids >= 0)
     if not known.any():
         return np.zeros((4, bins), np.int64)

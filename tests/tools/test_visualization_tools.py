@@ -119,9 +119,20 @@ def test_embeddings_of_a_file_with_supports(run, features, tmp_path, capsys):
     tool = "tools/visualization/embedding.py"
     call_tool(tool, features, "--labels", labels, "--supports", 0.5, "--groups", 5, "--out", out)
     drawn(out)
-    with pytest.raises(SystemExit):
-        call_tool(tool, features, "--supports", 0.5, "--out", out)
-    assert "found no --labels" in capsys.readouterr().err
+    for wrong, words in (
+        (("--supports", 0.5), "found no --labels"),
+        (("--supports", "nan", "--labels", labels), "found --supports nan, expected"),
+        (("--supports", 1.5, "--labels", labels), "found --supports 1.5, expected"),
+    ):
+        with pytest.raises(SystemExit):
+            call_tool(tool, features, *wrong, "--out", out)
+        assert words in capsys.readouterr().err
+    # Without a single cluster all images are drawn, as outliers.
+    with np.load(labels) as saved:
+        np.savez(
+            tmp_path / "none.npz", paths=saved["paths"], labels=np.full(len(saved["paths"]), -1)
+        )
+    call_tool(tool, features, "--labels", tmp_path / "none.npz", "--out", out)
 
 
 def test_camera_distances_of_a_file(features, tmp_path):

@@ -10,6 +10,7 @@ from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import (
     atomic_path,
     find_checkpoint,
+    read_results,
     require_writable,
     require_writable_folder,
     write_json,
@@ -122,3 +123,24 @@ def test_another_error_while_writing_is_not_the_disk_s(tmp_path):
     with pytest.raises(OSError, match="on the way") as caught, atomic_path(tmp_path / "x"):
         raise OSError(errno.ECONNRESET, "on the way")
     assert not isinstance(caught.value, InputError)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"epochs": 3}',
+        '{"epochs": {"x": {"s/mAP": 1}}}',
+        '{"epochs": {"1": 3}}',
+        '{"epochs": {"1": {"s/mAP": "x"}}}',
+        '{"epochs": {"1": {"s/mAP": null}}}',
+    ],
+)
+def test_results_of_another_kind_are_a_sentence(tmp_path, content):
+    path = tmp_path / "results.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"results\.json' (is no JSON|holds )"):
+        read_results(path)
+    path.write_text('{"epochs": {"2": {"s/mAP": 1}, "10": {}}, "last_epoch": 10}')
+    assert read_results(path) == {2: {"s/mAP": 1.0}, 10: {}}

@@ -126,6 +126,8 @@ def test_pictures_without_anything_on_them_are_a_sentence():
     histograms = camera_histograms(np.eye(3, dtype=np.float32), np.full(3, -1), np.zeros(3, int))
     with pytest.raises(InputError, match="found no pair of images"):
         draw_camera_distances(histograms)
+    with pytest.raises(InputError, match="found 100000000 bins"):
+        camera_histograms(np.eye(3), np.zeros(3, int), np.zeros(3, int), bins=10**8)
     one_camera = camera_histograms(np.eye(2, dtype=np.float32), np.zeros(2, int), np.zeros(2, int))
     assert figure_pixels(draw_camera_distances(one_camera)).any()
 

@@ -84,7 +84,7 @@ def recommendations(results: Sequence[SweepResult], rho: float) -> str:
         if "rho_eps" in result.figures
     }
     if not found:
-        return "no eps to recommend: all images are alike"
+        return "no eps to recommend: no two images are at a distance above 0"
     return "\n".join(
         f"k1 {k1:g}, k2 {k2:g}: recommended eps {eps:.3f} (rule of rho {rho:g})"
         for (k1, k2), eps in found.items()

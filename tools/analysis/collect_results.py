@@ -19,7 +19,7 @@ from typing import Any
 
 from mmreid_uda.apis import ToolParser, at_least, run_tool, writable
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path, read_json
+from mmreid_uda.utils.files import atomic_path, read_json, read_results
 
 __all__ = ["collect", "table"]
 
@@ -81,17 +81,19 @@ def collect(
     """
     rows: dict[str, dict[str, list[float]]] = {}
     for run in runs:
-        content = read_json(run / file)
         where = file
+        content: dict[str, Any]
         if file == RESULTS:
-            epochs: dict[str, Any] = content.get("epochs", {})
-            wanted = str(max(map(int, epochs), default=0) if epoch is None else epoch)
-            where = f"epoch {wanted} (evaluated after the epochs {', '.join(epochs)})"
+            epochs = read_results(run / file)
+            wanted = max(epochs, default=0) if epoch is None else epoch
+            where = f"epoch {wanted} (evaluated after the epochs {', '.join(map(str, epochs))})"
             content = epochs.get(wanted, {})
+        else:
+            content = read_json(run / file)
         figures = {
             name: value
             for name, value in _flat(content).items()
-            if name.rpartition("/")[2] in metrics
+            if name.rpartition("/")[2] in metrics and isinstance(value, (int, float))
         }
         if not figures:
             raise InputError(

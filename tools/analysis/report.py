@@ -22,7 +22,7 @@ from mmreid_uda.apis import (
     run_tool,
 )
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path, read_json, require_writable
+from mmreid_uda.utils.files import atomic_path, read_results, require_writable
 from mmreid_uda.visualization import (
     Curve,
     draw_curves,
@@ -78,7 +78,7 @@ def read_run(folder: Path) -> Run:
     """Read the folder of a run.
 
     Raises:
-        InputError: If it holds no config or no results, or half a file.
+        InputError: If it holds no config or no results, or something else as such.
     """
     configs, results = sorted(folder.glob("*.py")), folder / "results.json"
     if not configs or not results.is_file():
@@ -86,14 +86,13 @@ def read_run(folder: Path) -> Run:
             f"found {len(configs)} config files and {int(results.is_file())} results.json in '{folder}', expected one "
             "of each: give the folder of a run of tools/train.py."
         )
-    epochs = read_json(results).get("epochs", {})
     logs = sorted(folder.glob("*/*.log"))
     return Run(
         folder,
         max(configs, key=lambda path: path.stat().st_mtime),
         read_environment(logs[-1].read_text()) if logs else "",
         read_scalars(folder),
-        {int(epoch): figures for epoch, figures in epochs.items()},
+        read_results(results),
     )
 
 

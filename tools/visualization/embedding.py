@@ -67,11 +67,10 @@ def choose_images(images: FeatureSet, labels: np.ndarray | None, groups: int) ->
     """
     if labels is None:
         chosen = in_largest(images.pids, groups)
-        chosen |= not chosen.any()
     else:
         chosen = in_largest(labels, groups)
         chosen |= np.isin(images.pids, images.pids[chosen & (images.pids >= 0)])
-    return np.flatnonzero(chosen)
+    return np.flatnonzero(chosen | (not chosen.any()))
 
 
 def main() -> None:
@@ -83,6 +82,8 @@ def main() -> None:
             "found no --labels, expected the pseudo-labels of a run for --colour pseudo and --supports: give "
             "WORK_DIR/pseudo_labels/epoch_<n>.npz."
         )
+    if args.supports is not None and not 0 <= args.supports <= 1:
+        raise InputError(f"found --supports {args.supports}, expected ISE's lambda, from 0 to 1.")
     images = features_of_arguments(args)
     labels = load_pseudo_labels(args.labels, images.paths) if args.labels else None
     chosen = choose_images(images, labels, args.groups)

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmreid_uda.registry import HOOKS
-from mmreid_uda.utils.files import read_json, write_json
+from mmreid_uda.utils.files import read_results, write_json
 
 __all__ = ["ReportHook"]
 
@@ -74,10 +74,8 @@ class ReportHook(Hook):
 
     def _read(self, runner: Runner) -> dict[int, dict[str, float]]:
         path = self._path(runner)
-        epochs = read_json(path).get("epochs", {}) if path.exists() else {}
-        return {
-            int(epoch): figures for epoch, figures in epochs.items() if int(epoch) <= runner.epoch
-        }
+        epochs = read_results(path) if path.exists() else {}
+        return {epoch: figures for epoch, figures in epochs.items() if epoch <= runner.epoch}
 
     def _write(self, runner: Runner) -> None:
         results = dict(
