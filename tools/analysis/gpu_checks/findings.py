@@ -1,0 +1,45 @@
+"""What a check found: figures, and where they are not what they must be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Findings", "NotHere"]
+
+
+class NotHere(Exception):
+    """A check cannot be done on this machine; the message says what is missing."""
+
+
+@dataclass
+class Findings:
+    """Figures of a check, and complaints about those outside their limits.
+
+    Args:
+        figures: Name -> number, text, truth, or a list of rows (dictionaries) for a table of its own.
+        complaints: One sentence for each figure that is not what it must be; none = passed.
+        notes: What a reader should know beside the figures.
+    """
+
+    figures: dict[str, Any] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def at_most(self, name: str, value: float, limit: float) -> None:
+        """Note a figure that must not be above a limit; NaN always is."""
+        self.figures[name] = value
+        if not value <= limit:
+            self.complaints.append(f"{name}: found {value:.3g}, expected at most {limit:.3g}")
+
+    def at_least(self, name: str, value: float, limit: float) -> None:
+        """Note a figure that must not be below a limit; NaN always is."""
+        self.figures[name] = value
+        if not value >= limit:
+            self.complaints.append(f"{name}: found {value:.3g}, expected at least {limit:.3g}")
+
+    def true(self, name: str, value: bool, complaint: str) -> None:
+        """Note whether something holds that must."""
+        self.figures[name] = bool(value)
+        if not value:
+            self.complaints.append(f"{name}: {complaint}")
