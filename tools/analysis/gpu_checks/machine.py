@@ -15,12 +15,15 @@ import torch
 from mmreid_uda.utils import kernels_available
 from mmreid_uda.version import __version__
 
+from .findings import NotHere
+
 __all__ = [
     "REPOSITORY",
     "describe",
     "float32_products",
     "measured",
     "peak_rate",
+    "require",
     "share_threads",
     "synchronize",
 ]
@@ -85,6 +88,22 @@ def peak_rate(dtype: str, name: str | None = None) -> float | None:
         if name.startswith(card) and not name.removeprefix(card)[:1].isdigit()
     ]
     return _PEAKS[max(known, key=len)][dtype] * 1e12 if known else None
+
+
+def require(device: str, alone: bool = False) -> None:
+    """Make sure that a device is there.
+
+    Args:
+        device: ``'cuda'`` or ``'cpu'``.
+        alone: It must be the one that the package takes by itself.
+
+    Raises:
+        NotHere: It is not.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise NotHere("torch finds no CUDA device")
+    if alone and device == "cpu" and torch.cuda.is_available():
+        raise NotHere("trainings would take the GPU: set CUDA_VISIBLE_DEVICES to nothing")
 
 
 def synchronize(device: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -58,13 +59,7 @@ class Part:
     environment: Mapping[str, str | None] = field(default_factory=dict)
 
 
-def run_parts(
-    parts: Sequence[Part],
-    seconds: float,
-    record: Record,
-    log: Path,
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
+def run_parts(parts: Sequence[Part], seconds: float, record: Record, log: Path) -> None:
     """Run the checks, and record each as soon as it has ended.
 
     Every part has until the end of its share, and of what those before it left. What did not fit is tried once more at
@@ -73,56 +68,83 @@ def run_parts(
     Args:
         parts: In the order of their worth.
         seconds: For all of them.
-        record: Called with the names of part and check, and the result.
+        record: Called with the names of part and check, and the result; from one thread at a time.
         log: File that takes what checks print.
-        clock: Seconds that pass.
     """
-    started, total = clock(), sum(part.share for part in parts)
-    end, until, left = started + seconds, started, []
-    for part in parts:
-        until += seconds * part.share / total
-        left.append(replace(part, checks=_run_part(part, until, end, record, log, clock)))
-    for part in left:
-        for check in _run_part(part, end, end, record, log, clock):
-            reason = f"{end - clock():.0f} s left of {seconds:.0f}, about {check.expected:.0f} needed"
-            record(part.name, check.name, Result("skipped", reason))
+    with _Staff(log, seconds, record) as staff:
+        until, total = 0.0, sum(part.share for part in parts)
+        left = []
+        for part in parts:
+            until += seconds * part.share / total
+            left.append(replace(part, checks=staff.run(part, until)))
+        for part in left:
+            for check in staff.run(part, seconds):
+                reason = f"{seconds - staff.passed():.0f} s left of {seconds:.0f}, about {check.expected:.0f} needed"
+                record(part.name, check.name, Result("skipped", reason))
 
 
-def _run_part(
-    part: Part,
-    until: float,
-    end: float,
-    record: Record,
-    log: Path,
-    clock: Callable[[], float],
-) -> list[Check]:
-    """Run what fits of a part; returns what did not, in its order."""
-    waiting, too_long = deque(part.checks), []
-    workers = [
-        Worker(log, part.environment, part.workers)
-        for _ in range(min(part.workers, len(waiting)))
-    ]
+class _Staff:
+    """The workers of all parts, by their environment, and the clock they work by."""
 
-    def work(worker: Worker) -> None:
-        while waiting:
-            try:
-                check = waiting.popleft()
-            except IndexError:  # another thread was faster
-                break
-            if clock() + check.expected > until:
-                too_long.append(check)
-                continue
-            started = clock()
-            patience = min(max(_AT_LEAST, _PATIENCE * check.expected), end - started)
-            result = worker.run(check.function, check.arguments, patience)
-            record(part.name, check.name, replace(result, seconds=clock() - started))
+    def __init__(self, log: Path, seconds: float, record: Record) -> None:
+        self._log, self._seconds, self._record = log, seconds, record
+        self._started, self._lock = time.monotonic(), threading.Lock()
+        self._workers: dict[tuple[Any, ...], list[Worker]] = {}
 
-    with ThreadPoolExecutor(max(1, len(workers))) as pool:
-        try:
-            for future in [pool.submit(work, worker) for worker in workers]:
-                future.result()
-        finally:
-            waiting.clear()
+    def __enter__(self) -> _Staff:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for workers in self._workers.values():
             for worker in workers:
                 worker.close()
-    return [check for check in part.checks if check in too_long]
+
+    def passed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def run(self, part: Part, until: float) -> list[Check]:
+        """Run what fits of a part before ``until``; returns what did not, in its order."""
+        waiting: deque[Check] = deque(part.checks)
+        too_long: list[str] = []
+        count = min(part.workers, len(waiting))
+
+        def work(worker: Worker) -> None:
+            while True:
+                try:
+                    check = waiting.popleft()
+                except IndexError:  # nothing is left
+                    return
+                started = self.passed()
+                if started + check.expected > until:
+                    too_long.append(check.name)
+                    continue
+                patience = max(_AT_LEAST, _PATIENCE * check.expected)
+                result = worker.run(
+                    check.function,
+                    check.arguments,
+                    min(patience, max(1.0, self._seconds - started)),
+                    count,
+                )
+                with self._lock:
+                    self._record(
+                        part.name, check.name, replace(result, seconds=self.passed() - started)
+                    )
+
+        workers = self._of(part.environment, count)
+        with ThreadPoolExecutor(max(1, count)) as pool:
+            try:
+                for future in [pool.submit(work, worker) for worker in workers]:
+                    future.result()
+            except BaseException:
+                waiting.clear()
+                for worker in workers:
+                    worker.close()
+                raise
+        return [check for check in part.checks if check.name in too_long]
+
+    def _of(self, environment: Mapping[str, str | None], count: int) -> list[Worker]:
+        """So many workers with an environment."""
+        workers = self._workers.setdefault(tuple(sorted(environment.items())), [])
+        workers += [Worker(self._log, environment) for _ in range(count - len(workers))]
+        return workers[:count]

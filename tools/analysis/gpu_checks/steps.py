@@ -134,9 +134,7 @@ def compare_steps(
         findings.complaints[-1] += f", in {name}"
 
 
-def largest_difference(
-    expected: dict[str, Tensor], found: dict[str, Tensor]
-) -> tuple[float, str]:
+def largest_difference(expected: dict[str, Tensor], found: dict[str, Tensor]) -> tuple[float, str]:
     """The largest difference of two states, relative to a tensor's largest entry or one, and where it is.
 
     Tensors that one of them lacks, or that have another shape or are not finite, differ infinitely.

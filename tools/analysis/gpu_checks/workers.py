@@ -1,4 +1,4 @@
-"""Processes that run one check after the other: a crash, a hang or a broken CUDA context ends one of them, not the run."""
+"""Processes that run one check after the other: a crash or a hang ends one of them, not the run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .findings import Findings, NotHere
+from .machine import REPOSITORY, share_threads
 from .result import Result
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "run_here"]
 
 _LAST_LINES = 25
 
@@ -26,19 +27,20 @@ class Worker:
 
     Args:
         log: File that takes what checks print.
-        environment: Variables that are set before the process starts; None as a value takes one away.
-        threads: Workers that share the processors.
+        environment: Variables that are set before CUDA starts; None as a value takes one away.
     """
 
-    def __init__(
-        self, log: Path, environment: Mapping[str, str | None] | None = None, threads: int = 1
-    ) -> None:
-        self._log, self._environment, self._threads = log, dict(environment or {}), threads
+    def __init__(self, log: Path, environment: Mapping[str, str | None] | None = None) -> None:
+        self._log, self._environment = log, dict(environment or {})
         self._process: Any = None
         self._connection: Any = None
 
     def run(
-        self, function: Callable[..., Findings], arguments: dict[str, Any], seconds: float
+        self,
+        function: Callable[..., Findings],
+        arguments: dict[str, Any],
+        seconds: float,
+        workers: int = 1,
     ) -> Result:
         """Run a check.
 
@@ -46,11 +48,12 @@ class Worker:
             function: Of a module, so that the process finds it.
             arguments: Of the function.
             seconds: After so long the process is ended.
+            workers: How many share the processors at the moment, this one included.
         """
         if self._process is None:
             self._start()
         try:
-            self._connection.send((function, arguments))
+            self._connection.send((function, arguments, workers))
             answered = self._connection.poll(seconds)
             result: Result = (
                 self._connection.recv()
@@ -78,16 +81,12 @@ class Worker:
     def _start(self) -> None:
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, self._log, self._environment, self._threads)
-        )
+        self._process = context.Process(target=_serve, args=(theirs, self._log, self._environment))
         self._process.start()
         theirs.close()
 
 
-def _serve(
-    connection: Connection, log: Path, environment: Mapping[str, str | None], threads: int
-) -> None:
+def _serve(connection: Connection, log: Path, environment: Mapping[str, str | None]) -> None:
     """The life of the process: a check, its result, the next check."""
     os.setsid()
     with log.open("a") as file:
@@ -97,13 +96,11 @@ def _serve(
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
-    from .machine import REPOSITORY, share_threads
-
     os.chdir(REPOSITORY)
-    share_threads(threads)
     with suppress(EOFError, OSError):
         while True:
-            function, arguments = connection.recv()
+            function, arguments, workers = connection.recv()
+            share_threads(workers)
             connection.send(run_here(function, arguments))
 
 

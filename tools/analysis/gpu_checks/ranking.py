@@ -1,0 +1,110 @@
+"""Ranking and re-ranking on a device beside the CPU and beside dense matrices in torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmreid_uda.evaluation import evaluate_rank, rerank
+
+from .clustering import WHOLE, people
+from .dense import dense_ranking, dense_reranking
+from .findings import Findings
+from .machine import float32_products, measured, require
+
+__all__ = ["check_ranking", "check_reranking"]
+
+FIGURE = 1e-4
+"""Largest difference of mAP and rank 1, 0..1."""
+
+DISTANCE, SHARE = 1e-4, 1e-3
+"""Re-ranked distances are equal up to the first, but for this share: a tie decided otherwise changes neighbourhoods."""
+
+_SAMPLE, _WARM_UP = 512, 64
+
+
+def check_ranking(device: str, num: int, dim: int = 2048) -> Findings:
+    """Rank a gallery on a device: mAP and rank 1 must be those of the CPU and of a sort of all distances.
+
+    Args:
+        device: ``'cuda'`` or ``'cpu'``.
+        num: Images; every fifth is a query.
+        dim: D.
+    """
+    require(device)
+    findings = Findings()
+    query, gallery, labels = _split(num, dim)
+    ours = [torch.from_numpy(features).to(device) for features in (query, gallery)]
+    few = min(len(query), WHOLE if num <= WHOLE else _SAMPLE)
+    some = (labels[0][:few], labels[1], labels[2][:few], labels[3])
+    with float32_products():
+        evaluate_rank(ours[0][:_WARM_UP], ours[1], *_first(labels, _WARM_UP))
+        found, seconds, mib = measured(device, lambda: evaluate_rank(*ours, *labels))
+        findings.cost("", seconds, mib)
+        expected, seconds, _ = measured("cpu", lambda: evaluate_rank(query[:few], gallery, *some))
+        findings.figures[f"seconds of {few} queries on the CPU"] = seconds
+        apart = np.abs(found.ap[:few] - expected.ap)
+        findings.at_most("average precision", float(np.nanmax(apart)), 100 * FIGURE)
+        findings.at_most("mean average precision", float(np.nanmean(apart)), FIGURE)
+        if num > WHOLE:
+            return findings
+        findings.at_most("rank 1", abs(float(found.cmc[0] - expected.cmc[0])), FIGURE)
+        on_device = [torch.from_numpy(array).to(device) for array in labels]
+        (mean, first), seconds, mib = measured(
+            device,
+            lambda: dense_ranking(2 - 2 * ours[0] @ ours[1].T, *zip(on_device[:2], on_device[2:])),
+        )
+    findings.cost("dense", seconds, mib)
+    findings.at_most("mAP, dense", abs(mean - found.mAP), FIGURE)
+    findings.at_most("rank 1, dense", abs(first - float(found.cmc[0])), FIGURE)
+    return findings
+
+
+def check_reranking(device: str, num: int, dim: int = 2048) -> Findings:
+    """Re-rank a gallery on a device: distances must be those of the CPU and of dense matrices.
+
+    Args:
+        device: ``'cuda'`` or ``'cpu'``.
+        num: Images; every fifth is a query.
+        dim: D.
+    """
+    require(device)
+    findings = Findings()
+    query, gallery, _ = _split(num, dim)
+    ours = [torch.from_numpy(features).to(device) for features in (query, gallery)]
+    keep = num <= WHOLE
+
+    def work(features: Any) -> list[torch.Tensor]:
+        blocks = rerank(*features, reuse_memory=not keep)
+        return [block for _, block in blocks if keep]
+
+    with float32_products():
+        list(rerank(ours[0][:_WARM_UP], ours[1][:_WARM_UP]))
+        found, seconds, mib = measured(device, lambda: work(ours))
+        findings.cost("", seconds, mib)
+        if not keep:
+            return findings
+        distances = torch.cat(found).cpu()
+        expected, seconds, _ = measured("cpu", lambda: work((query, gallery)))
+        findings.figures["seconds on the CPU"] = seconds
+        beyond = (distances - torch.cat(expected)).abs() > DISTANCE
+        findings.at_most("share of distances apart", beyond.double().mean().item(), SHARE)
+        dense, seconds, mib = measured(device, lambda: dense_reranking(*ours))
+    findings.cost("dense", seconds, mib)
+    beyond = (distances - dense.cpu()).abs() > DISTANCE
+    findings.at_most("share of distances apart, dense", beyond.double().mean().item(), SHARE)
+    return findings
+
+
+def _split(num: int, dim: int) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+    """Queries and gallery, and their labels: pids of both, camids of both."""
+    features, pids, camids = people(num, dim)
+    cut = num // 5
+    return features[:cut], features[cut:], (pids[:cut], pids[cut:], camids[:cut], camids[cut:])
+
+
+def _first(labels: tuple[np.ndarray, ...], count: int) -> tuple[np.ndarray, ...]:
+    """Labels of the first queries and of the whole gallery."""
+    return labels[0][:count], labels[1], labels[2][:count], labels[3]
