@@ -130,6 +130,7 @@ def check_command(words, monkeypatch):
 def check_tool(script, arguments, monkeypatch, world_size=1):
     """The tool knows the flags, and its config loads with the options."""
     monkeypatch.setattr(sys, "argv", [script, *arguments])
+    monkeypatch.syspath_prepend(str(Path(script).parent))  # a script finds its neighbours
     tool = load_tool(script)
     parsed = tool.parse_args()
     # Some tools give what is not theirs to tools/train.py.

@@ -52,17 +52,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--parts", nargs="+", metavar="WORD", help="only parts whose name has one of these words"
     )
-    args = parser.parse_args()
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("found no CUDA device: add --device cpu --quick to try the report out.")
-    if args.minutes <= 0:
-        raise InputError(f"found --minutes {args.minutes}, expected more than 0.")
-    return args
+    return parser.parse_args()
 
 
 def main() -> None:
     """Run what fits, write as it goes."""
     args = parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("found no CUDA device: add --device cpu --quick to try the report out.")
+    if args.minutes <= 0:
+        raise InputError(f"found --minutes {args.minutes}, expected more than 0.")
     require_writable(args.out / MARKDOWN)
     with tempfile.TemporaryDirectory() as data_root:
         parts = make_parts(args.device, data_root, args.quick)

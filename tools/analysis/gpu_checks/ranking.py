@@ -91,7 +91,7 @@ def check_reranking(device: str, num: int, dim: int = 2048) -> Findings:
         findings.figures["seconds on the CPU"] = seconds
         beyond = (distances - torch.cat(expected)).abs() > DISTANCE
         findings.at_most("share of distances apart", beyond.double().mean().item(), SHARE)
-        dense, seconds, mib = measured(device, lambda: dense_reranking(*ours))
+        dense, seconds, mib = measured(device, lambda: dense_reranking(ours[0], ours[1]))
     findings.cost("dense", seconds, mib)
     beyond = (distances - dense.cpu()).abs() > DISTANCE
     findings.at_most("share of distances apart, dense", beyond.double().mean().item(), SHARE)

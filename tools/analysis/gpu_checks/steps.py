@@ -184,7 +184,7 @@ def take_step(
     if hasattr(model, "update_teachers"):
         model.update_teachers(1)
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    values = {name: float(value) for name, value in losses.items() if "loss" in name}
+    values = {name: value.item() for name, value in losses.items() if "loss" in name}
     return Step(values, loss.item(), gradient, state)
 
 

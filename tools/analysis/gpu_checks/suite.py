@@ -38,7 +38,7 @@ def make_parts(device: str, data_root: str, quick: bool = False) -> list[Part]:
         data_root: Folder for rendered people.
         quick: Of each the least: one iteration an epoch, 2,000 images, small batches, fewer trainings.
     """
-    environment = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
+    environment: dict[str, str | None] = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
     several = max(1, min(6, (os.cpu_count() or 1) // 2))
     slower = _SLOWER if device == "cpu" else 1.0
 
@@ -49,7 +49,8 @@ def make_parts(device: str, data_root: str, quick: bool = False) -> list[Part]:
         workers: int = 1,
         variables: dict[str, str | None] | None = None,
     ) -> Part:
-        return Part(name, share, checks, workers, {**environment, **(variables or {})})
+        own = variables if device == "cuda" else None
+        return Part(name, share, checks, workers, {**environment, **(own or {})})
 
     def check(
         function: Callable[..., Findings], name: str, expected: float, **arguments: Any
@@ -135,14 +136,14 @@ def make_parts(device: str, data_root: str, quick: bool = False) -> list[Part]:
 
 def _speed(check: Callable[..., Check], quick: bool) -> list[Check]:
     """Products, trainings and extractions in all modes; what has to be compiled last."""
-    size: dict[str, Any] = {"size": 4, "image": (128, 64)} if quick else {}
+    size: dict[str, Any] = {"size": 4, "image": (64, 32)} if quick else {}
     timed = {**size, "seconds": 0.0} if quick else {}
     networks: dict[str, str | None] = {"ResNet-50": None}
     for path in sorted((REPOSITORY / "configs" / "_base_" / "encoders").glob("vit*s*.py")):
         networks[path.stem] = str(path.relative_to(REPOSITORY))
     modes = MODES[:2] if quick else MODES
     checks = [check(check_products, "products", 3.0, **({"size": 512} if quick else {}))]
-    later = []
+    later: list[Check] = []
     for network, encoder in networks.items():
         for mode in modes:
             for function, name in ((check_speed, "training"), (check_extraction, "extraction")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,8 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from .findings import Findings, NotHere
 from .machine import REPOSITORY, share_threads
@@ -102,6 +105,9 @@ def _serve(connection: Connection, log: Path, environment: Mapping[str, str | No
             function, arguments, workers = connection.recv()
             share_threads(workers)
             connection.send(run_here(function, arguments))
+            # Other processes need the card's memory, too.
+            gc.collect()
+            torch.cuda.empty_cache()
 
 
 def run_here(function: Callable[..., Findings], arguments: dict[str, Any]) -> Result:
