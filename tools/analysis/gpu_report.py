@@ -27,20 +27,16 @@ from gpu_checks.plan import run_parts
 from gpu_checks.report import MARKDOWN, Report
 from gpu_checks.suite import make_parts
 
-from mmreid_uda.apis import run_tool
+from mmreid_uda.apis import ToolParser, run_tool, writable_folder
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import require_writable
 
 _LOG = "gpu_report.log"
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n", 1)[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the report")
+    parser = ToolParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--out", type=writable_folder, required=True, help="folder for the report")
     parser.add_argument("--minutes", type=float, default=7.0, help="for all parts together")
     parser.add_argument(
         "--device",
@@ -62,7 +58,7 @@ def main() -> None:
         raise InputError("found no CUDA device: add --device cpu --quick to try the report out.")
     if args.minutes <= 0:
         raise InputError(f"found --minutes {args.minutes}, expected more than 0.")
-    require_writable(args.out / MARKDOWN)
+    out = Path(args.out).resolve()
     with tempfile.TemporaryDirectory() as data_root:
         parts = make_parts(args.device, data_root, args.quick)
         if args.parts:
@@ -73,11 +69,11 @@ def main() -> None:
             ]
         if not parts:
             raise InputError(f"found no part with {args.parts} in its name, see --help.")
-        args.out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         command = shlex.join(["python", "tools/analysis/gpu_report.py", *sys.argv[1:]])
-        report = Report(args.out, describe(args.device), command)
-        run_parts(parts, 60 * args.minutes, report.record, args.out.resolve() / _LOG)
-    print(f"report: {args.out / MARKDOWN}")
+        report = Report(out, describe(args.device), command)
+        run_parts(parts, 60 * args.minutes, report.record, out / _LOG)
+    print(f"report: {out / MARKDOWN}")
     if report.bad:
         print(f"{len(report.bad)} to look at: {'; '.join(report.bad)}", file=sys.stderr)
         sys.exit(1)

