@@ -49,7 +49,7 @@ class AmpOptimWrapper(OptimWrapper):
         options = dict(loss_scale) if isinstance(loss_scale, dict) else {}
         if self.fixed_scale is not None:
             options["init_scale"] = self.fixed_scale
-        self.scaler = torch.amp.GradScaler(
+        self.loss_scaler = torch.amp.GradScaler(
             self.device, enabled=self.dtype is torch.float16, **options
         )
 
@@ -61,26 +61,26 @@ class AmpOptimWrapper(OptimWrapper):
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Backpropagate the scaled loss."""
-        super().backward(self.scaler.scale(loss), **kwargs)
+        super().backward(self.loss_scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs: Any) -> None:
         """Make a step with unscaled gradients; one that is not finite is left out, and the scale made smaller."""
         if self.clip_grad_kwargs:
-            self.scaler.unscale_(self.optimizer)
+            self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()
-        self.scaler.step(self.optimizer, **kwargs)
-        self.scaler.update(self.fixed_scale)
+        self.loss_scaler.step(self.optimizer, **kwargs)
+        self.loss_scaler.update(self.fixed_scale)
 
     def state_dict(self) -> dict[str, Any]:
         """State of optimiser and scaler."""
-        return {**super().state_dict(), "loss_scaler": self.scaler.state_dict()}
+        return {**super().state_dict(), "loss_scaler": self.loss_scaler.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the state of the optimiser and, if it has one, of the scaler."""
         state_dict = dict(state_dict)
         saved = state_dict.pop("loss_scaler", None)
-        if saved and self.scaler.is_enabled():
-            self.scaler.load_state_dict(saved)
+        if saved and self.loss_scaler.is_enabled():
+            self.loss_scaler.load_state_dict(saved)
         super().load_state_dict(state_dict)
 
 

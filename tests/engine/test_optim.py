@@ -122,7 +122,7 @@ def test_scaled_steps_are_those_of_single_precision_and_the_scale_is_kept():
         model.load_state_dict(models[0].state_dict())
     x, wrappers = torch.randn(5, 4), [wrapper_of(model) for model in models]
     for wrapper in wrappers[1:]:
-        wrapper.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        wrapper.loss_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     wrappers[2].clip_grad_kwargs, wrappers[2].clip_func = (
         dict(max_norm=1e9),
         nn.utils.clip_grad_norm_,
@@ -136,11 +136,11 @@ def test_scaled_steps_are_those_of_single_precision_and_the_scale_is_kept():
     # A step that is not finite is left out.
     before = models[1].weight.detach().clone()
     wrappers[1].update_params(models[1](x).sum() * float("inf"))
-    assert torch.equal(models[1].weight, before) and wrappers[1].scaler.get_scale() == 512.0
+    assert torch.equal(models[1].weight, before) and wrappers[1].loss_scaler.get_scale() == 512.0
     fresh = wrapper_of(nn.Linear(4, 3))
-    fresh.scaler = torch.amp.GradScaler("cpu")
+    fresh.loss_scaler = torch.amp.GradScaler("cpu")
     fresh.load_state_dict(wrappers[1].state_dict())
-    assert fresh.scaler.get_scale() == 512.0
+    assert fresh.loss_scaler.get_scale() == 512.0
     wrapper_of(nn.Linear(4, 3)).load_state_dict(wrappers[1].state_dict())  # a run without it
     with pytest.raises(InputError, match="dtype='half'"):
         wrapper_of(models[0], dtype="half")
