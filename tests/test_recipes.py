@@ -58,7 +58,7 @@ def folders(paths):
     return found.items()
 
 
-def rates(cfg, scheduler_epochs):
+def rates(cfg, num_epochs):
     """Learning rate of every epoch, in the order in which they are trained."""
     options = {key: value for key, value in cfg.optim_wrapper.optimizer.items() if key != "type"}
     optimizer = torch.optim.Adam(nn.Linear(1, 1).parameters(), **options)
@@ -67,7 +67,7 @@ def rates(cfg, scheduler_epochs):
         PARAM_SCHEDULERS.build(dict(one, optimizer=optimizer)) for one in cfg.param_scheduler
     ]
     found = []
-    for _ in range(scheduler_epochs):
+    for _ in range(num_epochs):
         found.append(optimizer.param_groups[0]["lr"])
         for scheduler in schedulers:
             scheduler.step()

@@ -14,6 +14,7 @@ default_hooks = dict(
     optimizer_reset=dict(type="OptimizerResetHook", interval=5),
 )
 global_batch_size = 32
+reference_gpus = 1  # batch-norm statistics over all of them
 auto_scale_lr = dict(base_batch_size=32)
 param_scheduler = None
 train_cfg = dict(max_epochs=20, val_interval=20)

@@ -7,6 +7,8 @@ encoder = dict(
     ),
     pool=dict(type="GlobalAvgPool"),
     neck=dict(type="BNNeck"),
-    norm=dict(type="GhostBN", samples_per_group=32),
+    norm=dict(type="GhostBN"),
     channels_last=True,
 )
+
+reference_gpus = 2  # batch-norm statistics over half of the batch

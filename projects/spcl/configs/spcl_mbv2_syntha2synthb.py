@@ -3,4 +3,4 @@ _base_ = "./spcl_mbv2_synthb.py"
 
 source = "syntha"
 test = ["synthb"]
-encoder = dict(norm=dict(_delete_=True, type="DomainBN", samples_per_group=32, keep_frozen=False))
+encoder = dict(norm=dict(_delete_=True, type="DomainBN", keep_frozen=False))
