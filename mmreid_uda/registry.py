@@ -1,7 +1,16 @@
-"""Registries: children of mmengine's, filled lazily from the rooms named in ``locations``."""
+"""Registries: children of mmengine's, filled lazily from the rooms named in ``locations``.
+
+The constructor of a class that is registered here, in this package or in one's own, holds its arguments against their
+annotations (:mod:`mmreid_uda.utils.values`), so that no class has to check what its declaration says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 from mmengine import registry as mmengine_registries
-from mmengine.registry import Registry
+
+from mmreid_uda.utils.values import checked
 
 __all__ = [
     "CLUSTERERS",
@@ -25,6 +34,16 @@ __all__ = [
     "VISUALIZERS",
     "WEIGHT_INITIALIZERS",
 ]
+
+
+class Registry(mmengine_registries.Registry):
+    """A registry whose classes check the arguments they are built with."""
+
+    def _register_module(self, module: Any, *args: Any, **kwargs: Any) -> None:
+        super()._register_module(
+            checked(module) if isinstance(module, type) else module, *args, **kwargs
+        )
+
 
 # Data sets of images, and the wrappers that join domains or test sets.
 DATASETS = Registry(

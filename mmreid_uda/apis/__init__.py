@@ -17,7 +17,8 @@ from .arguments import (
     writable,
     writable_folder,
 )
-from .config import apply_recipe, check_keys, load_config, parse_options
+from .config import apply_recipe, load_config
+from .config_check import check_components, check_settings, check_types
 from .deploy import export_onnx
 from .feature_set import (
     FeatureSet,
@@ -38,6 +39,7 @@ from .launch import (
     training_command,
 )
 from .model import find_config, init_model, load_tested, model_fingerprint, tested_state
+from .options import parse_options
 from .trial import random_batch, ready_model
 
 __all__ = [
@@ -55,7 +57,9 @@ __all__ = [
     "apply_recipe",
     "at_least",
     "build_runner",
-    "check_keys",
+    "check_components",
+    "check_settings",
+    "check_types",
     "choose_queries",
     "export_onnx",
     "extract_features",

@@ -14,10 +14,10 @@ from mmreid_uda.datasets.base_reid import SPLITS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import require_writable, require_writable_folder
 
-from .config import OptionsAction
 from .feature_set import FeatureSet, Part
 from .inferencer import ReIDInferencer
 from .inputs import NamedImages, name_images
+from .options import OptionsAction
 
 __all__ = [
     "PICTURES",

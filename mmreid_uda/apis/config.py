@@ -25,66 +25,26 @@ A recipe key is written once, at the top level, where a child config, or ``--cfg
 
 from __future__ import annotations
 
-import argparse
 import copy
 import difflib
-import inspect
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 
-from mmreid_uda import registry as registries
 from mmreid_uda.datasets import dataset_config, input_size
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import closest
 
-__all__ = ["OptionsAction", "apply_recipe", "check_keys", "load_config", "parse_options"]
+from .config_check import check_components, check_settings, check_types, known_keys
+from .config_file import import_plugins, read_config_file
 
-RECIPE_KEYS = (
-    "data_root",
-    "target",
-    "source",
-    "test",
-    "input_size",
-    "resize_backend",
-    "cache",
-    "train_pipeline",
-    "test_pipeline",
-    "encoder",
-    "reference_gpus",
-    "stage1",
-    "global_batch_size",
-    "num_instances",
-    "iters_per_epoch",
-)
+__all__ = ["apply_recipe", "load_config"]
+
 # The papers of most recipes trained on four GPUs.
 _REFERENCE_GPUS = 4
-# Every registry whose entries a config can name, with mmengine's as their parents.
-_REGISTRIES = tuple(getattr(registries, name) for name in registries.__all__)
-# Keys that the Runner (of a norm: the encoder) takes out of a component's dictionary before it builds the component.
-_TAKEN_OUT = (
-    "keep_frozen",
-    "type",
-    "_scope_",
-    "priority",
-    "constructor",
-    "paramwise_cfg",
-    "convert_to_iter_based",
-)
-# Top-level keys that the Runner reads from the configuration without having an argument of that name.
-_RUNNER_EXTRAS = (
-    "custom_imports",
-    "find_unused_parameters",
-    "sync_bn",
-    "compile",
-    "env_cfg",
-    "model_wrapper_cfg",
-)
 
 
 def load_config(
@@ -102,49 +62,18 @@ def load_config(
 
     Raises:
         InputError: For a file that is missing or cannot be read, a misspelt key, an option that nothing reads, an
-            unknown name, a batch that cannot be divided.
+            unknown name, a value of the wrong kind or out of range, a batch that cannot be divided.
     """
-    if not Path(path).is_file():
-        raise InputError(
-            f"found no config file {str(path)!r}; see the folder configs/ for those there are."
-        )
-    # custom_imports such as projects.mypaper are found from the working folder, as by `python -m`.
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    cfg = _read_file(path)
+    cfg = read_config_file(path)
     if options:
         _merge_options(cfg, options)
-    init_default_scope(cfg.get("default_scope", "mmreid_uda"))
-    _check_top_level(cfg)
+    check_settings(cfg)
+    import_plugins(cfg)
+    init_default_scope(cfg.get("default_scope") or "mmreid_uda")
+    check_types(cfg)
     apply_recipe(cfg, world_size)
-    check_keys(cfg)
+    check_components(cfg)
     return cfg
-
-
-def _read_file(path: str | Path) -> Config:
-    """Read a config file and its bases; what mmengine raises for a wrong one becomes a sentence that names it."""
-    try:
-        return Config.fromfile(str(path))
-    except TypeError as error:
-        if "_delete_=True" not in str(error):
-            raise
-        raise InputError(
-            f"the config {str(path)!r} puts a dict where its base has a value of another type, such as a name in "
-            "`target`; add _delete_=True to that dict."
-        ) from error
-    except SyntaxError as error:
-        # mmengine reads a copy of the file when it finds the error in a base.
-        where = f"{str(path)!r} or one of its bases"
-        raise InputError(
-            f"the config {where} is not Python: {error.msg} in line {error.lineno} ({(error.text or '').strip()!r}); "
-            "correct that line."
-        ) from error
-    except FileNotFoundError as error:
-        missing = error.filename or str(error)
-        raise InputError(
-            f"the config {str(path)!r} has a _base_ that does not exist ({missing}); correct the path, which is "
-            "relative to the file that names it."
-        ) from error
 
 
 def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
@@ -155,7 +84,7 @@ def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
     """
     for key in options:
         top, *below = key.split(".")
-        if top not in cfg and top not in _known_keys():
+        if top not in cfg and top not in known_keys():
             raise InputError(
                 f"found the option `{key}`, which nothing reads: expected {_whole_key(key, cfg)}."
             )
@@ -167,7 +96,7 @@ def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
             )
     try:
         cfg.merge_from_dict(options)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = str(error.args[0]).partition(" [")[0]  # behind it a whole list is printed
         raise InputError(
             f"found the options {', '.join(f'`{key}`' for key in options)}, of which one does not fit the config: "
@@ -182,7 +111,7 @@ def _whole_key(key: str, cfg: Config) -> str:
     if whole:
         near = max(whole, key=lambda path: difflib.SequenceMatcher(None, key, path).ratio())
         return f"a whole key such as `{near}`"
-    return _closest(key.partition(".")[0], {*cfg, *_known_keys()})
+    return closest(key.partition(".")[0], {*cfg, *known_keys()})
 
 
 def _paths(where: str, node: Any) -> Iterator[str]:
@@ -194,33 +123,6 @@ def _paths(where: str, node: Any) -> Iterator[str]:
         path = f"{where}.{key}" if where else str(key)
         yield path
         yield from _paths(path, value)
-
-
-class OptionsAction(DictAction):
-    """``key=value`` pairs on a command line; what is no such pair is an error of usage."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Add the pairs to those that are there already."""
-        for pair in values or ():
-            if "=" not in pair:
-                parser.error(f"found the option {pair!r}, expected key=value.")
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except AssertionError as error:
-            parser.error(f"found {' '.join(values)!r}, expected key=value: {error}.")
-
-
-def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read ``key=value`` texts as the flag ``--cfg-options`` of every tool does: dotted keys -> values."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("pairs", nargs="*", action=OptionsAction)
-    return parser.parse_args(list(pairs)).pairs or {}
 
 
 def apply_recipe(cfg: Config, world_size: int = 1) -> None:
@@ -236,32 +138,57 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
     _read_teacher(cfg)
     # A config that names no data set in the recipe's way (images of other kinds) has loaders of its own.
     if any(key in cfg for key in ("source", "target", "test")):
+        _require_recipe(cfg)
         size = _input_size(cfg)
         for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
             _set_resize(pipeline, size, cfg.get("resize_backend"))
         _apply_training(cfg, world_size)
         _apply_testing(cfg)
-    if "val_dataloader" in cfg:
+    if cfg.get("val_dataloader"):
+        _require(cfg, "val_evaluator", needed_by="val_dataloader")
         cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+
+
+def _require_recipe(cfg: Config) -> None:
+    """Refuse a recipe that lacks a key; most come with the bases.
+
+    Raises:
+        InputError: Naming the key.
+    """
+    _require(
+        cfg, "data_root", "train_pipeline", "test_pipeline", needed_by="target, source or test"
+    )
+    if cfg.get("train_dataloader"):
+        _require(
+            cfg, "train_dataloader.dataset", "train_dataloader.batch_sampler", needed_by="training"
+        )
+        _require(cfg, "global_batch_size", "num_instances", "iters_per_epoch", needed_by="training")
+    if cfg.get("val_dataloader"):
+        _require(cfg, "val_dataloader.dataset", needed_by="val_dataloader")
+    if not cfg.get("target") and not _names(cfg, "test"):
+        raise InputError(
+            "found neither `target` nor `test` in the config, expected the name of a data set in one of them: set "
+            "target, or test."
+        )
+
+
+def _require(cfg: Config, *keys: str, needed_by: str) -> None:
+    for key in keys:
+        name, _, inner = key.partition(".")
+        if name not in cfg or (inner and not cfg[name].get(inner)):
+            raise InputError(
+                f"found no `{key}` in the config, expected it for {needed_by}: set it, or name a file of "
+                "configs/_base_ that has it in `_base_`."
+            )
 
 
 def _input_size(cfg: Config) -> tuple[int, int]:
     size: Any = cfg.get("input_size")
-    if size is None:
-        return input_size(cfg.get("target") or _names(cfg, "test")[0])
-    if not (
-        isinstance(size, (list, tuple))
-        and len(size) == 2
-        and all(isinstance(side, int) and side > 0 for side in size)
-    ):
-        raise InputError(
-            f"found input_size={size!r}, expected height and width in pixels, such as input_size=(256,128)."
-        )
-    return size[0], size[1]
+    return tuple(size or input_size(cfg.get("target") or _names(cfg, "test")[0]))
 
 
 def _apply_training(cfg: Config, world_size: int) -> None:
-    if "train_dataloader" not in cfg:
+    if not cfg.get("train_dataloader"):
         return
 
     # Not given where not asked for: a data set class of one's own need not have it.
@@ -284,7 +211,7 @@ def _apply_training(cfg: Config, world_size: int) -> None:
     )
     batch, instances = cfg.global_batch_size, cfg.num_instances
     if isinstance(instances, dict):
-        instances = max(instances.values())
+        instances = max(instances.values(), default=0)
     if batch % world_size or (instances and (batch // world_size) % instances):
         raise InputError(
             f"found global_batch_size={batch}, num_instances={instances} and {world_size} process(es), expected each "
@@ -300,7 +227,7 @@ def _apply_training(cfg: Config, world_size: int) -> None:
 
 
 def _apply_testing(cfg: Config) -> None:
-    if "val_dataloader" not in cfg:
+    if not cfg.get("val_dataloader"):
         return
     cfg.val_dataloader.dataset.update(
         sets=_names(cfg, "test") or [cfg.target],
@@ -315,7 +242,9 @@ def _encoders(cfg: Config) -> Any:
     encoders = []
     for run in _names(cfg, "stage1"):
         encoder = copy.deepcopy(cfg.encoder)
-        encoder.backbone.pop("init_cfg", None)  # ImageNet weights would only be overwritten
+        encoder.get("backbone", {}).pop(
+            "init_cfg", None
+        )  # ImageNet weights would only be overwritten
         encoder.init_cfg = dict(type="Pretrained", checkpoint=run)
         encoders.append(encoder)
     return encoders if len(encoders) > 1 else [*encoders, cfg.encoder][0]
@@ -324,8 +253,8 @@ def _encoders(cfg: Config) -> Any:
 def _set_norm_groups(cfg: Config) -> None:
     """Give batch normalisation the groups of the released run, unless the recipe gives it some."""
     norm: Any = cfg.encoder.get("norm")
-    if norm and "global_batch_size" in cfg:
-        kind = getattr(norm.type, "__name__", norm.type)
+    if isinstance(norm, dict) and "global_batch_size" in cfg:
+        kind = getattr(norm.get("type"), "__name__", norm.get("type"))
         if kind in ("GhostBN", "DomainBN"):
             # Accumulated gradients make one step of several batches, of which each GPU had its share.
             accumulated = (cfg.get("optim_wrapper") or {}).get("accumulative_counts", 1)
@@ -336,120 +265,26 @@ def _set_norm_groups(cfg: Config) -> None:
 
 def _read_teacher(cfg: Config) -> None:
     """A teacher that is given by its config file (STD) becomes the model of that file."""
-    teacher: Any = cfg.get("model", {}).get("teacher") or {}
-    if "config" in teacher:
-        teacher.model = load_config(teacher.pop("config")).model
+    teacher: Any = cfg.model.get("teacher")
+    if isinstance(teacher, dict) and "config" in teacher:
+        teacher["model"] = load_config(teacher.pop("config")).model
 
 
 def _names(cfg: Config, key: str) -> list[Any]:
-    value = cfg.get(key)
+    """The entries of a recipe key; names of data sets may stand in one text, with commas between them."""
+    value: Any = cfg.get(key)
     if value is None:
         return []
+    if isinstance(value, str) and key != "stage1":
+        value = [name.strip() for name in value.split(",")]
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _set_resize(pipeline: list[dict[str, Any]], size: tuple[int, int], backend: Any) -> None:
     """Resize transforms without a size of their own get the recipe's, and all its backend, also inside views."""
     for transform in pipeline:
-        if transform["type"] == "Resize":
+        if transform.get("type") == "Resize":
             transform.setdefault("scale", (size[1], size[0]))  # mmcv counts (width, height)
             if backend is not None:
                 transform["backend"] = backend
         _set_resize(transform.get("transforms", []), size, backend)
-
-
-# ---- misspelt keys, found before anything is built
-
-
-def check_keys(cfg: Config) -> None:
-    """Compare the keys of every ``dict(type=...)`` with the arguments of that class.
-
-    Raises:
-        InputError: Naming the key, where it stands, and the closest argument there is.
-    """
-    for where, node in _typed_dicts("", cfg._cfg_dict):
-        target = _resolve(node["type"])
-        accepted = _arguments(target) if target is not None else None
-        if accepted is None:
-            continue
-        for key in node:
-            if key not in accepted and key not in _TAKEN_OUT:
-                name = getattr(target, "__name__", node["type"])
-                raise InputError(
-                    f"found the key `{where}.{key}` in the config, but {name} takes {_closest(key, accepted)}."
-                )
-
-
-def _known_keys() -> set[str]:
-    """Keys that are read at the top level of a config."""
-    runner = inspect.signature(Runner.__init__).parameters
-    return {*runner, *RECIPE_KEYS, *_RUNNER_EXTRAS} - {"self", "cfg"}
-
-
-def _check_top_level(cfg: Config) -> None:
-    known = _known_keys()
-    for key in cfg:
-        if key not in known and difflib.get_close_matches(key, known, n=1, cutoff=0.8):
-            raise InputError(
-                f"found the top-level key `{key}` in the config, expected {_closest(key, known)}."
-            )
-
-
-def _typed_dicts(where: str, node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    if isinstance(node, dict):
-        if isinstance(node.get("type"), str):
-            yield where, node
-        for key, value in node.items():
-            # The recipe's originals are checked at the places they were written to.
-            if where or key not in (
-                "encoder",
-                "train_pipeline",
-                "test_pipeline",
-                "target",
-                "source",
-                "test",
-            ):
-                yield from _typed_dicts(f"{where}.{key}" if where else key, value)
-    elif isinstance(node, (list, tuple)):
-        for number, value in enumerate(node):
-            yield from _typed_dicts(f"{where}[{number}]", value)
-
-
-def _resolve(name: str) -> Any:
-    """The class or function a type string stands for, in whichever registry has it."""
-    for registry in _REGISTRIES:
-        found = registry.get(name)
-        if found is not None:
-            return found
-    return None
-
-
-def _arguments(target: Any) -> set[str] | None:
-    """Names a callable accepts, following ``**kwargs`` to the base classes; ``None`` if anything goes."""
-    if not inspect.isclass(target):
-        parameters = inspect.signature(target).parameters.values()
-        return (
-            None
-            if any(p.kind is p.VAR_KEYWORD for p in parameters)
-            else {p.name for p in parameters}
-        )
-    if target.__init__ is object.__init__:
-        return set()
-    accepted: set[str] = set()
-    for base in target.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-        accepted |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return accepted - {"self"}
-    return None
-
-
-def _closest(key: str, known: set[str]) -> str:
-    if not known:
-        return "no key"
-    close = difflib.get_close_matches(key, known, n=1)
-    return (
-        f"`{close[0]}`" if close else "one of " + ", ".join(f"`{name}`" for name in sorted(known))
-    )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import select
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +21,7 @@ from mmengine.config import Config
 from torch.nn.parallel import DistributedDataParallel
 
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
-from mmreid_uda.utils import InputError, keep_freed_memory
+from mmreid_uda.utils import keep_freed_memory, sentence_about
 from mmreid_uda.utils.dist import leave_processes, run_on_rank0
 from mmreid_uda.utils.files import find_checkpoint, require_writable_folder
 from mmreid_uda.utils.interrupts import Interrupted, interruptible
@@ -210,7 +212,15 @@ def _wrapper(cfg: Config) -> dict[str, Any]:
 
 
 def run_tool(main: Callable[[], None], resume: str = "") -> None:
-    """Run a tool's ``main``; an :class:`InputError` becomes one sentence on stderr and exit status 2.
+    """Run a tool's ``main``; whatever goes wrong there becomes one sentence on stderr and an exit status.
+
+    ===== ==========================================================================================
+    0     all is done
+    1     an error that nothing expected: a fault of this package, of a plug-in or of the machine
+    2     something that the user can mend (:class:`InputError`), a full disk or a missing right among it
+    ===== ==========================================================================================
+
+    With ``MMREID_DEBUG=1`` in the environment the traceback stands before the sentence.
 
     A signal that asks to stop (SIGINT, SIGTERM, SIGHUP) becomes one too, with the exit status of the shells: 128 and
     the signal's number.
@@ -226,11 +236,11 @@ def run_tool(main: Callable[[], None], resume: str = "") -> None:
     try:
         with interruptible():
             main()
-    except InputError as error:
-        if rank == 0 or _nobody_else_says_it():
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+    except Exception as error:  # the one door behind which no traceback is meant for the user
+        status = _say(error, rank)
         leave_processes(together=False)
-        sys.exit(2)
+        sys.exit(status)
     except KeyboardInterrupt as stopped:
         by = f" by {stopped}" if isinstance(stopped, Interrupted) else ""
         if rank == 0:
@@ -238,6 +248,29 @@ def run_tool(main: Callable[[], None], resume: str = "") -> None:
         leave_processes(together=False)
         sys.exit(stopped.status if isinstance(stopped, Interrupted) else 130)
     leave_processes(together=True)
+
+
+def _say(error: Exception, rank: int) -> int:
+    """Print the sentence about an error; the exit status."""
+    if isinstance(error, BrokenPipeError) and _nobody_reads():
+        return 141  # as the shell has it for such a program
+    if os.environ.get("MMREID_DEBUG", "0") not in ("", "0"):
+        traceback.print_exception(error)
+    sentence, expected = sentence_about(error)
+    if rank == 0 or _nobody_else_says_it():
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
+    return 2 if expected else 1
+
+
+def _nobody_reads() -> bool:
+    """Whether what the tool prints goes to a program that has ended, such as ``head``; no more is printed then."""
+    output = sys.stdout.fileno()
+    pipe = select.poll()
+    pipe.register(output, select.POLLOUT)
+    if not any(event & select.POLLERR for _, event in pipe.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def _nobody_else_says_it() -> bool:

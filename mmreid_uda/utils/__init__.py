@@ -1,6 +1,6 @@
 """Small helpers used by every room."""
 
-from .errors import InputError
+from .errors import InputError, place_of, sentence_about
 from .memory import keep_freed_memory, parse_size
 from .parallel import (
     in_threads,
@@ -30,6 +30,8 @@ __all__ = [
     "num_threads",
     "over_rows",
     "parse_size",
+    "place_of",
+    "sentence_about",
     "single_threaded_products",
     "without_kernels",
 ]

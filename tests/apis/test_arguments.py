@@ -16,7 +16,7 @@ from mmreid_uda.apis import add_inferencer_arguments
             ["--num-workers", "-1"],
             "--num-workers: found '-1', expected a whole number of at least 0.",
         ),
-        (["--cfg-options", "nonsense"], "found the option 'nonsense', expected key=value."),
+        (["--cfg-options", "nonsense"], "found the option 'nonsense', expected key=value;"),
     ],
 )
 def test_what_cannot_be_is_an_error_of_usage(words, said, capsys):

@@ -193,8 +193,11 @@ def test_an_option_that_nothing_reads_is_refused(option, expected):
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"input_size": 128}, r"input_size=128, expected height and width"),
-        ({"input_size": (128, 0)}, r"input_size=\(128, 0\), expected height and width"),
+        ({"input_size": 128}, r"input_size=128 in the config, expected height and width"),
+        (
+            {"input_size": (128, 0)},
+            r"input_size=\(128, 0\) in the config, expected height and width",
+        ),
         (
             {"test_pipeline.7.scale": 128},
             r"`test_pipeline\.7\.scale`.* Index 7 exceeds the length of list\.$",
@@ -207,11 +210,15 @@ def test_an_option_that_does_not_fit_is_one_sentence(options, words):
         load_config(MARKET, options)
 
 
-@pytest.mark.parametrize("text", ["nonsense", "input_size=(128,(64)"])
-def test_a_text_that_is_no_pair_is_an_error_of_usage(text, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        parse_options([text])
-    assert stopped.value.code == 2 and "expected key=value" in capsys.readouterr().err
+def test_names_of_data_sets_may_stand_in_one_text():
+    cfg = load_config(MARKET, parse_options(["test=personx, msmt17", "source=dukemtmc,personx"]))
+    assert cfg.val_dataloader.dataset.sets == ["personx", "msmt17"]
+    assert [one.type for one in cfg.train_dataloader.dataset.source] == ["DukeMTMCreID", "PersonX"]
+
+
+def test_a_whole_number_may_be_written_with_a_point():
+    cfg = load_config(MARKET, {"global_batch_size": 64.0, "train_cfg.max_epochs": 3.0})
+    assert [repr(cfg.train_dataloader.batch_size), repr(cfg.train_cfg.max_epochs)] == ["64", "3"]
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

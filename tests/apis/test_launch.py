@@ -1,7 +1,10 @@
 """How a tool starts, joins other processes, and ends: with a sentence, or with what its user can do."""
 
+import errno
 import io
 import os
+import re
+import subprocess
 import sys
 from datetime import timedelta
 
@@ -112,3 +115,57 @@ def test_a_deterministic_run_prepares_cublas_and_cudnn(tiny, tmp_path, monkeypat
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
+def ends(main, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(main)
+    return stopped.value.code, capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_one_sentence_with_its_place(capsys, monkeypatch):
+    def main():
+        try:
+            {}["cause"]
+        except KeyError as error:
+            raise RuntimeError("the frame around it") from error
+
+    status, said = ends(main, capsys)
+    assert status == 1 and said.count("\n") == 1 and "Traceback" not in said
+    assert re.match(r"error: KeyError at \S*test_launch\.py:\d+: 'cause'; set MMREID_DEBUG=1", said)
+    monkeypatch.setenv("MMREID_DEBUG", "1")
+    status, said = ends(main, capsys)
+    assert status == 1 and "Traceback (most recent call last)" in said and "KeyError at" in said
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "out.npz"), "at 'out.npz': free some"),
+        (PermissionError(errno.EACCES, "Permission denied", "out"), "at 'out': name another"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), "one part is a file"),
+        (MemoryError(), "the memory does not suffice"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "lower global_batch_size"),
+    ],
+)
+def test_what_the_machine_lacks_can_be_mended(capsys, error, words):
+    def main():
+        raise error
+
+    status, said = ends(main, capsys)
+    assert status == 2 and said.startswith("error: ") and said.count("\n") == 1 and words in said
+
+
+def test_an_unexpected_error_of_any_rank_is_said(capsys, monkeypatch):
+    def main():
+        raise RuntimeError("lost")
+
+    monkeypatch.setenv("RANK", "1")
+    assert ends(main, capsys)[1].startswith("error on rank 1: RuntimeError at ")
+
+
+def test_a_reader_that_has_ended_is_no_error():
+    code = "from mmreid_uda.apis import run_tool\nrun_tool(lambda: print('x' * 10**6, flush=True))"
+    tool = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    tool.stdout.close()
+    assert tool.stderr.read() == b"" and tool.wait() == 141

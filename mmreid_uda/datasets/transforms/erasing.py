@@ -8,6 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmreid_uda.registry import TRANSFORMS
+from mmreid_uda.utils.values import Count, Fraction, Positive
 
 __all__ = ["RandomErasingBox"]
 
@@ -31,10 +32,10 @@ class RandomErasingBox(BaseTransform):
 
     def __init__(
         self,
-        prob: float = 0.5,
-        area: tuple[float, float] = (0.02, 0.4),
-        aspect: tuple[float, float] = (0.3, 1 / 0.3),
-        attempts: int = 100,
+        prob: Fraction = 0.5,
+        area: tuple[Fraction, Fraction] = (0.02, 0.4),
+        aspect: tuple[Positive, Positive] = (0.3, 1 / 0.3),
+        attempts: Count = 100,
     ) -> None:
         self.prob = prob
         self.area = area
