@@ -117,7 +117,7 @@ class Settings(Recipe, total=False):
     data_preprocessor: dict[str, Any] | None
     load_from: str | None
     resume: bool
-    launcher: str
+    launcher: Literal["none", "pytorch", "slurm", "mpi"]
     env_cfg: dict[str, Any]
     log_processor: dict[str, Any] | None
     log_level: str | int

@@ -7,9 +7,9 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,22 +19,24 @@ from torch import Tensor
 
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
+from mmreid_uda.utils.values import Natural, checked
 
 from .cache import ImageCache
 from .files import decodable, listing, real_paths, shown, subfolders
-from .noise import LabelNoise
+from .noise import LabelNoise, NoiseOptions
 from .unknown import known
 
 __all__ = [
     "SPLITS",
     "ReIDDataset",
+    "Split",
     "log_once",
     "plain_name",
-    "require_choice",
     "sorted_ids",
 ]
 
-SPLITS = ("train", "query", "gallery")
+Split = Literal["train", "query", "gallery"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 """The splits a re-ID data set can have; a source-only set has just ``train``."""
 
 
@@ -66,14 +68,6 @@ def _known_camera(camid: Any) -> int | None:
     return None if camid is None or camid < 0 else int(camid)
 
 
-def require_choice(key: str, value: str, choices: Sequence[str]) -> None:
-    """Raise an ``InputError`` unless an option has one of its values."""
-    if value not in choices:
-        raise InputError(
-            f"{key}='{value}' was given, expected one of {', '.join(choices)}; set {key}"
-        )
-
-
 def plain_name(name: str) -> str:
     """A folder name without case and separators: ``Market-1501`` and ``market_1501`` are one."""
     return re.sub(r"[-_. ]", "", name).lower()
@@ -102,6 +96,7 @@ class SharedLabels:
         return self
 
 
+@checked
 class ReIDDataset(BaseDataset):
     """Images of one split of a re-ID data set, sorted by path.
 
@@ -163,22 +158,19 @@ class ReIDDataset(BaseDataset):
     def __init__(
         self,
         data_root: str,
-        split: str = "train",
+        split: Split = "train",
         pipeline: Sequence[dict | Callable] = (),
         *,
-        labels: str = "truth",
-        domain: int = 0,
-        corrupt: str = "raise",
-        seed: int = 0,
+        labels: Literal["truth", "hidden"] = "truth",
+        domain: Literal[0, 1] = 0,
+        corrupt: Literal["raise", "skip"] = "raise",
+        seed: Natural = 0,
         name: str | None = None,
         indices: int | Sequence[int] | None = None,
-        cache: str | int | None = None,
-        noise: Mapping[str, Any] | None = None,
+        cache: str | Natural | None = None,
+        noise: NoiseOptions | None = None,
         **kwargs: Any,
     ) -> None:
-        require_choice("split", split, SPLITS)
-        require_choice("labels", labels, ("truth", "hidden"))
-        require_choice("corrupt", corrupt, ("raise", "skip"))
         if labels == "hidden" and split != "train":
             raise InputError(
                 f"labels='hidden' was given for split='{split}', which is scored by its identities; "
@@ -193,7 +185,7 @@ class ReIDDataset(BaseDataset):
         self._hidden = labels == "hidden"
         self._skip_corrupt = corrupt == "skip"
         self._selection = indices
-        self._noise = LabelNoise.from_config(noise) if noise and split == "train" else None
+        self._noise = LabelNoise(**noise) if noise and split == "train" else None
         self.has_clean_labels = self._noise is not None
         self.notes: list[str] = []
         super().__init__(

@@ -10,8 +10,9 @@ from typing import Any
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import checked
 
-from .base_reid import SPLITS, ReIDDataset, require_choice
+from .base_reid import ReIDDataset, Split
 
 __all__ = [
     "DATASET_CATALOG",
@@ -98,7 +99,8 @@ def register_dataset(name: str, **config: Any) -> None:
     DATASET_CATALOG[name] = config
 
 
-def dataset_config(dataset: str | Mapping, split: str, **overrides: Any) -> dict:
+@checked
+def dataset_config(dataset: str | Mapping, split: Split, **overrides: Any) -> dict:
     """Config of one split of a data set.
 
     Args:
@@ -114,7 +116,6 @@ def dataset_config(dataset: str | Mapping, split: str, **overrides: Any) -> dict
     Raises:
         InputError: Unknown name or split.
     """
-    require_choice("split", split, SPLITS)
     if isinstance(dataset, str):
         dataset = {"name": dataset}
     if "type" in dataset:
@@ -179,7 +180,7 @@ def input_size(dataset: str | Mapping) -> tuple[int, int]:
 
 
 def build_dataset(
-    dataset: str | Mapping | ReIDDataset, split: str, **overrides: Any
+    dataset: str | Mapping | ReIDDataset, split: Split, **overrides: Any
 ) -> ReIDDataset:
     """Build one split of a data set; one that is built already is returned as it is.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
 
-from .base_reid import plain_name, require_choice
+from .base_reid import Split, plain_name
 from .market1501 import MarketStyleDataset
 
 __all__ = ["CUHK03NP"]
@@ -39,13 +39,12 @@ class CUHK03NP(MarketStyleDataset):
     def __init__(
         self,
         data_root: str,
-        split: str = "train",
+        split: Split = "train",
         pipeline: Sequence[dict | Callable] = (),
         *,
-        variant: str = "detected",
+        variant: Literal["detected", "labeled"] = "detected",
         **kwargs: Any,
     ) -> None:
-        require_choice("variant", variant, ("detected", "labeled"))
         self.variant = variant
         # The variant's folder lies below the set's; both spellings of "labelled" are in use.
         self.folder_names = ("cuhk03-np", "cuhk03", variant, variant.replace("eled", "elled"))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from sklearn.datasets import load_digits
 
 from mmreid_uda.registry import DATASETS
-
-from .base_reid import require_choice
 
 __all__ = ["DigitsDataset"]
 
@@ -41,8 +39,7 @@ class DigitsDataset(BaseDataset):
 
     METAINFO = {"classes": tuple(str(digit) for digit in range(10))}
 
-    def __init__(self, split: str = "train", **kwargs: Any) -> None:
-        require_choice("split", split, ("train", "test"))
+    def __init__(self, split: Literal["train", "test"] = "train", **kwargs: Any) -> None:
         self.split = split
         super().__init__(**kwargs)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Count
 
-from .base_reid import ReIDDataset, sorted_ids
+from .base_reid import ReIDDataset, Split, sorted_ids
 from .files import (
     IMAGE_EXTENSIONS,
     checked_extensions,
@@ -26,7 +27,22 @@ from .unknown import known
 
 __all__ = ["CSVReIDDataset", "FolderReIDDataset"]
 
-_COLUMNS = ("path", "pid", "camid", "split")
+
+class Columns(TypedDict, total=False):
+    """What columns of a table hold, and their names."""
+
+    path: str
+    pid: str
+    camid: str
+    split: str
+
+
+class IdSlice(TypedDict, total=False):
+    """Start, stop and step of a slice of the sorted identities."""
+
+    start: int | None
+    stop: int | None
+    step: Count | None
 
 
 @DATASETS.register_module()
@@ -61,12 +77,12 @@ class FolderReIDDataset(ReIDDataset):
     def __init__(
         self,
         data_root: str,
-        split: str = "train",
+        split: Split = "train",
         pipeline: Sequence[dict | Callable] = (),
         *,
         pattern: str | None = None,
-        ids: Sequence[Any] | Mapping[str, int] | None = None,
-        split_folders: Mapping[str, str] | None = None,
+        ids: Sequence[Any] | IdSlice | None = None,
+        split_folders: Mapping[Split, str] | None = None,
         extensions: str | Sequence[str] = IMAGE_EXTENSIONS,
         name: str | None = None,
         **kwargs: Any,
@@ -200,15 +216,15 @@ class CSVReIDDataset(ReIDDataset):
     def __init__(
         self,
         data_root: str = "",
-        split: str = "train",
+        split: Split = "train",
         pipeline: Sequence[dict | Callable] = (),
         *,
         ann_file: str,
         img_root: str | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Columns | None = None,
         delimiter: str | None = None,
         encoding: str | None = None,
-        ids: Sequence[Any] | Mapping[str, int] | None = None,
+        ids: Sequence[Any] | IdSlice | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -277,12 +293,7 @@ class CSVReIDDataset(ReIDDataset):
                 f"ann_file {shown(self.ann_file)} is not a file (working folder: '{os.getcwd()}'), expected a CSV file "
                 "with a header; set ann_file, which is relative to data_root"
             )
-        unknown = set(self.columns) - set(_COLUMNS)
-        if unknown:
-            raise InputError(
-                f"columns has the keys {', '.join(sorted(unknown))}, expected some of {', '.join(_COLUMNS)}"
-            )
-        columns = {key: self.columns.get(key, key) for key in _COLUMNS}
+        columns = {key: str(self.columns.get(key, key)) for key in Columns.__annotations__}
         table = read_table(self.ann_file, set(columns.values()), self.delimiter, self.encoding)
         required = {"path", *self.columns} | (set() if self._hidden else {"pid"})
         missing = sorted(columns[key] for key in required if columns[key] not in table.header)
@@ -327,7 +338,7 @@ def _rows_of(split: str, values: Sequence[str]) -> list[int]:
     return [number for number, value in enumerate(values) if value.lower() in wanted]
 
 
-def select_ids(records: list[dict], ids: Sequence[Any] | Mapping[str, int] | None) -> list[dict]:
+def select_ids(records: list[dict], ids: Sequence[Any] | IdSlice | None) -> list[dict]:
     """Keep the records of some identities.
 
     Args:
@@ -338,27 +349,13 @@ def select_ids(records: list[dict], ids: Sequence[Any] | Mapping[str, int] | Non
         The chosen records.
 
     Raises:
-        InputError: An identity does not occur, or the slice is empty or has other keys or values.
+        InputError: An identity does not occur, or the slice is empty.
     """
     if ids is None:
         return records
-    if isinstance(ids, str) or not isinstance(ids, Iterable):
-        raise InputError(
-            f"ids={ids!r} was given, expected a list of identities, or dict(start=..., stop=...); set ids"
-        )
     present = sorted_ids(record["pid"] for record in records if record["pid"] is not None)
     if isinstance(ids, Mapping):
-        if not set(ids) <= {"start", "stop", "step"}:
-            raise InputError(
-                f"ids has the keys {', '.join(ids)}, expected some of start, stop, step"
-            )
-        try:
-            wanted = set(present[slice(ids.get("start"), ids.get("stop"), ids.get("step"))])
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"ids={dict(ids)!r} is no slice of the {len(present)} sorted identities ({error}), expected whole "
-                "numbers; set ids"
-            ) from error
+        wanted = set(present[ids.get("start") : ids.get("stop") : ids.get("step")])
     else:
         wanted = {str(one) for one in ids}
     absent = sorted_ids(wanted - set(present))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
 
+from .base_reid import Split
 from .files import require_files, shown
 from .market1501 import MarketStyleDataset
 from .tables import local_path, read_lines
@@ -56,7 +57,7 @@ class MSMT17(MarketStyleDataset):
     def __init__(
         self,
         data_root: str,
-        split: str = "train",
+        split: Split = "train",
         pipeline: Sequence[dict | Callable] = (),
         *,
         include_val: bool = True,

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils.values import Fraction, Natural, checked
 
-__all__ = ["NOISE_KINDS", "LabelNoise", "precision_recall"]
+__all__ = ["NOISE_KINDS", "LabelNoise", "NoiseOptions", "precision_recall"]
 
 NOISE_KINDS = ("wrong_id", "outlier", "duplicate")
 """An image of somebody else who is in the set; of somebody who is not; one image under two identities."""
 
 
+class NoiseOptions(TypedDict, total=False):
+    """The key ``noise`` of a training set."""
+
+    wrong_id: Fraction
+    outlier: Fraction
+    duplicate: Fraction
+    seed: Natural
+
+
+@checked
 class LabelNoise:
     """Give images of a training set wrong identities; equal seeds give equal noise.
 
@@ -39,29 +48,13 @@ class LabelNoise:
 
     def __init__(
         self,
-        wrong_id: float = 0.0,
-        outlier: float = 0.0,
-        duplicate: float = 0.0,
-        seed: int = 0,
+        wrong_id: Fraction = 0.0,
+        outlier: Fraction = 0.0,
+        duplicate: Fraction = 0.0,
+        seed: Natural = 0,
     ) -> None:
         self.shares = dict(wrong_id=wrong_id, outlier=outlier, duplicate=duplicate)
         self.seed = seed
-        for kind, share in self.shares.items():
-            if not isinstance(share, (int, float)) or not 0 <= share <= 1:
-                raise InputError(
-                    f"found noise.{kind}={share!r}, expected a share of the images, 0..1."
-                )
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> LabelNoise:
-        """Build from the value of the key ``noise``, whose keys are checked."""
-        known = set(inspect.signature(cls.__init__).parameters) - {"self"}
-        unknown = sorted(set(config) - known)
-        if unknown:
-            raise InputError(
-                f"found the key noise.{unknown[0]}, expected {', '.join(sorted(known))}."
-            )
-        return cls(**config)
 
     def __call__(self, records: list[dict]) -> list[dict]:
         """Plant the noise.

@@ -11,7 +11,7 @@ from typing import Any
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError, make_rng
 
-from .base_reid import ReIDDataset
+from .base_reid import ReIDDataset, Split
 from .files import listing, require_files, shown
 from .tables import read_lines
 
@@ -45,7 +45,7 @@ class VehicleID(ReIDDataset):
     def __init__(
         self,
         data_root: str,
-        split: str = "train",
+        split: Split = "train",
         pipeline: Sequence[dict | Callable] = (),
         *,
         test_size: int = 800,

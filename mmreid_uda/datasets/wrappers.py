@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,14 +17,17 @@ from torch.utils.data import Dataset
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError, SeededIndex
+from mmreid_uda.utils.values import checked
 
-from .base_reid import ReIDDataset, require_choice, sorted_ids
+from .base_reid import ReIDDataset, sorted_ids
 from .catalog import build_dataset
 from .files import file_numbers, shown
 from .statistics import log_statistics
 from .unknown import compared_cameras
 
 __all__ = ["CrossDomainDataset", "ReIDTestDataset", "queries_with_match"]
+
+CameraRule = Literal["auto", "remove", "keep"]
 
 DatasetLike = str | Mapping | ReIDDataset
 """A name of the catalogue, a config, or a built data set."""
@@ -208,7 +211,7 @@ class ReIDTestDataset(_JoinedDataset):
         *,
         data_root: str = "data",
         pipeline: Sequence[dict | Callable] = (),
-        same_camera: str = "auto",
+        same_camera: CameraRule = "auto",
     ) -> None:
         if isinstance(sets, (str, Mapping)):
             sets = [sets]
@@ -220,8 +223,12 @@ class ReIDTestDataset(_JoinedDataset):
         parts: list[_TestSet] = []
         self.set_names: list[str] = []
         for one in sets:
+            own = one if isinstance(one, Mapping) else {}
             name, rule, query, gallery = _build_test_set(
-                one, same_camera, data_root=data_root, pipeline=pipeline
+                one,
+                same_camera=own.get("same_camera", same_camera),
+                data_root=data_root,
+                pipeline=pipeline,
             )
             self.set_names.append(name)
             datasets += [query, gallery]
@@ -354,8 +361,9 @@ def queries_with_match(
     return same_id > same_both
 
 
+@checked
 def _build_test_set(
-    config: str | Mapping, same_camera: str, **common: Any
+    config: str | Mapping, same_camera: CameraRule, **common: Any
 ) -> tuple[str, str, ReIDDataset, ReIDDataset]:
     """Build query and gallery of one test set.
 
@@ -363,8 +371,8 @@ def _build_test_set(
         Name, rule for the cameras (``'remove'`` or ``'keep'``), query, gallery.
     """
     options = {"name": config} if isinstance(config, str) else dict(config)
-    rule = options.pop("same_camera", same_camera)
-    require_choice("same_camera", rule, ("auto", "remove", "keep"))
+    rule: str = same_camera
+    options.pop("same_camera", None)
     if "query" in options and "gallery" in options:
         query = build_dataset(options["query"], "query", **common)
         gallery = build_dataset(options["gallery"], "gallery", **common)

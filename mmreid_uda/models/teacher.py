@@ -13,7 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mmreid_uda.models.encoder import EncoderOutput
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Fraction
 
 __all__ = ["EMATeacher", "ReIDNetwork"]
 
@@ -73,17 +73,11 @@ class EMATeacher(nn.Module):
     def __init__(
         self,
         student: nn.Module,
-        alpha: float = 0.999,
+        alpha: Fraction = 0.999,
         warmup: bool = True,
         buffers: Literal["own", "copy", "ema"] = "own",
     ) -> None:
         super().__init__()
-        if not 0 <= alpha <= 1:
-            raise InputError(
-                f"found teacher.alpha={alpha}, expected the share of the old teacher, 0..1."
-            )
-        if buffers not in ("own", "copy", "ema"):
-            raise InputError(f"found teacher.buffers={buffers!r}, expected 'own', 'copy' or 'ema'.")
         self.alpha, self.warmup, self.buffer_policy = alpha, warmup, buffers
         self.module = copy.deepcopy(student).requires_grad_(False)
         if buffers != "own":

@@ -171,6 +171,8 @@ def _fit_plain(value: Any, kind: Any, args: tuple[Any, ...]) -> Any:
     """A single value held against a type that is no container; ``_NONE`` if it does not fit."""
     number = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
     if kind is Literal:
+        if value is None and None not in args and "none" in args:
+            return "none"  # which a command line gives as None
         return next(
             (c for c in args if c == value and isinstance(c, bool) == isinstance(value, bool)),
             _NONE,
@@ -288,13 +290,14 @@ def describe(annotation: Any) -> str:
     """What an annotation allows, in words."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        if words := [one for one in args[1:] if isinstance(one, str)]:
-            return words[0]
-        limits = [
-            _LIMITS[type(one)][1].format(getattr(one, _LIMITS[type(one)][0]))
-            for one in _limits(args[1:])
-        ]
-        return " ".join([describe(args[0]), " and ".join(limits)]).rstrip()
+        for one in args[1:]:
+            if isinstance(one, str):
+                return one
+        limits = {type(one): getattr(one, _LIMITS[type(one)][0]) for one in _limits(args[1:])}
+        words = [_LIMITS[kind][1].format(limit) for kind, limit in limits.items()]
+        if set(limits) == {Ge, Le}:
+            words = [f"from {limits[Ge]} to {limits[Le]}"]
+        return " ".join([describe(args[0]), " and ".join(words)]).rstrip()
     if origin in (Union, types.UnionType):
         return _either([describe(option) for option in args])
     if origin is Literal:
@@ -313,10 +316,19 @@ def describe(annotation: Any) -> str:
     if kind is tuple and args and args[-1] is not Ellipsis:
         return f"{len(args)} values ({', '.join(map(describe, args))})"
     if kind in _SEQUENCES:
+        if not args or args[0] is Any:
+            return "a list"
+        entry = describe(args[0])
+        several = {
+            "a whole number": "whole numbers",
+            "a number": "numbers",
+            "a text": "texts",
+            "a dict": "dicts",
+        }
         return (
-            f"a list with {describe(args[0])} in each place"
-            if args and args[0] is not Any
-            else "a list"
+            f"a list of {several[entry]}"
+            if entry in several
+            else f"a list with {entry} in each place"
         )
     if kind in _DICTS or typing.is_typeddict(kind):
         keys = typing.get_type_hints(kind) if typing.is_typeddict(kind) else {}

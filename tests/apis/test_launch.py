@@ -154,14 +154,6 @@ def test_what_the_machine_lacks_can_be_mended(capsys, error, words):
     assert status == 2 and said.startswith("error: ") and said.count("\n") == 1 and words in said
 
 
-def test_an_unexpected_error_of_any_rank_is_said(capsys, monkeypatch):
-    def main():
-        raise RuntimeError("lost")
-
-    monkeypatch.setenv("RANK", "1")
-    assert ends(main, capsys)[1].startswith("error on rank 1: RuntimeError at ")
-
-
 def test_a_reader_that_has_ended_is_no_error():
     code = "from mmreid_uda.apis import run_tool\nrun_tool(lambda: print('x' * 10**6, flush=True))"
     tool = subprocess.Popen(

@@ -105,7 +105,7 @@ def test_a_dict_keeps_what_it_says():
             "train",
             "a dict with the keys data_root, expected 'type' .* or 'name'",
         ),
-        ("market1501", "val", "split='val' was given"),
+        ("market1501", "val", "split='val' for dataset_config, expected 'train'"),
     ],
 )
 def test_what_is_unknown_is_told(dataset, split, words):

@@ -96,5 +96,5 @@ def test_a_teacher_normalises_by_its_own_batch_in_training_and_has_no_graph():
     "options, word", [(dict(alpha=1.5), "alpha"), (dict(buffers="none"), "buffers")]
 )
 def test_bad_options_are_refused(options, word):
-    with pytest.raises(InputError, match=f"teacher.{word}"):
+    with pytest.raises(InputError, match=f"found {word}="):
         EMATeacher(scalar(0), **options)

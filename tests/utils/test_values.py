@@ -78,7 +78,7 @@ def test_a_value_that_fits_is_given_back(value, annotation):
         (
             "ab",
             Sequence[str],
-            "found key='ab' for X, expected a list with a text in each place: change key.",
+            "found key='ab' for X, expected a list of texts: change key.",
         ),
         ([1, "x"], list[int], "found key[1]='x' for X, expected a whole number: change key[1]."),
         (
@@ -112,7 +112,7 @@ def test_a_value_that_fits_is_given_back(value, annotation):
         (
             [],
             Annotated[list[int], Len(1)],
-            "found key=[] for X, expected a list with a whole number in each place with at least 1 entries: "
+            "found key=[] for X, expected a list of whole numbers with at least 1 entries: "
             "change key.",
         ),
     ],
@@ -126,6 +126,7 @@ def test_a_value_that_does_not_fit_is_a_sentence(value, annotation, sentence):
 def test_a_whole_number_with_a_point_becomes_one():
     assert repr(fit(64.0, Count)) == "64" and repr(fit(64.0, int | float)) == "64.0"
     assert repr(fit((64.0, 3), tuple[int, int])) == "(64, 3)"
+    assert fit(None, Literal["none", "mpi"]) == "none"
     assert repr(fit({"a": [1.0]}, dict[str, list[int]])) == "{'a': [1]}"
 
 
@@ -158,7 +159,7 @@ def test_a_registered_class_checks_what_it_is_built_with(cls):
     model = cls(0.5, depth=2.0, later="anything")
     assert (model.share, repr(model.depth), model.size, model.later) == (0.5, "2", None, "anything")
     with pytest.raises(
-        InputError, match=rf"found share=2 for {cls.__name__}, expected a number of"
+        InputError, match=rf"found share=2 for {cls.__name__}, expected a number from 0 to 1"
     ):
         cls(2)
     with pytest.raises(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,12 +13,14 @@ from torch.utils.data import Sampler
 
 from mmreid_uda.registry import DATA_SAMPLERS
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
+from mmreid_uda.utils.values import Count, Natural
 
 from .identity import distinct_plan, identity_plan
 
 __all__ = ["DomainBatchSampler"]
 
-DOMAIN_NAMES = ("source", "target")
+DomainName = Literal["source", "target"]
+DOMAIN_NAMES: tuple[DomainName, ...] = ("source", "target")
 """Names of the domains 0 and 1."""
 
 
@@ -62,13 +64,13 @@ class DomainBatchSampler(Sampler[list[int]]):
     def __init__(
         self,
         sampler: DefaultSampler,
-        batch_size: int,
-        num_instances: int | Mapping[str, int] = 4,
-        iters_per_epoch: int | None = None,
+        batch_size: Count,
+        num_instances: Natural | Mapping[DomainName, Natural] = 4,
+        iters_per_epoch: Count | None = None,
         drop_last: bool = True,
         use_cameras: bool = True,
         distinct: bool = False,
-        domains: Sequence[str] = DOMAIN_NAMES,
+        domains: Sequence[DomainName] = DOMAIN_NAMES,
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
@@ -92,18 +94,13 @@ class DomainBatchSampler(Sampler[list[int]]):
             domain: self._instances(num_instances, DOMAIN_NAMES[domain]) for domain in self.present
         }
         self.iters_per_epoch = self._full_batches() if iters_per_epoch is None else iters_per_epoch
-        if self.iters_per_epoch < 1:
-            raise InputError(
-                f"iters_per_epoch={iters_per_epoch} was given, expected at least 1, or None for one pass over the "
-                "images; set train_dataloader.batch_sampler.iters_per_epoch"
-            )
 
     @property
     def global_batch_size(self) -> int:
         """Images of one domain in the batches of all ranks together."""
         return self.batch_size * self.sampler.world_size
 
-    def _instances(self, option: int | Mapping[str, int], name: str) -> int:
+    def _instances(self, option: int | Mapping[DomainName, int], name: DomainName) -> int:
         """K of one domain."""
         instances = option.get(name) if isinstance(option, Mapping) else option
         if instances is None:
@@ -111,7 +108,7 @@ class DomainBatchSampler(Sampler[list[int]]):
                 f"num_instances has no value for the {name}, of which the data set has images, expected an int or "
                 "dict(source=..., target=...); set train_dataloader.batch_sampler.num_instances"
             )
-        if instances < 0 or self.batch_size < 1 or (instances and self.batch_size % instances):
+        if instances and self.batch_size % instances:
             raise InputError(
                 f"a rank's batch_size={self.batch_size} of the {name} is no multiple of num_instances={instances}, "
                 "expected whole identities in every rank's batch; set train_dataloader.batch_size or "

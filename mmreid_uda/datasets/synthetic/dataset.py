@@ -14,18 +14,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import IO, Any
+from typing import IO, Annotated, Any, Literal
 
 import cv2
 import numpy as np
+from annotated_types import Ge
 from mmengine.logging import print_log
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Natural, checked
 
+from ..base_reid import Split
 from ..market1501 import MarketStyleDataset
 from .appearance import Identity
-from .domains import DOMAINS, NUM_CAMERAS
+from .domains import NUM_CAMERAS
 from .renderer import DomainRenderer
 
 try:
@@ -43,6 +46,12 @@ FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 MAX_QUERIES_PER_ID = 3
 
 
+Variant = Literal["a", "b", "c"]
+_NumIds = Annotated[int, Ge(2)]
+_NumImages = Annotated[int, Ge(4)]
+
+
+@checked
 @dataclass(frozen=True)
 class SyntheticSpec:
     """What is rendered; equal specifications give equal images.
@@ -55,28 +64,11 @@ class SyntheticSpec:
         seed: Seed of people, cameras and scenes.
     """
 
-    variant: str = "a"
-    num_train_ids: int = 150
-    num_test_ids: int = 100
-    images_per_id: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.variant not in DOMAINS:
-            raise InputError(
-                f"variant='{self.variant}' was given, expected one of {', '.join(DOMAINS)}; set variant"
-            )
-        for key, least in (
-            ("num_train_ids", 2),
-            ("num_test_ids", 2),
-            ("images_per_id", 4),
-            ("seed", 0),
-        ):
-            if getattr(self, key) < least:
-                name = "render_seed" if key == "seed" else key
-                raise InputError(
-                    f"{name}={getattr(self, key)} was given, expected at least {least}; set {name}"
-                )
+    variant: Variant = "a"
+    num_train_ids: _NumIds = 150
+    num_test_ids: _NumIds = 100
+    images_per_id: _NumImages = 10
+    seed: Natural = 0
 
     @property
     def folder_name(self) -> str:
@@ -133,14 +125,14 @@ class SyntheticReID(MarketStyleDataset):
     def __init__(
         self,
         data_root: str,
-        split: str = "train",
+        split: Split = "train",
         pipeline: Sequence[dict | Callable] = (),
         *,
-        variant: str = "a",
-        num_train_ids: int = 150,
-        num_test_ids: int = 100,
-        images_per_id: int = 10,
-        render_seed: int = 0,
+        variant: Variant = "a",
+        num_train_ids: _NumIds = 150,
+        num_test_ids: _NumIds = 100,
+        images_per_id: _NumImages = 10,
+        render_seed: Natural = 0,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:

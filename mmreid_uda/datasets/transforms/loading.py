@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -33,15 +34,12 @@ class LoadReIDImage(BaseTransform):
         backend_args: Where the files lie if not on a local disk, as in ``mmengine.fileio.get``.
 
     Raises:
-        InputError: An unknown backend; or, when an image is loaded, a file that is missing or cannot be decoded.
+        InputError: When an image is loaded: its file is missing or cannot be decoded.
     """
 
-    def __init__(self, imdecode_backend: str = "cv2", backend_args: dict | None = None) -> None:
-        if imdecode_backend not in ("cv2", "pillow"):
-            raise InputError(
-                f"imdecode_backend='{imdecode_backend}' was given to LoadReIDImage, expected 'cv2' or 'pillow'; "
-                "set imdecode_backend in the pipeline"
-            )
+    def __init__(
+        self, imdecode_backend: Literal["cv2", "pillow"] = "cv2", backend_args: dict | None = None
+    ) -> None:
         self.imdecode_backend = imdecode_backend
         self.backend_args = backend_args
 
