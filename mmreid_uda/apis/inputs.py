@@ -13,6 +13,7 @@ import numpy as np
 from mmengine.config import Config
 
 from mmreid_uda.datasets import DATASET_CATALOG, ReIDDataset, build_dataset
+from mmreid_uda.datasets.base_reid import Split
 from mmreid_uda.datasets.files import IMAGE_EXTENSIONS, decodable, walk_images
 from mmreid_uda.utils import InputError
 
@@ -84,7 +85,7 @@ def image_names(images: Sequence[str | np.ndarray]) -> list[str]:
 def name_images(
     cfg: Config,
     names: Sequence[str],
-    split: str | None = None,
+    split: Split | None = None,
     skipped: list[str] | None = None,
 ) -> NamedImages:
     """Files of a command line: its words are files, folders, or names of data sets.
@@ -118,7 +119,7 @@ def name_images(
     return NamedImages([paths[one] for one in kept], labels)
 
 
-def find_dataset(cfg: Config, name: str, split: str) -> ReIDDataset:
+def find_dataset(cfg: Config, name: str, split: Split) -> ReIDDataset:
     """Build a split of a data set by its name.
 
     Args:

@@ -12,7 +12,7 @@ from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import checked
 
-from .base_reid import ReIDDataset, Split
+from .base_reid import SPLITS, ReIDDataset, Split
 
 __all__ = [
     "DATASET_CATALOG",
@@ -130,7 +130,7 @@ def dataset_config(dataset: str | Mapping, split: Split, **overrides: Any) -> di
     return {**config, "split": split}
 
 
-def offered_splits(dataset: str | Mapping, **overrides: Any) -> tuple[str, ...]:
+def offered_splits(dataset: str | Mapping, **overrides: Any) -> tuple[Split, ...]:
     """Splits that a data set can have, as far as a glance tells (:meth:`ReIDDataset.offers`).
 
     Args:

@@ -241,7 +241,9 @@ class CSVReIDDataset(ReIDDataset):
         """See :meth:`ReIDDataset.offers`: a test needs a column of identities, and rows of its split."""
         try:
             path = os.path.join(options.get("data_root", ""), options["ann_file"])
-            named = {key: key for key in _COLUMNS} | dict(options.get("columns") or {})
+            named = {key: key for key in Columns.__annotations__} | dict(
+                options.get("columns") or {}
+            )
             table = read_table(
                 path, set(named.values()), options.get("delimiter"), options.get("encoding")
             )

@@ -38,7 +38,7 @@ from mmreid_uda.datasets import (
     queries_with_match,
     statistics_table,
 )
-from mmreid_uda.datasets.base_reid import SPLITS
+from mmreid_uda.datasets.base_reid import SPLITS, Split
 from mmreid_uda.datasets.files import decodable, real_paths, shown
 from mmreid_uda.utils import InputError
 
@@ -119,14 +119,14 @@ class Requested(NamedTuple):
     """
 
     dataset: str | Mapping
-    splits: tuple[str, ...]
+    splits: tuple[Split, ...]
     data_root: str
 
 
 def requested(
     dataset: str,
     name: str | None = None,
-    splits: Sequence[str] | None = None,
+    splits: Sequence[Split] | None = None,
     data_root: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> list[Requested]:
@@ -167,7 +167,7 @@ def requested(
     return [Requested(with_rule(one, rule), only(own, splits), root) for one, own in read]
 
 
-def only(offered: Sequence[str], splits: Sequence[str] | None) -> tuple[str, ...]:
+def only(offered: Sequence[Split], splits: Sequence[Split] | None) -> tuple[Split, ...]:
     """Those splits that were asked for, be they offered or not; without a wish those that are offered."""
     return tuple(offered) if splits is None else tuple(one for one in SPLITS if one in splits)
 
@@ -180,7 +180,7 @@ def find_config(cfg: Config, name: str) -> str | Mapping:
     return named[name]
 
 
-def read_splits(cfg: Config, root: str) -> list[tuple[str | Mapping, tuple[str, ...]]]:
+def read_splits(cfg: Config, root: str) -> list[tuple[str | Mapping, tuple[Split, ...]]]:
     """The data sets of a config, each with the splits that a run reads."""
 
     def several(value: Any) -> list[Any]:
@@ -205,7 +205,7 @@ def with_rule(dataset: str | Mapping, rule: str) -> Mapping:
 
 
 def check(
-    dataset: str | Mapping, splits: Sequence[str], data_root: str, decode: bool = True
+    dataset: str | Mapping, splits: Sequence[Split], data_root: str, decode: bool = True
 ) -> tuple[list[ReIDDataset], list[Finding]]:
     """Check one data set.
 
@@ -245,7 +245,7 @@ def check(
     return list(built.values()), findings
 
 
-def build_split(dataset: str | Mapping, split: str, data_root: str) -> ReIDDataset:
+def build_split(dataset: str | Mapping, split: Split, data_root: str) -> ReIDDataset:
     """One split; training images may be without identities."""
     options: Any = dataset
     if isinstance(dataset, Mapping):
@@ -317,7 +317,7 @@ def shared_identities(built: Mapping[str, ReIDDataset]) -> list[Finding]:
 
 def protocol(dataset: str | Mapping, query: ReIDDataset, gallery: ReIDDataset) -> list[Finding]:
     """Queries without a valid match, and whether any is left to score."""
-    rule = dataset.get("same_camera", "auto") if isinstance(dataset, Mapping) else "auto"
+    rule: Any = dataset.get("same_camera", "auto") if isinstance(dataset, Mapping) else "auto"
     try:
         test = ReIDTestDataset([{"query": query, "gallery": gallery}], same_camera=rule)
     except InputError as error:
