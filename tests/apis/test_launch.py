@@ -115,6 +115,8 @@ def test_a_deterministic_run_prepares_cublas_and_cudnn(tiny, tmp_path, monkeypat
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
+
+
 def ends(main, capsys):
     with pytest.raises(SystemExit) as stopped:
         run_tool(main)
