@@ -21,7 +21,7 @@ from mmengine.config import Config
 from torch.nn.parallel import DistributedDataParallel
 
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
-from mmreid_uda.utils import keep_freed_memory, sentence_about
+from mmreid_uda.utils import InputError, keep_freed_memory, sentence_about
 from mmreid_uda.utils.dist import leave_processes, run_on_rank0
 from mmreid_uda.utils.files import find_checkpoint, require_writable_folder
 from mmreid_uda.utils.interrupts import Interrupted, interruptible
