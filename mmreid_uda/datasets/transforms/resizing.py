@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -32,7 +32,8 @@ class Resize(MMCVResize):
     """mmcv's ``Resize``, which refuses what its backend cannot do, and repeats Pillow's bicubic in less time.
 
     OpenCV's kernels keep their width when an image shrinks, Pillow's widen (they are antialiased); of the bicubic ones
-    the parameter differs, too: grey levels differ by 1.8 on average for crops of 128×64, 8 for 512×200.
+    the parameter differs, too. Grey levels of photographed crops resized to 256×128 differ by 0.4 to 0.9 on average, by
+    more where a detailed crop shrinks.
 
     Args:
         scale: (width, height) in pixels; the recipe fills it in.
@@ -52,7 +53,7 @@ class Resize(MMCVResize):
         scale: int | tuple[int, int] | None = None,
         scale_factor: float | tuple[float, float] | None = None,
         keep_ratio: bool = False,
-        backend: str = "cv2",
+        backend: Literal["cv2", "pillow"] = "cv2",
         interpolation: str = "bilinear",
         **kwargs: Any,
     ) -> None:
