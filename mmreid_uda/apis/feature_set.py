@@ -113,6 +113,11 @@ class FeatureSet:
         """
         cfg = inferencer.cfg
         if part == "test":
+            if cfg.get("val_dataloader") is None:
+                raise InputError(
+                    f"found no test set in {cfg.filename}, expected queries and a gallery: give a config with `test`, "
+                    "or take --part train."
+                )
             dataset = DATASETS.build(cfg.val_dataloader.dataset)
             first = np.flatnonzero(dataset.set_ids == 0)
             paths = [dataset.paths[one] for one in first]

@@ -52,7 +52,7 @@ class ReIDInferencer:
             to True.
 
     Raises:
-        InputError: For a config, checkpoint or device that is missing or does not fit.
+        InputError: For a config, checkpoint, device or number that is missing or does not fit.
 
     Example:
         >>> inferencer = ReIDInferencer('ise_r50_market', 'work_dirs/ise_r50_market')
@@ -73,6 +73,10 @@ class ReIDInferencer:
         num_workers: int = 0,
         show_progress: bool = True,
     ) -> None:
+        if batch_size < 1 or num_workers < 0:
+            raise InputError(
+                f"found batch_size={batch_size} and num_workers={num_workers}, expected at least 1 and at least 0."
+            )
         self.model: Any = init_model(config, checkpoint, device, options)
         self.cfg = self.model.cfg
         self.fingerprint = model_fingerprint(self.model, self.cfg)

@@ -5,7 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from deployment import SMALL, call_tool, make_model, write_checkpoint
+from torch.utils.data import Subset, TensorDataset
 
 from mmreid_uda.apis import ReIDInferencer, list_inputs, model_fingerprint
 from mmreid_uda.datasets import build_dataset
@@ -48,7 +50,7 @@ def test_files_arrays_folders_and_lists_are_the_same_images(inferencer, crops, t
     np.testing.assert_allclose(inferencer(pixels), expected, atol=1e-6)
     np.testing.assert_allclose(inferencer(pixels[1]), expected[1:2], atol=1e-6)
     # A folder in the order of its names: a, b/10, b/2.
-    np.testing.assert_allclose(inferencer(tmp_path), expected[[1, 2, 0]], atol=1e-6)
+    np.testing.assert_allclose(inferencer.extract(tmp_path), expected[[1, 2, 0]], atol=1e-6)
     mixed = [tmp_path / "a.png", pixels[0], str(tmp_path / "b")]
     np.testing.assert_allclose(inferencer(mixed), expected[[1, 0, 2, 0]], atol=1e-6)
     assert list_inputs(tmp_path) == [
@@ -170,9 +172,48 @@ def test_an_unreadable_image_is_named(inferencer, crops, tmp_path, monkeypatch, 
     assert "corrupt=" not in str(caught.value)
 
 
+def test_a_data_set_is_seen_through_the_test_pipeline_and_others_as_they_are(inferencer, crops):
+    people = dict(name="synthb", num_train_ids=12, num_test_ids=6, images_per_id=6)
+    root = str(Path(crops[0]).parents[3])
+    dataset = build_dataset(people, "gallery", data_root=root)
+    expected = inferencer.extract(crops[:3])
+    np.testing.assert_allclose(inferencer.extract(dataset)[:3], expected, atol=1e-6)
+    packed = build_dataset(people, "gallery", data_root=root, pipeline=inferencer.cfg.test_pipeline)
+    np.testing.assert_allclose(inferencer.extract(Subset(packed, [0, 1, 2])), expected, atol=1e-6)
+    for wrong, words in (
+        (Subset(dataset, [0]), "first item of a Subset, expected what the test pipeline packs"),
+        (TensorDataset(torch.zeros(2, 3)), "found a tuple as the first item of a TensorDataset"),
+        (Subset(packed, []), "data set of 0 images"),
+    ):
+        with pytest.raises(InputError, match=words):
+            inferencer.extract(wrong)
+
+
+@pytest.mark.parametrize(
+    "value, words", [(float("nan"), "1 row with NaN"), (0.0, "1 row of zeros")]
+)
+def test_a_feature_that_is_none_is_named_by_its_image(inferencer, crops, monkeypatch, value, words):
+    extract_feat = inferencer.model.extract_feat
+
+    def spoilt(*inputs, **options):
+        features = extract_feat(*inputs, **options).clone()
+        features[1] = value
+        return features
+
+    monkeypatch.setattr(inferencer.model, "extract_feat", spoilt)
+    with pytest.raises(InputError, match=f"{words}.*first is '{crops[1]}'.*diverged"):
+        inferencer.extract(crops[:3])
+
+
+@pytest.mark.parametrize("wrong", [dict(batch_size=0), dict(num_workers=-1)])
+def test_numbers_that_cannot_be_are_told_before_the_model_is_built(wrong):
+    with pytest.raises(InputError, match="expected at least 1 and at least 0"):
+        ReIDInferencer("ise_mbv2_synthb", "none.pth", "cpu", **wrong)
+
+
 def test_an_empty_folder_and_a_comparison_of_three_are_one_sentence(inferencer, crops, tmp_path):
     with pytest.raises(InputError, match="found 0 images"):
-        inferencer(tmp_path)
+        inferencer.extract(tmp_path)
     cv2.imwrite(str(tmp_path / "a.png"), cv2.imread(crops[0]))
     cv2.imwrite(str(tmp_path / "b.png"), cv2.imread(crops[0]))
     with pytest.raises(InputError, match="found 3 images to compare"):

@@ -247,6 +247,24 @@ def test_places_that_cannot_be_written_are_told_before_the_work(checkpoint, tmp_
         assert stopped.value.code == 2 and "cannot be written" in error, error
 
 
+def test_a_graph_that_overflows_is_a_sentence(
+    exported, checkpoint, crops, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tools" / "deploy"))
+    import run_onnx
+
+    def overflow(self, *words, **options):
+        raise run_onnx.DeploymentError("the features of 2 of 2 images are not finite")
+
+    monkeypatch.setattr(run_onnx.OnnxExtractor, "__call__", overflow)
+    with pytest.raises(SystemExit) as stopped:
+        call_tool(
+            "tools/deploy/export_onnx.py", CONFIG, checkpoint, tmp_path / "m.onnx",
+            "--verify", *crops[:2], *SMALL_ARGUMENTS,
+        )  # fmt: skip
+    assert stopped.value.code == 2 and "are not finite" in capsys.readouterr().err
+
+
 def test_a_disk_that_fills_leaves_no_half_of_a_model(checkpoint, tmp_path, capsys):
     for tool, out in (("publish_model", tmp_path / "out"), ("export_onnx", tmp_path / "m.onnx")):
         if tool == "export_onnx":

@@ -60,24 +60,29 @@ def verify(inferencer: ReIDInferencer, model: str, images: list[str], threads: i
         The largest distance, 1 - cosine, between the two features of an image.
 
     Raises:
-        InputError: It is larger than the precision explains, or onnxruntime is missing.
+        InputError: It is larger than the precision explains, features are not finite, or onnxruntime is missing.
     """
     try:
-        from run_onnx import OnnxExtractor
+        from run_onnx import DeploymentError, OnnxExtractor
     except ImportError as error:
         raise InputError(
             "found no package `onnxruntime`, which --verify needs: pip install 'mmreid_uda[deploy]', or leave --verify "
             "out."
         ) from error
     paths = [str(path) for path in list_inputs(images)]
-    extractor = OnnxExtractor(model, threads)
     # A cosine near 1 needs more digits than float32 has.
-    ours, theirs = inferencer(paths).astype(np.float64), extractor(paths).astype(np.float64)
+    ours = inferencer.extract(paths).astype(np.float64)
+    try:
+        extractor = OnnxExtractor(model, threads)
+        theirs = extractor(paths).astype(np.float64)
+    except (
+        DeploymentError
+    ) as error:  # such as features that are not finite, where float16 overflows
+        raise InputError(str(error)) from error
     lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     worst = float(1 - (np.einsum("nd,nd->n", ours, theirs) / lengths).min())
     precision = extractor.description["precision"]
-    # Written so that nan, which float16 gives where a network overflows, fails.
-    if not worst <= TOLERANCES[precision]:
+    if worst > TOLERANCES[precision]:
         raise InputError(
             f"features of the {precision} graph and of PyTorch differ by up to {worst:.1e} (1 - cosine) on "
             f"{len(paths)} images, expected at most {TOLERANCES[precision]:.0e}; "

@@ -57,7 +57,8 @@ class VisualizationHook(Hook):
         num_workers: Loading processes per rank. Defaults to ``'auto'``: as the machine has cores.
 
     Raises:
-        InputError: If a picture is unknown, a number below 1, or what is to be drawn is not there.
+        InputError: If a picture is unknown, a number below 1, or what is to be drawn is not there. A picture that
+            cannot be drawn after some epoch is a warning.
 
     Example:
         >>> custom_hooks = [dict(type='VisualizationHook', interval=10, pictures=['rank_lists', 'embedding'])]
@@ -86,7 +87,13 @@ class VisualizationHook(Hook):
         self.batch_size, self.num_workers = batch_size, num_workers
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there are clusters to draw and a truth to compare them with, not epochs later."""
+        """Check that there is a test set, or clusters and a truth to compare them with, not epochs later."""
+        of_test_set = set(self.pictures) - {"cluster_collages"}
+        if of_test_set and runner.val_loop is None:
+            raise InputError(
+                f"VisualizationHook: found no test set to draw {', '.join(sorted(of_test_set))} of, expected one in "
+                "`test`: leave them out of its pictures."
+            )
         if "cluster_collages" in self.pictures:
             target = runner.train_dataloader.dataset.target
             if target is None or not (target.true_labels >= 0).any():
@@ -106,9 +113,13 @@ class VisualizationHook(Hook):
 
         def draw() -> None:
             for name in self.pictures:
-                picture = getattr(self, f"_{name}")(runner, features)
-                # The visualizer takes RGB.
-                runner.visualizer.add_image(name, picture[:, :, ::-1].copy(), runner.epoch + 1)
+                try:
+                    picture = getattr(self, f"_{name}")(runner, features)
+                    # The visualizer takes RGB.
+                    runner.visualizer.add_image(name, picture[:, :, ::-1].copy(), runner.epoch + 1)
+                # A picture is not worth a training: no cluster yet, a full disk.
+                except (InputError, OSError) as error:
+                    runner.logger.warning(f"VisualizationHook has not drawn {name}: {error}")
 
         run_on_rank0(draw)
 

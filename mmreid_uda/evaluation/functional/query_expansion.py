@@ -51,7 +51,7 @@ def expand_queries(
     Source: Chum et al., "Total Recall", ICCV 2007 (AQE); Radenović et al., "Fine-tuning CNN Image Retrieval with No
     Human Annotation", TPAMI 2019, section 3.3 (αQE).
     """
-    if k < 1 or alpha < 0:
+    if k < 1 or not 0 <= alpha < torch.inf:
         raise InputError(
             f"found k={k} and alpha={alpha} of the query expansion, expected k >= 1 and alpha >= 0: change "
             f"query_expansion."
