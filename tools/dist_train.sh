@@ -2,4 +2,4 @@
 # Train on N processes of this machine (GPUs, or CPU processes where there is none):
 #     tools/dist_train.sh CONFIG N [flags of tools/train.py]
 # On several machines set NNODES, NODE_RANK, MASTER_ADDR and PORT.
-exec "$(dirname "$0")/launch.sh" train.py "$@"
+exec "${PYTHON:-python}" "$(dirname "$0")/launch.py" train.py "$@"

@@ -8,7 +8,6 @@ import os
 import select
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -22,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
 from mmreid_uda.utils import InputError, keep_freed_memory, sentence_about
-from mmreid_uda.utils.dist import leave_processes, run_on_rank0
+from mmreid_uda.utils.dist import leave_processes, rank0_says, run_on_rank0
 from mmreid_uda.utils.files import find_checkpoint, require_writable_folder
 from mmreid_uda.utils.interrupts import Interrupted, interruptible
 from mmreid_uda.utils.run_lock import RunLock
@@ -36,10 +35,6 @@ __all__ = [
     "run_tool",
     "training_command",
 ]
-
-
-# Seconds that rank 0 has to say an error before another rank does.
-_MOMENT = 3.0
 
 
 # Where each launcher says how many processes there are.
@@ -238,7 +233,7 @@ def run_tool(main: Callable[[], None], resume: str = "") -> None:
             main()
             sys.stdout.flush()
     except Exception as error:  # the one door behind which no traceback is meant for the user
-        status = _say(error, rank)
+        status = _say(error)
         leave_processes(together=False)
         sys.exit(status)
     except KeyboardInterrupt as stopped:
@@ -250,14 +245,14 @@ def run_tool(main: Callable[[], None], resume: str = "") -> None:
     leave_processes(together=True)
 
 
-def _say(error: Exception, rank: int) -> int:
+def _say(error: Exception) -> int:
     """Print the sentence about an error; the exit status."""
     if isinstance(error, BrokenPipeError) and _nobody_reads():
         return 141  # as the shell has it for such a program
     if os.environ.get("MMREID_DEBUG", "0") not in ("", "0"):
         traceback.print_exception(error)
     sentence, expected = sentence_about(error)
-    if rank == 0 or _nobody_else_says_it():
+    if not rank0_says(error):
         print(f"error: {sentence}", file=sys.stderr, flush=True)
     return 2 if expected else 1
 
@@ -270,19 +265,6 @@ def _nobody_reads() -> bool:
     if not any(event & select.POLLERR for _, event in pipe.poll(0)):
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), output)
-    return True
-
-
-def _nobody_else_says_it() -> bool:
-    """Whether this rank, which is not the first, has to say its error itself.
-
-    Mostly all ranks have the same error and rank 0 says it: what started the processes then stops them. Still alive
-    after a moment, this one has met something alone, such as a file that its machine lacks. Processes that nobody
-    watches leave it to rank 0.
-    """
-    if "TORCHELASTIC_RUN_ID" not in os.environ and "SLURM_PROCID" not in os.environ:
-        return False
-    time.sleep(_MOMENT)
     return True
 
 

@@ -127,7 +127,7 @@ class ReIDRunner(Runner):
             return
         self.logger.info(f"Going on from {found}.")
         try:
-            self.resume(str(found))
+            self.resume(str(found), resume_param_scheduler=bool(self.param_schedulers))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ __all__ = [
     "gather_on_rank0",
     "leave_processes",
     "noticing_lost_ranks",
+    "rank0_says",
     "run_on_rank0",
 ]
 
@@ -35,6 +37,9 @@ T = TypeVar("T")
 # Clustering a million images keeps rank 0 busy for longer than any collective's default time-out (30 minutes), and an
 # NCCL collective that waits burns a GPU meanwhile. Ranks wait on the CPU, in a group of their own.
 _WAIT = timedelta(hours=24)
+# Key of rank 0's note that it tells the user about an error, and how long other ranks wait for it.
+_TOLD = "mmreid_uda/told"
+_MOMENT = timedelta(seconds=3)
 # What gloo says when the process at the other end is gone.
 _LOST = (
     "Connection closed by peer",
@@ -68,6 +73,35 @@ def leave_processes(together: bool) -> None:
             dist.barrier(group=cpu_group())
     _waiting_group.cache_clear()
     dist.destroy_process_group()
+
+
+def rank0_says(error: Exception) -> bool:
+    """Whether it is left to rank 0 to tell the user about an error that ends this process, too.
+
+    Mostly all ranks have the same error. Rank 0 notes in the store of the group that it tells; another rank that finds
+    no such note within a moment has met something alone, such as a file that its machine lacks, and tells
+    itself.
+
+    Args:
+        error: What has ended this process.
+
+    Returns:
+        False where this process has to tell it.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) != 0
+    rank = get_rank()
+    store = dist.distributed_c10d._get_default_store()
+    try:
+        if rank == 0:
+            store.set(_TOLD, type(error).__name__)
+            return False
+        store.wait([_TOLD], _MOMENT)
+    except dist.DistNetworkError:  # the store has gone with rank 0, which has told something then
+        return rank != 0
+    except dist.DistStoreError:
+        return False
+    return True
 
 
 def gather_batch(tensor: Tensor) -> Tensor:

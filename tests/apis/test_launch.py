@@ -4,16 +4,29 @@ import errno
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 from datetime import timedelta
+from pathlib import Path
 
 import mmengine.dist
 import pytest
 import torch
 
-from mmreid_uda.apis import build_runner, init_processes, load_config, num_processes, run_tool
+from mmreid_uda.apis import (
+    build_runner,
+    init_processes,
+    load_config,
+    nothing_to_train,
+    num_processes,
+    run_command,
+    run_tool,
+)
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.dist import rank0_says
 
 
 def test_bad_input_is_one_sentence_and_an_exit_status(capsys):
@@ -36,6 +49,82 @@ def test_only_a_tool_that_can_go_on_says_how(capsys, advice, said):
     with pytest.raises(SystemExit) as stopped:
         run_tool(main, **advice)
     assert stopped.value.code == 130 and capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("name, status", [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
+def test_a_signal_is_a_sentence_and_the_status_of_the_shells(capsys, name, status):
+    def main():
+        os.kill(os.getpid(), getattr(signal, name))
+        signal.pause()
+
+    before = signal.getsignal(getattr(signal, name))
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(main, resume="go on")
+    assert stopped.value.code == status
+    assert capsys.readouterr().err == f"interrupted by {name}; go on\n"
+    assert signal.getsignal(getattr(signal, name)) == before
+
+
+def test_a_forked_process_ends_at_a_signal_without_a_word(capfd):
+    def main():
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        os.kill(child, signal.SIGTERM)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 143
+
+    run_tool(main)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_a_command_leaves_to_stop_stops_before_we_do(tmp_path):
+    mark = tmp_path / "stopped"
+    script = (
+        f"trap 'touch {mark}; exit 0' TERM; echo ready > {mark}.ready; while :; do sleep 0.05; done"
+    )
+
+    def main():
+        waiting = threading.Thread(target=_interrupt_when, args=(Path(f"{mark}.ready"),))
+        waiting.start()
+        run_command(["bash", "-c", script])
+
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(main)
+    assert stopped.value.code == 143 and mark.exists()
+
+
+def _interrupt_when(path):
+    while not path.exists():
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def error_of_one_rank(rank, alone):
+    """Whether this rank leaves its error to rank 0, when both have it or rank 1 alone."""
+    if alone and rank == 0:
+        return None
+    return rank0_says(InputError("no such file"))
+
+
+@pytest.mark.parametrize("alone, told", [(False, [False, True]), (True, [None, False])])
+def test_an_error_is_told_once_by_whoever_has_it(run_ranks, alone, told):
+    assert run_ranks(error_of_one_rank, args=(alone,)) == told
+
+
+def test_a_training_looks_for_its_checkpoints_before_anything_else(tiny, tmp_path):
+    config = load_config(tiny(), {"load_from": str(tmp_path / "none.pth")})
+    with pytest.raises(InputError, match=r"none\.pth does not exist"):
+        nothing_to_train(config)
+    config = load_config(tiny(), {"stage1": str(tmp_path / "source")})
+    with pytest.raises(InputError, match=r"source does not exist, .* stage1"):
+        nothing_to_train(config)
+    config = load_config(tiny())
+    config.resume, config.load_from = True, str(tmp_path / "none.pth")
+    with pytest.raises(InputError, match=r"none\.pth does not exist"):
+        nothing_to_train(config)
+    config.load_from = None
+    assert nothing_to_train(config) is None  # nothing to resume: it begins
 
 
 def test_a_name_that_is_not_utf_8_is_printed(monkeypatch):

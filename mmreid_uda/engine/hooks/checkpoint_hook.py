@@ -71,7 +71,8 @@ class CheckpointHook(_MmengineCheckpointHook):
                 self.out_dir,
                 Path(self.last_ckpt).name,
                 save_optimizer=self.save_optimizer,
-                save_param_scheduler=self.save_param_scheduler,
+                # mmengine would warn of a schedule that the config has not.
+                save_param_scheduler=self.save_param_scheduler and bool(runner.param_schedulers),
                 meta=meta,
                 by_epoch=self.by_epoch,
                 backend_args=self.backend_args,
