@@ -359,7 +359,7 @@ def _refusal(path: Path, error: Exception) -> str:
     )
     if isinstance(error, EOFError) or not path.stat().st_size:
         first = "it is empty" if not path.stat().st_size else "it is cut short"
-    if "weights_only" in first or "Weights only" in first:  # advice to run what a stranger's file holds
+    if re.search("weights.only", first, re.I):  # advice to run what a stranger's file holds
         first = "not written by torch.save"
     with path.open("rb") as file:
         start = file.read(64)

@@ -55,7 +55,7 @@ def test_only_a_tool_that_can_go_on_says_how(capsys, advice, said):
 def test_a_signal_is_a_sentence_and_the_status_of_the_shells(capsys, name, status):
     def main():
         os.kill(os.getpid(), getattr(signal, name))
-        signal.pause()
+        _wait()
 
     before = signal.getsignal(getattr(signal, name))
     with pytest.raises(SystemExit) as stopped:
@@ -67,9 +67,13 @@ def test_a_signal_is_a_sentence_and_the_status_of_the_shells(capsys, name, statu
 
 def test_a_forked_process_ends_at_a_signal_without_a_word(capfd):
     def main():
+        here, there = os.pipe()
         child = os.fork()
         if child == 0:
-            signal.pause()
+            os.write(there, b"1")
+            _wait()
+            os._exit(0)
+        os.read(here, 1)
         os.kill(child, signal.SIGTERM)
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 143
@@ -92,6 +96,12 @@ def test_what_a_command_leaves_to_stop_stops_before_we_do(tmp_path):
     with pytest.raises(SystemExit) as stopped:
         run_tool(main)
     assert stopped.value.code == 143 and mark.exists()
+
+
+def _wait():
+    """Not ``signal.pause``, which sleeps on if the signal comes just before it."""
+    for _ in range(400):
+        time.sleep(0.05)
 
 
 def _interrupt_when(path):

@@ -12,7 +12,9 @@ def assert_well(output):
     assert figures and figures[0] < 60, output[:6000]
 
 
-def test_nothing_is_complained_of_and_the_first_figure_comes_soon(tiny, run_tool, tmp_path, results):
+def test_nothing_is_complained_of_and_the_first_figure_comes_soon(
+    tiny, run_tool, tmp_path, results
+):
     work = tmp_path / "run"
     auto = (
         "train_dataloader.update(num_workers='auto', persistent_workers=True)\n"
