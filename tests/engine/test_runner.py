@@ -208,7 +208,7 @@ def test_a_finished_run_has_nothing_left(run):
         )
     )
     assert finished_note(cfg, run / "epoch_2.pth", checkpoint) is None
-    (run / "results.json").write_text(json.dumps(dict(last_epoch=2)))
+    (run / "results.json").write_text(json.dumps(dict(epochs={"0": {}, "2": {}})))
     assert "nothing is left" in finished_note(cfg, run / "epoch_2.pth", checkpoint)
 
 
