@@ -6,7 +6,7 @@ The file is what ``ReIDInferencer.load_gallery`` and ``tools/search_gallery.py``
 Examples:
     python tools/extract_features.py configs/ise/ise_r50_market.py work_dirs/ise_r50_market crops/ --out crops.npz
     python tools/extract_features.py configs/ise/ise_r50_market.py CHECKPOINT market1501 --split query --out query.npz
-    python tools/extract_features.py my_config.py CHECKPOINT target --split train --corrupt skip --out train.npz
+    python tools/extract_features.py configs/ise/ise_r50_market.py CHECKPOINT target --split train --out train.npz
 """
 
 from __future__ import annotations

@@ -58,7 +58,13 @@ from mmreid_uda.clustering import (
     jaccard_encodings,
     unit_rows,
 )
-from mmreid_uda.utils import InputError, kernels_available, num_threads, without_kernels
+from mmreid_uda.utils import (
+    InputError,
+    check_vectors,
+    kernels_available,
+    num_threads,
+    without_kernels,
+)
 from mmreid_uda.utils.files import write_json
 from mmreid_uda.visualization import new_figure, write_picture
 
@@ -192,15 +198,17 @@ def load_features(args: argparse.Namespace, num: int | None) -> np.ndarray:
         return make_features(num, ids, NUM_CAMERAS, dim=args.dim, seed=args.seed)[0]
     try:
         stored = np.load(args.features, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (EOFError, OSError, ValueError) as error:
         raise InputError(
             f"found no array in --features {args.features}, expected a file of numpy.save: {error}"
         ) from error
-    if stored.ndim != 2 or len(stored) < (num or 1):
+    shape = getattr(stored, "shape", ())  # an archive has none
+    if len(shape) != 2 or shape[0] < (num or 1):
         raise InputError(
-            f"found features of shape {stored.shape} in {args.features}, expected (N, D) with at least {num or 1} rows."
+            f"found features of shape {shape} in {args.features}, expected (N, D) with at least {num or 1} rows."
         )
-    return unit_rows(np.array(stored[:num]))
+    remedy = "give a file of finite features"
+    return unit_rows(check_vectors(stored[:num], f"features of {args.features}", remedy))
 
 
 # ---- the reference: the papers' dense algorithm
