@@ -24,7 +24,13 @@ from mmreid_uda.apis import (
 )
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils.files import write_json
-from mmreid_uda.visualization import RankRow, draw_rank_list, rank_rows, write_picture
+from mmreid_uda.visualization import (
+    RankRow,
+    draw_rank_list,
+    query_caption,
+    rank_rows,
+    write_picture,
+)
 from mmreid_uda.visualization.tiles import spread
 
 _QUERIES, _TOP = 4, 8
@@ -70,8 +76,10 @@ def draw(runner: Runner, path: Path) -> None:
                 dataset.paths,
                 [query],
                 _TOP,
+                dataset.ids,
             )
-            captions.append(f"query {query}, {name}")
+            who = query_caption(dataset.paths[query], dataset.ids[query], dataset.cameras[query])
+            captions.append(f"{name}: {who}")
     write_picture(path, draw_rank_list(rows, captions))
 
 

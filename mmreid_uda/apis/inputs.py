@@ -141,8 +141,10 @@ def find_dataset(cfg: Config, name: str, split: Split) -> ReIDDataset:
             f"{', '.join(known)}."
         )
     dataset = known[name]
-    if isinstance(dataset, Mapping) and split in dataset and "type" not in dataset:
-        dataset = dataset[split]  # a test set put together from two
+    if isinstance(dataset, Mapping):
+        # Of a test set: the rule of its evaluation, and one that is put together from two.
+        dataset = {key: value for key, value in dataset.items() if key != "same_camera"}
+        dataset = dataset[split] if split in dataset and "type" not in dataset else dataset
     labels = {"labels": "hidden"} if split == "train" else {}
     return build_dataset(dataset, split, data_root=cfg.data_root, **labels)
 
@@ -155,7 +157,7 @@ def known_datasets(cfg: Config) -> dict[str, Any]:
 def _named_datasets(cfg: Config) -> Iterator[tuple[str, Any]]:
     """Names of the config's data sets, and their configs; of equal names the last, the target, counts."""
     for key in ("test", "source", "target"):
-        value = cfg.get(key)
+        value = cfg.get(key) or (cfg.get("target") if key == "test" else None)
         several = value if isinstance(value, (list, tuple)) else [] if value is None else [value]
         for number, one in enumerate(several):
             own = one if isinstance(one, str) else _own_name(one)

@@ -47,9 +47,17 @@ def test_a_test_set_of_two_parts_is_found_by_its_parts(people):
         assert [len(find_dataset(people, name, split)) for split in parts] == [1, 3]
 
 
+def test_a_test_set_is_the_target_where_none_is_named_and_keeps_no_rule(people, crops):
+    paths = find_dataset(people, "test", "gallery").paths
+    assert paths == find_dataset(people, "target", "gallery").paths
+    people.test = [dict(people.source[0], same_camera="keep")]
+    assert find_dataset(people, "test", "gallery").paths == crops
+
+
 def test_a_name_that_is_none_is_told_with_those_there_are(people):
     with pytest.raises(
-        InputError, match=r"nor a data set of this name.*market1501.*synthb.*people, target"
+        InputError,
+        match=r"nor a data set of this name.*market1501.*synthb.*people, test, source, target",
     ):
         find_dataset(people, "market15", "query")
     with pytest.raises(InputError, match="--split query for the files in"):
@@ -59,7 +67,7 @@ def test_a_name_that_is_none_is_told_with_those_there_are(people):
 def test_files_win_over_names_without_a_split_and_labels_are_those_of_one_set(people, tmp_path):
     images = name_images(people, ["target"], "train")
     assert images.labels["pid"].tolist() == ["p0", "p0", "p1", "p1"]
-    assert not images.labels["has_cameras"] and len(set(images.labels["camid"])) == 4
+    assert not images.labels["has_cameras"] and set(images.labels["camid"]) == {-1}
     files = name_images(people, [str(tmp_path / "people"), images.paths[0]])
     assert files.paths == [*images.paths, images.paths[0]] and files.labels == {}
     assert name_images(people, ["target", "target"], "train").labels == {}
