@@ -185,7 +185,15 @@ def check_metric(cfg: Config, metric: str) -> None:
 
 
 def _figures(cfg: Config) -> list[str]:
-    """Names of the figures that a training evaluates, from the evaluator itself; none where they cannot be told."""
+    """Names of the figures that a training evaluates, from the evaluator itself; none where they cannot be told.
+
+    Raises:
+        InputError: Nothing is evaluated.
+    """
+    if not cfg.get("val_dataloader"):
+        raise InputError(
+            "found no labelled test images in the config, expected some to compare trials on: name a set in `test`."
+        )
     sets = cfg.val_dataloader.dataset.get("sets") or []
     names = [one if isinstance(one, str) else one.get("name") for one in sets]
     evaluator = cfg.val_evaluator

@@ -6,7 +6,7 @@ A recipe key is written once, at the top level, where a child config, or ``--cfg
 ``data_root``        folder that holds the data sets
 ``target``           name (or config) of the unlabelled training set
 ``source``           name, or list of names, of labelled training sets; ``None`` = fully unsupervised
-``test``             names of the test sets; ``None`` = the target's
+``test``             names of the test sets; ``None`` = the target's, if it has some; ``[]`` = train without evaluation
 ``input_size``       (height, width) in pixels; ``None`` = what is usual for the target
 ``resize_backend``   ``'pillow'`` or ``'cv2'``, which resizes in both pipelines; ``None`` = what each of them says
 ``cache``            memory for decoded images of each training set, such as ``'2GiB'``; ``None`` = none
@@ -34,7 +34,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmreid_uda.datasets import dataset_config, input_size
+from mmreid_uda.datasets import dataset_config, input_size, offered_splits
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import closest
 
@@ -144,7 +144,8 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
             _set_resize(pipeline, size, cfg.get("resize_backend"))
         _apply_training(cfg, world_size)
         _apply_testing(cfg)
-    if cfg.get("val_dataloader"):
+    _drop_empty_loops(cfg)
+    if "val_dataloader" in cfg:
         _require(cfg, "val_evaluator", needed_by="val_dataloader")
         cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
 
@@ -165,10 +166,10 @@ def _require_recipe(cfg: Config) -> None:
         _require(cfg, "global_batch_size", "num_instances", "iters_per_epoch", needed_by="training")
     if cfg.get("val_dataloader"):
         _require(cfg, "val_dataloader.dataset", needed_by="val_dataloader")
-    if not cfg.get("target") and not _names(cfg, "test"):
+    if not any(_names(cfg, key) for key in ("target", "test", "source")):
         raise InputError(
-            "found neither `target` nor `test` in the config, expected the name of a data set in one of them: set "
-            "target, or test."
+            "found neither `target`, `test` nor `source` in the config, expected the name of a data set in one of "
+            "them: set target, test, or source."
         )
 
 
@@ -184,7 +185,8 @@ def _require(cfg: Config, *keys: str, needed_by: str) -> None:
 
 def _input_size(cfg: Config) -> tuple[int, int]:
     size: Any = cfg.get("input_size")
-    return tuple(size or input_size(cfg.get("target") or _names(cfg, "test")[0]))
+    named = [one for key in ("target", "test", "source") for one in _names(cfg, key)]
+    return tuple(size or input_size(named[0]))
 
 
 def _apply_training(cfg: Config, world_size: int) -> None:
@@ -229,11 +231,27 @@ def _apply_training(cfg: Config, world_size: int) -> None:
 def _apply_testing(cfg: Config) -> None:
     if not cfg.get("val_dataloader"):
         return
+    sets = _names(cfg, "test")
+    if cfg.get("test") is None and cfg.get("target"):
+        offered = offered_splits(cfg.target, data_root=cfg.data_root)
+        sets = [cfg.target] if {"query", "gallery"} <= {*offered} else []
+    if not sets:
+        cfg.val_dataloader = None
+        return
     cfg.val_dataloader.dataset.update(
-        sets=_names(cfg, "test") or [cfg.target],
-        data_root=cfg.data_root,
-        pipeline=cfg.test_pipeline,
+        sets=sets, data_root=cfg.data_root, pipeline=cfg.test_pipeline
     )
+
+
+def _drop_empty_loops(cfg: Config) -> None:
+    """Leave out the validation, and the test that repeats it, where there is nothing to evaluate on.
+
+    The Runner wants all or none of a loop's keys.
+    """
+    for loop in ("val", "test"):
+        if not cfg.get("val_dataloader") and not cfg.get(f"{loop}_dataloader"):
+            for key in ("dataloader", "evaluator", "cfg"):
+                cfg.pop(f"{loop}_{key}", None)
 
 
 def _encoders(cfg: Config) -> Any:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from mmengine.config import Config
 
-from mmreid_uda.datasets import ReIDDataset, build_dataset
+from mmreid_uda.datasets import ReIDDataset, ReIDTestDataset, build_dataset
 from mmreid_uda.datasets.base_reid import sorted_ids
 from mmreid_uda.datasets.files import file_numbers
 from mmreid_uda.datasets.unknown import compared_cameras, known
@@ -29,6 +29,7 @@ __all__ = [
     "choose_queries",
     "load_pseudo_labels",
     "target_images",
+    "test_images",
 ]
 
 Part = Literal["train", "test"]
@@ -113,12 +114,7 @@ class FeatureSet:
         """
         cfg = inferencer.cfg
         if part == "test":
-            if cfg.get("val_dataloader") is None:
-                raise InputError(
-                    f"found no test set in {cfg.filename}, expected queries and a gallery: give a config with `test`, "
-                    "or take --part train."
-                )
-            dataset = DATASETS.build(cfg.val_dataloader.dataset)
+            dataset = test_images(cfg)
             first = np.flatnonzero(dataset.set_ids == 0)
             paths = [dataset.paths[one] for one in first]
             ids = dataset.ids[first]
@@ -240,6 +236,23 @@ def target_images(cfg: Config) -> ReIDDataset:
     return build_dataset(
         cfg.target, "train", data_root=cfg.data_root, pipeline=cfg.test_pipeline, labels="hidden"
     )
+
+
+def test_images(cfg: Config) -> ReIDTestDataset:
+    """Build the test sets that a config evaluates on.
+
+    Args:
+        cfg: A config of :func:`load_config`.
+
+    Raises:
+        InputError: The config has none.
+    """
+    if not cfg.get("val_dataloader"):
+        raise InputError(
+            f"found no test set in {cfg.filename}, expected queries and a gallery: name a data set in `test`, take "
+            "--part train, or give images."
+        )
+    return DATASETS.build(cfg.val_dataloader.dataset)
 
 
 def load_pseudo_labels(path: str | Path, paths: Sequence[str]) -> np.ndarray:

@@ -52,6 +52,11 @@ class MarketStyleDataset(ReIDDataset):
             )
         self.root = self.find_root(*self.split_folders.values())
         folder = os.path.join(self.root, self.split_folders[self.split])
+        if self.split != "train" and not os.path.exists(folder):
+            raise InputError(
+                f"found no {shown(folder)} for split '{self.split}' of {self.name}, expected a folder of images; "
+                "extract the archive again, name another set in test, or set test=[] to train without evaluation"
+            )
         records = [self._record(folder, name) for name in list_images(folder, IMAGE_EXTENSIONS)]
         return [record for record in records if record["pid"] != JUNK]
 

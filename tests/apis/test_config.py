@@ -40,6 +40,34 @@ def test_sources_and_other_test_sets_are_one_line_each():
     assert cfg.val_dataloader.dataset.sets == ["market1501", "msmt17"]
 
 
+EVALUATION = {
+    f"{loop}_{key}" for loop in ("val", "test") for key in ("dataloader", "evaluator", "cfg")
+}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"test": []},
+        {"target": "vehiclex"},
+        {"target": None, "source": "personx"},
+        {"val_dataloader": None, "val_evaluator": None, "val_cfg": None, "test_cfg": None},
+        {"val_dataloader": None},
+    ],
+)
+def test_a_run_without_test_images_has_no_loop_for_them(options):
+    cfg = load_config(MARKET, options)
+    assert not EVALUATION & set(cfg)
+    before = cfg.to_dict()
+    apply_recipe(cfg)
+    assert cfg.to_dict() == before
+
+
+def test_a_target_that_has_no_tests_may_be_tested_by_others():
+    cfg = load_config(MARKET, {"target": "vehiclex", "test": "veri776"})
+    assert cfg.val_dataloader.dataset.sets == ["veri776"] and set(cfg) >= EVALUATION
+
+
 @pytest.mark.parametrize(
     "target, size", [("market1501", (256, 128)), ("veri776", (224, 224)), ("orl", (160, 128))]
 )

@@ -121,6 +121,16 @@ def test_a_missing_folder_is_told_with_what_is_there(tmp_path):
         Market1501(str(tmp_path / "empty"))
 
 
+def test_a_missing_test_folder_is_told_with_the_way_to_train_alone(market):
+    (market / "query" / "Thumbs.db").unlink()
+    for path in (market / "query").iterdir():
+        path.unlink()
+    (market / "query").rmdir()
+    assert len(Market1501(str(market))) == 3
+    with pytest.raises(InputError, match=r"found no '.*/query' for split 'query'.*set test=\[\]"):
+        Market1501(str(market), "query")
+
+
 def test_an_empty_folder_is_told(tmp_path):
     touch(tmp_path / "query", "Thumbs.db")
     with pytest.raises(InputError, match=r"found 0 images \(\.jpg, .*\) and 1 other files"):

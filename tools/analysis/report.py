@@ -81,7 +81,7 @@ def read_run(folder: Path) -> Run:
         InputError: If it holds no config or no results, or something else as such.
     """
     configs, results = sorted(folder.glob("*.py")), folder / "results.json"
-    if not configs or not results.is_file():
+    if not configs or not (results.is_file() or (folder / "last_checkpoint").is_file()):
         raise InputError(
             f"found {len(configs)} config files and {int(results.is_file())} results.json in '{folder}', expected one "
             "of each: give the folder of a run of tools/train.py."
@@ -92,7 +92,7 @@ def read_run(folder: Path) -> Run:
         max(configs, key=lambda path: path.stat().st_mtime),
         read_environment(logs[-1].read_text()) if logs else "",
         read_scalars(folder),
-        read_results(results),
+        read_results(results) if results.is_file() else {},  # of a run without test images
     )
 
 

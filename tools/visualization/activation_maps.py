@@ -21,9 +21,9 @@ from mmreid_uda.apis import (
     list_inputs,
     run_tool,
 )
+from mmreid_uda.apis.feature_set import test_images
 from mmreid_uda.datasets.transforms import reid_collate
-from mmreid_uda.registry import DATASETS, TRANSFORMS
-from mmreid_uda.utils import InputError
+from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.visualization import activation_energy, draw_activation_maps, write_picture
 from mmreid_uda.visualization.tiles import read_crop, spread
 
@@ -49,12 +49,8 @@ def main() -> None:
     model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
     if args.images:
         paths = [str(path) for path in list_inputs(args.images)]
-    elif model.cfg.get("val_dataloader") is None:
-        raise InputError(
-            f"found no test set in {args.config}, expected one to draw images of: name images."
-        )
     else:
-        paths = DATASETS.build(model.cfg.val_dataloader.dataset).paths
+        paths = test_images(model.cfg).paths
     paths = spread(paths, args.num)
     prepare = Compose([TRANSFORMS.build(step) for step in model.cfg.test_pipeline])
     batch = reid_collate([prepare({"img_path": path}) for path in paths])

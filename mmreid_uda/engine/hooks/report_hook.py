@@ -39,6 +39,10 @@ class ReportHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Evaluate the initial weights, or, on resume, read what was found up to the checkpoint's epoch."""
+        if runner.val_loop is None:
+            runner.logger.info(
+                "No labelled test images: nothing is evaluated; name a data set in `test` to see figures."
+            )
         if runner.epoch > 0:
             self.history = self._read(runner)
             if runner.epoch not in self.history and _is_evaluated(runner):
