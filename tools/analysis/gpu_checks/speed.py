@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from benchmark_iteration import OURS, REFERENCE, Trial, time_sides
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
@@ -25,7 +26,14 @@ from .algorithms import read_config
 from .findings import Findings
 from .machine import REPOSITORY, float32_products, measured, peak_rate, require, synchronize
 
-__all__ = ["MODES", "check_extraction", "check_products", "check_profile", "check_speed"]
+__all__ = [
+    "MODES",
+    "check_extraction",
+    "check_iteration",
+    "check_products",
+    "check_profile",
+    "check_speed",
+]
 
 MODES = ("float32", "bfloat16", "bfloat16, channels last", "bfloat16, compiled")
 """How a network computes. Convolutions in float32 may use TF32 on cards that have it, as is torch's default."""
@@ -142,18 +150,23 @@ def check_speed(
     findings.at_most("loss beside the bare loop's", abs(ours.item() - theirs) / theirs, LOSS)
     torch.backends.cudnn.benchmark = True
     iterations = _iterations(device, bare.step, seconds)
-    turns: dict[str, list[float]] = {"ours": [], "bare": []}
+    works = {
+        "ours": lambda: _framework_seconds(bench, iterations),
+        "bare": lambda: _mean_seconds(device, bare.step, iterations),
+    }
+    turns: dict[str, list[float]] = {side: [] for side in works}
+    mib: dict[str, float | None] = {}
     for _ in range(_TURNS if seconds else 1):
-        turns["ours"].append(_framework_seconds(bench, iterations))
-        turns["bare"].append(_mean_seconds(device, bare.step, iterations))
-    _, _, mib = measured(device, bare.step)
+        for side, work in works.items():
+            mean, _, mib[side] = measured(device, work)
+            turns[side].append(mean)
     per_second = {side: size / min(times) for side, times in turns.items()}
     findings.figures["images/s"] = per_second["ours"]
     findings.figures["bare images/s"] = per_second["bare"]
     findings.figures["overhead"] = per_second["bare"] / per_second["ours"] - 1
     findings.figures["GFLOP/image"] = bench.flops[1] / 1e9
     findings.figures["share of the peak"] = bench.peak_share(per_second["ours"], bench.flops[1])
-    findings.figures["bare MiB"] = mib
+    findings.figures |= {"MiB": mib["ours"], "bare MiB": mib["bare"]}
     findings.figures["iterations"] = iterations
     return findings
 
@@ -197,6 +210,28 @@ def check_extraction(
     findings.figures["overhead"] = per_second["bare images/s"] / per_second["images/s"] - 1
     findings.figures["GFLOP/image"] = bench.flops[0] / 1e9
     findings.figures["share of the peak"] = bench.peak_share(per_second["images/s"], bench.flops[0])
+    return findings
+
+
+def check_iteration(
+    config: str, device: str, repetitions: int = 10, options: dict[str, Any] | None = None
+) -> Findings:
+    """Time an iteration of a mean teacher beside the bare passes of its networks, in float32.
+
+    Args:
+        config: Path in the repository.
+        device: ``'cuda'`` or ``'cpu'``.
+        repetitions: Turns, of which medians are taken.
+        options: Dotted keys -> values merged into the config.
+    """
+    require(device)
+    findings = Findings()
+    read_config(config, options)  # from the repository's root, where the trial finds it, too
+    figures = time_sides(Trial(config, options, device), repetitions)
+    for side, seconds in figures["seconds"].items():
+        findings.figures[f"s of {side}"] = seconds
+    findings.figures[f"{OURS} / {REFERENCE}"] = figures["ratio"]
+    findings.true("timed", min(figures["seconds"].values()) > 0, "a side took no time")
     return findings
 
 

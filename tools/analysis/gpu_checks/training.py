@@ -141,7 +141,7 @@ def tiny_config(
         auto_scale_lr=dict(base_batch_size=_BATCH),
         train_dataloader=dict(num_workers=0, persistent_workers=False),
         val_dataloader=dict(num_workers=0),
-        default_hooks=dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1)),
+        default_hooks=dict(logger=dict(interval=1), checkpoint=dict(interval=1, max_keep_ckpts=-1)),
         log_processor=dict(window_size=1),
         encoder={},
     )
@@ -209,7 +209,7 @@ def _train(config: Path, work_dir: Path, *flags: str) -> None:
     tool = REPOSITORY / "tools" / "train.py"
     line = [str(tool), str(config), "--work-dir", str(work_dir), *flags]
     with patch.object(sys, "argv", line):
-        runpy.run_path(str(tool), run_name="__main__")
+        runpy.run_path(str(tool))["main"]()
 
 
 def _losses(run: Path) -> list[float]:
