@@ -1,5 +1,6 @@
 """Hooks whose effect can be seen without a long run."""
 
+import copy
 import math
 from types import SimpleNamespace
 
@@ -10,6 +11,8 @@ from torch import nn
 
 from mmreid_uda.engine import AmpOptimWrapper, unwrap
 from mmreid_uda.engine.hooks import EpochSeedHook, ProgressiveLambdaHook
+from mmreid_uda.engine.hooks.consistency_hook import _fingerprint
+from mmreid_uda.models.heads import ClassifierHead
 from mmreid_uda.utils import InputError
 
 
@@ -76,3 +79,15 @@ def test_mixed_precision_runs_on_the_cpu():
 def test_unwrap_leaves_a_bare_model_alone():
     model = Model()
     assert unwrap(model) is model
+
+
+def test_weights_are_compared_by_their_bytes():
+    """A sum depends on the GPU that adds, and does not see what a last bit or an exchange changes."""
+    model = nn.Sequential(nn.Linear(3, 4), ClassifierHead(4), nn.Linear(4, 2).bfloat16())
+    other = copy.deepcopy(model)
+    assert _fingerprint(other) == _fingerprint(model)
+    other[0].weight.data[1, 2] = torch.nextafter(other[0].weight[1, 2], torch.tensor(9.0))
+    assert _fingerprint(other) != _fingerprint(model)
+    exchanged = copy.deepcopy(model)
+    exchanged[0].weight.data = exchanged[0].weight.data.flip(0)
+    assert _fingerprint(exchanged) != _fingerprint(model)

@@ -128,9 +128,12 @@ def everything_else(rank):
     found = {"order": gather_batch(torch.tensor([rank, rank + 10])).tolist()}
     found["rank0"] = run_on_rank0(lambda: f"made on {rank}")
     module = nn.BatchNorm1d(2)
-    module.running_mean.fill_(rank)
+    for tensor in (module.running_mean, module.weight.data, module.bias.data):
+        tensor.fill_(rank)
+    module._ddp_params_and_buffers_to_ignore = ["weight"]
     broadcast_buffers(module)
     found["buffers"] = module.running_mean.tolist()
+    found["apart"], found["reduced"] = module.weight.tolist(), module.bias.tolist()
     for name, function in dict(
         input=lambda: run_on_rank0(lambda: refuse(InputError)),
         other=lambda: run_on_rank0(lambda: refuse(RuntimeError)),
@@ -151,7 +154,8 @@ def test_ranks_share_values_and_errors(run_ranks):
     first, second = run_ranks(everything_else)
     assert first["order"] == second["order"] == [0, 10, 1, 11]
     assert first["rank0"] == second["rank0"] == "made on 0"
-    assert second["buffers"] == [0, 0]
+    assert second["buffers"] == second["apart"] == [0, 0]
+    assert second["reduced"] == [1, 1], "DDP keeps these equal"
     assert first["input"] == second["input"] == ("InputError", "not like this")
     assert second["other"] == ("RuntimeError", "rank 0 failed: not like this")
     for found in (first, second):
