@@ -220,9 +220,10 @@ def decodable(path: str) -> bool:
     """Tell whether OpenCV can decode an image file."""
     try:
         content = np.fromfile(path, dtype=np.uint8)
-    except OSError:
+        return content.size > 0 and cv2.imdecode(content, cv2.IMREAD_COLOR) is not None
+    # OpenCV raises its own where a header claims more pixels than it takes.
+    except (OSError, cv2.error):
         return False
-    return content.size > 0 and cv2.imdecode(content, cv2.IMREAD_COLOR) is not None
 
 
 def listing(folder: str, limit: int = 8) -> str:

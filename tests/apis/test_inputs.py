@@ -1,5 +1,7 @@
 """What a command line may name: files, folders, and data sets of the config or the catalogue; broken images apart."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +106,24 @@ def test_broken_images_are_left_out_and_named(people, crops, tmp_path):
         if split:
             assert images.labels["pid"].tolist() == ["p0", "p1", "p1"]
     assert len(list_inputs(tmp_path / "people")) == 4  # left to the reader, which refuses it
+
+
+def test_an_image_that_claims_to_be_enormous_is_a_broken_one(crops, tmp_path):
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(99)))
+        + chunk(b"IEND", b"")
+    )
+    skipped = []
+    assert list_inputs([bomb, crops[0]], skipped) == [crops[0]] and skipped == [str(bomb)]
 
 
 @pytest.mark.parametrize("wrong", [{"a.png": 1}, b"a.png", 3.0, "x" * 5000, "a\0b"])
