@@ -28,6 +28,7 @@ __all__ = [
     "require_writable_folder",
     "said_to_be_unwritable",
     "training_arguments",
+    "unfinished",
     "write_json",
 ]
 
@@ -187,6 +188,21 @@ def read_results(path: str | Path) -> dict[int, dict[str, float]]:
         raise InputError(
             f"{str(path)!r} holds no figures by epochs ({error}), expected what ReportHook writes; name another run."
         ) from error
+
+
+def unfinished(path: str | Path) -> str:
+    """Say that a run has stopped before its end.
+
+    Args:
+        path: ``work_dir/results.json``, which exists.
+
+    Returns:
+        ``'unfinished: 10 of 50 epochs'``; nothing for a complete run, or one that older code has written.
+    """
+    planned, reached = read_json(path).get("max_epochs"), max(read_results(path), default=0)
+    if not isinstance(planned, int) or reached >= planned:
+        return ""
+    return f"unfinished: {reached} of {planned} epochs"
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -39,6 +39,20 @@ def test_the_last_epochs_of_the_seeds_are_one_row(collect_results, tmp_path):
     assert (tmp_path / "table.md").read_text() == done.stdout
 
 
+def test_a_stopped_run_is_a_row_of_its_own(collect_results, tmp_path):
+    assert collect_results(RUNS).returncode == 0
+    for name, planned in (("fat-seed1", 10), ("fat-seed2", 50)):
+        results = tmp_path / name / "results.json"
+        results.write_text(json.dumps({**json.loads(results.read_text()), "max_epochs": planned}))
+    done = collect_results({})
+    assert done.stdout.splitlines()[3:] == [
+        "| fat | 1 | 50.0 | 60.0 | – |",
+        "| fat (unfinished: 10 of 50 epochs) | 1 | 54.0 | 64.0 | – |",
+    ]
+    # What all have reached may be compared.
+    assert "unfinished" not in collect_results({}, "--epoch", "10").stdout
+
+
 def test_other_files_are_read_too(collect_results):
     done = collect_results(RUNS, "--file", "teacher.json", "--metrics", "R1")
     assert done.stdout.splitlines()[0] == "| run | seeds | found/b/R1 |"

@@ -1,6 +1,7 @@
 """Pictures and reports of one tiny run, each through its command line, and the hook that drew during it."""
 
 import importlib.util
+import json
 import logging
 import re
 import shutil
@@ -290,6 +291,18 @@ def test_a_report_holds_everything_and_refers_to_nothing(report):
     # Nothing that a browser would fetch.
     markup = re.sub("<pre>.*?</pre>", "", page, flags=re.DOTALL)
     assert not re.search(r"<script|<link|<iframe|@import|url\(|https?:|href=|srcset=", markup)
+
+
+def test_the_report_of_a_stopped_run_says_so(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    results = tmp_path / "run" / "results.json"
+    content = json.loads(results.read_text())
+    last = max(map(int, content["epochs"]))
+    assert content["max_epochs"] == last
+    results.write_text(json.dumps({**content, "max_epochs": 70}))
+    call_tool("tools/analysis/report.py", tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert f"last; unfinished: {last} of 70 epochs" in page and "last, the result" not in page
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome-headless-shell")

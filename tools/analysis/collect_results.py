@@ -19,7 +19,7 @@ from typing import Any
 
 from mmreid_uda.apis import ToolParser, at_least, run_tool, writable
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path, read_json, read_results
+from mmreid_uda.utils.files import atomic_path, read_json, read_results, unfinished
 
 __all__ = ["collect", "table"]
 
@@ -74,7 +74,8 @@ def collect(
         file: ``results.json``, or another JSON file of numbers in nested dicts.
 
     Returns:
-        Name of the run without its seed -> ``'<test set>/<metric>'`` -> one figure in percent per seed.
+        Name of the run without its seed, and whether it is unfinished -> ``'<test set>/<metric>'`` -> one figure in
+        percent per seed.
 
     Raises:
         InputError: If a file is no JSON, a run was not evaluated at ``epoch``, or has none of the metrics.
@@ -100,7 +101,11 @@ def collect(
                 f"found no {' or '.join(metrics)} in '{run}', {where}, expected one at least; change --metrics, "
                 "--epoch or --file."
             )
-        row = rows.setdefault(_SEED.sub("", run.as_posix()), {})
+        name = _SEED.sub("", run.as_posix())
+        # A stopped run is a row of its own: its last figures are not the method's.
+        if file == RESULTS and epoch is None and (stopped := unfinished(run / file)):
+            name += f" ({stopped})"
+        row = rows.setdefault(name, {})
         for name, value in figures.items():
             row.setdefault(name, []).append(value)
     return rows

@@ -22,7 +22,7 @@ from mmreid_uda.apis import (
     run_tool,
 )
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path, read_results, require_writable
+from mmreid_uda.utils.files import atomic_path, read_results, require_writable, unfinished
 from mmreid_uda.visualization import (
     Curve,
     draw_curves,
@@ -60,6 +60,8 @@ class Run(NamedTuple):
     """Logged quantities."""
     results: dict[int, dict[str, float]]
     """Finished epochs -> figures in percent."""
+    unfinished: str
+    """How far a stopped run has come; empty for a complete one."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -93,6 +95,7 @@ def read_run(folder: Path) -> Run:
         read_environment(logs[-1].read_text()) if logs else "",
         read_scalars(folder),
         read_results(results) if results.is_file() else {},  # of a run without test images
+        unfinished(results) if results.is_file() else "",
     )
 
 
@@ -121,8 +124,8 @@ def image(content: bytes, kind: str, alt: str) -> str:
     return f'<img alt="{escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(content).decode()}">'
 
 
-def result_section(results: Mapping[int, Mapping[str, float]]) -> str:
-    """All evaluations; the last one is the result, the best one is named for what it is."""
+def result_section(results: Mapping[int, Mapping[str, float]], stopped: str = "") -> str:
+    """All evaluations; the last one is the result, unless the run has stopped; the best one is named for what it is."""
     if not results:
         return "<p>No evaluation was done.</p>"
     last = max(results)
@@ -131,7 +134,7 @@ def result_section(results: Mapping[int, Mapping[str, float]]) -> str:
     rows, notes = [], []
     for epoch, figures in sorted(results.items()):
         said = ["before training"] if epoch == 0 else []
-        said += ["last, the result"] if epoch == last else []
+        said += [f"last; {stopped}" if stopped else "last, the result"] if epoch == last else []
         said += [f"best {names[0]}, chosen on the test set"] if epoch == best else []
         values = [f"{figures[name]:.1f}" if name in figures else "" for name in names]
         rows.append([f"epoch {epoch}", *values])
@@ -178,7 +181,7 @@ def build_page(run: Run, images: FeatureSet | None, num_queries: int) -> str:
     Returns:
         HTML that refers to nothing outside itself.
     """
-    sections = {"Results": result_section(run.results)}
+    sections = {"Results": result_section(run.results, run.unfinished)}
     if any(not name.startswith("cluster/") for name in run.curves):
         figure = draw_curves({run.folder.name: run.curves}, DRAWN)
         sections["Curves"] = image(encode_picture(figure), "png", "curves")
