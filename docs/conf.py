@@ -30,7 +30,15 @@ napoleon_use_ivar = True
 napoleon_custom_sections = [("Fields", "params_style")]
 
 PAGES = {
-    "Start": ["get_started", "life_cycle", "configuration", "data", "distributed", "robustness", "gpu"],
+    "Start": [
+        "get_started",
+        "life_cycle",
+        "configuration",
+        "data",
+        "distributed",
+        "robustness",
+        "gpu",
+    ],
     "Use": ["evaluation", "clustering", "tuning", "inference", "visualization", "faq"],
     "Papers": ["_generated/model_zoo", "_generated/methods/*"],
     "Extend": ["_generated/projects/index", "_generated/projects/*"],
