@@ -54,6 +54,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     with said_to_be_unwritable(path):
+        _refuse_other_than_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         temporary.unlink()  # the block may make a link
@@ -92,9 +93,16 @@ def require_writable(path: str | Path) -> None:
     """
     path = Path(path)
     with said_to_be_unwritable(path):
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
+        _refuse_other_than_file(path)
         _write_sample(path.absolute().parent, path.name)
+
+
+def _refuse_other_than_file(path: Path) -> None:
+    """Refuse a folder, and a device such as /dev/null, whose place a file would take."""
+    if path.is_dir():
+        raise IsADirectoryError(0, "it is a folder")
+    if path.exists() and not path.is_file():
+        raise OSError(0, "it is no regular file")
 
 
 def require_writable_folder(path: str | Path) -> None:

@@ -216,6 +216,7 @@ def test_the_service_checks_its_options_before_the_work(
         (tmp_path / "name", 4, "expected a name in .npz"),
         (tmp_path / "x.npz", 0, "found --batch-size 0, expected at least 1"),
         ("/proc/x.npz", 4, "cannot be written"),
+        (tmp_path / f"{300 * 'n'}.npz", 4, "cannot be written (File name too long)"),
     ):
         said = service(exported, crops[0], "--out", out, "--batch-size", batch)
         assert words in said

@@ -1,6 +1,7 @@
 """Finding checkpoints: by file, by the folder of a run, and the command that makes a missing one."""
 
 import errno
+import os
 
 import numpy as np
 import pytest
@@ -83,6 +84,16 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_work(tmp_path, place
     require_writable_folder(tmp_path / "new" / "deep")
     require_writable_folder(tmp_path)
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="it is no regular file"):
+        require_writable(pipe)
+    with pytest.raises(InputError, match="it is no regular file"), atomic_path(pipe) as path:
+        path.touch()
+    assert [one.name for one in tmp_path.iterdir()] == ["pipe"] and pipe.is_fifo()
 
 
 def test_asking_whether_a_file_can_be_written_leaves_nothing(tmp_path):

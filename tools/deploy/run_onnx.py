@@ -259,6 +259,8 @@ def open_to_write(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     started = False
     try:
+        if path.exists() and not path.is_file():
+            raise DeploymentError(f"'{path}' is no file; name another place with --out.")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(SAMPLE)
         with temporary.open("wb") as file:
