@@ -28,6 +28,8 @@ __all__ = [
 IMAGE_EXTENSIONS = (
     ".jpg",
     ".jpeg",
+    ".jpe",
+    ".jfif",
     ".png",
     ".bmp",
     ".pgm",
@@ -35,8 +37,12 @@ IMAGE_EXTENSIONS = (
     ".tif",
     ".tiff",
     ".webp",
+    ".jp2",
+    ".gif",
+    ".avif",
+    ".heic",
 )
-"""Endings, in lower case, that count as images."""
+"""Endings, in lower case, that count as images. One that cannot be decoded here is told, not left out in silence."""
 
 _LONGEST = 200
 

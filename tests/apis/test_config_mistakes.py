@@ -73,7 +73,7 @@ def folder(tmp_path, monkeypatch):
         ),
         (ON_BASE + "test = 5\n", "test=5 .* a data set, a list"),
         (ON_BASE + "source = [1]\n", r"source=\[1\] .* a data set, a list"),
-        (ON_BASE + "target = None\n", "neither `target` nor `test`"),
+        (ON_BASE + "target = None\n", "neither `target`, `test` nor `source`"),
         (ON_BASE + "train_cfg = dict(max_epochs=-1)\n", r"train_cfg\.max_epochs=-1 .* at least 1"),
         (ON_BASE + "randomness = dict(seed='x')\n", r"randomness\.seed='x' .* whole number"),
         (ON_BASE + "train_dataloader = dict(num_worker=1)\n", r"num_worker=1 .* `num_workers`"),

@@ -1,5 +1,6 @@
 """An image is its file: endings, links, circles of links, and folders that cannot be read."""
 
+import gc
 import os
 
 import pytest
@@ -7,6 +8,14 @@ import pytest
 from mmreid_uda.datasets import FolderReIDDataset, Market1501
 from mmreid_uda.datasets.files import list_images, real_paths, shown, walk_images
 from mmreid_uda.utils import InputError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections():
+    """mmengine collects garbage for every data set it builds: keep the imported libraries out of it."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def touch(folder, *names):
