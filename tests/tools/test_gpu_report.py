@@ -310,6 +310,19 @@ def test_the_time_is_shared_by_worth_and_what_is_left_goes_to_what_was_put_off(
     assert seen["b2"].status == "skipped" and "10 s left of 100" in seen["b2"].message
 
 
+def test_what_the_end_of_the_time_cuts_off_has_not_failed(tmp_path, monkeypatch):
+    class Slow(_Instant):
+        def run(self, function, arguments, seconds, workers):
+            return Result("timed out", f"{seconds:.0f}")
+
+    monkeypatch.setattr("gpu_checks.plan.Worker", Slow)
+    seen = []
+    for seconds in (10.0, 1000.0):
+        run_parts([Part("a", 1, checks(fine))], seconds, lambda *one: seen.append(one[2]), tmp_path)
+    assert [result.status for result in seen] == ["skipped", "timed out"]
+    assert "cut off after 10 s" in seen[0].message and seen[1].message == "60"
+
+
 # ---- the command
 
 

@@ -202,7 +202,7 @@ def load_features(args: argparse.Namespace, num: int | None) -> np.ndarray:
         raise InputError(
             f"found no array in --features {args.features}, expected a file of numpy.save: {error}"
         ) from error
-    shape = getattr(stored, "shape", ())  # an archive has none
+    shape: tuple[int, ...] = getattr(stored, "shape", ())  # an archive has none
     if len(shape) != 2 or shape[0] < (num or 1):
         raise InputError(
             f"found features of shape {shape} in {args.features}, expected (N, D) with at least {num or 1} rows."

@@ -150,16 +150,15 @@ def check_speed(
     findings.at_most("loss beside the bare loop's", abs(ours.item() - theirs) / theirs, LOSS)
     torch.backends.cudnn.benchmark = True
     iterations = _iterations(device, bare.step, seconds)
-    works = {
-        "ours": lambda: _framework_seconds(bench, iterations),
-        "bare": lambda: _mean_seconds(device, bare.step, iterations),
-    }
-    turns: dict[str, list[float]] = {side: [] for side in works}
+    turns: dict[str, list[float]] = {"ours": [], "bare": []}
     mib: dict[str, float | None] = {}
     for _ in range(_TURNS if seconds else 1):
-        for side, work in works.items():
-            mean, _, mib[side] = measured(device, work)
-            turns[side].append(mean)
+        mean, mib["ours"] = _framework_cost(bench, iterations)
+        turns["ours"].append(mean)
+        mean, _, mib["bare"] = measured(
+            device, lambda: _mean_seconds(device, bare.step, iterations)
+        )
+        turns["bare"].append(mean)
     per_second = {side: size / min(times) for side, times in turns.items()}
     findings.figures["images/s"] = per_second["ours"]
     findings.figures["bare images/s"] = per_second["bare"]
@@ -338,17 +337,27 @@ class BareLoop:
 
 
 class _Clock(Hook):
-    """Mean seconds of the iterations behind the first ones."""
+    """Mean seconds of the iterations behind the first ones, and the most bytes on the card.
+
+    The logger resets the peak of the memory whenever it logs: this hook looks before it, in every iteration.
+    """
 
     def __init__(self, device: str, warm_up: int) -> None:
         self._device, self._warm_up = device, warm_up
-        self._started, self.seconds = 0.0, float("nan")
+        self._started, self.seconds, self.peak = 0.0, float("nan"), 0
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Start behind the warm-up."""
         if batch_idx == self._warm_up:
             synchronize(self._device)
             self._started = time.perf_counter()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Look at the memory."""
+        if self._device == "cuda":
+            self.peak = max(self.peak, torch.cuda.max_memory_allocated())
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Stop."""
@@ -371,8 +380,10 @@ class _Repeated:
         return itertools.repeat(self._batch, self._count)
 
 
-def _framework_seconds(bench: Bench, iterations: int) -> float:
-    """Seconds of an iteration of mmengine's Runner with its hooks, as our configs have them."""
+def _framework_cost(bench: Bench, iterations: int) -> tuple[float, float | None]:
+    """Seconds of an iteration of mmengine's Runner with its hooks, and MiB beyond those before, None on a CPU."""
+    cuda = bench.device == "cuda"
+    before = torch.cuda.memory_allocated() if cuda else 0
     warm_up = _WARM_UP if iterations > 1 else 0
     clock = _Clock(bench.device, warm_up)
     with tempfile.TemporaryDirectory() as folder:
@@ -389,7 +400,7 @@ def _framework_seconds(bench: Bench, iterations: int) -> float:
         )
         runner.register_hook(clock)
         runner.train()
-    return clock.seconds
+    return clock.seconds, (clock.peak - before) / 2**20 if cuda else None
 
 
 def _mean_seconds(device: str, work: Callable[[], Any], iterations: int) -> float:
