@@ -1,13 +1,13 @@
 """Every algorithm on the GPU: its step is the CPU's, in mixed precision nearly so; its trainings end and repeat."""
 
 import pytest
-from gpu_checks.algorithms import ALGORITHMS, LARGE
+from gpu_checks.algorithms import ALGORITHMS, STEPS_ALONE
 from gpu_checks.ranks import check_ranks
 from gpu_checks.steps import check_deterministic_step, check_mixed_step, check_step
 from gpu_checks.training import check_repetition, check_training
 
 
-@pytest.mark.parametrize("config", [*ALGORITHMS, *LARGE])
+@pytest.mark.parametrize("config", [*ALGORITHMS, *STEPS_ALONE])
 @pytest.mark.parametrize("check", [check_step, check_mixed_step, check_deterministic_step])
 def test_a_step_equals_that_of_the_cpu(passes, check, config):
     passes(check, config=config)

@@ -13,7 +13,7 @@ from mmreid_uda.apis import load_config
 
 from .machine import REPOSITORY
 
-__all__ = ["ALGORITHMS", "LARGE", "config_name", "read_config"]
+__all__ = ["ALGORITHMS", "STEPS_ALONE", "config_name", "read_config"]
 
 ALGORITHMS = (
     "configs/ise/ise_mbv2_synthb.py",
@@ -36,8 +36,15 @@ ALGORITHMS = (
 )
 """Those that train on rendered people, the most telling first."""
 
-LARGE = ("configs/ptl/mgn-ptl_r50_market.py", "configs/ptl/mgn_r50_market.py")
-"""Networks without a small config, of which one step is taken."""
+STEPS_ALONE = (
+    "configs/fat/fat-triplet_mbv2_synthb.py",
+    "configs/ptl/ptl_mbv2_digits.py",
+    "configs/ptl/std_mbv2_digits.py",
+    "projects/example_project/configs/example-project_mbv2_synthb.py",
+    "configs/ptl/mgn-ptl_r50_market.py",
+    "configs/ptl/mgn_r50_market.py",
+)
+"""Variants, classification, and networks without a small config, of which one step is taken."""
 
 
 def config_name(path: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark_clustering import NUM_SAMPLES
 
-from .algorithms import ALGORITHMS, LARGE, config_name
+from .algorithms import ALGORITHMS, STEPS_ALONE, config_name
 from .clustering import check_jaccard_dbscan, check_kmeans, check_neighbours
 from .findings import Findings
 from .machine import REPOSITORY
@@ -107,7 +107,7 @@ def make_parts(device: str, data_root: str, quick: bool = False) -> list[Part]:
         ]
 
     brief: dict[str, Any] = {"data_root": data_root, "iterations": 1 if quick else 4}
-    step_configs = ALGORITHMS if quick else (*ALGORITHMS, *LARGE)
+    step_configs = ALGORITHMS if quick else (*ALGORITHMS, *STEPS_ALONE)
     steps = [
         check(function, f"{config_name(config)}, {name}", 3.0, config=config)
         for function, name in ((check_step, "float32"), (check_mixed_step, "bfloat16"))
