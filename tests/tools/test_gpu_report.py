@@ -12,6 +12,7 @@ import pytest
 import torch
 from deployment import call_tool
 from sklearn.cluster import DBSCAN
+from torch.backends import mkldnn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "analysis"))
 import dense_jaccard
@@ -56,7 +57,7 @@ def test_equal_steps_pass_and_each_difference_is_named():
         "nothing": lambda step: None,
         "loss": lambda step: step.losses.update(loss_a=1.501),
         "gradient": lambda step: step.gradient.mul_(1.002),
-        "state": lambda step: step.state["memory"][2, 3].add_(0.01),
+        "state": lambda step: step.state["memory"][2, 3].add_(0.001),
     }
     for name, spoil in cases.items():
         findings, found = Findings(), deepcopy(expected)
@@ -93,8 +94,8 @@ def test_a_memory_that_is_updated_otherwise_on_a_device_is_found(monkeypatch):
 
     def update_wrongly(self, features, labels, *rest):
         calls.append(self)
-        # The second step is that of the device.
-        update(self, features if len(calls) != 2 else features.flip(0), labels, *rest)
+        # The third step is that of the device.
+        update(self, features if len(calls) != 3 else features.flip(0), labels, *rest)
 
     monkeypatch.setattr(ClusterMemory, "update", update_wrongly)
     findings = check_step(ISE, "cpu")
@@ -367,7 +368,9 @@ def test_the_whole_report_on_a_processor(tmp_path):
     assert len(steps) == 2 * len(ALGORITHMS)
     for config in ALGORITHMS:
         figures = steps[f"{config_name(config)}, float32"]["figures"]
-        assert figures["gradient"] == 0 < figures["gradient, last bit of the images"] < 1e-3
+        # Two implementations of convolutions: not equal, and no more apart than rounding makes them.
+        assert 0 < figures["gradient, last bit of the images"] < 1e-3
+        assert 0 < figures["gradient"] < 1e-3 or not mkldnn.is_available()
         assert 0 < steps[f"{config_name(config)}, bfloat16"]["figures"]["loss, bfloat16"] < 0.05
     assert {name.split("_")[0] for name in parts["Short trainings"]} == {"ise", "mmt-dbscan", "ptl"}
     arrays = parts["Clustering and ranking"]

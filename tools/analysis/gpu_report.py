@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
         "--device",
         choices=("cuda", "cpu"),
         default="cuda",
-        help="'cpu' tries the report itself out: there all comparisons are with the CPU itself",
+        help="'cpu' tries the report itself out: there the CPU is compared with the CPU",
     )
     parser.add_argument("--quick", action="store_true", help="of each part the least")
     parser.add_argument(

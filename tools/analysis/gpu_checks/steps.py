@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from torch import Tensor, nn
+from torch.backends import mkldnn
 
 from mmreid_uda.apis import random_batch, ready_model
 
@@ -26,13 +27,14 @@ from .machine import float32_products
 
 __all__ = ["Step", "check_deterministic_step", "check_mixed_step", "check_step", "compare_steps"]
 
-LOSS, STATE = 1e-4, 1e-3
+LOSS, STATE = 1e-4, 1e-4
 """Largest relative difference of a loss, and largest difference of a tensor of the state, relative to its largest entry
 or one."""
 
-GRADIENT, SENSITIVITIES, CHAOS = 1e-3, 50.0, 0.02
+GRADIENT, SENSITIVITIES, CHAOS = 1e-3, 20.0, 5e-3
 """The gradient may differ by the first of these shares of its norm, or by so many times what the last bit of the images
-changes, and never by more than the third."""
+changes, and never by more than the third. Two implementations of convolutions on one CPU differ by up to twice the last
+bit, 2e-4, in all configs here; their losses and states by 1e-5."""
 
 MIXED_LOSS, MIXED_COSINE = 0.05, 0.75
 """Of a step in bfloat16 beside one in float32: relative difference of the loss, cosine of the gradients."""
@@ -63,13 +65,15 @@ def check_step(config: str, device: str) -> Findings:
 
     Args:
         config: Path in the repository.
-        device: ``'cuda'``, or ``'cpu'``, which must equal itself.
+        device: ``'cuda'``, or ``'cpu'``: there oneDNN's convolutions are compared with PyTorch's own.
     """
     cfg, findings = read_config(config), Findings()
     model = _smooth(ready_model(cfg))
     with float32_products():
-        expected, found = take_step(model, cfg, "cpu"), take_step(model, cfg, device)
+        expected = take_step(model, cfg, "cpu")
         nudged = take_step(model, cfg, "cpu", nudge=_LAST_BIT)
+        with mkldnn.flags(enabled=device != "cpu"):
+            found = take_step(model, cfg, device)
     compare_steps(findings, expected, found, _apart(nudged.gradient, expected.gradient))
     return findings
 
