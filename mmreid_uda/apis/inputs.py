@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from mmreid_uda.datasets import DATASET_CATALOG, ReIDDataset, build_dataset
 from mmreid_uda.datasets.base_reid import Split
-from mmreid_uda.datasets.files import IMAGE_EXTENSIONS, decodable, walk_images
+from mmreid_uda.datasets.files import IMAGE_EXTENSIONS, decodable, file_numbers, walk_images
 from mmreid_uda.utils import InputError
 
 __all__ = [
@@ -52,7 +52,7 @@ def list_inputs(
 
     Args:
         inputs: An image (a file or an array), a folder, or a list of these; folders are searched with all their
-            sub-folders, in the order of the names.
+            sub-folders, in the order of the names, and give a file that several links lead to once.
         skipped: Takes the names of files that cannot be decoded, which are then left out; None lists them, and they
             are refused when they are read.
 
@@ -234,7 +234,9 @@ def _spread(one: Any) -> list[str | np.ndarray]:
                 f"found 0 images ({', '.join(IMAGE_EXTENSIONS)}) in the folder {str(one)!r} and below it, expected at "
                 "least one."
             )
-        return [str(Path(one, name)) for name in names]
+        paths = [str(Path(one, name)) for name in names]
+        # An image is its file: of links and their targets the first name.
+        return [paths[place] for place in np.unique(file_numbers(paths), return_index=True)[1]]
     if not os.path.isfile(one):
         raise InputError(f"the image {str(one)!r} does not exist; correct the path.")
     return [str(one)]

@@ -345,9 +345,9 @@ def queries_with_match(
 
     Args:
         query_pids: int64 (Q,).
-        query_camids: int64 (Q,).
+        query_camids: int64 (Q,), negative = unknown, which is the camera of no other image.
         gallery_pids: int64 (G,).
-        gallery_camids: int64 (G,).
+        gallery_camids: int64 (G,), likewise.
 
     Returns:
         bool (Q,).
@@ -358,7 +358,7 @@ def queries_with_match(
     _, pairs = np.unique(pids * (cams.max() + 1) + cams, return_inverse=True)
     same_id = np.bincount(pids[num_query:], minlength=len(pids))[pids[:num_query]]
     same_both = np.bincount(pairs[num_query:], minlength=len(pairs))[pairs[:num_query]]
-    return same_id > same_both
+    return same_id > np.where(query_camids < 0, 0, same_both)
 
 
 @checked

@@ -46,7 +46,7 @@ def rank_rows(
     Args:
         features: float32 (N, D), unit rows, of one test set.
         pids: int (N,).
-        camids: int (N,).
+        camids: int (N,), negative = unknown.
         is_gallery: bool (N,); queries may be among them.
         paths: Of the N images.
         queries: Which rows to search for.
@@ -65,7 +65,10 @@ def rank_rows(
     rows: list[RankRow] = []
     for query in queries:
         order = gallery[np.argsort(-(features[gallery] @ features[query]), kind="stable")]
-        ranked = order[(pids[order] != pids[query]) | (camids[order] != camids[query])][:topk]
+        left_out = (pids[order] == pids[query]) & (camids[order] == camids[query])
+        # Of an unknown camera only the query itself.
+        left_out &= (camids[query] >= 0) | (order == query)
+        ranked = order[~left_out][:topk]
         rows.append(
             (
                 paths[query],

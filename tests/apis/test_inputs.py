@@ -25,6 +25,15 @@ def people(crops, tmp_path):
     return Config(dict(target=own, source=[source, "orl"], test=None, data_root=str(root)))
 
 
+def test_a_file_of_a_folder_is_listed_once_whatever_links_lead_to_it(people, tmp_path):
+    folder = tmp_path / "people"
+    (folder / "p0" / "round").symlink_to(folder)
+    (folder / "p1" / "again.png").symlink_to("3.png")
+    (folder / "zz").symlink_to(folder / "p0")
+    names = [Path(path).name for path in list_inputs(folder)]
+    assert names == ["0.png", "1.png", "2.png", "3.png"]
+
+
 @pytest.mark.parametrize("name", ["target", "people"])
 def test_the_target_goes_by_its_role_and_by_its_own_name(people, name):
     assert [Path(path).name for path in find_dataset(people, name, "train").paths] == [

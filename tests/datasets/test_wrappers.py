@@ -357,9 +357,9 @@ def test_queries_with_match_equals_a_loop():
     for _ in range(20):
         q, g = rng.integers(1, 12, 2)
         query_pids, gallery_pids = rng.integers(-1, 4, q), rng.integers(-1, 4, g)
-        query_cams, gallery_cams = rng.integers(0, 3, q), rng.integers(0, 3, g)
+        query_cams, gallery_cams = rng.integers(-1, 3, q), rng.integers(-1, 3, g)
         slow = [
-            any(p == gp and c != gc_ for gp, gc_ in zip(gallery_pids, gallery_cams))
+            any(p == gp and (c != gc_ or c < 0) for gp, gc_ in zip(gallery_pids, gallery_cams))
             for p, c in zip(query_pids, query_cams)
         ]
         fast = queries_with_match(query_pids, query_cams, gallery_pids, gallery_cams)

@@ -282,6 +282,43 @@ def test_keep_drops_only_the_image_itself() -> None:
     assert without_ids.mAP == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
 
 
+@pytest.mark.parametrize("missing", [-1, np.nan])
+def test_an_unknown_camera_is_that_of_no_other_image(missing: float, engine: str) -> None:
+    distances, query_pids, gallery_pids, query_camids, gallery_camids = random_problem(3, None)
+    rng = np.random.default_rng(0)
+    unknown = rng.random(60) < 0.4, rng.random(300) < 0.4
+    given = [
+        np.where(part, missing, cams) for part, cams in zip(unknown, (query_camids, gallery_camids))
+    ]
+    apart = (
+        np.where(unknown[0], 100 + np.arange(60), query_camids),
+        np.where(unknown[1], 1000 + np.arange(300), gallery_camids),
+    )
+    people = query_pids, gallery_pids
+    result = evaluate_rank(None, None, *people, *given, distances=distances)
+    precisions, _, penalties, _ = naive_evaluate(distances, *people, *apart)
+    assert result.mAP == pytest.approx(np.mean(precisions), abs=1e-9)
+    assert result.mINP == pytest.approx(np.mean(penalties), abs=1e-9)
+    # The image itself is told by its number, where it is in both sets.
+    ids = np.arange(60), np.r_[np.arange(60), np.full(240, -5)]
+    own = gallery_pids.copy()
+    own[:60] = query_pids
+    cameras = apart[0], np.r_[apart[0], apart[1][60:]]
+    given = given[0], np.r_[given[0], given[1][60:]]
+    result = evaluate_rank(
+        None,
+        None,
+        query_pids,
+        own,
+        *given,
+        distances=distances,
+        query_ids=ids[0],
+        gallery_ids=ids[1],
+    )
+    precisions, *_ = naive_evaluate(distances, query_pids, own, *cameras)
+    assert result.mAP == pytest.approx(np.mean(precisions), abs=1e-9)
+
+
 def test_single_shot_cmc_equals_the_average_over_all_galleries() -> None:
     """One match image in another camera, and every possible gallery known: the drawn mean comes near the true one."""
     rng = np.random.default_rng(2)

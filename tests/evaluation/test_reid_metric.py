@@ -153,7 +153,7 @@ def test_an_image_may_be_query_and_gallery() -> None:
     # Leave-one-out with a camera for each image: once given as single images with both roles, once as two images each.
     images.camid = images.sample_idx
     images.is_query[:] = True
-    twice = {name: torch.cat([images[name]] * 2) for name in images.all_keys()}
+    twice = {name: torch.cat([values] * 2) for name, values in images.to_dict().items()}
     twice["is_query"][NUM_SAMPLES:] = False
     twice["sample_idx"] = torch.arange(2 * NUM_SAMPLES)
     images.is_gallery = torch.ones(NUM_SAMPLES, dtype=torch.bool)

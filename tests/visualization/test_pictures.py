@@ -240,6 +240,12 @@ def test_rank_rows_follow_the_rules_of_the_evaluation():
     assert named == [("a", [("d", "y", True)])]
 
 
+def test_images_of_unknown_cameras_are_no_images_of_one_camera():
+    features = np.array([[1, 0], [1, 0], [0.9, 0.1]], np.float32)
+    rows = rank_rows(features, np.zeros(3, int), np.full(3, -1), np.ones(3, bool), "abc", [0])
+    assert [one.path for one in rows[0][1]] == ["b", "c"]
+
+
 def test_a_kind_of_file_that_cannot_be_written_is_named(tmp_path):
     picture = np.zeros((4, 4, 3), np.uint8)
     write_picture(tmp_path / "new" / "a.png", picture)

@@ -62,8 +62,8 @@ class Protocol:
     Args:
         query_pids: (Q,), integers or strings.
         gallery_pids: (G,).
-        query_camids: int (Q,).
-        gallery_camids: int (G,).
+        query_camids: int (Q,), negative = unknown.
+        gallery_camids: int (G,), negative = unknown.
         same_camera: ``'remove'`` or ``'keep'``, see ``evaluate_rank``.
         query_ids: (Q,), of the images themselves, or None.
         gallery_ids: (G,), or None.
@@ -95,18 +95,22 @@ class Protocol:
         self.gallery_camids = self._per_image("gallery_camids", gallery_camids, self.num_gallery)[
             self.kept
         ]
-        if same_camera == "remove":
-            marks = self.query_camids, self.gallery_camids
-        elif query_ids is not None and gallery_ids is not None:
-            marks = (
+        if query_ids is not None and gallery_ids is not None:
+            images = (
                 self._per_image("query_ids", query_ids, self.num_queries),
                 self._per_image("gallery_ids", gallery_ids, self.num_gallery)[self.kept],
             )
         else:  # marks that are never equal: every image of the identity is a match
-            marks = np.full(self.num_queries, -1), np.full(len(self.kept), -2)
+            images = np.full(self.num_queries, -1), np.full(len(self.kept), -2)
         # As integers, whatever the marks were.
-        codes = np.unique(np.concatenate(marks), return_inverse=True)[1]
-        self.query_marks, self.gallery_marks = codes[: len(query)], codes[len(query) :]
+        marks = np.unique(np.concatenate(images), return_inverse=True)[1]
+        cameras = _numbers(np.concatenate([self.query_camids, self.gallery_camids]))
+        self.num_cameras = len(np.unique(cameras[cameras >= 0]))
+        if same_camera == "remove":
+            # An unknown camera is that of no other image.
+            marks = np.where(cameras < 0, cameras.max(initial=-1) + 1 + marks, cameras)
+            self.query_camids, self.gallery_camids = marks[: len(query)], marks[len(query) :]
+        self.query_marks, self.gallery_marks = marks[: len(query)], marks[len(query) :]
         # Gallery sorted by identity: a query's images of its own identity are one run of it.
         self.by_identity = np.argsort(self.gallery_pids, kind="stable")
         ordered = self.gallery_pids[self.by_identity]
@@ -146,7 +150,6 @@ class Protocol:
     def no_match_message(self) -> str:
         """Why no query can be evaluated, with the numbers a user needs to see what is wrong."""
         shared = len(np.intersect1d(self.query_pids, self.gallery_pids))
-        cameras = len(np.union1d(self.query_camids, self.gallery_camids))
         remedy = (
             "every match has the query's camera: set same_camera='keep' if the cameras are unknown or only one"
             if shared
@@ -154,7 +157,7 @@ class Protocol:
         )
         return (
             f"none of {self.num_queries} queries has a match among {self.num_gallery} gallery images "
-            f"({shared} shared identities, {cameras} cameras); {remedy}."
+            f"({shared} shared identities, {self.num_cameras} cameras); {remedy}."
         )
 
 
@@ -208,6 +211,15 @@ class SingleShot:
                 place = before.sum(1).clamp(max=max_rank).cpu().numpy()
                 total += np.bincount(place, minlength=max_rank + 1)
         return total / _REPEATS
+
+
+def _numbers(cameras: np.ndarray) -> np.ndarray:
+    """Cameras as int64, NaN, which data frames have for a missing one, as -1; names as numbers."""
+    if cameras.dtype.kind == "f":
+        cameras = np.where(np.isnan(cameras), -1, cameras)
+    elif cameras.dtype.kind not in "iub":
+        cameras = np.unique(cameras, return_inverse=True)[1]
+    return cameras.astype(np.int64)
 
 
 def _to_numpy(values: Any) -> np.ndarray:

@@ -97,7 +97,7 @@ def evaluate_rank(
         gallery_features: (G, D); None if ``distances`` are given.
         query_pids: (Q,), identities: integers or strings.
         gallery_pids: (G,), identities.
-        query_camids: int (Q,), cameras.
+        query_camids: int (Q,), cameras; negative = unknown, which is the camera of no other image.
         gallery_camids: int (G,), cameras.
         same_camera: ``'remove'`` leaves a query's images of the same identity *and* the same camera out of its
             gallery (Market-1501); ``'keep'`` leaves out only the query's own image, told by the ids below.
