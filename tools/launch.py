@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.run import parse_args, run
 
 TOOLS = Path(__file__).resolve().parent
@@ -43,11 +43,13 @@ def rendezvous() -> list[str]:
 
 
 def exit_status(error: ChildFailedError) -> int:
-    """The status of the process that has failed first; who said something comes before who was stopped for it."""
-    failures = sorted(
-        error.failures.items(), key=lambda item: (item[1].exitcode < 0, item[1].timestamp)
-    )
-    rank, first = failures[0]
+    """The status of the process whose failure ended the others: killed, or with an error; not one stopped for it."""
+
+    def order(item: tuple[int, ProcessFailure]) -> tuple[int, int]:
+        status, time = item[1].exitcode, item[1].timestamp
+        return (2 if status == -signal.SIGTERM else status > 0, time)
+
+    rank, first = min(error.failures.items(), key=order)
     if first.exitcode > 0:
         return int(first.exitcode)
     name = signal.Signals(-first.exitcode).name

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -240,6 +241,9 @@ def _known_failures() -> Iterator[None]:
         with noticing_lost_ranks("training or testing"):
             yield
     except (RuntimeError, MemoryError, OSError) as error:
+        if "killed by signal: Terminated" in str(error):
+            # Somebody stops all processes: our own signal is on its way, and is what is to be told.
+            time.sleep(1)
         said = _sentence(error)
         if said is None:
             raise

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import pickle
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -37,9 +38,9 @@ T = TypeVar("T")
 # Clustering a million images keeps rank 0 busy for longer than any collective's default time-out (30 minutes), and an
 # NCCL collective that waits burns a GPU meanwhile. Ranks wait on the CPU, in a group of their own.
 _WAIT = timedelta(hours=24)
-# Key of rank 0's note that it tells the user about an error, and how long other ranks wait for it.
+# Key of rank 0's note that it tells the user about an error, and how many seconds other ranks wait for it.
 _TOLD = "mmreid_uda/told"
-_MOMENT = timedelta(seconds=3)
+_MOMENT = 3.0
 # What gloo says when the process at the other end is gone.
 _LOST = (
     "Connection closed by peer",
@@ -96,12 +97,14 @@ def rank0_says(error: Exception) -> bool:
         if rank == 0:
             store.set(_TOLD, type(error).__name__)
             return False
-        store.wait([_TOLD], _MOMENT)
-    except dist.DistNetworkError:  # the store has gone with rank 0, which has told something then
+        # Looked at now and then: a wait that ends in vain is a line on the console.
+        for _ in range(30):
+            if store.check([_TOLD]):
+                return True
+            time.sleep(_MOMENT / 30)
+    except dist.DistError:  # the store has gone with rank 0, which has told something then
         return rank != 0
-    except dist.DistStoreError:
-        return False
-    return True
+    return False
 
 
 def gather_batch(tensor: Tensor) -> Tensor:

@@ -42,11 +42,16 @@ def interruptible() -> Iterator[None]:
         yield
         return
     owner = os.getpid()
+    received: list[int] = []
 
     def stop(signum: int, frame: Any) -> None:
         signal.signal(signum, signal.SIG_DFL)
         if os.getpid() != owner:
             os._exit(128 + signum)
+        received.append(signum)
+        if hasattr(signal, "SIGCHLD"):
+            # Loading processes that are stopped as well are no failure, which torch would raise in our way out.
+            signal.signal(signal.SIGCHLD, lambda *_: None)
         raise Interrupted(signum)
 
     names = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -57,6 +62,11 @@ def interruptible() -> Iterator[None]:
             signal.signal(one, stop)
     try:
         yield
+    except Exception as error:
+        # On the way out a loading process that was stopped, too, or a lost connection raise errors of their own.
+        if received:
+            raise Interrupted(received[0]) from error
+        raise
     finally:
         for one in signals:
             signal.signal(one, before[one] or signal.SIG_DFL)

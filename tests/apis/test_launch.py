@@ -65,6 +65,19 @@ def test_a_signal_is_a_sentence_and_the_status_of_the_shells(capsys, name, statu
     assert signal.getsignal(getattr(signal, name)) == before
 
 
+def test_an_error_on_the_way_out_does_not_hide_the_signal(capsys):
+    def main():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            _wait()
+        finally:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated.")
+
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(main)
+    assert stopped.value.code == 143 and capsys.readouterr().err == "interrupted by SIGTERM\n"
+
+
 def test_a_forked_process_ends_at_a_signal_without_a_word(capfd):
     def main():
         here, there = os.pipe()
