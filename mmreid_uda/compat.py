@@ -91,6 +91,7 @@ def install() -> None:
     repair_package_lookup()
     shim_torchvision()
     register_loaders()
+    quieten()
     format_configs_once()
     _installed = True
 
@@ -149,6 +150,17 @@ def format_configs_once() -> None:
         return remembered(text, tuple(style_config.items()), **options)
 
     mmengine.config.config.FormatCode = format_code
+
+
+# -------------------------------------------------------------------------------------------------------- warnings
+
+
+def quieten() -> None:
+    """Keep warnings away that tell a user nothing to do: torch's advice about the number of loading processes.
+
+    Every loader would repeat it for a number that somebody has chosen; the log says the number, and that of the cores.
+    """
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
 
 
 # ------------------------------------------------------------------------------------------------- package look-up

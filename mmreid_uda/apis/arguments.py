@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from mmengine.config import Config
 
 from mmreid_uda.datasets.base_reid import SPLITS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, loading_processes
 from mmreid_uda.utils.files import require_writable, require_writable_folder
 
 from .feature_set import FeatureSet, Part
@@ -138,7 +138,9 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
     """Let a tool say where and how a model computes, and change its config."""
     parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
     parser.add_argument("--batch-size", type=at_least(1), default=64, help="images a forward pass")
-    parser.add_argument("--num-workers", type=at_least(0), default=2, help="loading processes")
+    parser.add_argument(
+        "--num-workers", type=at_least(0), default=loading_processes(), help="loading processes"
+    )
     add_config_options(parser)
 
 

@@ -95,7 +95,7 @@ class ReIDRunner(Runner):
             dataloader = dict(dataloader)
             wanted = dataloader.get("num_workers", 0)
             dataloader["num_workers"] = number = loading_processes(wanted)
-            if wanted != number:
+            if wanted != number or number > num_cores():
                 print_log(
                     f"Loading processes: {number} per rank, for {num_cores()} cores (num_workers={wanted!r}).",
                     logger="current",

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmreid_uda.compat import load_from_local, non_finite, write_checkpoint
+from mmreid_uda.compat import load_from_local, non_finite, quieten, write_checkpoint
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
 from mmreid_uda.engine.hooks import FiniteHook
 from mmreid_uda.utils import InputError, loading_processes, num_cores
@@ -482,3 +483,18 @@ def test_failures_from_outside_are_sentences(tmp_path, monkeypatch, error, said)
     with pytest.raises(ZeroDivisionError):
         make(tmp_path).train()
     assert MMLogger.get_current_instance() is not None
+
+
+def test_more_loading_processes_than_cores_are_said_once_without_a_warning(tmp_path):
+    config = dict(
+        dataset=[1, 2, 3],
+        sampler=dict(type="DefaultSampler", shuffle=False),
+        batch_size=1,
+        num_workers=num_cores() + 2,
+    )
+    runner = make(tmp_path)
+    with warnings.catch_warnings(record=True) as caught:
+        quieten()
+        list(runner.build_dataloader(config))
+    assert not [one for one in caught if "worker" in str(one.message)]
+    assert f"{num_cores() + 2} per rank, for {num_cores()} cores" in log_of(runner)

@@ -21,7 +21,7 @@ from mmreid_uda.apis import (
     choose_queries,
     run_tool,
 )
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, loading_processes
 from mmreid_uda.utils.files import atomic_path, read_results, require_writable, unfinished
 from mmreid_uda.visualization import (
     Curve,
@@ -71,7 +71,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--checkpoint", help="draw rank lists of this file, or folder of a run")
     parser.add_argument("--queries", type=at_least(1), default=6, help="queries per picture")
     parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
-    parser.add_argument("--num-workers", type=at_least(0), default=2, help="loading processes")
+    parser.add_argument(
+        "--num-workers", type=at_least(0), default=loading_processes(), help="loading processes"
+    )
     parser.add_argument("--out", help="page to write (default: WORK_DIR/report.html)")
     return parser.parse_args()
 
