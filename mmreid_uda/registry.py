@@ -6,11 +6,13 @@ annotations (:mod:`mmreid_uda.utils.values`), so that no class has to check what
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine import registry as mmengine_registries
 
-from mmreid_uda.utils.values import checked
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import checked, closest, shortened
 
 __all__ = [
     "CLUSTERERS",
@@ -37,7 +39,48 @@ __all__ = [
 
 
 class Registry(mmengine_registries.Registry):
-    """A registry whose classes check the arguments they are built with."""
+    """A registry whose classes check the arguments they are built with, and that says what it does not know."""
+
+    def find(self, name: str) -> Any:
+        """What this registry or a parent has under a name, or None; unlike ``get``, no module is looked for."""
+        name = name.removeprefix(f"{self.scope}.")
+        registry: mmengine_registries.Registry | None = self
+        while registry is not None:
+            registry.import_from_location()
+            if name in registry.module_dict:
+                return registry.module_dict[name]
+            registry = registry.parent
+        return None
+
+    def names(self) -> set[str]:
+        """All names, those of the parents among them."""
+        found: set[str] = set()
+        registry: mmengine_registries.Registry | None = self
+        while registry is not None:
+            registry.import_from_location()
+            found.update(registry.module_dict)
+            registry = registry.parent
+        return found
+
+    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        """Build what a ``dict(type=..., ...)`` describes.
+
+        Raises:
+            InputError: It names no class, or none that there is, or has arguments that the class does not take.
+        """
+        defaults = kwargs.get("default_args") or {}
+        kind = cfg.get("type", defaults.get("type")) if isinstance(cfg, Mapping) else cfg
+        if kind is None or isinstance(kind, (bool, int, float)):
+            raise InputError(
+                f"found {shortened(cfg)} for a {self.name}, expected dict(type=..., ...) with the name of its class."
+            )
+        # Another package's class, such as mmpretrain.ResNet, is found by mmengine.
+        if isinstance(kind, str) and "." not in kind and self.find(kind) is None:
+            raise InputError(
+                f"found type={kind!r} for a {self.name}, expected {closest(kind, self.names())}; for a class of your "
+                "own add its module to custom_imports."
+            )
+        return super().build(cfg, *args, **kwargs)
 
     def _register_module(self, module: Any, *args: Any, **kwargs: Any) -> None:
         super()._register_module(

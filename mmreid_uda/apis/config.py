@@ -67,13 +67,26 @@ def load_config(
     cfg = read_config_file(path)
     if options:
         _merge_options(cfg, options)
+    finish_config(cfg, world_size)
+    return cfg
+
+
+def finish_config(cfg: Config, world_size: int = 1) -> None:
+    """Import the plug-ins of a config, put the recipe in place and check every key; all that follows its reading.
+
+    Args:
+        cfg: What the file says, changed in place.
+        world_size: Number of processes the global batch is divided over.
+
+    Raises:
+        InputError: As by :func:`load_config`.
+    """
     check_settings(cfg)
     import_plugins(cfg)
     init_default_scope(cfg.get("default_scope") or "mmreid_uda")
     check_types(cfg)
     apply_recipe(cfg, world_size)
     check_components(cfg)
-    return cfg
 
 
 def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
@@ -260,9 +273,8 @@ def _encoders(cfg: Config) -> Any:
     encoders = []
     for run in _names(cfg, "stage1"):
         encoder = copy.deepcopy(cfg.encoder)
-        encoder.get("backbone", {}).pop(
-            "init_cfg", None
-        )  # ImageNet weights would only be overwritten
+        if isinstance(encoder.get("backbone"), dict):
+            encoder.backbone.pop("init_cfg", None)  # ImageNet weights would only be overwritten
         encoder.init_cfg = dict(type="Pretrained", checkpoint=run)
         encoders.append(encoder)
     return encoders if len(encoders) > 1 else [*encoders, cfg.encoder][0]

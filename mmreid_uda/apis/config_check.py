@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypedDict
 
 from mmengine.config import Config
-from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.optim import Optimizer
 
 from mmreid_uda import registry as registries
+from mmreid_uda.registry import Registry
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import (
     Argument,
@@ -163,7 +163,13 @@ _ROLES: dict[str, _Registries] = {
 # Every registry whose entries a config can name, with mmengine's as their parents.
 _REGISTRIES = tuple(getattr(registries, name) for name in registries.__all__)
 # Components of these are built from their dict alone, so that it must have every argument without a default.
-_WHOLE = (registries.TRANSFORMS, registries.CLUSTERERS, registries.REFINERS, registries.METRICS)
+_WHOLE = (
+    registries.CLUSTERERS,
+    registries.HOOKS,
+    registries.METRICS,
+    registries.REFINERS,
+    registries.TRANSFORMS,
+)
 # Keys that the Runner (of a norm: the encoder) takes out of a component's dictionary before it builds the component.
 _TAKEN_OUT = (
     "keep_frozen",
@@ -236,12 +242,12 @@ def check_types(cfg: Config) -> None:
         if "." in name.removeprefix("mmreid_uda."):
             continue
         kinds = registries_of_role or _REGISTRIES
-        if all(registry.get(name) is None for registry in kinds):
+        if all(registry.find(name) is None for registry in kinds):
             kind = kinds[0].name if registries_of_role else "class"
+            names = set().union(*(one.names() for one in kinds))
             raise InputError(
                 f"found `{where}.type`={name!r} in the config, and no such {kind}, expected "
-                f"{closest(name, set().union(*map(_names, kinds)))}; for a class of your own add its module to "
-                "custom_imports."
+                f"{closest(name, names)}; for a class of your own add its module to custom_imports."
             )
 
 
@@ -259,12 +265,6 @@ def _components(where: str, node: Any) -> Iterator[tuple[str, dict[str, Any], _R
     elif isinstance(node, (list, tuple)):
         for number, value in enumerate(node):
             yield from _components(f"{where}[{number}]", value)
-
-
-def _names(registry: Registry) -> set[str]:
-    """Names a registry knows, those of its parent among them."""
-    registry.import_from_location()
-    return {*registry.module_dict, *(_names(registry.parent) if registry.parent else ())}
 
 
 def check_components(cfg: Config) -> None:
@@ -313,7 +313,7 @@ def _resolve(name: Any, role: _Registries) -> tuple[Any, Registry | None]:
     if not isinstance(name, str):
         return name, role[0] if role else None
     for registry in role or _REGISTRIES:
-        found = registry.get(name)
+        found = registry.find(name) or (registry.get(name) if "." in name else None)
         if found is not None:
             return found, registry
     return None, None

@@ -203,6 +203,7 @@ def _name_of(dataset: Mapping) -> str:
     return dataset["name"]
 
 
+@checked
 def _entry(name: str) -> dict[str, Any]:
     if name not in DATASET_CATALOG:
         near = difflib.get_close_matches(name.lower(), DATASET_CATALOG, n=1, cutoff=0.4)

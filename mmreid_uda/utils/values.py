@@ -45,6 +45,7 @@ __all__ = [
     "closest",
     "describe",
     "fit",
+    "shortened",
 ]
 
 Count = Annotated[int, Ge(1)]
@@ -431,14 +432,13 @@ def _checking(function: Callable[..., Any], cls: type | None) -> Callable[..., A
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        name = function.__name__ if cls is None else type(args[0]).__name__
         try:
             given = signature.bind(*args, **kwargs)
-        except TypeError:
-            return function(
-                *args, **kwargs
-            )  # Python's own words say which argument is missing or too many
-        name = function.__name__ if cls is None else type(args[0]).__name__
-        known = arguments_of(function if cls is None else cls)[0]
+        except TypeError as error:
+            names = ", ".join(f"`{key}`" for key in arguments_of(cls or function)[0])
+            raise InputError(f"{name} takes {names or 'no argument'}: found {error}.") from None
+        known = arguments_of(cls or function)[0]
         for key, value in given.arguments.items():
             if signature.parameters[key].kind is inspect.Parameter.VAR_KEYWORD:
                 given.arguments[key] = {

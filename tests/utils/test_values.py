@@ -168,7 +168,9 @@ def test_a_registered_class_checks_what_it_is_built_with(cls):
         cls(0.5, mode="c")
     with pytest.raises(InputError, match=r"found depth=0 for .*at least 1"):
         MODELS.build(dict(type=cls.__name__, share=0, depth=0))
-    with pytest.raises(TypeError, match="share"):
+    with pytest.raises(
+        InputError, match=r"takes `share`, .*: found missing a required argument: 'share'"
+    ):
         cls()
 
 
