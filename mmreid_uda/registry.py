@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine import registry as mmengine_registries
 
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, place_of
 from mmreid_uda.utils.values import checked, closest, shortened
 
 __all__ = [
@@ -36,6 +36,9 @@ __all__ = [
     "VISUALIZERS",
     "WEIGHT_INITIALIZERS",
 ]
+
+# What constructors that do not declare what they take raise for a wrong value.
+_REFUSALS = (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class Registry(mmengine_registries.Registry):
@@ -66,7 +69,7 @@ class Registry(mmengine_registries.Registry):
         """Build what a ``dict(type=..., ...)`` describes.
 
         Raises:
-            InputError: It names no class, or none that there is, or has arguments that the class does not take.
+            InputError: It names no class, or none that there is, or has arguments that the class refuses.
         """
         defaults = kwargs.get("default_args") or {}
         kind = cfg.get("type", defaults.get("type")) if isinstance(cfg, Mapping) else cfg
@@ -80,7 +83,16 @@ class Registry(mmengine_registries.Registry):
                 f"found type={kind!r} for a {self.name}, expected {closest(kind, self.names())}; for a class of your "
                 "own add its module to custom_imports."
             )
-        return super().build(cfg, *args, **kwargs)
+        try:
+            return super().build(cfg, *args, **kwargs)
+        except InputError:
+            raise
+        except _REFUSALS as error:
+            name = getattr(kind, "__name__", kind)
+            raise InputError(
+                f"found options that the {self.name} {name!r} refuses ({type(error).__name__} at {place_of(error)}: "
+                f"{' '.join(str(error).split())}): correct them."
+            ) from error
 
     def _register_module(self, module: Any, *args: Any, **kwargs: Any) -> None:
         super()._register_module(
