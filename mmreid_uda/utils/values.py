@@ -373,7 +373,7 @@ def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]
             continue
         own, goes_on = _own_arguments(vars(base)["__init__"])
         own.pop(next(iter(own), ""), None)  # self
-        accepted = {**own, **accepted}
+        accepted.update((key, one) for key, one in own.items() if key not in accepted)
         if not goes_on:
             return accepted, False
     return accepted, goes_on
