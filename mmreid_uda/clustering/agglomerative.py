@@ -11,6 +11,7 @@ from sklearn import cluster
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Count
 
 from .jaccard_clusterer import JaccardClusterer
 
@@ -49,7 +50,7 @@ class Agglomerative(JaccardClusterer):
         self,
         distance_threshold: float = 0.6,
         linkage: Literal["average", "complete", "single"] = "average",
-        min_cluster_size: int = 2,
+        min_cluster_size: Count = 2,
         max_distance: float = 0.9,
         **kwargs: Any,
     ) -> None:
@@ -59,10 +60,6 @@ class Agglomerative(JaccardClusterer):
                 f"found distance_threshold={distance_threshold}, max_distance={max_distance} and "
                 f"min_cluster_size={min_cluster_size} for Agglomerative, expected 0 < distance_threshold < "
                 "max_distance <= 1 and min_cluster_size >= 1."
-            )
-        if linkage not in ("average", "complete", "single"):
-            raise InputError(
-                f"found linkage={linkage!r} for Agglomerative, expected 'average', 'complete' or 'single'."
             )
         self.distance_threshold, self.linkage = distance_threshold, linkage
         self.min_cluster_size, self.max_distance = min_cluster_size, max_distance

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils.values import Count
 
 from .eps import NearZero, rho_eps, stores_share
 from .jaccard import jaccard_from_encodings, source_distances
@@ -102,30 +104,16 @@ class JaccardDBSCAN(JaccardClusterer):
 
     def __init__(
         self,
-        eps: float | Literal["rho", "auto"] = 0.6,
-        min_samples: int = 4,
-        rho: float = 1.6e-3,
+        eps: Annotated[float, Gt(0), Lt(1)] | Literal["rho", "auto"] = 0.6,
+        min_samples: Count = 4,
+        rho: Annotated[float, Gt(0), Le(1)] = 1.6e-3,
         near_zero: NearZero = "drop",
         freeze_eps: bool = False,
-        source_weight: float = 0.0,
+        source_weight: Annotated[float, Ge(0), Lt(1)] = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         eps = "rho" if eps == "auto" else eps
-        if eps != "rho" and not (isinstance(eps, (int, float)) and 0 < eps < 1):
-            raise InputError(
-                f"found eps={eps!r}, expected a Jaccard distance with 0 < eps < 1, or 'rho': change eps of "
-                "JaccardDBSCAN."
-            )
-        if near_zero not in ("count", "drop"):
-            raise InputError(
-                f"found near_zero={near_zero!r} for JaccardDBSCAN, expected 'count' or 'drop'."
-            )
-        if not 0 <= source_weight < 1 or not 0 < rho <= 1 or min_samples < 1:
-            raise InputError(
-                f"found source_weight={source_weight}, rho={rho} and min_samples={min_samples} for "
-                "JaccardDBSCAN, expected 0 <= source_weight < 1, 0 < rho <= 1 and min_samples >= 1."
-            )
         self.eps, self.min_samples = eps, min_samples
         self.rho, self.near_zero, self.freeze_eps = rho, near_zero, freeze_eps
         self.source_weight = source_weight

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 from scipy import sparse
 from sklearn import cluster
 
 from mmreid_uda.registry import CLUSTERERS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Count
 
 from .jaccard_clusterer import JaccardClusterer
 
@@ -47,17 +48,12 @@ class HDBSCAN(JaccardClusterer):
 
     def __init__(
         self,
-        min_cluster_size: int = 4,
-        min_samples: int = 4,
-        max_distance: float = 0.9,
+        min_cluster_size: Annotated[int, Ge(2)] = 4,
+        min_samples: Count = 4,
+        max_distance: Annotated[float, Gt(0), Le(1)] = 0.9,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if min_cluster_size < 2 or min_samples < 1 or not 0 < max_distance <= 1:
-            raise InputError(
-                f"found min_cluster_size={min_cluster_size}, min_samples={min_samples} and max_distance={max_distance} "
-                "for HDBSCAN, expected at least 2, at least 1, and 0 < max_distance <= 1."
-            )
         self.min_cluster_size, self.min_samples = min_cluster_size, min_samples
         self.max_distance = max_distance
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, check_vectors, make_rng
+from mmreid_uda.utils.values import Natural
 
 from .knn import find_neighbours, unit_rows
 from .labels import Clusterer
@@ -38,13 +40,13 @@ class InfoMap(Clusterer):
         >>> clusterer = dict(type='InfoMap', k1=15, k2=4, min_similarity=0.5)
     """
 
-    def __init__(self, k1: int = 15, k2: int = 4, min_similarity: float = 0.5) -> None:
+    def __init__(
+        self,
+        k1: Annotated[int, Ge(2)] = 15,
+        k2: Natural = 4,
+        min_similarity: Annotated[float, Gt(-1), Lt(1)] = 0.5,
+    ) -> None:
         super().__init__()
-        if k1 < 2 or k2 < 0 or not -1 < min_similarity < 1:
-            raise InputError(
-                f"found k1={k1}, k2={k2}, min_similarity={min_similarity} for InfoMap, expected k1 >= 2, k2 >= 0 and "
-                "-1 < min_similarity < 1."
-            )
         self.k1, self.k2, self.min_similarity = k1, k2, min_similarity
         _import_infomap()  # complain when the config is read, not after an extraction
 

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils.values import Count
 
 from .labels import Clusterer
 
@@ -44,13 +45,10 @@ class KMeans(Clusterer):
         >>> clusterer = dict(type='KMeans', num_clusters=500)
     """
 
-    def __init__(self, num_clusters: int, num_starts: int = 1, max_iterations: int = 300) -> None:
+    def __init__(
+        self, num_clusters: Count, num_starts: Count = 1, max_iterations: Count = 300
+    ) -> None:
         super().__init__()
-        if min(num_clusters, num_starts, max_iterations) < 1:
-            raise InputError(
-                f"found num_clusters={num_clusters}, num_starts={num_starts} and max_iterations={max_iterations} for "
-                "KMeans, expected each to be at least 1."
-            )
         self.num_clusters, self.num_starts = num_clusters, num_starts
         self.max_iterations = max_iterations
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge, Gt, Lt
 
 from mmreid_uda.registry import REFINERS
-from mmreid_uda.utils import InputError
 
 from .knn import unit_rows
 from .labels import renumber
@@ -33,11 +35,7 @@ class DropSmallClusters:
         >>> refiners = [dict(type='DropSmallClusters', min_size=4)]
     """
 
-    def __init__(self, min_size: int) -> None:
-        if min_size < 2:
-            raise InputError(
-                f"found min_size={min_size} for DropSmallClusters, expected at least 2: smaller ones change nothing."
-            )
+    def __init__(self, min_size: Annotated[int, Ge(2)]) -> None:
         self.min_size = min_size
 
     def __call__(self, labels: np.ndarray, features: np.ndarray) -> np.ndarray:
@@ -72,8 +70,8 @@ class DropLooseMembers:
         ...             dict(type='DropSmallClusters', min_size=4)]
     """
 
-    def __init__(self, min_similarity: float) -> None:
-        self.min_similarity = _checked_cosine(min_similarity, type(self).__name__)
+    def __init__(self, min_similarity: Annotated[float, Gt(-1), Lt(1)]) -> None:
+        self.min_similarity = min_similarity
 
     def __call__(self, labels: np.ndarray, features: np.ndarray) -> np.ndarray:
         """Refine.
@@ -110,8 +108,8 @@ class AssignOutliers:
         >>> refiners = [dict(type='AssignOutliers', min_similarity=0.6)]
     """
 
-    def __init__(self, min_similarity: float) -> None:
-        self.min_similarity = _checked_cosine(min_similarity, type(self).__name__)
+    def __init__(self, min_similarity: Annotated[float, Gt(-1), Lt(1)]) -> None:
+        self.min_similarity = min_similarity
 
     def __call__(self, labels: np.ndarray, features: np.ndarray) -> np.ndarray:
         """Refine.
@@ -153,11 +151,3 @@ def cluster_centroids(labels: np.ndarray, features: np.ndarray) -> np.ndarray:
     np.add.at(sums, labels[inlier], features[inlier])
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     return sums / np.maximum(norms, np.finfo(np.float32).tiny)
-
-
-def _checked_cosine(value: float, name: str) -> float:
-    if not -1 < value < 1:
-        raise InputError(
-            f"found min_similarity={value} for {name}, expected a cosine with -1 < min_similarity < 1."
-        )
-    return value

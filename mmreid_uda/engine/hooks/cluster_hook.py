@@ -23,6 +23,7 @@ from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import broadcast_buffers, run_on_rank0
 from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.values import Count, Fraction, Natural
 
 from ..extraction import extract_features, unwrap, with_pipeline
 from ..optim import fit_moments
@@ -81,24 +82,16 @@ class ClusterHook(Hook):
         clusterer: dict[str, Any],
         pipeline: Sequence[Any],
         refiners: Sequence[dict[str, Any]] = (),
-        interval: int = 1,
-        min_clusters: int | None = None,
-        max_outlier_ratio: float = 0.95,
+        interval: Count = 1,
+        min_clusters: Count | None = None,
+        max_outlier_ratio: Fraction = 0.95,
         policy: Literal["relax_eps", "keep_previous", "raise"] = "relax_eps",
-        batch_size: int = 128,
-        num_workers: int | Literal["auto"] = "auto",
+        batch_size: Count = 128,
+        num_workers: Natural | Literal["auto"] = "auto",
         amp_dtype: Literal["bfloat16", "float16"] | None = None,
         seed: int | None = None,
         save_labels: bool = True,
     ) -> None:
-        if policy not in ("relax_eps", "keep_previous", "raise"):
-            raise InputError(
-                f"ClusterHook: found policy={policy!r}, expected 'relax_eps', 'keep_previous' or 'raise'."
-            )
-        if amp_dtype not in (None, "bfloat16", "float16"):
-            raise InputError(
-                f"ClusterHook: found amp_dtype={amp_dtype!r}, expected 'bfloat16', 'float16' or None."
-            )
         self.clusterer = CLUSTERERS.build(clusterer)
         self.refiners = [REFINERS.build(refiner) for refiner in refiners]
         self.pipeline = list(pipeline)

@@ -42,11 +42,6 @@ class LatentStateHook(Hook):
     def __init__(
         self, reset: Literal["epoch", "batch"] = "epoch", legacy_val_flag: bool = False
     ) -> None:
-        if reset not in ("epoch", "batch"):
-            raise InputError(
-                f"LatentStateHook: found reset={reset!r}, expected 'epoch' or 'batch': change "
-                "default_hooks.latent_state.reset."
-            )
         self.reset, self.legacy_val_flag = reset, legacy_val_flag
 
     def before_train(self, runner: Runner) -> None:

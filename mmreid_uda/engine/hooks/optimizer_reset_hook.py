@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmreid_uda.registry import HOOKS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Count
 
 __all__ = ["OptimizerResetHook"]
 
@@ -29,11 +29,7 @@ class OptimizerResetHook(Hook):
         >>> default_hooks = dict(optimizer_reset=dict(type='OptimizerResetHook'))
     """
 
-    def __init__(self, interval: int = 1) -> None:
-        if interval < 1:
-            raise InputError(
-                f"OptimizerResetHook: found interval={interval}, expected at least 1 epoch."
-            )
+    def __init__(self, interval: Count = 1) -> None:
         self.interval = interval
 
     def before_train_epoch(self, runner: Runner) -> None:

@@ -47,10 +47,6 @@ class ProgressiveLambdaHook(Hook):
         base: float = 1.0,
         schedule: Literal["log", "linear", "constant"] = "log",
     ) -> None:
-        if schedule not in _SCHEDULES:
-            raise InputError(
-                f"ProgressiveLambdaHook: found schedule={schedule!r}, expected one of {list(_SCHEDULES)}."
-            )
         self.attribute, self.base, self.schedule = attribute, base, _SCHEDULES[schedule]
 
     def before_train(self, runner: Runner) -> None:

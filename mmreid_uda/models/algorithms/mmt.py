@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmreid_uda.models.heads import BranchOutput
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Fraction
 
 from .mean_teacher import MeanTeacher
 
@@ -48,16 +48,11 @@ class MMT(MeanTeacher):
         self,
         encoder: dict[str, Any] | list[dict[str, Any]],
         head: dict[str, Any],
-        soft_ce_weight: float = 0.5,
-        soft_triplet_weight: float = 0.8,
+        soft_ce_weight: Fraction = 0.5,
+        soft_triplet_weight: Fraction = 0.8,
         num_students: int = 2,
         **kwargs: Any,
     ) -> None:
-        if not (0 <= soft_ce_weight <= 1 and 0 <= soft_triplet_weight <= 1):
-            raise InputError(
-                f"MMT: found soft_ce_weight={soft_ce_weight} and soft_triplet_weight={soft_triplet_weight}, expected "
-                "shares in 0..1."
-            )
         weights = dict(
             ce_weight=1 - soft_ce_weight,
             triplet_weight=1 - soft_triplet_weight,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
 
 from .staged import StagedBackbone
 
@@ -74,16 +74,12 @@ class DenseNet(StagedBackbone):
 
     def __init__(
         self,
-        depth: int = 161,
+        depth: Literal[121, 161, 169, 201] = 161,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(frozen_stages, norm_eval, init_cfg)
-        if depth not in self.arch_settings:
-            raise InputError(
-                f"DenseNet got depth={depth}, expected one of {tuple(self.arch_settings)}: change backbone.depth."
-            )
         channels, growth, blocks = self.arch_settings[depth]
         parts: OrderedDict[str, nn.Module] = OrderedDict(
             conv0=nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False),

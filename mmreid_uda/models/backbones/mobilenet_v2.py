@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Positive
 
 from .staged import StagedBackbone
 
@@ -91,17 +93,13 @@ class MobileNetV2(StagedBackbone):
 
     def __init__(
         self,
-        width_mult: float = 1.0,
-        last_stride: int = 1,
+        width_mult: Positive = 1.0,
+        last_stride: Literal[1, 2] = 1,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(frozen_stages, norm_eval, init_cfg)
-        if last_stride not in (1, 2):
-            raise InputError(
-                f"MobileNetV2 got last_stride={last_stride}, expected 1 or 2: change backbone.last_stride."
-            )
         channels = _divisible(32 * width_mult)
         layers: list[nn.Module] = [_conv_bn(3, channels, 3, stride=2)]
         for stage, (expansion, width, blocks, stride) in enumerate(_STAGES):

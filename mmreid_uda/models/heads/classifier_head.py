@@ -20,7 +20,7 @@ from mmreid_uda.models.losses import (
 )
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
-from mmreid_uda.utils import InputError, full_precision, make_rng
+from mmreid_uda.utils import full_precision, make_rng
 from mmreid_uda.utils.dist import gather_live
 
 __all__ = ["BranchOutput", "ClassifierHead"]
@@ -103,10 +103,6 @@ class ClassifierHead(ResizingRows, BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if init not in ("centroid", "random", "uniform"):
-            raise InputError(
-                f"ClassifierHead: found init={init!r}, expected 'centroid', 'random' or 'uniform'."
-            )
         self.num_branches, self.init = num_branches, init
         # (branches, K, D); there are no classes yet.
         self.weight = nn.Parameter(torch.empty(num_branches, 0, in_channels))

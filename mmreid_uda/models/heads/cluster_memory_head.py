@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
-from mmreid_uda.utils import InputError, full_precision
+from mmreid_uda.utils import full_precision
 from mmreid_uda.utils.dist import gather_batch, gather_live
+from mmreid_uda.utils.values import Positive
 
 __all__ = ["ClusterMemoryHead"]
 
@@ -36,14 +37,10 @@ class ClusterMemoryHead(BaseModule):
     def __init__(
         self,
         memory: dict[str, Any] | None = None,
-        temperature: float = 0.05,
+        temperature: Positive = 0.05,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if temperature <= 0:
-            raise InputError(
-                f"ClusterMemoryHead: found temperature={temperature}, expected a value above 0."
-            )
         self.memory = MODELS.build(memory or dict(type="ClusterMemory"))
         self.temperature = temperature
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Count
 
 __all__ = ["DomainBN", "GhostBN", "convert_norm", "domain_split", "set_eval_domain"]
 
@@ -53,19 +54,10 @@ class GhostBN(_BatchNorm):
         affine: bool = True,
         track_running_stats: bool = True,
         *,
-        samples_per_group: int | None = None,
-        stats: str = "first",
+        samples_per_group: Count | None = None,
+        stats: Literal["first", "mean"] = "first",
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats)
-        if samples_per_group is not None and samples_per_group < 1:
-            raise InputError(
-                f"GhostBN got samples_per_group={samples_per_group}, expected a number >= 1 or None: "
-                "change norm.samples_per_group."
-            )
-        if stats not in ("first", "mean"):
-            raise InputError(
-                f"GhostBN got stats={stats!r}, expected 'first' or 'mean': change norm.stats."
-            )
         self.samples_per_group = samples_per_group
         self.stats = stats
 
@@ -156,9 +148,9 @@ class DomainBN(nn.Module):
         affine: bool = True,
         track_running_stats: bool = True,
         *,
-        samples_per_group: int | None = None,
-        stats: str = "first",
-        eval_domain: str = "target",
+        samples_per_group: Count | None = None,
+        stats: Literal["first", "mean"] = "first",
+        eval_domain: Literal["source", "target"] = "target",
     ) -> None:
         super().__init__()
         settings: dict[str, Any] = {

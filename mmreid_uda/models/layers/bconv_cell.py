@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils.values import Fraction
 
 from .resizing import ResizingBuffers
 
@@ -70,11 +71,6 @@ class BConvCell(ResizingBuffers):
         init_std: float = 0.001,
     ) -> None:
         super().__init__()
-        if eval_state not in ("reset", "frozen"):
-            raise InputError(
-                f"BConvCell: found eval_state={eval_state!r}, expected 'reset' or 'frozen': change it in "
-                "encoder.backbone.cell."
-            )
         self.eval_state, self.init_std = eval_state, init_std
         self.carry = True
         self.out_channels = out_channels
@@ -193,23 +189,11 @@ class BConvCellV2(BConvCell):
         in_channels: int,
         *args: Any,
         history: Literal["last", "ema"] = "ema",
-        history_momentum: float = 0.5,
+        history_momentum: Fraction = 0.5,
         concat: Literal["channel", "batch"] = "channel",
         keep_state: bool = True,
         **kwargs: Any,
     ) -> None:
-        for key, value, known in (
-            ("history", history, ("last", "ema")),
-            ("concat", concat, ("channel", "batch")),
-        ):
-            if value not in known:
-                raise InputError(
-                    f"BConvCellV2: found {key}={value!r}, expected one of {known}: change it in encoder.backbone.cell."
-                )
-        if not 0 <= history_momentum <= 1:
-            raise InputError(
-                f"BConvCellV2: found history_momentum={history_momentum}, expected the share of the old history, 0..1."
-            )
         super().__init__(2 * in_channels if concat == "channel" else in_channels, *args, **kwargs)
         self.concat, self.keep_state = concat, keep_state
         self.momentum = history_momentum if history == "ema" else 0.0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch.nn.functional as F
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError, full_precision
+from mmreid_uda.utils import full_precision
 
 __all__ = ["LabelSmoothCrossEntropy", "SoftCrossEntropy"]
 
@@ -24,12 +27,8 @@ class LabelSmoothCrossEntropy(nn.Module):
         InputError: If ``epsilon`` is outside ``0 <= epsilon < 1``.
     """
 
-    def __init__(self, epsilon: float = 0.1) -> None:
+    def __init__(self, epsilon: Annotated[float, Ge(0), Lt(1)] = 0.1) -> None:
         super().__init__()
-        if not 0 <= epsilon < 1:
-            raise InputError(
-                f"LabelSmoothCrossEntropy: found epsilon={epsilon}, expected 0 <= epsilon < 1."
-            )
         self.epsilon = epsilon
 
     @full_precision

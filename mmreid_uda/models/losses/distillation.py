@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError, full_precision
+from mmreid_uda.utils import full_precision
+from mmreid_uda.utils.values import Positive
 
 __all__ = ["DistillationLoss"]
 
@@ -25,12 +26,8 @@ class DistillationLoss(nn.Module):
         InputError: If ``temperature`` is not positive.
     """
 
-    def __init__(self, temperature: float = 4.0) -> None:
+    def __init__(self, temperature: Positive = 4.0) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise InputError(
-                f"DistillationLoss: found temperature={temperature}, expected temperature > 0."
-            )
         self.temperature = temperature
 
     @full_precision

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError, full_precision
+from mmreid_uda.utils import full_precision
+from mmreid_uda.utils.values import Positive
 
 __all__ = ["LabelPreservingLoss"]
 
@@ -32,12 +33,8 @@ class LabelPreservingLoss(nn.Module):
         positive_in_denominator: False gives the poster's form, whose denominator has the negatives only.
     """
 
-    def __init__(self, temperature: float = 0.6, positive_in_denominator: bool = True) -> None:
+    def __init__(self, temperature: Positive = 0.6, positive_in_denominator: bool = True) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise InputError(
-                f"LabelPreservingLoss: found temperature={temperature}, expected a value above 0."
-            )
         self.temperature = temperature
         self.positive_in_denominator = positive_in_denominator
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError, full_precision
+from mmreid_uda.utils.values import Fraction
 
 __all__ = ["SoftSoftmaxTripletLoss", "SoftmaxTripletLoss", "hardest_pairs", "pairwise_distances"]
 
@@ -90,12 +91,8 @@ class SoftmaxTripletLoss(nn.Module):
         InputError: If ``margin`` is outside 0..1; at a call, if the batch has a single class.
     """
 
-    def __init__(self, margin: float = 0.0) -> None:
+    def __init__(self, margin: Fraction = 0.0) -> None:
         super().__init__()
-        if not 0 <= margin <= 1:
-            raise InputError(
-                f"SoftmaxTripletLoss: found margin={margin}, expected 0 <= margin <= 1: it is a soft label here."
-            )
         self.margin = margin
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:

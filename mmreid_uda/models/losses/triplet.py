@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Positive
 
 from .softmax_triplet import hardest_pairs, pairwise_distances
 
@@ -26,10 +26,8 @@ class HardTripletLoss(nn.Module):
         InputError: If ``margin`` is not positive; at a call, if the batch has a single class.
     """
 
-    def __init__(self, margin: float = 1.2) -> None:
+    def __init__(self, margin: Positive = 1.2) -> None:
         super().__init__()
-        if margin <= 0:
-            raise InputError(f"HardTripletLoss: found margin={margin}, expected margin > 0.")
         self.margin = margin
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:

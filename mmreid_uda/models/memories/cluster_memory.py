@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Lt
 from torch import Tensor
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
-from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils import make_rng
 
 from .base_memory import BaseMemory
 
@@ -125,20 +126,10 @@ class ClusterMemory(BaseMemory):
     def __init__(
         self,
         update: Literal["momentum", "hard", "mean"] = "momentum",
-        momentum: float = 0.1,
+        momentum: Annotated[float, Ge(0), Lt(1)] = 0.1,
         init: Literal["mean", "random"] = "mean",
     ) -> None:
         super().__init__()
-        if update not in _RULES:
-            raise InputError(
-                f"ClusterMemory: found update={update!r}, expected one of {sorted(_RULES)}."
-            )
-        if init not in ("mean", "random"):
-            raise InputError(f"ClusterMemory: found init={init!r}, expected 'mean' or 'random'.")
-        if not 0 <= momentum < 1:
-            raise InputError(
-                f"ClusterMemory: found momentum={momentum}, expected 0 <= momentum < 1."
-            )
         self.rule, self.momentum, self.init = _RULES[update], momentum, init
         self.register_buffer("centroids", torch.zeros(0, 0))
 
