@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmreid_uda.compat import load_from_local, non_finite, quieten, write_checkpoint
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
@@ -498,3 +499,27 @@ def test_more_loading_processes_than_cores_are_said_once_without_a_warning(tmp_p
         list(runner.build_dataloader(config))
     assert not [one for one in caught if "worker" in str(one.message)]
     assert f"{num_cores() + 2} per rank, for {num_cores()} cores" in log_of(runner)
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operators that would wait for a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "item"):
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_looking_at_a_loss_waits_for_no_device(tmp_path):
+    runner, hook = make(tmp_path), FiniteHook(interval=50)
+    with Waits() as waits:
+        for number in range(49):
+            hook.after_train_iter(runner, number, outputs={"loss": torch.tensor(1.0)})
+        assert not waits.found
+        hook.after_train_iter(runner, 49, outputs={"loss": torch.tensor(1.0)})
+    assert waits.found == ["_local_scalar_dense"]
