@@ -46,8 +46,15 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=writable(), help="write the figures to this JSON file")
     add_config_options(parser)
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="what has started the processes; tools/dist_*.sh and slurm_train.sh give it",
+    )
+    parser.add_argument(
+        "--local_rank", "--local-rank", type=int, default=0, help="GPU of this process"
+    )
     # Intermixed: the checkpoint may come after flags, as tools/dist_test.sh gives it.
     return parser.parse_intermixed_args()
 

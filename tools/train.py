@@ -39,19 +39,30 @@ def parse_args() -> argparse.Namespace:
         const="auto",
         help="continue from this checkpoint, or, without a value, from the latest one in the work dir",
     )
-    parser.add_argument("--amp", action="store_true", help="train in mixed precision")
+    parser.add_argument(
+        "--amp", action="store_true", help="train in mixed precision (default: float32)"
+    )
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale the learning rate with the global batch"
     )
     parser.add_argument(
-        "--seed", type=int, help="seed of everything random (default: the config's)"
+        "--seed",
+        type=int,
+        help="seed of everything random (default: the config's randomness.seed, mostly 1)",
     )
     parser.add_argument(
         "--deterministic", action="store_true", help="deterministic kernels on the GPU"
     )
     add_config_options(parser)
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="what has started the processes; tools/dist_*.sh and slurm_train.sh give it",
+    )
+    parser.add_argument(
+        "--local_rank", "--local-rank", type=int, default=0, help="GPU of this process"
+    )
     return parser.parse_args()
 
 
