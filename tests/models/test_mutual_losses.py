@@ -144,5 +144,5 @@ def test_a_batch_of_one_identity_is_refused():
     "make", [lambda: LabelSmoothCrossEntropy(1.0), lambda: SoftmaxTripletLoss(1.5)]
 )
 def test_shares_out_of_range_are_refused(make):
-    with pytest.raises(InputError, match="expected a number (of at least|from) 0"):
+    with pytest.raises(InputError, match=r"expected a number (of at least|from) 0"):
         make()
