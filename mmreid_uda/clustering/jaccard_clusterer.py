@@ -10,6 +10,7 @@ from scipy import sparse
 from torch import Tensor
 
 from mmreid_uda.utils import InputError, check_vectors, parse_size
+from mmreid_uda.utils.values import Count
 
 from .approximate import find_neighbours_approximately
 from .jaccard import (
@@ -51,26 +52,20 @@ class JaccardClusterer(Clusterer):
 
     def __init__(
         self,
-        k1: int = 30,
-        k2: int = 6,
+        k1: Count = 30,
+        k2: Count = 6,
         variant: Variant = "faiss",
         search: Literal["exact", "ivf", "hnsw"] = "exact",
-        effort: int = 64,
+        effort: Count = 64,
         precision: Precision = "float32",
         max_memory: str | int | None = None,
     ) -> None:
         super().__init__()
         neighbours_needed(1, k1, variant, k2)  # complains now, not at the first epoch
-        name = type(self).__name__
-        if precision not in ("float32", "int8") or search not in ("exact", "ivf", "hnsw"):
-            raise InputError(
-                f"found precision={precision!r} and search={search!r} for {name}, expected 'float32' or 'int8', and "
-                "'exact', 'ivf' or 'hnsw'."
-            )
         if search != "exact" and variant == "full":
             raise InputError(
-                f"found search={search!r} with variant='full' for {name}, which needs the farthest image of each, too: "
-                "set variant='faiss', or search='exact'."
+                f"found search={search!r} with variant='full' for {type(self).__name__}, which needs the farthest image "
+                "of each, too: set variant='faiss', or search='exact'."
             )
         self.k1, self.k2, self.variant = k1, k2, variant
         self.search, self.effort, self.precision = search, effort, precision

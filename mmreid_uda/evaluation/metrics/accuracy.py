@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import MinLen
 from mmengine.evaluator import BaseMetric
 
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Count
 
 __all__ = ["Accuracy"]
 
@@ -35,13 +37,12 @@ class Accuracy(BaseMetric):
     default_prefix = "accuracy"
 
     def __init__(
-        self, topk: Sequence[int] = (1,), collect_device: str = "cpu", prefix: str | None = None
+        self,
+        topk: Annotated[Sequence[Count], MinLen(1)] = (1,),
+        collect_device: str = "cpu",
+        prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if min(topk) < 1:
-            raise InputError(
-                f"Accuracy: found topk={tuple(topk)}, expected numbers of at least 1: change val_evaluator.topk."
-            )
         self.topk = tuple(topk)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mmcv.cnn.resnet import BasicBlock, Bottleneck, make_res_layer
 from torch import Tensor, nn
 
 from mmreid_uda.models.layers import IBN
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
 
 from .staged import StagedBackbone
 
@@ -55,18 +56,15 @@ class ResNet(StagedBackbone):
 
     def __init__(
         self,
-        depth: int = 50,
-        last_stride: int = 1,
+        depth: Literal[18, 34, 50, 101, 152] = 50,
+        last_stride: Literal[1, 2] = 1,
         stem_relu: bool = True,
-        ibn: str | None = None,
+        ibn: Literal["a"] | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(frozen_stages, norm_eval, init_cfg)
-        _check("depth", depth, tuple(self.arch_settings))
-        _check("last_stride", last_stride, (1, 2))
-        _check("ibn", ibn, (None, "a"))
         block, blocks = self.arch_settings[depth]
         self.feat_dim = 512 * block.expansion
         self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
@@ -106,10 +104,3 @@ class ResNet(StagedBackbone):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to (B, feat_dim, H/16, W/16), or /32 with ``last_stride=2``."""
         return self.last_stage()(self.trunk(x))
-
-
-def _check(key: str, value: object, allowed: tuple) -> None:
-    if value not in allowed:
-        raise InputError(
-            f"ResNet got {key}={value!r}, expected one of {allowed}: change backbone.{key}."
-        )

@@ -12,7 +12,7 @@ loss and label distillation", CVPRW 2020.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +20,14 @@ from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError, full_precision
+from mmreid_uda.utils.values import Count
 
 from .softmax_triplet import pairwise_distances
 
 __all__ = ["NEGATIVE_SETS", "FATLoss"]
 
-NEGATIVE_SETS = ("ctrdAll", "ctrdAvg", "ctrdHM", "batchNeg")
+NegativeSet = Literal["ctrdAll", "ctrdAvg", "ctrdHM", "batchNeg"]
+NEGATIVE_SETS: tuple[NegativeSet, ...] = get_args(NegativeSet)
 """What an anchor is kept away from: every other centroid, their mean, the hardest of them, or images of the batch."""
 
 # What a part of a loss name stands for: plain terms, and terms of features of unit norm.
@@ -95,8 +97,8 @@ class FATLoss(nn.Module):
     def __init__(
         self,
         name: str = "XE-tri-mg",
-        negatives: str = "batchNeg",
-        num_negatives: int = 5,
+        negatives: NegativeSet = "batchNeg",
+        num_negatives: Count = 5,
         own_centroid: bool = False,
         compactness: Literal["mean", "radius"] = "mean",
         margin: float = 1.0,
@@ -108,16 +110,6 @@ class FATLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.terms = _terms(name)
-        for key, value, choices in (
-            ("negatives", negatives, NEGATIVE_SETS),
-            ("compactness", compactness, ("mean", "radius")),
-        ):
-            if value not in choices:
-                raise InputError(
-                    f"FATLoss: found {key}={value!r}, expected one of {', '.join(choices)}."
-                )
-        if num_negatives < 1:
-            raise InputError(f"FATLoss: found num_negatives={num_negatives}, expected at least 1.")
         self.negatives, self.num_negatives = negatives, num_negatives
         self.own_centroid, self.compactness = own_centroid, compactness
         self.margins = dict(tri=margin, tri_norm=margin_norm)

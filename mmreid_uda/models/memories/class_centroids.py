@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
-from mmreid_uda.utils import InputError
 
 from .base_memory import BaseMemory
 
 __all__ = ["CENTROID_KINDS", "ClassCentroids", "class_centroids"]
 
-CENTROID_KINDS = ("mean", "mean_unit", "unit_mean", "unit_mean_unit")
+CentroidKind = Literal["mean", "mean_unit", "unit_mean", "unit_mean_unit"]
+CENTROID_KINDS: tuple[CentroidKind, ...] = get_args(CentroidKind)
 """The four centroids of the paper, in its order: mean(f); mean(L2 f); L2(mean f); L2(mean(L2 f))."""
 
 
@@ -62,13 +64,10 @@ class ClassCentroids(BaseMemory):
     plain: Tensor
     unit: Tensor
 
-    def __init__(self, kind: str = "mean", unit_kind: str = "unit_mean_unit") -> None:
+    def __init__(
+        self, kind: CentroidKind = "mean", unit_kind: CentroidKind = "unit_mean_unit"
+    ) -> None:
         super().__init__()
-        for key, value in (("kind", kind), ("unit_kind", unit_kind)):
-            if value not in CENTROID_KINDS:
-                raise InputError(
-                    f"ClassCentroids: found {key}={value!r}, expected one of {', '.join(CENTROID_KINDS)}."
-                )
         self.kind, self.unit_kind = kind, unit_kind
         self.register_buffer("plain", torch.zeros(0, 0))
         self.register_buffer("unit", torch.zeros(0, 0))
