@@ -17,7 +17,7 @@ from .arguments import (
     writable,
     writable_folder,
 )
-from .config import apply_recipe, load_config
+from .config import apply_recipe, finish_config, load_config, parse_options
 from .config_check import check_components, check_settings, check_types
 from .deploy import export_onnx
 from .feature_set import (
@@ -39,7 +39,6 @@ from .launch import (
     training_command,
 )
 from .model import find_config, init_model, load_tested, model_fingerprint, tested_state
-from .options import parse_options
 from .trial import random_batch, ready_model
 
 __all__ = [
@@ -66,6 +65,7 @@ __all__ = [
     "features_of_arguments",
     "find_config",
     "find_dataset",
+    "finish_config",
     "images_of_arguments",
     "inferencer_of_arguments",
     "init_model",

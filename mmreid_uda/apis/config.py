@@ -40,8 +40,9 @@ from mmreid_uda.utils.values import closest
 
 from .config_check import check_components, check_settings, check_types, known_keys
 from .config_file import import_plugins, read_config_file
+from .options import parse_options
 
-__all__ = ["apply_recipe", "load_config"]
+__all__ = ["apply_recipe", "finish_config", "load_config", "parse_options"]
 
 # The papers of most recipes trained on four GPUs.
 _REFERENCE_GPUS = 4

@@ -64,8 +64,8 @@ class JaccardClusterer(Clusterer):
         neighbours_needed(1, k1, variant, k2)  # complains now, not at the first epoch
         if search != "exact" and variant == "full":
             raise InputError(
-                f"found search={search!r} with variant='full' for {type(self).__name__}, which needs the farthest image "
-                "of each, too: set variant='faiss', or search='exact'."
+                f"found search={search!r} with variant='full' for {type(self).__name__}, which needs the farthest "
+                "image of each, too: set variant='faiss', or search='exact'."
             )
         self.k1, self.k2, self.variant = k1, k2, variant
         self.search, self.effort, self.precision = search, effort, precision
