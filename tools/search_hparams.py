@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -475,7 +476,7 @@ def main() -> None:
             f"all {len(_finished(study))} trials failed, expected one to succeed; see train.log in the folders of "
             f"'{work_dir}', and start again with another --work-dir."
         )
-    best = " ".join([*args.cfg_options, *as_options(study.best_params)])
+    best = shlex.join([*args.cfg_options, *as_options(study.best_params)])
     print(f"best: python tools/train.py {args.config} --cfg-options {best}")
 
 
