@@ -31,6 +31,7 @@ from mmreid_uda.models.losses import (
     hardest_pairs,
     pairwise_distances,
 )
+from mmreid_uda.models.losses.fat_loss import NegativeSet
 from mmreid_uda.models.memories import class_centroids
 from mmreid_uda.utils import InputError, num_threads
 from mmreid_uda.utils.files import write_json
@@ -97,7 +98,7 @@ def batch_hard(features: Tensor, labels: Tensor) -> Tensor:
     return loss.detach()
 
 
-def fat(features: Tensor, labels: Tensor, negatives: str) -> Tensor:
+def fat(features: Tensor, labels: Tensor, negatives: NegativeSet) -> Tensor:
     """Mean point-to-set hinge and compactness, in shuffled batches as in training: a scalar."""
     criterion = FATLoss("tri-mg", negatives=negatives, margin=MARGIN)
     num_classes = int(labels.max()) + 1
