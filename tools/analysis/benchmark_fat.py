@@ -117,7 +117,9 @@ def fat(features: Tensor, labels: Tensor, negatives: NegativeSet) -> Tensor:
     return total / len(features)
 
 
-def make_pass(side: str, num: int, dim: int, num_ids: int, negatives: str) -> Callable[[], Tensor]:
+def make_pass(
+    side: str, num: int, dim: int, num_ids: int, negatives: NegativeSet
+) -> Callable[[], Tensor]:
     """One pass of a side over N images, after a small one has warmed the libraries up."""
 
     def run(count: int) -> Callable[[], Tensor]:
