@@ -18,6 +18,7 @@ from mmreid_uda.apis import (
     ToolParser,
     add_config_options,
     build_runner,
+    check_settings,
     init_processes,
     load_config,
     nothing_to_train,
@@ -71,16 +72,17 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     if args.amp:
-        cfg.optim_wrapper.type = "AmpOptimWrapper"
+        cfg.optim_wrapper = dict(cfg.get("optim_wrapper") or {}, type="AmpOptimWrapper")
     if args.auto_scale_lr:
-        cfg.auto_scale_lr.enable = True
+        cfg.auto_scale_lr = dict(cfg.get("auto_scale_lr") or {}, enable=True)
     if args.seed is not None:
-        cfg.randomness.seed = args.seed
+        cfg.randomness = dict(cfg.get("randomness", {}), seed=args.seed)
     if args.deterministic:
-        cfg.randomness.deterministic = True
+        cfg.randomness = dict(cfg.get("randomness", {}), deterministic=True)
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == "auto" else args.resume
+    check_settings(cfg)
 
 
 def main() -> None:

@@ -12,7 +12,10 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypedDict
 
+from annotated_types import Ge, Le
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook, LoggerHook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.optim import Optimizer
 
@@ -86,7 +89,8 @@ class _Loader(TypedDict, total=False):
 
 
 class _Randomness(TypedDict, total=False):
-    seed: Natural | None
+    # NumPy takes no larger one.
+    seed: Annotated[int, Ge(0), Le(2**32 - 1)] | None
     deterministic: bool
     diff_rank_seed: bool
 
@@ -120,7 +124,7 @@ class Settings(Recipe, total=False):
     launcher: Literal["none", "pytorch", "slurm", "mpi"]
     env_cfg: dict[str, Any]
     log_processor: dict[str, Any] | None
-    log_level: str | int
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | Natural
     visualizer: dict[str, Any] | None
     default_scope: str | None
     randomness: _Randomness
@@ -136,6 +140,11 @@ class Settings(Recipe, total=False):
 _LIMITS: dict[type, dict[str, Any]] = {
     EpochBasedTrainLoop: dict(max_epochs=Count, val_begin=Natural, val_interval=Count),
     IterBasedTrainLoop: dict(max_iters=Count, val_begin=Natural, val_interval=Count),
+    LoggerHook: dict(interval=Count),
+    CheckpointHook: dict(
+        rule=Literal["greater", "less"] | Sequence[Literal["greater", "less"]] | None
+    ),
+    OptimWrapper: dict(accumulative_counts=Count),
     Optimizer: dict(lr=NonNegative, weight_decay=NonNegative),
 }
 # Keys of which the value is a component, or a list of components, and the registries that know their classes.

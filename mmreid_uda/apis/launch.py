@@ -20,7 +20,7 @@ from mmengine.config import Config
 from torch.nn.parallel import DistributedDataParallel
 
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
-from mmreid_uda.utils import InputError, keep_freed_memory, sentence_about
+from mmreid_uda.utils import InputError, in_a_line, keep_freed_memory, raised_here, sentence_about
 from mmreid_uda.utils.dist import leave_processes, rank0_says, run_on_rank0
 from mmreid_uda.utils.files import find_checkpoint, require_writable_folder
 from mmreid_uda.utils.interrupts import Interrupted, interruptible
@@ -167,7 +167,8 @@ def build_runner(cfg: Config, dump_config: bool = True) -> ReIDRunner:
         dump_config: Write it to the work dir, as training does. Defaults to True.
 
     Raises:
-        InputError: The work dir cannot be written, or another run is at work there.
+        InputError: The work dir cannot be written, another run is at work there, or mmengine or a plug-in refuses what
+            the config says.
     """
     locks: list[RunLock] = []
 
@@ -188,7 +189,14 @@ def build_runner(cfg: Config, dump_config: bool = True) -> ReIDRunner:
             if name in cfg:
                 cfg[name].pin_memory = False
     cfg.setdefault("model_wrapper_cfg", _wrapper(cfg))
-    runner = (ReIDRunner if dump_config else _TestRunner).from_cfg(cfg)
+    try:
+        runner = (ReIDRunner if dump_config else _TestRunner).from_cfg(cfg)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError) or raised_here(error):
+            raise
+        raise InputError(
+            f"a part of the config cannot be built ({type(error).__name__}: {in_a_line(error)}): correct that key."
+        ) from error
     runner.lock = next(iter(locks), None)
     return runner
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mmreid_uda.utils import InputError, check_vectors, make_rng
+from mmreid_uda.utils.values import checked
 
 from .knn import unit_rows
 
@@ -71,7 +72,8 @@ class VectorIndex:
         """D, the length of a vector."""
         return self._engine.shape[1] if self.kind == "flat" else int(self._engine.d)
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    @checked
+    def search(self, queries: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest vectors of each query.
 
         Args:

@@ -312,6 +312,11 @@ class CSVReIDDataset(ReIDDataset):
             return range(len(table))
         values = table.column(columns["split"])
         chosen = _rows_of(self.split, values)
+        unplaced = sum(known(value) is None for value in values)
+        if unplaced:
+            self._note(
+                f"{unplaced} of the {len(values)} rows of {shown(self.ann_file)} name no split and are in none"
+            )
         if not chosen:
             common = Counter(value.lower() for value in values).most_common(8)
             counts = ", ".join(f"{shown(value)}: {count}" for value, count in sorted(common))
@@ -359,7 +364,7 @@ def select_ids(records: list[dict], ids: Sequence[Any] | IdSlice | None) -> list
     if isinstance(ids, Mapping):
         wanted = set(present[ids.get("start") : ids.get("stop") : ids.get("step")])
     else:
-        wanted = {str(one) for one in ids}
+        wanted = {str(known(str(one))) for one in ids}
     absent = sorted_ids(wanted - set(present))
     if absent or not wanted:
         what = (

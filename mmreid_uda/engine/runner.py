@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import MMLogger, print_log
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.runner.checkpoint import _load_checkpoint_to_model as fill_what_fits
@@ -129,6 +130,7 @@ class ReIDRunner(Runner):
         self.logger.info(f"Going on from {found}.")
         try:
             self.resume(str(found), resume_param_scheduler=bool(self.param_schedulers))
+            self._require_own_settings()
         except (KeyError, IndexError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
@@ -136,6 +138,18 @@ class ReIDRunner(Runner):
                 f"{found} was written with another optimiser or schedule ({type(error).__name__}: {error}), expected "
                 "that of this config: resume with the config of the run, or take its weights with load_from."
             ) from error
+
+    def _require_own_settings(self) -> None:
+        """PyTorch puts the settings of any optimizer in place of another's, which fails at the first step only.
+
+        Raises:
+            KeyError: For a setting that the optimizer reads and the checkpoint lacks.
+        """
+        wrapper: Any = self.optim_wrapper
+        for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
+            for group in one.optimizer.param_groups:
+                if missing := sorted(set(one.optimizer.defaults) - set(group)):
+                    raise KeyError(missing[0])
 
     def load_checkpoint(
         self,

@@ -12,11 +12,13 @@ from torch import Tensor
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Positive, checked
 
 __all__ = ["ReIDDataPreprocessor"]
 
 
 @MODELS.register_module()
+@checked
 class ReIDDataPreprocessor(BaseDataPreprocessor):
     """Move a uint8 batch to the device, normalise it, fill the erase boxes and split the views.
 
@@ -41,7 +43,7 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
     def __init__(
         self,
         mean: Sequence[float] = (123.675, 116.28, 103.53),
-        std: Sequence[float] = (58.395, 57.12, 57.375),
+        std: Sequence[Positive] = (58.395, 57.12, 57.375),
         bgr_to_rgb: bool = True,
         erase_value: Sequence[float] = (0.485, 0.456, 0.406),
         non_blocking: bool = True,

@@ -1,6 +1,6 @@
 """Small helpers used by every room."""
 
-from .errors import InputError, place_of, sentence_about
+from .errors import InputError, in_a_line, place_of, raised_here, sentence_about
 from .memory import keep_freed_memory, parse_size
 from .parallel import (
     in_threads,
@@ -21,6 +21,7 @@ __all__ = [
     "SeededIndex",
     "check_vectors",
     "full_precision",
+    "in_a_line",
     "in_threads",
     "keep_freed_memory",
     "kernels_available",
@@ -31,6 +32,7 @@ __all__ = [
     "over_rows",
     "parse_size",
     "place_of",
+    "raised_here",
     "sentence_about",
     "single_threaded_products",
     "without_kernels",

@@ -7,7 +7,7 @@ import os
 import sysconfig
 import traceback
 
-__all__ = ["InputError", "place_of", "sentence_about"]
+__all__ = ["InputError", "in_a_line", "place_of", "raised_here", "sentence_about"]
 
 # Errors of the operating system that the user can mend, and how.
 _REMEDIES = {
@@ -68,6 +68,12 @@ def place_of(error: BaseException) -> str:
     return f"{best[0].filename}:{best[0].lineno}" if best else "an unknown line"
 
 
+def raised_here(error: BaseException) -> bool:
+    """Whether an exception comes from this package's own code, not from one that it calls."""
+    package = os.path.dirname(os.path.dirname(__file__))
+    return traceback.extract_tb(error.__traceback__)[-1].filename.startswith(package)
+
+
 def sentence_about(error: Exception) -> tuple[str, bool]:
     """What the user is told about an exception that ended a tool.
 
@@ -82,23 +88,31 @@ def sentence_about(error: Exception) -> tuple[str, bool]:
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         place = f" at {os.fspath(error.filename)!r}" if error.filename is not None else ""
         return f"found {error.strerror or error}{place}: {_REMEDIES[error.errno]}.", True
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if _lacks_memory(error):
         return (
-            f"the memory does not suffice ({_in_a_line(error)}): lower global_batch_size or val_dataloader.batch_size, "
-            "train with --amp, or free memory.",
+            f"the memory does not suffice ({in_a_line(error)}): lower global_batch_size, "
+            "val_dataloader.batch_size or input_size, train with --amp, or free memory.",
             True,
         )
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
     return (
-        f"{type(cause).__name__} at {place_of(cause)}: {_in_a_line(cause)}; set MMREID_DEBUG=1 before the command to "
+        f"{type(cause).__name__} at {place_of(cause)}: {in_a_line(cause)}; set MMREID_DEBUG=1 before the command to "
         "see how it came to this.",
         False,
     )
 
 
-def _in_a_line(error: BaseException) -> str:
+def _lacks_memory(error: Exception) -> bool:
+    """Whether Python, PyTorch or OpenCV (of which each has its own way to say so) got too little memory."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    return "insufficient memory" in text or "can't allocate memory" in text
+
+
+def in_a_line(error: BaseException) -> str:
     """The message of an exception; of one that a data loader's worker passes on, the end of the worker's traceback."""
     text = str(error).strip()
     if text.startswith("Caught "):

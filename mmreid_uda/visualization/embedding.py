@@ -73,8 +73,10 @@ def project(
 
     # The usual perplexity of 30 needs a hundred points.
     perplexity = min(30.0, (len(features) - 1) / 3)
-    # Equal points have no principal axes to start from: scikit-learn would divide by zero and end the process.
-    start = "pca" if features.std(0).max() > _SPREAD else "random"
+    # Equal points have no principal axes to start from: scikit-learn would divide by zero and end the process. Points
+    # on a line have one.
+    spread = features.shape[1] > 1 and features.std(0).max() > _SPREAD
+    start = "pca" if spread else "random"
     return TSNE(perplexity=perplexity, init=start, random_state=state).fit_transform(features)
 
 

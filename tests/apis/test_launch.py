@@ -12,6 +12,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import cv2
 import mmengine.dist
 import pytest
 import torch
@@ -229,6 +230,34 @@ def test_a_deterministic_run_prepares_cublas_and_cudnn(tiny, tmp_path, monkeypat
         torch.backends.cudnn.benchmark = before[1]
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"optim_wrapper": None}, "optim_wrapper should be either all None"),
+        ({"env_cfg.mp_cfg.mp_start_method": "foo"}, "cannot find context for 'foo'"),
+    ],
+)
+def test_what_mmengine_refuses_is_one_sentence(tiny, tmp_path, options, words):
+    cfg = load_config(tiny(), {"work_dir": str(tmp_path / "run"), **options})
+    with pytest.raises(InputError, match=words):
+        build_runner(cfg)
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("randomness.seed", 2**32),
+        ("default_hooks.logger.interval", 0),
+        ("default_hooks.checkpoint.rule", "upper"),
+        ("optim_wrapper.accumulative_counts", 0),
+        ("log_level", "LOUD"),
+    ],
+)
+def test_limits_of_mmengine_are_known_before_anything_is_built(tiny, key, value):
+    with pytest.raises(InputError, match=key):
+        load_config(tiny(), {key: value})
+
+
 def ends(main, capsys):
     with pytest.raises(SystemExit) as stopped:
         run_tool(main)
@@ -258,6 +287,7 @@ def test_an_unexpected_error_is_one_sentence_with_its_place(capsys, monkeypatch)
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), "one part is a file"),
         (MemoryError(), "the memory does not suffice"),
         (torch.OutOfMemoryError("CUDA out of memory."), "lower global_batch_size"),
+        (cv2.error("alloc.cpp:73: error: (-4:Insufficient memory) Failed"), "input_size"),
     ],
 )
 def test_what_the_machine_lacks_can_be_mended(capsys, error, words):

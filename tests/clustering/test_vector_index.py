@@ -84,6 +84,8 @@ def test_vectors_of_any_length_are_scaled():
         (lambda: VectorIndex(GALLERY, effort=0), "effort=0"),
         (lambda: VectorIndex(GALLERY).search(QUERIES[:, :5], 3), r"expected \(Q, 24\)"),
         (lambda: VectorIndex(GALLERY).search(QUERIES, 0), "k=0.*set --topk, or topk="),
+        (lambda: VectorIndex(GALLERY).search(QUERIES, "3"), "k='3'"),
+        (lambda: VectorIndex(GALLERY).search(QUERIES, 2.5), "k=2.5"),
     ],
 )
 def test_wrong_input_is_one_sentence(action, words):

@@ -280,12 +280,33 @@ def test_paths_of_windows_are_read(tmp_path):
 
 
 def test_a_missing_cell_is_never_a_camera_or_an_identity(tmp_path):
-    empty = ["", "nan", "NULL", "-", "N/A", " None "]
-    rows = [f"{letter}.jpg,{text},{text}" for letter, text in zip("abcdef", empty)]
+    empty = ["", "nan", "NULL", "-", "N/A", " None ", "-1.0", "\\N", "unknown"]
+    names = "abcdefghi"
+    touch(tmp_path, *(f"{letter}.jpg" for letter in names))
+    rows = [f"{letter}.jpg,{text},{text}" for letter, text in zip(names, empty)]
     path = write_csv(tmp_path, "path,pid,camid\n" + "\n".join(rows) + "\n")
     pile = CSVReIDDataset(ann_file=path, labels="hidden")
-    assert pile.num_pids == 0 and pile.true_labels.tolist() == [-1] * 6
-    assert len(set(pile.camids)) == 6 and not pile.camera_known.any() and pile.num_cams == 0
+    assert pile.num_pids == 0 and pile.true_labels.tolist() == [-1] * 9
+    assert len(set(pile.camids)) == 9 and not pile.camera_known.any() and pile.num_cams == 0
+
+
+def test_the_texts_of_one_name_are_one_identity(tmp_path):
+    touch(tmp_path, *(f"{letter}.jpg" for letter in "abcdef"))
+    # Of a data frame in which one camera was missing; and of macOS, which writes a letter and its accent.
+    rows = (
+        "a.jpg,7,1\nb.jpg,7.0,1.0\nc.jpg,007,\nd.jpg,Zo\u00eb,2\ne.jpg,Zoe\u0308,2\nf.jpg,1.5,2\n"
+    )
+    path = write_csv(tmp_path, "path,pid,camid\n" + rows)
+    train = CSVReIDDataset(ann_file=path)
+    assert train.pids.tolist() == ["7", "7", "007", "Zo\u00eb", "Zo\u00eb", "1.5"]
+    assert train.camids[[0, 1]].tolist() == [0, 0] and train.camera_known.sum() == 5
+
+
+def test_a_row_without_split_is_told(tmp_path):
+    touch(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    path = write_csv(tmp_path, "path,pid,split\na.jpg,1,train\nb.jpg,2,Train\nc.jpg,2,\n")
+    train = CSVReIDDataset(ann_file=path)
+    assert len(train) == 2 and "1 of the 3 rows" in train.notes[0]
 
 
 def test_a_group_that_did_not_match_is_never_a_camera_or_an_identity(tmp_path):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmreid_uda.compat import load_from_local, non_finite, quieten, write_checkpoint
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
-from mmreid_uda.engine.hooks import FiniteHook
+from mmreid_uda.engine.hooks import CheckpointHook, FiniteHook
 from mmreid_uda.utils import InputError, loading_processes, num_cores
 from mmreid_uda.utils.files import noted_checkpoint
 from mmreid_uda.utils.run_lock import RunLock
@@ -249,6 +250,26 @@ def test_the_old_best_goes_after_the_new_one_also_in_a_moved_run(run):
     hook.after_val_epoch(runner, {"mAP": 20.0})
     assert sorted(path.name for path in run.glob("best*")) == ["best_mAP_epoch_2.pth"]
     assert runner.message_hub.get_info("best_ckpt") == str(run / "best_mAP_epoch_2.pth")
+
+
+def test_a_figure_that_no_evaluation_gives_is_told(run):
+    hook = CheckpointHook(save_best="a/R2", rule="greater")
+    loader = SimpleNamespace(dataset=SimpleNamespace(set_names=["a", "b"]))
+    hook._require_figures(loader)
+    with pytest.raises(InputError, match="save_best='a/R2', expected 'auto' or one of 'a/mAP'"):
+        hook._save_best_checkpoint(None, {"a/mAP": 1.0})
+    CheckpointHook(save_best="auto", rule="greater")._require_figures(loader)
+    # Before the training where the name of the test set is missing.
+    hook = CheckpointHook(save_best="mAP", rule="greater")
+    hook._require_figures(None)
+    with pytest.raises(InputError, match=r"save_best='mAP'.* such as 'a/mAP'"):
+        hook._require_figures(loader)
+
+
+def test_the_state_of_another_optimizer_is_told_before_the_first_step(run):
+    other = {"optimizer": {"type": "SGD", "lr": 0.1}}
+    with pytest.raises(InputError, match=r"another optimiser or schedule \(KeyError: 'dampening'"):
+        make(run, resume=True, epochs=3, optim_wrapper=other).train()
 
 
 def best_hook():

@@ -282,6 +282,17 @@ def test_keep_drops_only_the_image_itself() -> None:
     assert without_ids.mAP == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
 
 
+@pytest.mark.parametrize("missing", [np.nan, None, "", "NULL"])
+def test_an_unknown_identity_is_nobody(missing: object) -> None:
+    # Numbers among texts are compared as texts.
+    query, gallery = [1, missing, 2], ["1", missing, 2, missing]
+    cameras = [0, 0, 0], [1, 1, 1, 1]
+    distances = np.array([[2.0, 1, 3, 1], [1, 2, 3, 4], [3, 1, 2, 1]])
+    result = evaluate_rank(None, None, query, gallery, *cameras, distances=distances)
+    # Both known people come first once the unknown images are left out.
+    assert (result.num_valid, result.mAP) == (2, 1.0) and np.isnan(result.ap[1])
+
+
 @pytest.mark.parametrize("missing", [-1, np.nan])
 def test_an_unknown_camera_is_that_of_no_other_image(missing: float, engine: str) -> None:
     distances, query_pids, gallery_pids, query_camids, gallery_camids = random_problem(3, None)
@@ -410,6 +421,8 @@ def test_no_match_says_what_was_found() -> None:
         ({"ap": "mean"}, "'precision', 'trapezoid'"),
         ({"protocol": "cuhk03", "same_camera": "keep"}, "cameras are to be ignored"),
         ({"max_rank": 0}, "at least 1 rank"),
+        ({"query_pids": None}, r"query_pids has shape \(\)"),
+        ({"gallery_pids": [[1, 2, 3]]}, r"gallery_pids has shape \(1, 3\)"),
         ({"gallery_camids": [0, 1]}, "gallery_camids has shape"),
         ({"gallery_features": np.full((3, 2), np.nan)}, "3 rows with NaN"),
         ({"query_features": np.eye(2)[[0, 0]] * [[1], [0]]}, "1 row of zeros"),

@@ -106,7 +106,7 @@ def test_a_layout_keeps_groups_together_and_repeats_itself():
 
 
 @pytest.mark.parametrize("num", [1, 2, 3, 4, 5, 40])
-@pytest.mark.parametrize("kind", ["different", "equal", "two kinds", "almost equal"])
+@pytest.mark.parametrize("kind", ["different", "equal", "two kinds", "almost equal", "on a line"])
 def test_few_or_equal_features_are_laid_out(num, kind):
     rng = np.random.default_rng(0)
     features = {
@@ -114,6 +114,7 @@ def test_few_or_equal_features_are_laid_out(num, kind):
         "equal": np.ones((num, 8), np.float32),
         "two kinds": np.repeat(np.eye(2, 8, dtype=np.float32), num, axis=0)[num // 2 :][:num],
         "almost equal": np.ones((num, 8), np.float32) + 1e-7 * unit(rng, num, 8),
+        "on a line": rng.normal(size=(num, 1)).astype(np.float32),
     }[kind]
     points = project(features)
     assert points.shape == (num, 2) and np.isfinite(points).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmengine.hooks import CheckpointHook as _MmengineCheckpointHook
 from mmengine.runner import Runner
 
 from mmreid_uda.registry import HOOKS
+from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import run_on_rank0
 from mmreid_uda.utils.files import atomic_path
 
@@ -48,12 +50,27 @@ class CheckpointHook(_MmengineCheckpointHook):
             if info[name]:
                 runner.message_hub.update_info(name, str(Path(self.out_dir, Path(info[name]).name)))
         if self.save_best is not None:
+            self._require_figures(getattr(runner.val_loop, "dataloader", None))
             if len(self.key_indicators) == 1:
                 self.best_ckpt_path = info.get("best_ckpt")
             else:
                 self.best_ckpt_path_dict = {
                     key: info.get(f"best_ckpt_{key}") for key in self.key_indicators
                 }
+
+    def _require_figures(self, loader: Any) -> None:
+        """Refuse, before the training, to wait for a figure of none of the test sets.
+
+        Raises:
+            InputError: ``save_best`` begins with the name of none.
+        """
+        names: Sequence[str] = getattr(getattr(loader, "dataset", None), "set_names", ())
+        for key in self.key_indicators if names else ():
+            if key != "auto" and not any(f"{name}/" in key for name in names):
+                raise InputError(
+                    f"found default_hooks.checkpoint.save_best={key!r}, expected 'auto' or the name of a figure such "
+                    f"as '{names[0]}/mAP': change save_best."
+                )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         """Write, note, and only then remove what is one too many."""
@@ -87,6 +104,13 @@ class CheckpointHook(_MmengineCheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         """Save as mmengine does, without its removal of the old best one before the new one is written."""
+        wanted = self.key_indicators if self.save_best else ()
+        missing = [key for key in wanted if key not in ("auto", *metrics)]
+        if missing:
+            raise InputError(
+                f"found default_hooks.checkpoint.save_best={missing[0]!r}, expected 'auto' or one of "
+                f"{', '.join(map(repr, metrics))}: change save_best, then go on with --resume."
+            )
         before = self._best()
         # mmengine removes what it knows as the best so far: it is told of none.
         self._forget_best()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmreid_uda.datasets.unknown import known
 from mmreid_uda.utils import InputError, make_rng
 
 __all__ = ["Protocol", "SingleShot", "check_options"]
@@ -55,9 +56,10 @@ def check_options(
 class Protocol:
     """Which gallery images are a query's matches, and which take no part in its ranking.
 
-    Junk, images of identity -1, is left out of the gallery: columns count what is kept. The images of a query's
-    identity are ``by_identity[run_start : run_start + run_length]``; of these, the ones with the query's mark are
-    ignored and the others its matches.
+    Junk, images of unknown identity (-1, NaN, None, or a text that stands for none), is left out of the gallery:
+    columns count what is kept. The images of a query's identity are
+    ``by_identity[run_start : run_start + run_length]``; of these, the ones with the query's mark are ignored and the
+    others its matches.
 
     Args:
         query_pids: (Q,), integers or strings.
@@ -82,9 +84,9 @@ class Protocol:
         query_ids: Any = None,
         gallery_ids: Any = None,
     ) -> None:
-        query, gallery = _to_numpy(query_pids), _to_numpy(gallery_pids)
+        query, _ = _identities("query_pids", query_pids)
+        gallery, is_junk = _identities("gallery_pids", gallery_pids)
         self.num_queries, self.num_gallery = len(query), len(gallery)
-        is_junk = gallery == _JUNK if gallery.dtype.kind in "iu" else np.zeros(len(gallery), bool)
         self.kept = np.flatnonzero(~is_junk)
         identities, codes = np.unique(
             np.concatenate([query, gallery[self.kept]]), return_inverse=True
@@ -211,6 +213,23 @@ class SingleShot:
                 place = before.sum(1).clamp(max=max_rank).cpu().numpy()
                 total += np.bincount(place, minlength=max_rank + 1)
         return total / _REPEATS
+
+
+def _identities(name: str, values: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Identities (N,), numbers or texts, and which are unknown: bool (N,)."""
+    array = _to_numpy(values)
+    if array.ndim != 1:
+        raise InputError(f"{name} has shape {array.shape}, expected one identity per image.")
+    if array.dtype.kind in "iub":
+        return array, array == _JUNK
+    if array.dtype.kind == "f":
+        unknown = np.isnan(array) | (array == _JUNK)
+        array = np.where(unknown, _JUNK, array)
+        whole = bool((array == np.trunc(array)).all())
+        return array.astype(np.int64) if whole else array, unknown
+    names = [known(one) for one in array.tolist()]
+    unknown = np.array([one is None or one == _JUNK for one in names], dtype=bool)
+    return np.array([str(one) for one in names], dtype=str), unknown
 
 
 def _numbers(cameras: np.ndarray) -> np.ndarray:

@@ -89,8 +89,8 @@ def evaluate_rank(
     matches themselves: the place of a match is counted, and is the one it has in a stable sort by distance, so that
     equal distances stand in the order of the gallery.
 
-    Gallery images of identity -1 are junk and left out; identities that no query has (distractors) stay. A query
-    without match is skipped, and counted in ``num_queries`` only.
+    Gallery images of unknown identity (-1, NaN, None) are junk and left out; identities that no query has (distractors)
+    stay. A query without match is skipped, and counted in ``num_queries`` only.
 
     Args:
         query_features: (Q, D), any device; None if ``distances`` are given.
