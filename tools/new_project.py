@@ -10,6 +10,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import keyword
 import os
 from pathlib import Path
 from string import Template
@@ -242,7 +243,7 @@ def write_project(name: str, config: Path, root: Path) -> Path:
     """
     folder = root / "projects" / name
     title = "".join(part.capitalize() for part in name.split("_"))
-    if not name.isidentifier() or name != name.lower():
+    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
         raise InputError(
             f"found the name {name!r}, expected small letters, digits and underscores, such as my_method."
         )

@@ -36,7 +36,7 @@ from mmengine.registry import init_default_scope
 
 from mmreid_uda.datasets import dataset_config, input_size, offered_splits
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.values import closest
+from mmreid_uda.utils.values import checked, closest
 
 from .config_check import check_components, check_settings, check_types, known_keys
 from .config_file import import_plugins, read_config_file
@@ -48,6 +48,7 @@ __all__ = ["apply_recipe", "finish_config", "load_config", "parse_options"]
 _REFERENCE_GPUS = 4
 
 
+@checked
 def load_config(
     path: str | Path, options: dict[str, Any] | None = None, world_size: int = 1
 ) -> Config:
@@ -200,7 +201,7 @@ def _require(cfg: Config, *keys: str, needed_by: str) -> None:
 def _input_size(cfg: Config) -> tuple[int, int]:
     size: Any = cfg.get("input_size")
     named = [one for key in ("target", "test", "source") for one in _names(cfg, key)]
-    return tuple(size or input_size(named[0]))
+    return tuple(input_size(named[0]) if size is None else size)
 
 
 def _apply_training(cfg: Config, world_size: int) -> None:

@@ -104,13 +104,13 @@ def import_plugins(cfg: Config) -> None:
     for name in [names] if isinstance(names, str) else names:
         try:
             importlib.import_module(name)
-        except Exception as error:  # a plug-in can fail in any way
+        except (Exception, SystemExit) as error:  # a plug-in can fail in any way
             if plugins.get("allow_failed_imports") and isinstance(error, ImportError):
                 continue
             raise InputError(_plugin_complaint(name, error)) from error
 
 
-def _plugin_complaint(name: str, error: Exception) -> str:
+def _plugin_complaint(name: str, error: BaseException) -> str:
     missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
     if missing and f"{name}.".startswith(f"{missing}."):
         return (

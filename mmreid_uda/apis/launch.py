@@ -21,7 +21,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
 from mmreid_uda.utils import InputError, in_a_line, keep_freed_memory, raised_here, sentence_about
-from mmreid_uda.utils.dist import leave_processes, rank0_says, run_on_rank0
+from mmreid_uda.utils.dist import (
+    launched_rank,
+    leave_processes,
+    note_launcher,
+    rank0_says,
+    run_on_rank0,
+)
 from mmreid_uda.utils.files import find_checkpoint, require_writable_folder
 from mmreid_uda.utils.interrupts import Interrupted, interruptible
 from mmreid_uda.utils.run_lock import RunLock
@@ -39,6 +45,7 @@ __all__ = [
 
 # Where each launcher says how many processes there are.
 _SIZES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
+_RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
 
 
 def num_processes(launcher: str) -> int:
@@ -58,6 +65,7 @@ def num_processes(launcher: str) -> int:
             f"found --launcher {launcher} and {_SIZES[launcher]}={size!r} in the environment, expected the number of "
             "processes: start them with tools/dist_train.sh or tools/slurm_train.sh."
         )
+    note_launcher(os.environ.get(_RANKS[launcher], ""))
     return int(size)
 
 
@@ -235,7 +243,6 @@ def run_tool(main: Callable[[], None], resume: str = "") -> None:
     # File names need not be UTF-8, and a tool must not fail at printing them.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    rank = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
     try:
         with interruptible():
             main()
@@ -246,7 +253,7 @@ def run_tool(main: Callable[[], None], resume: str = "") -> None:
         sys.exit(status)
     except KeyboardInterrupt as stopped:
         by = f" by {stopped}" if isinstance(stopped, Interrupted) else ""
-        if rank == 0:
+        if launched_rank() == 0:
             print(f"interrupted{by}; {resume}" if resume else f"interrupted{by}", file=sys.stderr)
         leave_processes(together=False)
         sys.exit(stopped.status if isinstance(stopped, Interrupted) else 130)

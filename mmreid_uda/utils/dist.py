@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,9 @@ __all__ = [
     "gather_batch",
     "gather_live",
     "gather_on_rank0",
+    "launched_rank",
     "leave_processes",
+    "note_launcher",
     "noticing_lost_ranks",
     "rank0_says",
     "run_on_rank0",
@@ -41,6 +42,8 @@ _WAIT = timedelta(hours=24)
 # Key of rank 0's note that it tells the user about an error, and how many seconds other ranks wait for it.
 _TOLD = "mmreid_uda/told"
 _MOMENT = 3.0
+# The rank that a launcher has given to this process.
+_launched = 0
 # What gloo says when the process at the other end is gone.
 _LOST = (
     "Connection closed by peer",
@@ -76,6 +79,21 @@ def leave_processes(together: bool) -> None:
     dist.destroy_process_group()
 
 
+def note_launcher(rank: str) -> None:
+    """Note that a launcher has started this process as one of several; only then does its environment count.
+
+    Args:
+        rank: What the launcher's variable says.
+    """
+    global _launched
+    _launched = int(rank) if rank.isdigit() else 0
+
+
+def launched_rank() -> int:
+    """The rank of this process, also before it has joined the others; 0 where it is on its own."""
+    return get_rank() if dist.is_available() and dist.is_initialized() else _launched
+
+
 def rank0_says(error: Exception) -> bool:
     """Whether it is left to rank 0 to tell the user about an error that ends this process, too.
 
@@ -89,9 +107,9 @@ def rank0_says(error: Exception) -> bool:
     Returns:
         False where this process has to tell it.
     """
+    rank = launched_rank()
     if not (dist.is_available() and dist.is_initialized()):
-        return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) != 0
-    rank = get_rank()
+        return rank != 0
     store = dist.distributed_c10d._get_default_store()
     try:
         if rank == 0:

@@ -19,6 +19,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "b.py").write_text("target = 'synthb'\n")
     (tmp_path / "plug_lacks.py").write_text("import os\nimport nothing_there\n")
     (tmp_path / "plug_fails.py").write_text("def share():\n    return 1 / 0\n\n\nshare()\n")
+    (tmp_path / "plug_ends.py").write_text("import sys\nsys.exit(3)\n")
     (tmp_path / "plug_cut.py").write_text("x = (\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -55,6 +56,10 @@ def folder(tmp_path, monkeypatch):
         (
             ON_BASE + "custom_imports = dict(imports='plug_fails')\n",
             r"'plug_fails' of custom_imports fails at \S*plug_fails\.py:2 \(ZeroDivisionError",
+        ),
+        (
+            ON_BASE + "custom_imports = dict(imports=['plug_ends'])\n",
+            r"fails at \S*plug_ends\.py:2 \(SystemExit: 3",
         ),
         (ON_BASE + "custom_imports = dict(imports=['plug_cut'])\n", r"fails at \S*plug_cut\.py:1"),
         (ON_BASE + "custom_imports = dict(imports=[''])\n", "'' in custom_imports, expected the n"),
@@ -135,6 +140,19 @@ def test_another_kind_of_file_is_one_sentence(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=words):
         load_config(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", [None, 5, b"x", ["a.py"]])
+def test_what_names_no_file_is_one_sentence(name):
+    with pytest.raises(InputError, match="for load_config, expected"):
+        load_config(name)
+
+
+def test_an_array_is_a_size(tmp_path):
+    text = ON_BASE + "import numpy as np\ninput_size = np.array([64, 32])\n"
+    (tmp_path / "mine.py").write_text(text)
+    steps = load_config(tmp_path / "mine.py").test_pipeline
+    assert [step["scale"] for step in steps if step["type"] == "Resize"] == [(32, 64)]
 
 
 def test_a_folder_is_no_config(tmp_path):

@@ -27,6 +27,7 @@ from mmreid_uda.apis import (
     run_tool,
 )
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils import dist as utils_dist
 from mmreid_uda.utils.dist import rank0_says
 
 
@@ -228,6 +229,29 @@ def test_a_deterministic_run_prepares_cublas_and_cudnn(tiny, tmp_path, monkeypat
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
+
+
+@pytest.mark.parametrize("left", [{"RANK": "1"}, {"RANK": "x"}, {"SLURM_PROCID": "4"}])
+def test_a_rank_left_in_the_environment_silences_nobody(capsys, monkeypatch, left):
+    def main():
+        num_processes("none")
+        raise InputError("found nothing")
+
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    assert ends(main, capsys) == (2, "error: found nothing\n")
+
+
+def test_of_ranks_that_have_not_joined_the_first_tells(capsys, monkeypatch):
+    def main():
+        num_processes("pytorch")
+        raise InputError("found nothing")
+
+    monkeypatch.setattr(utils_dist, "_launched", 0)
+    for rank, said in (("0", "error: found nothing\n"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert ends(main, capsys) == (2, said)
 
 
 @pytest.mark.parametrize(

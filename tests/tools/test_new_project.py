@@ -69,6 +69,7 @@ def test_a_project_can_start_from_a_project(tmp_path):
     [
         ("mine", "nonsense", "expected one of abmt, cluster_contrast"),
         ("My-Method", "ise", "expected small letters"),
+        ("class", "ise", "expected small letters"),
         ("taken", "ise", "already: choose another name"),
         ("supervised", "ise", "found a model 'Supervised' already"),
         ("mine", "_base_", "found no configs of --base '_base_'"),
