@@ -40,6 +40,7 @@ from mmreid_uda.evaluation import ReIDMetric
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, make_rng
 from mmreid_uda.utils.files import atomic_path, open_arrays, read_results
+from mmreid_uda.utils.packages import import_package
 
 __all__ = ["read_metric", "read_space", "search", "table"]
 
@@ -352,12 +353,7 @@ def search(
 
 
 def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise InputError(
-            "the search needs the package optuna, which is not installed; run: pip install -e '.[tune]'"
-        ) from None
+    optuna = import_package("optuna", "the search", "'mmreid_uda[tune]'")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -14,6 +14,7 @@ from .arguments import (
     features_of_arguments,
     images_of_arguments,
     inferencer_of_arguments,
+    number,
     writable,
     writable_folder,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "name_images",
     "nothing_to_train",
     "num_processes",
+    "number",
     "parse_options",
     "random_batch",
     "ready_model",

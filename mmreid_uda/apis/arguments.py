@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
+from annotated_types import Ge
 from mmengine.config import Config
 
 from mmreid_uda.datasets.base_reid import SPLITS
 from mmreid_uda.utils import InputError, loading_processes
-from mmreid_uda.utils.files import require_writable, require_writable_folder
+from mmreid_uda.utils.files import require_suffix, require_writable, require_writable_folder
+from mmreid_uda.utils.values import Misfit, fit
 
 from .feature_set import FeatureSet, Part
 from .inferencer import ReIDInferencer
@@ -31,6 +33,7 @@ __all__ = [
     "features_of_arguments",
     "images_of_arguments",
     "inferencer_of_arguments",
+    "number",
     "writable",
     "writable_folder",
 ]
@@ -72,17 +75,27 @@ class _HelpWithDefaults(argparse.HelpFormatter):
 
 def at_least(low: int) -> Callable[[str], int]:
     """A ``type`` of ``add_argument``: whole numbers from ``low`` on; others are an error of usage."""
+    return number(Annotated[int, Ge(low)])
 
-    def read(text: str) -> int:
+
+def number(annotation: Any) -> Callable[[str], Any]:
+    """A ``type`` of ``add_argument``: numbers that an annotation allows; others are an error of usage.
+
+    Args:
+        annotation: As for arguments of functions, such as ``Fraction`` of :mod:`mmreid_uda.utils.values`.
+    """
+
+    def read(text: str) -> Any:
+        value: Any = text
+        for kind in (float, int):
+            with contextlib.suppress(ValueError):
+                value = kind(text)
         try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if number < low:
+            return fit(value, annotation)
+        except Misfit as misfit:
             raise argparse.ArgumentTypeError(
-                f"found {text!r}, expected a whole number of at least {low}."
-            )
-        return number
+                f"found {text!r}, expected {misfit.expected}."
+            ) from None
 
     return read
 
@@ -95,11 +108,9 @@ def writable(*suffixes: str) -> Callable[[str], str]:
     """
 
     def read(text: str) -> str:
-        if suffixes and Path(text).suffix.lower() not in suffixes:
-            raise argparse.ArgumentTypeError(
-                f"found {text!r} as the file to write, expected a name in {' or '.join(suffixes)}."
-            )
         try:
+            if suffixes:
+                require_suffix(text, *suffixes)
             require_writable(text)
         except InputError as error:
             raise argparse.ArgumentTypeError(str(error)) from error

@@ -16,11 +16,11 @@ from mmcv.cnn.utils import fuse_conv_bn
 from torch import Tensor, nn
 from torch.onnx.errors import OnnxExporterError
 
-from mmreid_uda.compat import is_installed
 from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.models.layers import DomainBN
 from mmreid_uda.utils import InputError, make_rng
-from mmreid_uda.utils.files import atomic_path, write_json
+from mmreid_uda.utils.files import atomic_path, require_suffix, write_json
+from mmreid_uda.utils.packages import import_package
 
 from .model import model_fingerprint
 
@@ -140,12 +140,8 @@ def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:
             the package onnx is missing.
     """
     path = Path(path)
-    if path.suffix != ".onnx":
-        raise InputError(f"found {str(path)!r} as the file to write, expected a name in .onnx.")
-    if not is_installed("onnx"):
-        raise InputError(
-            "found no package `onnx`, which the export needs: pip install 'mmreid_uda[deploy]'."
-        )
+    require_suffix(path, ".onnx")
+    import_package("onnx", "the export", "'mmreid_uda[deploy]'")
     before = describe_input(model.cfg.test_pipeline)
     graph = FeatureGraph(model).cpu()
     # Two images: of a batch of one, the exporter would take the 1 for fixed.

@@ -17,7 +17,8 @@ from mmreid_uda.datasets.unknown import compared_cameras, known
 from mmreid_uda.evaluation.functional import evaluate_rank
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError, check_vectors
-from mmreid_uda.utils.files import open_arrays
+from mmreid_uda.utils.files import open_arrays, require_file
+from mmreid_uda.utils.values import Count, checked
 from mmreid_uda.visualization import RankRow, query_caption, rank_rows
 from mmreid_uda.visualization.tiles import spread
 
@@ -69,12 +70,9 @@ class FeatureSet:
             InputError: The file is missing, or holds no finite features with a path for each, or other labels than
                 integers and texts.
         """
-        if not Path(path).is_file():
-            raise InputError(
-                f"found no file {str(path)!r}; make it with `python tools/extract_features.py`."
-            )
-        expected = "expected an .npz file of tools/extract_features.py"
-        with open_arrays(path, "is no file of features", expected) as arrays:
+        expected = "an .npz file of tools/extract_features.py"
+        require_file(path, expected)
+        with open_arrays(path, "is no file of features", f"expected {expected}") as arrays:
             remedy = "extract them again with tools/extract_features.py"
             paths = _column(arrays["paths"], "paths", None, "U").tolist()
             features = check_vectors(
@@ -268,12 +266,9 @@ def load_pseudo_labels(path: str | Path, paths: Sequence[str]) -> np.ndarray:
     Raises:
         InputError: The file is missing, holds no pseudo-labels, or those of other images.
     """
-    if not Path(path).is_file():
-        raise InputError(
-            f"found no file {str(path)!r}, expected WORK_DIR/pseudo_labels/epoch_<n>.npz of a run with a ClusterHook."
-        )
-    expected = "expected WORK_DIR/pseudo_labels/epoch_<n>.npz of a run with a ClusterHook"
-    with open_arrays(path, "holds no pseudo-labels", expected) as arrays:
+    expected = "WORK_DIR/pseudo_labels/epoch_<n>.npz of a run with a ClusterHook"
+    require_file(path, expected)
+    with open_arrays(path, "holds no pseudo-labels", f"expected {expected}") as arrays:
         images = _column(arrays["paths"], "paths", None, "U").tolist()
         labels = _column(arrays["labels"], "labels", len(images), "iu").tolist()
     num = len(images)
@@ -291,8 +286,9 @@ def load_pseudo_labels(path: str | Path, paths: Sequence[str]) -> np.ndarray:
     return np.array(found, dtype=np.int64)
 
 
+@checked
 def choose_queries(
-    images: FeatureSet, num: int, worst: bool = False
+    images: FeatureSet, num: Count, worst: bool = False
 ) -> tuple[list[int], list[str]]:
     """Choose queries to look at, with a caption for each.
 
@@ -307,8 +303,6 @@ def choose_queries(
     Raises:
         InputError: No query has a match, or ``num`` is below 1.
     """
-    if num < 1:
-        raise InputError(f"found {num} queries to draw, expected at least 1; set --queries.")
     query, gallery = np.flatnonzero(images.is_query), np.flatnonzero(images.is_gallery)
     ap = evaluate_rank(
         images.features[query],

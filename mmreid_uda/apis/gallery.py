@@ -10,7 +10,13 @@ import numpy as np
 
 from mmreid_uda.clustering import IndexKind, VectorIndex
 from mmreid_uda.utils import InputError, check_vectors
-from mmreid_uda.utils.files import atomic_path, open_arrays, require_writable
+from mmreid_uda.utils.files import (
+    atomic_path,
+    open_arrays,
+    require_file,
+    require_suffix,
+    require_writable,
+)
 
 __all__ = ["Gallery", "Match", "require_npz", "require_same_length", "save_features"]
 
@@ -96,11 +102,7 @@ class Gallery:
         Raises:
             InputError: The file is missing, or is no gallery.
         """
-        if not Path(path).is_file():
-            raise InputError(
-                f"found no gallery {str(path)!r}; build it with `python tools/search_gallery.py build` or "
-                "Gallery.save."
-            )
+        require_file(path, "a gallery: build it with `python tools/search_gallery.py build`")
         gallery = cls.__new__(cls)
         expected = (
             "expected an .npz file with features, paths and fingerprint; build it again with `python "
@@ -152,8 +154,7 @@ def require_npz(path: str | Path) -> None:
     Raises:
         InputError: The name does not end in ``.npz``, or there can be no such file.
     """
-    if Path(path).suffix != ".npz":
-        raise InputError(f"found {str(path)!r} as the file to write, expected a name in .npz.")
+    require_suffix(path, ".npz")
     require_writable(path)
 
 

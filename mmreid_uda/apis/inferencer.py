@@ -20,6 +20,7 @@ from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.engine import extract_features, with_pipeline
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils.values import Count, Natural, checked
 
 from .gallery import Gallery, Match
 from .inputs import ImageInput, image_names, list_inputs
@@ -28,6 +29,7 @@ from .model import init_model, model_fingerprint
 __all__ = ["ReIDInferencer"]
 
 
+@checked
 class ReIDInferencer:
     """A trained model with the test pipeline of its config: images in, features out.
 
@@ -69,14 +71,10 @@ class ReIDInferencer:
         device: str | torch.device | None = None,
         *,
         options: dict[str, Any] | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
+        batch_size: Count = 64,
+        num_workers: Natural = 0,
         show_progress: bool = True,
     ) -> None:
-        if batch_size < 1 or num_workers < 0:
-            raise InputError(
-                f"found batch_size={batch_size} and num_workers={num_workers}, expected at least 1 and at least 0."
-            )
         self.model: Any = init_model(config, checkpoint, device, options)
         self.cfg = self.model.cfg
         self.fingerprint = model_fingerprint(self.model, self.cfg)

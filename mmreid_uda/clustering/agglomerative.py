@@ -11,7 +11,7 @@ from sklearn import cluster
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.values import Count
+from mmreid_uda.utils.values import Count, Positive, PositiveFraction
 
 from .jaccard_clusterer import JaccardClusterer
 
@@ -48,18 +48,17 @@ class Agglomerative(JaccardClusterer):
 
     def __init__(
         self,
-        distance_threshold: float = 0.6,
+        distance_threshold: Positive = 0.6,
         linkage: Literal["average", "complete", "single"] = "average",
         min_cluster_size: Count = 2,
-        max_distance: float = 0.9,
+        max_distance: PositiveFraction = 0.9,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 0 < distance_threshold < max_distance <= 1 or min_cluster_size < 1:
+        if distance_threshold >= max_distance:
             raise InputError(
-                f"found distance_threshold={distance_threshold}, max_distance={max_distance} and "
-                f"min_cluster_size={min_cluster_size} for Agglomerative, expected 0 < distance_threshold < "
-                "max_distance <= 1 and min_cluster_size >= 1."
+                f"found distance_threshold={distance_threshold} and max_distance={max_distance} for Agglomerative, "
+                "expected the threshold below: lower it, or raise max_distance."
             )
         self.distance_threshold, self.linkage = distance_threshold, linkage
         self.min_cluster_size, self.max_distance = min_cluster_size, max_distance

@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 import torch
 
-from mmreid_uda.utils import InputError, check_vectors, make_rng
+from mmreid_uda.utils import check_vectors, make_rng
+from mmreid_uda.utils.values import Count, checked
 
-from .knn import Neighbours
+from .knn import Neighbours, require_neighbours
 from .vector_index import build_engine, set_effort
 
 __all__ = ["find_neighbours_approximately"]
@@ -18,13 +19,14 @@ __all__ = ["find_neighbours_approximately"]
 _SCORES_AT_ONCE = 1 << 24
 
 
+@checked
 def find_neighbours_approximately(
     features: np.ndarray,
     k: int,
     index: Literal["ivf", "hnsw"] = "ivf",
     *,
-    effort: int = 64,
-    num_checked: int = 1000,
+    effort: Count = 64,
+    num_checked: Count = 1000,
     seed: int = 0,
 ) -> tuple[Neighbours, float]:
     """:func:`find_neighbours` without the promise to find all of them, in less than N² products.
@@ -52,16 +54,7 @@ def find_neighbours_approximately(
         InputError: If a parameter is out of range, features are not finite, or the package faiss is missing.
     """
     rows = check_vectors(features, "features to cluster")
-    if not 1 <= k <= len(rows):
-        raise InputError(
-            f"found {len(rows)} features and k={k} neighbours, expected 1 <= k <= N: lower k1 of the clusterer or add "
-            "images."
-        )
-    if index not in ("ivf", "hnsw") or min(effort, num_checked) < 1:
-        raise InputError(
-            f"found index={index!r}, effort={effort} and num_checked={num_checked} for the approximate search, "
-            "expected 'ivf' or 'hnsw' and at least 1."
-        )
+    require_neighbours(rows.shape, k)
     engine = build_engine(rows, index, seed)
     set_effort(engine, index, effort)
     similarities, indices = engine.search(rows, k)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from mmreid_uda.registry import CLUSTERERS
-from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils import check_vectors
+from mmreid_uda.utils.values import Count, Natural, OpenFraction
 
 from .labels import Clusterer
 
@@ -38,14 +39,12 @@ class ConfidentLabels(Clusterer):
     """
 
     def __init__(
-        self, threshold: float = 0.9, min_per_class: int = 2, first_epoch: int = 0
+        self,
+        threshold: OpenFraction = 0.9,
+        min_per_class: Count = 2,
+        first_epoch: Natural = 0,
     ) -> None:
         super().__init__()
-        if not 0 < threshold < 1 or min_per_class < 1:
-            raise InputError(
-                f"found threshold={threshold} and min_per_class={min_per_class} for ConfidentLabels, expected a "
-                "probability with 0 < threshold < 1 and at least 1."
-            )
         self.threshold, self.min_per_class = threshold, min_per_class
         self.first_epoch = first_epoch
 

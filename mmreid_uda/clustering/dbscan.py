@@ -5,16 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, Lt
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from mmreid_uda.registry import CLUSTERERS
-from mmreid_uda.utils import InputError, check_vectors
-from mmreid_uda.utils.values import Count
+from mmreid_uda.utils import check_vectors
+from mmreid_uda.utils.values import (
+    Count,
+    FractionBelowOne,
+    OpenFraction,
+    Positive,
+    PositiveFraction,
+    checked,
+)
 
 from .eps import NearZero, rho_eps, stores_share
 from .jaccard import jaccard_from_encodings, source_distances
@@ -29,7 +35,8 @@ _BELOW_ONE = 1 - 1e-6
 _RHO_REACH = 0.7
 
 
-def dbscan(graph: sparse.csr_array, eps: float, min_samples: int = 4) -> np.ndarray:
+@checked
+def dbscan(graph: sparse.csr_array, eps: Positive, min_samples: Count = 4) -> np.ndarray:
     """Cluster a graph of distances by density (Ester et al., 1996).
 
     A point with at least ``min_samples`` neighbours within ``eps``, itself included, is core; cores within ``eps`` of
@@ -50,11 +57,6 @@ def dbscan(graph: sparse.csr_array, eps: float, min_samples: int = 4) -> np.ndar
     Raises:
         InputError: If a parameter is out of range.
     """
-    if not eps > 0 or min_samples < 1:
-        raise InputError(
-            f"found eps={eps} and min_samples={min_samples}, expected eps > 0 and min_samples >= 1: change them in the "
-            "clusterer's config."
-        )
     num = graph.shape[0]
     rows = np.repeat(np.arange(num, dtype=graph.indices.dtype), np.diff(graph.indptr))
     near = (graph.data <= eps) & (rows != graph.indices)
@@ -104,12 +106,12 @@ class JaccardDBSCAN(JaccardClusterer):
 
     def __init__(
         self,
-        eps: Annotated[float, Gt(0), Lt(1)] | Literal["rho", "auto"] = 0.6,
+        eps: OpenFraction | Literal["rho", "auto"] = 0.6,
         min_samples: Count = 4,
-        rho: Annotated[float, Gt(0), Le(1)] = 1.6e-3,
+        rho: PositiveFraction = 1.6e-3,
         near_zero: NearZero = "drop",
         freeze_eps: bool = False,
-        source_weight: Annotated[float, Ge(0), Lt(1)] = 0.0,
+        source_weight: FractionBelowOne = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import PositiveFraction, checked
 
 from .jaccard import NEAR_ZERO
 
@@ -17,9 +18,10 @@ NearZero = Literal["count", "drop"]
 """What the ρ-rule does with pairs at distance 0, up to rounding."""
 
 
+@checked
 def rho_eps(
     distances: sparse.csr_array | np.ndarray,
-    rho: float,
+    rho: PositiveFraction,
     max_distance: float = 1.0,
     near_zero: NearZero = "drop",
 ) -> float:
@@ -47,8 +49,6 @@ def rho_eps(
         InputError: If ρ is out of range, all distances that count are zero, or the graph was cut so low that the share
             reaches beyond it.
     """
-    if not 0 < rho <= 1:
-        raise InputError(f"found rho={rho}, expected 0 < rho <= 1: change rho of the clusterer.")
     values, num = _distances(distances, near_zero)
     if not num or (len(values) == num and not values.any()):
         raise InputError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 from scipy import sparse
 from sklearn import cluster
 
 from mmreid_uda.registry import CLUSTERERS
-from mmreid_uda.utils.values import Count
+from mmreid_uda.utils.values import Count, PositiveFraction
 
 from .jaccard_clusterer import JaccardClusterer
 
@@ -50,7 +50,7 @@ class HDBSCAN(JaccardClusterer):
         self,
         min_cluster_size: Annotated[int, Ge(2)] = 4,
         min_samples: Count = 4,
-        max_distance: Annotated[float, Gt(0), Le(1)] = 0.9,
+        max_distance: PositiveFraction = 0.9,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, check_vectors, make_rng
+from mmreid_uda.utils.packages import import_package
 from mmreid_uda.utils.values import Natural
 
 from .knn import find_neighbours, unit_rows
@@ -91,13 +92,12 @@ class InfoMap(Clusterer):
 
 def _import_infomap() -> Any:
     """The package ``infomap``, with the interface used here."""
-    try:
-        import infomap
-    except ImportError as error:
-        raise InputError(
-            "found no package `infomap`, which the clusterer InfoMap needs: pip install mmreid_uda[infomap], or choose "
-            "clusterer type 'JaccardDBSCAN'."
-        ) from error
+    infomap = import_package(
+        "infomap",
+        "the clusterer InfoMap",
+        "mmreid_uda[infomap]",
+        "choose clusterer type 'JaccardDBSCAN'",
+    )
     if not hasattr(infomap, "Result"):
         raise InputError(
             f"found infomap {infomap.__version__}, expected 2.16 or newer: pip install -U infomap."

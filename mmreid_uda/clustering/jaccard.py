@@ -14,6 +14,7 @@ from scipy import sparse
 from torch import Tensor
 
 from mmreid_uda.utils import InputError, kernels_available
+from mmreid_uda.utils.values import Count, FractionBelowOne, PositiveFraction, checked
 
 from . import jaccard_scipy
 from .knn import Neighbours, find_neighbours
@@ -87,7 +88,8 @@ def jaccard_graph(
     )
 
 
-def neighbours_needed(num_images: int, k1: int, variant: Variant = "faiss", k2: int = 1) -> int:
+@checked
+def neighbours_needed(num_images: int, k1: Count, variant: Variant = "faiss", k2: Count = 1) -> int:
     """Columns of the rank matrix, never more than there are images.
 
     'faiss' knows ``k1`` neighbours and averages over at most as many; 'full' uses ``k1 + 1``, or ``k2`` if it is more.
@@ -95,11 +97,6 @@ def neighbours_needed(num_images: int, k1: int, variant: Variant = "faiss", k2: 
     Raises:
         InputError: If ``k1`` or ``k2`` is below 1 or the variant is unknown.
     """
-    if k1 < 1 or k2 < 1 or variant not in ("faiss", "full"):
-        raise InputError(
-            f"found k1={k1}, k2={k2} and variant={variant!r}, expected k1 >= 1, k2 >= 1 (1 = no query expansion) and "
-            "'faiss' or 'full': change the clusterer."
-        )
     return min(num_images, k1 if variant == "faiss" else max(k1 + 1, k2))
 
 
@@ -142,12 +139,13 @@ def jaccard_encodings(
     return jaccard_scipy.expand_queries(encodings, ranks[:, :k2])
 
 
+@checked
 def jaccard_from_encodings(
     encodings: sparse.csr_array,
-    max_distance: float = 1.0,
+    max_distance: PositiveFraction = 1.0,
     *,
     from_source: np.ndarray | None = None,
-    source_weight: float = 0.0,
+    source_weight: FractionBelowOne = 0.0,
     max_pairs: int | None = None,
 ) -> sparse.csr_array:
     """Steps 6 and 7: the distances of the pairs whose encodings share a column, with the source term if λ > 0.
@@ -161,12 +159,6 @@ def jaccard_from_encodings(
 
     Returns, errors: as :func:`jaccard_graph` and :func:`jaccard_distances`.
     """
-    if not 0 < max_distance <= 1:
-        raise InputError(
-            f"found max_distance={max_distance}, expected 0 < max_distance <= 1: Jaccard distances end at 1, lower eps."
-        )
-    if not 0 <= source_weight < 1:
-        raise InputError(f"found source_weight={source_weight}, expected 0 <= source_weight < 1.")
     if not source_weight:
         return jaccard_distances(encodings, max_distance, max_pairs)
     if from_source is None:

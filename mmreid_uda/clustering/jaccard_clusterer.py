@@ -61,7 +61,6 @@ class JaccardClusterer(Clusterer):
         max_memory: str | int | None = None,
     ) -> None:
         super().__init__()
-        neighbours_needed(1, k1, variant, k2)  # complains now, not at the first epoch
         if search != "exact" and variant == "full":
             raise InputError(
                 f"found search={search!r} with variant='full' for {type(self).__name__}, which needs the farthest "

@@ -23,8 +23,17 @@ from mmreid_uda.utils import (
 from mmreid_uda.utils.dist import gather_on_rank0
 from mmreid_uda.utils.parallel import single_threaded_products
 from mmreid_uda.utils.progress import Progress
+from mmreid_uda.utils.values import checked
 
-__all__ = ["Neighbours", "Precision", "find_neighbours", "knn", "search_bytes", "unit_rows"]
+__all__ = [
+    "Neighbours",
+    "Precision",
+    "find_neighbours",
+    "knn",
+    "require_neighbours",
+    "search_bytes",
+    "unit_rows",
+]
 
 Precision = Literal["float32", "int8"]
 
@@ -124,6 +133,16 @@ def search_bytes(num: int, dimensions: int, k: int, precision: Precision = "floa
     return lists + blocks + coarse
 
 
+def require_neighbours(shape: Sequence[int], k: int) -> None:
+    """Refuse features that are no matrix, and more neighbours than there are images."""
+    if len(shape) != 2 or not 1 <= k <= shape[0]:
+        raise InputError(
+            f"found features of shape {tuple(shape)} and k={k} neighbours, expected (N, D) with 1 <= k <= N: "
+            "lower k1 of the clusterer or add images."
+        )
+
+
+@checked
 def find_neighbours(
     features: np.ndarray | Tensor,
     k: int,
@@ -150,13 +169,7 @@ def find_neighbours(
         InputError: As :func:`knn`.
     """
     rows = torch.as_tensor(features)
-    if rows.ndim != 2 or not 1 <= k <= len(rows):
-        raise InputError(
-            f"found features of shape {tuple(rows.shape)} and k={k} neighbours, expected (N, D) with 1 <= k <= N: "
-            "lower k1 of the clusterer or add images."
-        )
-    if precision not in ("float32", "int8"):
-        raise InputError(f"found precision={precision!r}, expected 'float32' or 'int8'.")
+    require_neighbours(rows.shape, k)
     rows = rows.to(torch.float32).contiguous()
     compiled = rows.device.type == "cpu" and kernels_available()
     size = block_size or (_KERNEL_BLOCK if compiled else _TORCH_BLOCK)

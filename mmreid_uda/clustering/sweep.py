@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
 import numpy as np
+from annotated_types import MinLen
 
 from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils.values import Count, OpenFraction, PositiveFraction, checked
 
 from .dbscan import dbscan
 from .eps import NearZero, rho_eps, stores_share
@@ -38,15 +41,20 @@ class SweepResult:
     figures: dict[str, float]
 
 
+_T = TypeVar("_T")
+_Several = Annotated[Sequence[_T], MinLen(1)]
+
+
+@checked
 def sweep_dbscan(
     features: np.ndarray,
-    eps: Sequence[float],
-    min_samples: Sequence[int] = (4,),
-    k1: Sequence[int] = (30,),
-    k2: Sequence[int] = (6,),
+    eps: _Several[OpenFraction],
+    min_samples: _Several[Count] = (4,),
+    k1: _Several[Count] = (30,),
+    k2: _Several[Count] = (6,),
     *,
     variant: Variant = "faiss",
-    rho: float | None = 1.6e-3,
+    rho: PositiveFraction | None = 1.6e-3,
     near_zero: NearZero = "drop",
     true_labels: np.ndarray | None = None,
 ) -> Iterator[SweepResult]:
@@ -71,13 +79,6 @@ def sweep_dbscan(
     Raises:
         InputError: If a setting is out of range or the features cannot be clustered.
     """
-    if not eps or not all(0 < one < 1 for one in eps):
-        raise InputError(f"found eps={list(eps)} to sweep, expected numbers with 0 < eps < 1.")
-    if not (min_samples and k1 and k2) or (rho is not None and not 0 < rho <= 1):
-        raise InputError(
-            f"found min_samples={list(min_samples)}, k1={list(k1)}, k2={list(k2)} and rho={rho} to sweep, expected at "
-            "least one of each and 0 < rho <= 1."
-        )
     rows = unit_rows(check_vectors(features, "features to cluster"))
     needed = max(neighbours_needed(len(rows), a, variant, b) for a in k1 for b in k2)
     neighbours = find_neighbours(rows, needed, with_lowest=variant == "full")

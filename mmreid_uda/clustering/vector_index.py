@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from mmreid_uda.utils import InputError, check_vectors, make_rng
-from mmreid_uda.utils.values import checked
+from mmreid_uda.utils.packages import import_package
+from mmreid_uda.utils.values import Count, checked, fit
 
 from .knn import unit_rows
 
@@ -33,6 +34,7 @@ _MADE_ANEW = "extract them anew with a checkpoint that gives such features"
 _SCORES_AT_ONCE = 1 << 24
 
 
+@checked
 class VectorIndex:
     """Unit vectors that are searched by cosine similarity.
 
@@ -55,9 +57,8 @@ class VectorIndex:
     """
 
     def __init__(
-        self, features: np.ndarray, kind: IndexKind = "flat", *, effort: int = 64, seed: int = 0
+        self, features: np.ndarray, kind: IndexKind = "flat", *, effort: Count = 64, seed: int = 0
     ) -> None:
-        _check_options(kind, effort)
         rows = unit_rows(check_vectors(features, "features of the gallery", _MADE_ANEW))
         self.kind, self.effort = kind, effort
         self._engine: Any = (
@@ -73,7 +74,7 @@ class VectorIndex:
         return self._engine.shape[1] if self.kind == "flat" else int(self._engine.d)
 
     @checked
-    def search(self, queries: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: Any, k: Count) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest vectors of each query.
 
         Args:
@@ -92,10 +93,6 @@ class VectorIndex:
             raise InputError(
                 f"found queries of shape {rows.shape}, expected (Q, {self.dim}): take the features of the model that "
                 "made the index."
-            )
-        if k < 1:
-            raise InputError(
-                f"found k={k} vectors to find for each query, expected at least 1: set --topk, or topk= of search."
             )
         rows = unit_rows(rows)
         k = min(k, len(self))
@@ -139,24 +136,16 @@ class VectorIndex:
 
         Raises:
             KeyError: Neither features nor an index are there.
-            InputError: Features are not as expected, or an option is unknown.
+            Misfit: An option is unknown.
+            InputError: Features are not as expected.
         """
         kind = str(arrays["kind"]) if "kind" in arrays else "flat"
         if kind == "flat":
             return cls(arrays["features"], effort=int(arrays.get("effort", 64)))
         index = cls.__new__(cls)
-        index.kind, index.effort = kind, int(arrays["effort"])  # type: ignore[assignment]
-        _check_options(kind, index.effort)
+        index.kind, index.effort = fit(kind, IndexKind), fit(int(arrays["effort"]), Count)
         index._engine = import_faiss().deserialize_index(arrays["index"])
         return index
-
-
-def _check_options(kind: str, effort: int) -> None:
-    if kind not in INDEX_KINDS or effort < 1:
-        raise InputError(
-            f"found index={kind!r} and effort={effort}, expected one of {', '.join(INDEX_KINDS)} and an effort "
-            "of at least 1."
-        )
 
 
 def build_engine(rows: np.ndarray, kind: str, seed: int) -> Any:
@@ -206,11 +195,9 @@ def import_faiss() -> Any:
     Raises:
         InputError: It is not installed.
     """
-    try:
-        import faiss
-    except ImportError as error:
-        raise InputError(
-            "found no package `faiss`, which the approximate search for neighbours needs: pip install mmreid_uda[cpu], "
-            "or search exactly."
-        ) from error
-    return faiss
+    return import_package(
+        "faiss",
+        "the approximate search for neighbours",
+        "mmreid_uda[cpu]",
+        "search exactly",
+    )

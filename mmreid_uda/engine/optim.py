@@ -86,10 +86,6 @@ class AmpOptimWrapper(OptimWrapper):
 
 def _precision(dtype: str | None, device: str) -> torch.dtype:
     """The type to compute in."""
-    if dtype not in (None, "bfloat16", "float16"):
-        raise InputError(
-            f"found optim_wrapper.dtype={dtype!r}, expected 'bfloat16', 'float16' or None, what the device does best."
-        )
     if device == "cpu" and dtype == "float16":
         raise InputError(
             f"found optim_wrapper.dtype={dtype!r}, but mixed precision on the CPU supports 'bfloat16' only."

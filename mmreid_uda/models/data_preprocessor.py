@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Len
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
@@ -15,6 +16,12 @@ from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import Positive, checked
 
 __all__ = ["ReIDDataPreprocessor"]
+
+
+RGB = Annotated[Sequence[float], Len(3, 3), "3 numbers, of R, G and B"]
+"""A value for each colour."""
+PositiveRGB = Annotated[Sequence[Positive], Len(3, 3), "3 numbers above 0, of R, G and B"]
+"""What each colour is divided by."""
 
 
 @MODELS.register_module()
@@ -42,20 +49,15 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
 
     def __init__(
         self,
-        mean: Sequence[float] = (123.675, 116.28, 103.53),
-        std: Sequence[Positive] = (58.395, 57.12, 57.375),
+        mean: RGB = (123.675, 116.28, 103.53),
+        std: PositiveRGB = (58.395, 57.12, 57.375),
         bgr_to_rgb: bool = True,
-        erase_value: Sequence[float] = (0.485, 0.456, 0.406),
+        erase_value: RGB = (0.485, 0.456, 0.406),
         non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking)
         self.bgr_to_rgb = bgr_to_rgb
         for name, values in (("mean", mean), ("std", std), ("erase_value", erase_value)):
-            if len(values) != 3:
-                raise InputError(
-                    f"ReIDDataPreprocessor got {len(values)} values of {name}, expected 3 (R, G, B); "
-                    f"set {name} in model.data_preprocessor"
-                )
             # Not persistent: a checkpoint holds weights, the config holds the normalisation.
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 

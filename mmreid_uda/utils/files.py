@@ -24,6 +24,8 @@ __all__ = [
     "open_arrays",
     "read_json",
     "read_results",
+    "require_file",
+    "require_suffix",
     "require_writable",
     "require_writable_folder",
     "said_to_be_unwritable",
@@ -153,6 +155,32 @@ def said_to_be_unwritable(path: Path, only: Collection[int] = ()) -> Iterator[No
         raise InputError(
             f"{str(path)!r} cannot be written ({error.strerror or error}); {remedy}, with --out or as work_dir."
         ) from error
+
+
+def require_file(path: str | Path, expected: str) -> None:
+    """Refuse a file that is not there.
+
+    Args:
+        path: The file.
+        expected: The end of the sentence: what it should be, and where it comes from.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"found no file {str(path)!r}, expected {expected}.")
+
+
+def require_suffix(path: str | Path, *suffixes: str) -> None:
+    """Refuse the name of a file to write that ends otherwise.
+
+    Raises:
+        InputError: The name ends in none of the suffixes.
+    """
+    if Path(path).suffix.lower() not in suffixes:
+        raise InputError(
+            f"found {str(path)!r} as the file to write, expected a name in {' or '.join(suffixes)}."
+        )
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from numbers import Integral, Real
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import numpy as np
-from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf, Predicate
 
 from .errors import InputError
 
@@ -36,10 +36,13 @@ __all__ = [
     "Argument",
     "Count",
     "Fraction",
+    "FractionBelowOne",
     "Misfit",
     "Natural",
     "NonNegative",
+    "OpenFraction",
     "Positive",
+    "PositiveFraction",
     "arguments_of",
     "checked",
     "closest",
@@ -58,6 +61,12 @@ NonNegative = Annotated[float, Ge(0)]
 """A number of at least 0."""
 Fraction = Annotated[float, Ge(0), Le(1)]
 """A share, 0..1."""
+OpenFraction = Annotated[float, Gt(0), Lt(1)]
+"""A share strictly between 0 and 1."""
+PositiveFraction = Annotated[float, Gt(0), Le(1)]
+"""A share above 0, up to 1."""
+FractionBelowOne = Annotated[float, Ge(0), Lt(1)]
+"""A share from 0 to below 1."""
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 _LISTS = (list, tuple, set, frozenset)
@@ -72,6 +81,8 @@ _LIMITS: dict[type, tuple[str, str, Callable[[Any, Any], bool]]] = {
     Le: ("le", "of at most {}", lambda value, limit: value <= limit),
     MultipleOf: ("multiple_of", "that is a multiple of {}", lambda value, step: value % step == 0),
     MinLen: ("min_length", "with at least {} entries", lambda value, num: len(value) >= num),
+    # What it asks for is said by a text beside it.
+    Predicate: ("func", "of that kind", lambda value, holds: holds(value)),
     MaxLen: ("max_length", "with at most {} entries", lambda value, num: len(value) <= num),
 }
 

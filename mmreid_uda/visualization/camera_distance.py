@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 
 from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils.values import checked
 
 from .picture import new_figure
 
@@ -27,11 +29,12 @@ PAIRS = (
 """Kinds of pairs, in the order of the rows of :func:`camera_histograms`."""
 
 
+@checked
 def camera_histograms(
     features: np.ndarray,
     pids: np.ndarray,
     camids: np.ndarray,
-    bins: int = 100,
+    bins: Annotated[int, Ge(1), Le(_MOST_BINS)] = 100,
     block_size: int = 1024,
 ) -> np.ndarray:
     """Count all pairs of images by kind and cosine distance, a block of pairs at a time.
@@ -49,8 +52,6 @@ def camera_histograms(
     Raises:
         InputError: Too few bins or more than anyone sees, or features that are not finite.
     """
-    if not 1 <= bins <= _MOST_BINS:
-        raise InputError(f"found {bins} bins, expected 1 to {_MOST_BINS}; set --bins.")
     known = (pids >= 0) & (camids >= 0)
     if not known.any():
         return np.zeros((4, bins), np.int64)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mmreid_uda.utils import InputError, check_vectors, make_rng
+from mmreid_uda.utils import check_vectors, make_rng
+from mmreid_uda.utils.packages import import_package
 
 from .picture import new_figure
 
@@ -59,14 +59,8 @@ def project(
         return np.eye(len(features), 2, dtype=np.float32)
     state = int(make_rng(seed, "embedding").integers(2**31))
     if method == "umap":
-        if importlib.util.find_spec("umap") is None:
-            raise InputError(
-                "method 'umap' needs the package umap-learn, which is not installed: run `pip install umap-learn`, or "
-                "take 'tsne'."
-            )
-        from umap import UMAP
-
-        return UMAP(n_neighbors=min(15, len(features) - 1), random_state=state).fit_transform(
+        umap = import_package("umap", "the layout 'umap'", "umap-learn", "take 'tsne'")
+        return umap.UMAP(n_neighbors=min(15, len(features) - 1), random_state=state).fit_transform(
             features
         )
     from sklearn.manifold import TSNE

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmreid_uda.datasets.transforms import LoadReIDImage
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Count, checked
 
 __all__ = [
     "BLUE",
@@ -36,14 +37,13 @@ _LETTER, _LINE = 6, 11
 _FRAME, _GAP, _CAPTION = 4, 6, 22
 
 
-def spread(items: Items, num: int) -> Items:
+@checked
+def spread(items: Items, num: Count) -> Items:
     """At most so many of a list or array, evenly spread over it.
 
     Raises:
         InputError: ``num`` is below 1.
     """
-    if num < 1:
-        raise InputError(f"found {num} images to draw, expected at least 1; set --num.")
     return items[:: max(1, len(items) // num)][:num]
 
 

@@ -31,6 +31,7 @@ from mmreid_uda.models.memories import InstanceMemory, momentum_update
 from mmreid_uda.registry import CLUSTERERS, HOOKS, MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
 from mmreid_uda.utils import InputError, full_precision
+from mmreid_uda.utils.values import Count, Fraction, OpenFraction
 
 # ---- self-paced clusters
 
@@ -102,17 +103,17 @@ class SelfPacedDBSCAN(JaccardClusterer):
 
     def __init__(
         self,
-        eps: float = 0.6,
-        eps_gap: float = 0.02,
-        min_samples: int = 4,
-        share: float = 0.9,
+        eps: OpenFraction = 0.6,
+        eps_gap: OpenFraction = 0.02,
+        min_samples: Count = 4,
+        share: Fraction = 0.9,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 0 < eps_gap < eps < 1 - eps_gap or min_samples < 1 or not 0 <= share <= 1:
+        if not eps_gap < eps < 1 - eps_gap:
             raise InputError(
-                f"found eps={eps}, eps_gap={eps_gap}, min_samples={min_samples} and share={share} for SelfPacedDBSCAN, "
-                "expected 0 < eps - eps_gap, eps + eps_gap < 1, min_samples >= 1 and 0 <= share <= 1."
+                f"found eps={eps} and eps_gap={eps_gap} for SelfPacedDBSCAN, expected 0 < eps - eps_gap and "
+                "eps + eps_gap < 1: lower eps_gap."
             )
         self.eps, self.eps_gap, self.min_samples, self.share = eps, eps_gap, min_samples, share
         self.threshold: float | None = None

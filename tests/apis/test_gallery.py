@@ -99,7 +99,7 @@ def test_any_damage_to_a_file_is_a_sentence(tmp_path, index):
 
 
 def test_a_missing_file_a_wrong_name_and_lost_paths_are_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="found no gallery"):
+    with pytest.raises(InputError, match=r"found no file .*expected a gallery"):
         Gallery.load(tmp_path / "g.npz")
     with pytest.raises(InputError, match=r"expected a name in \.npz"):
         Gallery(FEATURES, PATHS, "abc").save(tmp_path / "g.faiss")

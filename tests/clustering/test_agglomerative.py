@@ -86,7 +86,7 @@ def test_one_image_and_duplicates():
     "change, named",
     [
         (dict(distance_threshold=0), "distance_threshold=0"),
-        (dict(distance_threshold=0.95), "distance_threshold=0.95, max_distance=0.9"),
+        (dict(distance_threshold=0.95), "distance_threshold=0.95 and max_distance=0.9"),
         (dict(linkage="ward"), "linkage='ward'"),
         (dict(min_cluster_size=0), "min_cluster_size=0"),
         (dict(k2=0), "k2=0"),

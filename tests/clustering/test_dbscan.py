@@ -120,9 +120,12 @@ def test_all_outliers_and_one_cluster():
     np.testing.assert_array_equal(dbscan(graph, 0.5, 1), range(5))
 
 
-@pytest.mark.parametrize("eps, min_samples", [(0, 4), (float("nan"), 4), (0.5, 0)])
-def test_bad_parameters_are_named(eps, min_samples):
-    with pytest.raises(InputError, match="min_samples"):
+@pytest.mark.parametrize(
+    "eps, min_samples, named",
+    [(0, 4, "eps=0 "), (float("nan"), 4, "eps=nan"), (0.5, 0, "min_samples=0")],
+)
+def test_bad_parameters_are_named(eps, min_samples, named):
+    with pytest.raises(InputError, match=named):
         dbscan(sparse.csr_array((3, 3)), eps, min_samples)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
-from gloo_process import enter
+from processes import enter_rank
 
 from mmreid_uda.clustering import InfoMap, JaccardDBSCAN, unit_rows
 from mmreid_uda.utils import InputError, kernels_available, without_kernels
@@ -97,7 +97,7 @@ def test_a_rank_that_dies_in_the_step_ends_the_others_with_a_sentence():
     context = mp.get_context("spawn")
     queue = context.SimpleQueue()
     processes = [
-        context.Process(target=enter, args=(rank, 2, port, prepare_or_die, (), queue))
+        context.Process(target=enter_rank, args=(rank, 2, port, prepare_or_die, (), queue))
         for rank in range(2)
     ]
     for process in processes:

@@ -207,15 +207,17 @@ def test_a_set_without_any_match_is_named() -> None:
 
 
 def test_wrong_use_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'market', 'cuhk03'"):
+    with pytest.raises(InputError, match="'market' or 'cuhk03'"):
         make_metric(protocol="cuhk")
-    with pytest.raises(InputError, match="rerank has k3"):
+    with pytest.raises(InputError, match=r"rerank\.k3=6 .* expected no such key, but `k1`|one of"):
         make_metric(rerank={"k1": 20, "k3": 6})
-    with pytest.raises(InputError, match="query_expansion has beta, but only k, alpha and"):
+    with pytest.raises(
+        InputError, match=r"query_expansion\.beta=3 .*`alpha`, `database_side`, `k`"
+    ):
         make_metric(query_expansion={"beta": 3})
     with pytest.raises(InputError, match=r"ReIDMetric\.max_memory='much'"):
         make_metric(max_memory="much")
-    with pytest.raises(InputError, match=r"must end in \.npz"):
+    with pytest.raises(InputError, match=r"expected a name in \.npz"):
         make_metric(dump_features=str(tmp_path))
     with pytest.raises(InputError, match=r"without pid, is_query.*ReIDTestDataset"):
         images = make_images()

@@ -1,5 +1,7 @@
 """Sparse, streamed re-ranking equals the dense definition."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -93,7 +95,7 @@ def test_blocks_follow_each_other_and_do_not_change_the_distances(
     starts, blocks = zip(*rerank(query, gallery, block_size=10))
     assert starts == (0, 10, 20, 30)
     assert [tuple(block.shape) for block in blocks] == [(10, 70)] * 3 + [(3, 70)]
-    monkeypatch.setitem(rerank.__globals__, "_OVERLAP_ROWS", 7)
+    monkeypatch.setitem(inspect.unwrap(rerank).__globals__, "_OVERLAP_ROWS", 7)
     assert whole(torch.from_numpy(query), gallery) == pytest.approx(
         torch.cat(blocks).numpy(), abs=1e-6
     )
@@ -150,7 +152,7 @@ def test_budget_sets_the_block_size_or_is_too_small(monkeypatch: pytest.MonkeyPa
         asked.append((max_memory, num_columns))
         return 3
 
-    monkeypatch.setitem(rerank.__globals__, "rows_within", rows_within)
+    monkeypatch.setitem(inspect.unwrap(rerank).__globals__, "rows_within", rows_within)
     sizes = [len(block) for _, block in rerank(query, gallery, max_memory="64MiB")]
     assert sizes == [3] * 6 + [2]
     assert (

@@ -216,7 +216,7 @@ def test_accuracy_counts_the_classes_that_score_higher():
     for rows in (slice(3), slice(3, None)):
         metric.process(None, [dict(scores=scores[rows], gt_label=torch.tensor([0, 1, 1, 0])[rows])])
     assert metric.evaluate(4) == {"accuracy/top1": 25.0, "accuracy/top2": 75.0}
-    with pytest.raises(InputError, match="topk="):
+    with pytest.raises(InputError, match=r"topk(\[0\])?="):
         Accuracy(topk=(0,))
 
 

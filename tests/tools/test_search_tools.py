@@ -185,4 +185,4 @@ def test_wrong_calls_are_one_sentence(checkpoint, folder, tmp_path, capsys):
     words = refusal(
         capsys, "tools/search_gallery.py", "query", CONFIG, checkpoint, "none.npz", folder, *QUIET
     )
-    assert "found no gallery 'none.npz'" in words
+    assert "found no file 'none.npz', expected a gallery" in words

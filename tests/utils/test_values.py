@@ -1,13 +1,13 @@
 """Values against annotations: what fits, what becomes a whole number, and the sentence about what does not fit."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import pytest
 import torch
-from annotated_types import Gt, Interval, Len, Lt
+from annotated_types import Ge, Gt, Interval, Len, Lt, Predicate
 from mmengine.config import ConfigDict
 
 from mmreid_uda.registry import MODELS
@@ -110,6 +110,11 @@ def test_a_value_that_fits_is_given_back(value, annotation):
             "found key=(0, 1) for X, expected height and width: change key.",
         ),
         (
+            4,
+            Annotated[int, Ge(3), Predicate(lambda number: number % 2 == 1), "an odd number"],
+            "found key=4 for X, expected an odd number: change key.",
+        ),
+        (
             [],
             Annotated[list[int], Len(1)],
             "found key=[] for X, expected a list of whole numbers with at least 1 entries: "
@@ -188,3 +193,13 @@ def test_a_function_checks_its_arguments():
     assert half(4.0, "x", a="y") == 4.0
     with pytest.raises(InputError, match="found number=0 for half"):
         half(0)
+
+
+def test_a_generator_function_complains_when_it_is_called():
+    @checked
+    def several(number: Count) -> Iterator[int]:
+        yield from range(number)
+
+    assert list(several(3)) == [0, 1, 2]
+    with pytest.raises(InputError, match="found number=0 for several"):
+        several(0)

@@ -127,7 +127,7 @@ def test_pictures_without_anything_on_them_are_a_sentence():
     histograms = camera_histograms(np.eye(3, dtype=np.float32), np.full(3, -1), np.zeros(3, int))
     with pytest.raises(InputError, match="found no pair of images"):
         draw_camera_distances(histograms)
-    with pytest.raises(InputError, match="found 100000000 bins"):
+    with pytest.raises(InputError, match="found bins=100000000"):
         camera_histograms(np.eye(3), np.zeros(3, int), np.zeros(3, int), bins=10**8)
     one_camera = camera_histograms(np.eye(2, dtype=np.float32), np.zeros(2, int), np.zeros(2, int))
     assert figure_pixels(draw_camera_distances(one_camera)).any()
@@ -138,8 +138,12 @@ def test_a_sweep_of_images_that_are_all_alike_recommends_nothing():
     assert [result.figures["clusters"] for result in results] == [1, 1]
     assert not any("rho_eps" in result.figures for result in results)
     assert figure_pixels(draw_cluster_sweep(results)).any()
-    for wrong in (dict(rho=0.0), dict(k1=[]), dict(min_samples=())):
-        with pytest.raises(InputError, match="at least one of each"):
+    for wrong, named in (
+        (dict(rho=0.0), "rho=0.0 "),
+        (dict(k1=[]), r"k1=\[\] .* at least 1 entries"),
+        (dict(min_samples=()), r"min_samples=\(\) .* at least 1 entries"),
+    ):
+        with pytest.raises(InputError, match=named):
             list(sweep_dbscan(np.eye(9), [0.5], **wrong))
 
 

@@ -48,7 +48,7 @@ from synthetic_features import make_features
 from torch import Tensor
 from torch.nn import functional
 
-from mmreid_uda.apis import PICTURES, ToolParser, run_tool, writable
+from mmreid_uda.apis import PICTURES, ToolParser, at_least, number, run_tool, writable
 from mmreid_uda.clustering import (
     JaccardDBSCAN,
     Neighbours,
@@ -66,6 +66,7 @@ from mmreid_uda.utils import (
     without_kernels,
 )
 from mmreid_uda.utils.files import write_json
+from mmreid_uda.utils.values import Positive
 from mmreid_uda.visualization import new_figure, write_picture
 
 REFERENCE, FLOAT32, INT8 = "reference", "float32", "int8"
@@ -144,22 +145,30 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ToolParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument(
-        "--num-samples", type=int, metavar="N", help=f"default {NUM_SAMPLES}, or all of --features"
+        "--num-samples",
+        type=at_least(1),
+        metavar="N",
+        help=f"default {NUM_SAMPLES}, or all of --features",
     )
-    parser.add_argument("--dim", type=int, default=2048, help="of synthetic features")
+    parser.add_argument("--dim", type=at_least(1), default=2048, help="of synthetic features")
     parser.add_argument("--seed", type=int, default=0, help="of synthetic features")
     parser.add_argument(
         "--features",
         metavar="FILE.npy",
         help="float (N, D) features to use instead of synthetic ones",
     )
-    parser.add_argument("--eps", type=float, default=0.6, help="radius of DBSCAN")
-    parser.add_argument("--min-samples", type=int, default=4, help="of DBSCAN")
-    parser.add_argument("--k1", type=int, default=30, help="of the Jaccard distance")
-    parser.add_argument("--k2", type=int, default=6, help="of the Jaccard distance")
-    parser.add_argument("--repetitions", type=int, default=3, help="repetitions")
+    parser.add_argument("--eps", type=number(Positive), default=0.6, help="radius of DBSCAN")
+    parser.add_argument("--min-samples", type=at_least(1), default=4, help="of DBSCAN")
+    parser.add_argument("--k1", type=at_least(1), default=30, help="of the Jaccard distance")
+    parser.add_argument("--k2", type=at_least(1), default=6, help="of the Jaccard distance")
+    parser.add_argument("--repetitions", type=at_least(1), default=3, help="repetitions")
     parser.add_argument(
-        "--growth", type=int, nargs="+", default=[], metavar="N", help="sizes for the growth over N"
+        "--growth",
+        type=at_least(1),
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="sizes for the growth over N",
     )
     parser.add_argument(
         "--skip-reference", action="store_true", help="ours alone, where N×N does not fit"
@@ -174,10 +183,9 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.gpu and not torch.cuda.is_available():
         raise InputError("found no CUDA device, expected one for --gpu: leave --gpu out.")
-    if args.repetitions < 1 or len(set(args.growth)) == 1:
+    if len(set(args.growth)) == 1:
         raise InputError(
-            f"found --repetitions {args.repetitions} and --growth {args.growth}, expected at least 1 repetition and 2 "
-            "sizes."
+            f"found --growth {args.growth}, expected at least 2 sizes: name another, or leave it out."
         )
     return args
 

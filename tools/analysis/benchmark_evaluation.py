@@ -39,9 +39,9 @@ from dense_jaccard import (
 from peak_memory import added_memory
 from synthetic_features import make_features
 
-from mmreid_uda.apis import ToolParser, run_tool, writable
+from mmreid_uda.apis import ToolParser, at_least, run_tool, writable
 from mmreid_uda.evaluation import evaluate_rank, rerank
-from mmreid_uda.utils import InputError, kernels_available, num_threads, without_kernels
+from mmreid_uda.utils import kernels_available, num_threads, without_kernels
 from mmreid_uda.utils.files import write_json
 
 RANKING, END_TO_END, RERANKING = "ranking", "end to end", "re-ranking"
@@ -92,11 +92,11 @@ class Problem:
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ToolParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--num-queries", type=int, default=3368, help="queries")
-    parser.add_argument("--num-gallery", type=int, default=15913, help="gallery images")
-    parser.add_argument("--dim", type=int, default=2048, help="dimensions of a feature")
+    parser.add_argument("--num-queries", type=at_least(1), default=3368, help="queries")
+    parser.add_argument("--num-gallery", type=at_least(1), default=15913, help="gallery images")
+    parser.add_argument("--dim", type=at_least(1), default=2048, help="dimensions of a feature")
     parser.add_argument("--seed", type=int, default=0, help="seed of the features")
-    parser.add_argument("--repetitions", type=int, default=3, help="repetitions")
+    parser.add_argument("--repetitions", type=at_least(1), default=3, help="repetitions")
     parser.add_argument(
         "--parts",
         nargs="+",
@@ -109,11 +109,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--skip-memory", action="store_true", help="do not measure the memory")
     parser.add_argument("--json", type=writable(), help="write the figures to this file")
     args = parser.parse_args()
-    if min(args.num_queries, args.num_gallery, args.repetitions) < 1:
-        raise InputError(
-            f"--num-queries {args.num_queries}, --num-gallery {args.num_gallery} and --repetitions "
-            f"{args.repetitions} must all be at least 1."
-        )
     args.parts = args.parts or [RANKING, END_TO_END, RERANKING]
     return args
 

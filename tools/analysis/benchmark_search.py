@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from synthetic_features import make_features
 
-from mmreid_uda.apis import ToolParser, run_tool, writable
+from mmreid_uda.apis import ToolParser, at_least, run_tool, writable
 from mmreid_uda.clustering import VectorIndex
 from mmreid_uda.clustering.vector_index import INDEX_KINDS, import_faiss
-from mmreid_uda.utils import InputError, num_threads
+from mmreid_uda.utils import num_threads
 from mmreid_uda.utils.files import write_json
 
 # Images per identity, and cameras, about as in Market-1501.
@@ -32,25 +32,19 @@ _IMAGES_PER_ID, _CAMERAS = 13, 6
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ToolParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--num-gallery", type=int, default=100_000, help="gallery images")
-    parser.add_argument("--num-queries", type=int, default=200, help="queries")
-    parser.add_argument("--dim", type=int, default=2048, help="dimensions of a feature")
-    parser.add_argument("--topk", type=int, default=10, help="matches per query")
+    parser.add_argument("--num-gallery", type=at_least(1), default=100_000, help="gallery images")
+    parser.add_argument("--num-queries", type=at_least(1), default=200, help="queries")
+    parser.add_argument("--dim", type=at_least(1), default=2048, help="dimensions of a feature")
+    parser.add_argument("--topk", type=at_least(1), default=10, help="matches per query")
     parser.add_argument(
         "--index", nargs="+", choices=INDEX_KINDS, default=list(INDEX_KINDS), help="indexes"
     )
     parser.add_argument(
-        "--efforts", nargs="+", type=int, default=[16, 64, 256], help="of ivf and hnsw"
+        "--efforts", nargs="+", type=at_least(1), default=[16, 64, 256], help="of ivf and hnsw"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the features")
     parser.add_argument("--json", type=writable(), help="write the figures to this file")
-    args = parser.parse_args()
-    if min(args.num_gallery, args.num_queries, args.dim, args.topk, *args.efforts) < 1:
-        raise InputError(
-            f"--num-gallery {args.num_gallery}, --num-queries {args.num_queries}, --dim {args.dim}, --topk {args.topk} "
-            f"and --efforts {args.efforts} must all be at least 1."
-        )
-    return args
+    return parser.parse_args()
 
 
 def measure_search(index: VectorIndex, queries: np.ndarray, topk: int) -> dict[str, Any]:

@@ -27,8 +27,9 @@ from gpu_checks.plan import run_parts
 from gpu_checks.report import MARKDOWN, Report
 from gpu_checks.suite import make_parts
 
-from mmreid_uda.apis import ToolParser, run_tool, writable_folder
+from mmreid_uda.apis import ToolParser, number, run_tool, writable_folder
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Positive
 
 _LOG = "gpu_report.log"
 
@@ -37,7 +38,9 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ToolParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--out", type=writable_folder, required=True, help="folder for the report")
-    parser.add_argument("--minutes", type=float, default=7.0, help="for all parts together")
+    parser.add_argument(
+        "--minutes", type=number(Positive), default=7.0, help="for all parts together"
+    )
     parser.add_argument(
         "--device",
         choices=("cuda", "cpu"),
@@ -56,8 +59,6 @@ def main() -> None:
     args = parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         raise InputError("found no CUDA device: add --device cpu --quick to try the report out.")
-    if args.minutes <= 0:
-        raise InputError(f"found --minutes {args.minutes}, expected more than 0.")
     out = Path(args.out).resolve()
     with tempfile.TemporaryDirectory() as data_root:
         parts = make_parts(args.device, data_root, args.quick)

@@ -21,7 +21,8 @@ import numpy as np
 
 from mmreid_uda.apis import ToolParser, run_tool, writable_folder
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.files import atomic_path, require_file
+from mmreid_uda.utils.packages import import_package
 
 __all__ = ["convert", "read_lists"]
 
@@ -61,11 +62,10 @@ def read_lists(path: Path) -> dict[str, list[tuple[str, int]]]:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    if not path.is_file():
-        raise InputError(
-            f"found no '{path.name}' in '{path.parent}', expected the lists of the new protocol; put the file there or "
-            "leave its boxes out with --variants."
-        )
+    require_file(
+        path,
+        "the lists of the new protocol: put the file there, or leave its boxes out with --variants",
+    )
     try:
         content = loadmat(str(path))
     except (MatReadError, NotImplementedError, ValueError, TypeError, OSError) as error:
@@ -111,12 +111,9 @@ def convert(release: Path, lists: Path, out: Path, variant: str) -> dict[str, in
         InputError: h5py is missing, a file is missing or is another one, or a list names an image that the
             release does not have.
     """
-    h5py = _h5py()
+    h5py = import_package("h5py", "cuhk-03.mat, an HDF5 file,", "h5py")
     splits = read_lists(lists / f"cuhk03_new_protocol_config_{variant}.mat")
-    if not release.is_file():
-        raise InputError(
-            f"found no file '{release}', expected cuhk-03.mat of the release; correct the path."
-        )
+    require_file(release, "cuhk-03.mat of the release: correct the path")
     if not h5py.is_hdf5(release):
         raise InputError(
             f"'{release}' is no HDF5 file, expected cuhk-03.mat of the release; take that file, and fetch it again if "
@@ -133,16 +130,6 @@ def convert(release: Path, lists: Path, out: Path, variant: str) -> dict[str, in
             for name, pid in images:
                 _write_image(file, pairs, name, pid, folder)
     return {split: len(images) for split, images in splits.items()}
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise InputError(
-            "cuhk-03.mat is an HDF5 file, and the package h5py is not installed; run: pip install h5py"
-        ) from None
-    return h5py
 
 
 def _write_image(

@@ -17,7 +17,7 @@ from mmreid_uda.apis import ToolParser, run_tool, writable_folder
 from mmreid_uda.datasets.files import list_images
 from mmreid_uda.datasets.tables import read_lines
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.files import atomic_path, require_file
 
 __all__ = ["convert"]
 
@@ -75,10 +75,7 @@ def convert(lists: Path, duke: Path, out: Path, symlink: bool = False) -> dict[s
 
 
 def _read_list(path: Path, images: dict[str, Path]) -> list[str]:
-    if not path.is_file():
-        raise InputError(
-            f"found no '{path.name}' in '{path.parent}', expected the lists of Occluded-DukeMTMC; name their folder."
-        )
+    require_file(path, "a list of Occluded-DukeMTMC: name the folder of its lists")
     names = [line for _, line in read_lines(str(path))]
     missing = [name for name in names if name not in images]
     if missing:

@@ -24,6 +24,7 @@ from mmreid_uda.apis import (
 )
 from mmreid_uda.apis.deploy import export_onnx
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.packages import import_package
 
 # Largest distance (1 - cosine) between the features of one crop that counts as equal.
 TOLERANCES = {"float32": 1e-4, "float16": 5e-3}
@@ -62,13 +63,9 @@ def verify(inferencer: ReIDInferencer, model: str, images: list[str], threads: i
     Raises:
         InputError: It is larger than the precision explains, features are not finite, or onnxruntime is missing.
     """
-    try:
-        from run_onnx import DeploymentError, OnnxExtractor
-    except ImportError as error:
-        raise InputError(
-            "found no package `onnxruntime`, which --verify needs: pip install 'mmreid_uda[deploy]', or leave --verify "
-            "out."
-        ) from error
+    import_package("onnxruntime", "--verify", "'mmreid_uda[deploy]'", "leave --verify out")
+    from run_onnx import DeploymentError, OnnxExtractor
+
     paths = [str(path) for path in list_inputs(images)]
     # A cosine near 1 needs more digits than float32 has.
     ours = inferencer.extract(paths).astype(np.float64)

@@ -24,11 +24,13 @@ from mmreid_uda.apis import (
     at_least,
     features_of_arguments,
     load_pseudo_labels,
+    number,
     run_tool,
 )
 from mmreid_uda.clustering import cluster_centroids
 from mmreid_uda.models.layers import support_samples
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Fraction
 from mmreid_uda.visualization import draw_embedding, in_largest, project, write_picture
 
 COLOURS = {"id": "identity", "camera": "camera", "pseudo": "pseudo-label"}
@@ -44,7 +46,9 @@ def parse_args() -> argparse.Namespace:
         help="what the colours are (default: pseudo with --labels, else id)",
     )
     parser.add_argument("--labels", help="pseudo_labels/epoch_<n>.npz of a run")
-    parser.add_argument("--supports", type=float, metavar="LAMBDA", help="ISE's lambda, 0..1")
+    parser.add_argument(
+        "--supports", type=number(Fraction), metavar="LAMBDA", help="ISE's lambda, 0..1"
+    )
     parser.add_argument(
         "--groups", type=at_least(1), default=15, help="identities, or clusters, to show"
     )
@@ -82,8 +86,6 @@ def main() -> None:
             "found no --labels, expected the pseudo-labels of a run for --colour pseudo and --supports: give "
             "WORK_DIR/pseudo_labels/epoch_<n>.npz."
         )
-    if args.supports is not None and not 0 <= args.supports <= 1:
-        raise InputError(f"found --supports {args.supports}, expected ISE's lambda, from 0 to 1.")
     images = features_of_arguments(args)
     labels = load_pseudo_labels(args.labels, images.paths) if args.labels else None
     chosen = choose_images(images, labels, args.groups)

@@ -14,9 +14,10 @@ from __future__ import annotations
 import argparse
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Predicate
 from mmengine.runner import Runner
 
 from mmreid_uda.apis import (
@@ -26,6 +27,7 @@ from mmreid_uda.apis import (
     at_least,
     build_runner,
     load_config,
+    number,
     run_tool,
 )
 from mmreid_uda.engine import unwrap
@@ -33,12 +35,18 @@ from mmreid_uda.models.algorithms import STD, STDClassifier
 from mmreid_uda.models.backbones import load_complete
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.values import Positive
 from mmreid_uda.visualization import (
     filter_normalised_direction,
     loss_surface,
     new_figure,
     write_picture,
 )
+
+# The network is in the middle.
+_Odd = Annotated[
+    int, Ge(3), Predicate(lambda number: number % 2 == 1), "an odd number of at least 3"
+]
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,9 +55,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="checkpoint file, or the folder of a run")
     parser.add_argument(
-        "--points", type=at_least(3), default=11, help="points along each direction"
+        "--points", type=number(_Odd), default=11, help="points along each direction"
     )
-    parser.add_argument("--radius", type=float, default=1.0, help="largest step, 1 = the weights")
+    parser.add_argument(
+        "--radius", type=number(Positive), default=1.0, help="largest step, 1 = the weights"
+    )
     parser.add_argument(
         "--batches", type=at_least(1), default=4, help="training batches to average over"
     )
@@ -120,10 +130,6 @@ def draw(surface: np.ndarray, steps: np.ndarray, title: str, path: Path) -> None
 def main() -> None:
     """Load, evaluate, draw."""
     args = parse_args()
-    if args.points < 3 or args.points % 2 == 0:
-        raise InputError(
-            f"found --points {args.points}, expected an odd number of at least 3: the network is in the middle."
-        )
     runner = load_runner(args)
     model = unwrap(runner.model)
     batches = read_batches(runner, args.batches)

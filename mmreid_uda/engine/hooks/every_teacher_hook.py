@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmreid_uda.registry import HOOKS
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Count
 
 from ..extraction import unwrap
 
@@ -39,12 +39,7 @@ class EveryTeacherHook(Hook):
     # Before the report hook, which writes the figures down.
     priority = "LOW"
 
-    def __init__(self, interval: int | None = None) -> None:
-        if interval is not None and interval < 1:
-            raise InputError(
-                f"found interval={interval} for EveryTeacherHook, expected epochs, at least 1, or None: change "
-                "default_hooks.every_teacher.interval."
-            )
+    def __init__(self, interval: Count | None = None) -> None:
         self.interval = interval
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from mmreid_uda.registry import HOOKS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import cpu_group, noticing_lost_ranks
+from mmreid_uda.utils.values import Count
 
 from ..resume import after_divergence
 
@@ -49,9 +50,7 @@ class FiniteHook(Hook):
     # Before batch-norm statistics are shared, and before anything is evaluated or saved.
     priority = "VERY_HIGH"
 
-    def __init__(self, interval: int = 50) -> None:
-        if interval < 1:
-            raise InputError(f"FiniteHook: found interval={interval}, expected at least 1.")
+    def __init__(self, interval: Count = 50) -> None:
         self.interval = interval
         self._in_a_row: Tensor | None = None
         self._most = torch.zeros(1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from annotated_types import MinLen
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Subset
@@ -15,6 +16,7 @@ from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.registry import HOOKS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import run_on_rank0
+from mmreid_uda.utils.values import Count, Natural
 from mmreid_uda.visualization import (
     activation_energy,
     camera_histograms,
@@ -36,7 +38,10 @@ from ..extraction import extract_features, unwrap
 __all__ = ["VisualizationHook"]
 
 _OF_FEATURES = ("rank_lists", "embedding", "camera_distances")
-_PICTURES = (*_OF_FEATURES, "activation_maps", "cluster_collages")
+Picture = Literal[
+    "rank_lists", "embedding", "camera_distances", "activation_maps", "cluster_collages"
+]
+"""What the hook can draw."""
 
 
 @HOOKS.register_module()
@@ -70,19 +75,13 @@ class VisualizationHook(Hook):
 
     def __init__(
         self,
-        pictures: Sequence[str] = ("rank_lists", "cluster_collages"),
-        interval: int = 5,
-        num: int = 4,
-        groups: int = 15,
-        batch_size: int = 128,
-        num_workers: int | Literal["auto"] = "auto",
+        pictures: Annotated[Sequence[Picture], MinLen(1)] = ("rank_lists", "cluster_collages"),
+        interval: Count = 5,
+        num: Count = 4,
+        groups: Count = 15,
+        batch_size: Count = 128,
+        num_workers: Natural | Literal["auto"] = "auto",
     ) -> None:
-        unknown = [name for name in pictures if name not in _PICTURES]
-        if unknown or not pictures or min(interval, num, groups) < 1:
-            raise InputError(
-                f"found pictures={list(pictures)}, interval={interval}, num={num} and groups={groups} for "
-                f"VisualizationHook, expected some of {', '.join(_PICTURES)} and numbers of at least 1."
-            )
         self.pictures, self.interval, self.num, self.groups = pictures, interval, num, groups
         self.batch_size, self.num_workers = batch_size, num_workers
 

@@ -12,7 +12,7 @@ from mmreid_uda.utils import InputError, check_vectors, in_threads, single_threa
 
 from .budget import rows_within
 
-__all__ = ["as_rows", "distance_blocks", "prepare_features", "row_scales"]
+__all__ = ["as_rows", "as_sides", "distance_blocks", "prepare_features", "row_scales"]
 
 # Gallery images of one product: the tile of distances stays in a core's cache until it is finished.
 _TILE = 1024
@@ -51,6 +51,32 @@ def as_rows(features: Tensor | np.ndarray, normalize: bool = True, of: str = "im
         InputError: As :func:`~mmreid_uda.utils.check_vectors`.
     """
     return torch.as_tensor(check_vectors(features, f"features of the {of}", zeros=not normalize))
+
+
+def as_sides(
+    query: Tensor | np.ndarray, gallery: Tensor | np.ndarray, normalize: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Check queries and a gallery that are to be compared with each other.
+
+    Args:
+        query: (Q, D), any real type, any device.
+        gallery: (G, D).
+        normalize: As for :func:`as_rows`.
+
+    Returns:
+        float32 (Q, D) and (G, D), both on the queries' device.
+
+    Raises:
+        InputError: As :func:`as_rows`, or their dimensions differ.
+    """
+    queries = as_rows(query, normalize, "queries")
+    images = as_rows(gallery, normalize, "gallery images").to(queries.device)
+    if queries.shape[1] != images.shape[1]:
+        raise InputError(
+            f"found queries of {queries.shape[1]} dimensions and a gallery of {images.shape[1]}, expected features of "
+            "one model: extract both with the same config and checkpoint."
+        )
+    return queries, images
 
 
 def row_scales(rows: Tensor, normalize: bool = True) -> tuple[Tensor, Tensor]:
@@ -95,13 +121,7 @@ def distance_blocks(
     Raises:
         InputError: The features are not finite, zero where they are normalised, or their dimensions differ.
     """
-    query = as_rows(query_features, normalize, "queries")
-    gallery = as_rows(gallery_features, normalize, "gallery images").to(query.device)
-    if query.shape[1] != gallery.shape[1]:
-        raise InputError(
-            f"queries have {query.shape[1]} dimensions and the gallery {gallery.shape[1]}: extract both with the "
-            f"same model and test configuration."
-        )
+    query, gallery = as_sides(query_features, gallery_features, normalize)
     if block_size is None:
         block_size = rows_within(None, len(gallery), row_bytes=0, fixed_bytes=0, step="")
     query_scales, query_squares = row_scales(query, normalize)

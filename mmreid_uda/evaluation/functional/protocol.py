@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,46 +11,17 @@ from torch import Tensor
 from mmreid_uda.datasets.unknown import known
 from mmreid_uda.utils import InputError, make_rng
 
-__all__ = ["Protocol", "SingleShot", "check_options"]
+__all__ = ["CMC", "AveragePrecision", "Protocol", "SameCamera", "SingleShot"]
+
+SameCamera = Literal["remove", "keep"]
+"""What becomes of a query's matches from its own camera."""
+CMC = Literal["market", "cuhk03"]
+"""The gallery that the CMC is measured on: all of it, or drawn single shots."""
+AveragePrecision = Literal["precision", "trapezoid"]
+"""The way to measure the average precision."""
 
 _JUNK = -1
 _REPEATS = 10  # galleries drawn by the CUHK03 protocol
-
-
-def check_options(
-    *,
-    same_camera: str = "remove",
-    max_rank: int = 50,
-    protocol: str = "market",
-    ap: str = "precision",
-) -> None:
-    """Refuse options that ``evaluate_rank`` does not know, for callers that want to know before the training.
-
-    Args:
-        same_camera: As in ``evaluate_rank``, and so are the others.
-        max_rank: Length of the CMC curve.
-        protocol: Way to measure the CMC.
-        ap: Way to measure the average precision.
-
-    Raises:
-        InputError: Names the option and its choices.
-    """
-    for name, value, choices in (
-        ("same_camera", same_camera, ("remove", "keep")),
-        ("protocol", protocol, ("market", "cuhk03")),
-        ("ap", ap, ("precision", "trapezoid")),
-    ):
-        if value not in choices:
-            raise InputError(
-                f"{name} is {value!r}, but must be one of {', '.join(map(repr, choices))}."
-            )
-    if protocol == "cuhk03" and same_camera == "keep":
-        raise InputError(
-            "protocol='cuhk03' compares images of different cameras, but same_camera='keep' says that cameras are to "
-            "be ignored: use protocol='market', or same_camera='remove' with camera numbers."
-        )
-    if max_rank < 1:
-        raise InputError(f"max_rank is {max_rank}, but the CMC curve needs at least 1 rank.")
 
 
 class Protocol:
@@ -80,7 +51,7 @@ class Protocol:
         gallery_pids: Any,
         query_camids: Any,
         gallery_camids: Any,
-        same_camera: str = "remove",
+        same_camera: SameCamera = "remove",
         query_ids: Any = None,
         gallery_ids: Any = None,
     ) -> None:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from typing import Annotated
+
 import numpy as np
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor
 from torch.nn import functional
 
-from mmreid_uda.utils import InputError
 from mmreid_uda.utils.progress import Progress
+from mmreid_uda.utils.values import Count, checked
 
 from .budget import announce, rows_within
 from .distance import distance_blocks, prepare_features
 
-__all__ = ["expand_queries"]
+__all__ = ["Alpha", "expand_queries"]
+
+Alpha = Annotated[float, Ge(0), Lt(math.inf)]
+"""The power that cosines are weighed with."""
 
 
+@checked
 def expand_queries(
     query_features: Tensor | np.ndarray,
     gallery_features: Tensor | np.ndarray,
-    k: int = 10,
-    alpha: float = 3.0,
+    k: Count = 10,
+    alpha: Alpha = 3.0,
     *,
     database_side: bool = False,
     block_size: int | None = None,
@@ -51,11 +59,6 @@ def expand_queries(
     Source: Chum et al., "Total Recall", ICCV 2007 (AQE); Radenović et al., "Fine-tuning CNN Image Retrieval with No
     Human Annotation", TPAMI 2019, section 3.3 (αQE).
     """
-    if k < 1 or not 0 <= alpha < torch.inf:
-        raise InputError(
-            f"found k={k} and alpha={alpha} of the query expansion, expected k >= 1 and alpha >= 0: change "
-            f"query_expansion."
-        )
     query = prepare_features(query_features)
     gallery = prepare_features(gallery_features).to(query.device)
     num_queries, num_gallery = len(query), len(gallery)

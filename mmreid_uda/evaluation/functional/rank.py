@@ -12,11 +12,12 @@ from torch import Tensor
 
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.progress import Progress
+from mmreid_uda.utils.values import Count, checked
 
 from .budget import announce, rows_within
 from .distance import as_rows, distance_blocks
 from .places import SCRATCH, count_places, runs_compiled
-from .protocol import Protocol, SingleShot, check_options
+from .protocol import CMC, AveragePrecision, Protocol, SameCamera, SingleShot
 from .roc import PairCounter, VerificationResult
 
 __all__ = ["RankResult", "checked_blocks", "evaluate_rank"]
@@ -62,6 +63,7 @@ class RankResult:
         return percent if self.verification is None else percent | self.verification.summary()
 
 
+@checked
 def evaluate_rank(
     query_features: Array | None,
     gallery_features: Array | None,
@@ -70,10 +72,10 @@ def evaluate_rank(
     query_camids: Any,
     gallery_camids: Any,
     *,
-    same_camera: str = "remove",
-    max_rank: int = 50,
-    protocol: str = "market",
-    ap: str = "precision",
+    same_camera: SameCamera = "remove",
+    max_rank: Count = 50,
+    protocol: CMC = "market",
+    ap: AveragePrecision = "precision",
     normalize: bool = True,
     distances: Array | Iterable[tuple[int, Tensor]] | None = None,
     query_ids: Any = None,
@@ -129,7 +131,11 @@ def evaluate_rank(
     Source: Zheng et al., "Scalable Person Re-identification", ICCV 2015 (mAP, CMC); Ye et al., "Deep
     Learning for Person Re-identification: A Survey", TPAMI 2021 (mINP).
     """
-    check_options(same_camera=same_camera, max_rank=max_rank, protocol=protocol, ap=ap)
+    if protocol == "cuhk03" and same_camera == "keep":
+        raise InputError(
+            "found protocol='cuhk03', which compares images of different cameras, and same_camera='keep', which "
+            "ignores cameras: use protocol='market', or same_camera='remove' with camera numbers."
+        )
     rules = Protocol(
         query_pids, gallery_pids, query_camids, gallery_camids, same_camera, query_ids, gallery_ids
     )

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from mmreid_uda.clustering.jaccard import jaccard_encodings, neighbours_needed
 from mmreid_uda.clustering.knn import Precision, find_neighbours, search_bytes
-from mmreid_uda.utils import InputError, kernels_available, over_rows
+from mmreid_uda.utils import kernels_available, over_rows
 from mmreid_uda.utils.progress import Progress
+from mmreid_uda.utils.values import Count, Fraction, checked
 
 from .budget import announce, rows_within
-from .distance import as_rows, distance_blocks, row_scales
+from .distance import as_sides, distance_blocks, row_scales
 from .places import runs_compiled
 
 __all__ = ["rerank"]
@@ -24,12 +25,13 @@ __all__ = ["rerank"]
 _OVERLAP_ROWS = 64
 
 
+@checked
 def rerank(
     query_features: Tensor | np.ndarray,
     gallery_features: Tensor | np.ndarray,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_value: float = 0.3,
+    k1: Count = 20,
+    k2: Count = 6,
+    lambda_value: Fraction = 0.3,
     *,
     precision: Precision = "float32",
     block_size: int | None = None,
@@ -68,8 +70,6 @@ def rerank(
 
     Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.
     """
-    if not 0 <= lambda_value <= 1:
-        raise InputError(f"rerank's lambda_value is {lambda_value}, but must lie in 0..1.")
     query, gallery, images = _unit_images(query_features, gallery_features)
     needed = neighbours_needed(len(images), k1, "full", k2)
     # The features once more, what the search takes, and its lists once more.
@@ -97,13 +97,8 @@ def rerank(
 
 def _unit_images(query: Tensor | np.ndarray, gallery: Tensor | np.ndarray) -> tuple[Tensor, ...]:
     """Queries, gallery and both together, float32, rows of unit norm: the first two are views of the third."""
-    rows = as_rows(query, of="queries")
-    parts = [rows, as_rows(gallery, of="gallery images").to(rows.device)]
-    if parts[0].shape[1] != parts[1].shape[1]:
-        raise InputError(
-            f"queries have {parts[0].shape[1]} dimensions and the gallery {parts[1].shape[1]}: extract both with the "
-            "same model and test configuration."
-        )
+    parts = as_sides(query, gallery)
+    rows = parts[0]
     scales = torch.cat([row_scales(part)[0] for part in parts])
     images = torch.cat(parts)
     images *= scales[:, None]

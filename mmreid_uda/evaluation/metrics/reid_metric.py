@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -13,18 +13,37 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmreid_uda.evaluation.functional.protocol import check_options
-from mmreid_uda.evaluation.functional.query_expansion import expand_queries
+from mmreid_uda.clustering.knn import Precision
+from mmreid_uda.evaluation.functional.protocol import CMC, AveragePrecision
+from mmreid_uda.evaluation.functional.query_expansion import Alpha, expand_queries
 from mmreid_uda.evaluation.functional.rank import RankResult, evaluate_rank
 from mmreid_uda.evaluation.functional.rerank import rerank
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, parse_size
 from mmreid_uda.utils.dist import cpu_group, run_on_rank0
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.files import atomic_path, require_suffix
+from mmreid_uda.utils.values import Count, Fraction
 
 __all__ = ["ReIDMetric"]
 
 _LABELS = ("pid", "camid", "is_query", "is_gallery", "set_id", "sample_idx")
+
+
+class RerankOptions(TypedDict, total=False):
+    """What a config may set of :func:`~mmreid_uda.evaluation.functional.rerank`."""
+
+    k1: Count
+    k2: Count
+    lambda_value: Fraction
+    precision: Precision
+
+
+class ExpansionOptions(TypedDict, total=False):
+    """What a config may set of :func:`~mmreid_uda.evaluation.functional.expand_queries`."""
+
+    k: Count
+    alpha: Alpha
+    database_side: bool
 
 
 @METRICS.register_module()
@@ -72,12 +91,12 @@ class ReIDMetric(BaseMetric):
 
     def __init__(
         self,
-        rerank: bool | dict[str, Any] = False,
-        query_expansion: bool | dict[str, Any] = False,
+        rerank: bool | RerankOptions = False,
+        query_expansion: bool | ExpansionOptions = False,
         verification: bool = False,
-        max_rank: int = 50,
-        protocol: str = "market",
-        ap: str = "precision",
+        max_rank: Count = 50,
+        protocol: CMC = "market",
+        ap: AveragePrecision = "precision",
         max_memory: str | int | None = None,
         device: str = "auto",
         dump_features: str | None = None,
@@ -85,19 +104,19 @@ class ReIDMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        rules: dict[str, Any] = {"max_rank": max_rank, "protocol": protocol, "ap": ap}
-        check_options(**rules)
         if max_memory is not None:
             parse_size(max_memory, "ReIDMetric.max_memory")
-        self.options = {**rules, "verification": verification, "max_memory": max_memory}
-        self.rerank = _step_options("rerank", rerank, ("k1", "k2", "lambda_value", "precision"))
-        self.query_expansion = _step_options(
-            "query_expansion", query_expansion, ("k", "alpha", "database_side")
+        self.options: dict[str, Any] = dict(
+            max_rank=max_rank,
+            protocol=protocol,
+            ap=ap,
+            verification=verification,
+            max_memory=max_memory,
         )
-        if dump_features is not None and not dump_features.endswith(".npz"):
-            raise InputError(
-                f"ReIDMetric.dump_features is {dump_features!r}, but must end in .npz: a file is written."
-            )
+        self.rerank = _step_options(rerank)
+        self.query_expansion = _step_options(query_expansion)
+        if dump_features is not None:
+            require_suffix(dump_features, ".npz")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
@@ -252,17 +271,11 @@ class ReIDMetric(BaseMetric):
         return [(some[:count].cpu(), marks[:count].cpu()) for (count, _), some, marks in gathered]
 
 
-def _step_options(
-    step: str, given: bool | dict[str, Any], known: tuple[str, ...]
-) -> dict[str, Any] | None:
+def _step_options(given: bool | Mapping[str, Any]) -> dict[str, Any] | None:
     """Options of a step that True switches on as it is; None if it is off."""
-    options = dict(given) if isinstance(given, dict) else {}
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise InputError(
-            f"ReIDMetric.{step} has {', '.join(unknown)}, but only {', '.join(known[:-1])} and {known[-1]} can be set."
-        )
-    return options if given or isinstance(given, dict) else None
+    if isinstance(given, Mapping):
+        return dict(given)
+    return {} if given else None
 
 
 def _merge(parts: list[tuple[Tensor, Tensor]], expected: int | None) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,14 @@ from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
 from mmreid_uda.utils import InputError
 
-__all__ = ["BaseReID"]
+__all__ = ["BaseReID", "TestedFeature"]
+
+
+class TestedFeature(TypedDict, total=False):
+    """``test_cfg``: the feature that a model is tested with."""
+
+    flip: bool
+    feature: Literal["embedding", "pooled"]
 
 
 class BaseReID(BaseModel):
@@ -43,7 +50,7 @@ class BaseReID(BaseModel):
         self,
         encoder: dict[str, Any],
         head: dict[str, Any] | None = None,
-        test_cfg: dict[str, Any] | None = None,
+        test_cfg: TestedFeature | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -51,7 +58,8 @@ class BaseReID(BaseModel):
             MODELS.build(data_preprocessor or dict(type="ReIDDataPreprocessor")), init_cfg
         )
         self.build_networks(encoder, head)
-        self.flip, self.feature = self._read_test_cfg(**(test_cfg or {}))
+        tested = test_cfg or {}
+        self.flip, self.feature = tested.get("flip", False), tested.get("feature", "embedding")
 
     def build_networks(self, encoder: dict[str, Any], head: dict[str, Any] | None) -> None:
         """Make ``self.encoder`` and ``self.head``; algorithms whose head depends on the encoder override it."""
@@ -66,14 +74,6 @@ class BaseReID(BaseModel):
     def tested_encoders(self) -> list[nn.Module]:
         """The encoders whose features :meth:`extract_feat` gives: all that a deployment needs."""
         return [self.encoder]
-
-    @staticmethod
-    def _read_test_cfg(flip: bool = False, feature: str = "embedding") -> tuple[bool, str]:
-        if feature not in EncoderOutput._fields:
-            raise InputError(
-                f"found model.test_cfg.feature={feature!r}, expected one of {list(EncoderOutput._fields)}."
-            )
-        return flip, feature
 
     def forward(
         self,

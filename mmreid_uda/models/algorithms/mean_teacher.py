@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +16,17 @@ from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import gather_batch
+from mmreid_uda.utils.values import Count
 
-from .base import BaseReID
+from .base import BaseReID, TestedFeature
 
 __all__ = ["MeanTeacher"]
+
+
+class TestedTeacher(TestedFeature, total=False):
+    """``test_cfg``: the feature, and the network that it comes from."""
+
+    network: Literal["teacher", "student"] | Count
 
 
 class MeanTeacher(BaseReID):
@@ -53,7 +60,7 @@ class MeanTeacher(BaseReID):
         head: dict[str, Any],
         num_students: int = 1,
         teacher: dict[str, Any] | None = None,
-        test_cfg: dict[str, Any] | None = None,
+        test_cfg: TestedTeacher | None = None,
         renormalize: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -63,14 +70,14 @@ class MeanTeacher(BaseReID):
                 f"found {len(encoders)} encoders (or runs in stage1) for {num_students} student(s), expected one or as "
                 "many as model.num_students."
             )
-        test_cfg = dict(test_cfg or {})
-        self.network: Literal["teacher", "student"] | int = test_cfg.pop("network", "teacher")
+        tested: dict[str, Any] = dict(test_cfg or {})
+        self.network: Literal["teacher", "student"] | int = tested.pop("network", "teacher")
         if self.network not in ("teacher", "student", *range(1, num_students + 1)):
             raise InputError(
                 f"found model.test_cfg.network={self.network!r}, expected 'teacher', 'student' or the number of a "
                 f"teacher, 1..{num_students}."
             )
-        super().__init__(encoders[0], head, test_cfg, **kwargs)
+        super().__init__(encoders[0], head, cast(TestedFeature, tested), **kwargs)
         self.students.extend(ReIDNetwork(one, head) for one in encoders[1:])
         self.teachers = ModuleList(
             MODELS.build({"type": "EMATeacher", "student": student, **(teacher or {})})

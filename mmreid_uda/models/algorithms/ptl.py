@@ -23,6 +23,7 @@ from mmreid_uda.models.losses import DistillationLoss
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
+from .base import TestedFeature
 from .image_classifier import ImageClassifier
 from .supervised import Supervised
 
@@ -54,7 +55,7 @@ class PTL(Supervised):
         self,
         encoder: dict[str, Any],
         head: dict[str, Any] | None = None,
-        test_cfg: dict[str, Any] | None = None,
+        test_cfg: TestedFeature | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(encoder, head, {"flip": True, **(test_cfg or {})}, **kwargs)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import MinLen
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
@@ -135,14 +136,10 @@ class Ladder(BaseModule):
     def __init__(
         self,
         trunk: nn.Module,
-        rungs: Sequence[Mapping[str, Any]],
+        rungs: Annotated[Sequence[Mapping[str, Any]], MinLen(1)],
         cell: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if not rungs:
-            raise InputError(
-                "found rungs=[], expected at least one dict(tap=..., cells=[(channels, stride)], fuse=...)."
-            )
         if not all(rung.get("cells") for rung in rungs[1:]):
             raise InputError(
                 "found a rung without cells above another, which cuts off what is below; leave out the rungs below it, "
@@ -203,7 +200,7 @@ class LadderBackbone(PretrainedModule):
     def __init__(
         self,
         trunk: dict[str, Any],
-        rungs: Sequence[Mapping[str, Any]],
+        rungs: Annotated[Sequence[Mapping[str, Any]], MinLen(1)],
         cell: Mapping[str, Any] | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:

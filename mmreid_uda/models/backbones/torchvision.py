@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.packages import import_package
 
 from .pretrained import PretrainedModule
 
@@ -82,13 +83,12 @@ class TorchvisionBackbone(PretrainedModule):
 
 
 def _build(name: str, **kwargs: Any) -> nn.Module:
-    try:
-        import torchvision.models as zoo
-    except ImportError as error:
-        raise InputError(
-            f"Backbone torchvision {name!r} needs torchvision, which is not installed: "
-            "run `pip install torchvision` or choose the ResNet or MobileNetV2 of this package."
-        ) from error
+    zoo = import_package(
+        "torchvision.models",
+        f"the backbone {name!r}",
+        "torchvision",
+        "choose the ResNet or MobileNetV2 of this package",
+    )
     if not name.startswith(_FAMILIES) or name not in zoo.list_models(zoo):
         raise InputError(
             f"TorchvisionBackbone got name={name!r}, expected a model of torchvision of the families "

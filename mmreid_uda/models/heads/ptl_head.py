@@ -16,7 +16,7 @@ from mmreid_uda.models.encoder import EncoderOutput
 from mmreid_uda.models.layers import ResizingRows, keep_active_rows, row_parameters
 from mmreid_uda.models.losses import HardTripletLoss
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError, full_precision, make_rng
+from mmreid_uda.utils import full_precision, make_rng
 from mmreid_uda.utils.dist import gather_live
 
 from .classifier_head import BranchOutput, with_logits
@@ -75,8 +75,6 @@ class PTLHead(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if init not in ("fan_in", "fan_out"):
-            raise InputError(f"PTLHead: found init={init!r}, expected 'fan_in' or 'fan_out'.")
         self.num_globals = num_globals
         self.ce_weight, self.triplet_weight = ce_weight, triplet_weight
         self.label_smoothing = label_smoothing

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.values import Count
+from mmreid_uda.utils.values import Count, checked
 
 __all__ = ["DomainBN", "GhostBN", "convert_norm", "domain_split", "set_eval_domain"]
 
@@ -115,6 +115,9 @@ class GhostBN(_BatchNorm):
         return f"{super().extra_repr()}, samples_per_group={self.samples_per_group}, stats={self.stats}"
 
 
+DomainName = Literal["source", "target"]
+
+
 @MODELS.register_module()
 class DomainBN(nn.Module):
     """Domain-specific batch normalisation: separate affine weights and statistics for source and target.
@@ -150,7 +153,7 @@ class DomainBN(nn.Module):
         *,
         samples_per_group: Count | None = None,
         stats: Literal["first", "mean"] = "first",
-        eval_domain: Literal["source", "target"] = "target",
+        eval_domain: DomainName = "target",
     ) -> None:
         super().__init__()
         settings: dict[str, Any] = {
@@ -172,12 +175,9 @@ class DomainBN(nn.Module):
         return self._eval_domain
 
     @eval_domain.setter
-    def eval_domain(self, domain: str) -> None:
-        if domain not in ("source", "target"):
-            raise InputError(
-                f"DomainBN got eval_domain={domain!r}, expected 'source' or 'target': change norm.eval_domain."
-            )
-        self._eval_domain = domain
+    @checked
+    def eval_domain(self, eval_domain: DomainName) -> None:
+        self._eval_domain = eval_domain
 
     @property
     def eval_norm(self) -> GhostBN:
@@ -254,7 +254,7 @@ def domain_split(module: nn.Module, num_source: int) -> Iterator[None]:
             layer.num_source = value
 
 
-def set_eval_domain(module: nn.Module, domain: str) -> None:
+def set_eval_domain(module: nn.Module, domain: DomainName) -> None:
     """Choose the domain, ``'source'`` or ``'target'``, that every :class:`DomainBN` of ``module`` uses in eval mode."""
     for layer in _domain_layers(module):
         layer.eval_domain = domain

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch.nn.functional as F
-from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import full_precision
+from mmreid_uda.utils.values import FractionBelowOne
 
 __all__ = ["LabelSmoothCrossEntropy", "SoftCrossEntropy"]
 
@@ -27,7 +25,7 @@ class LabelSmoothCrossEntropy(nn.Module):
         InputError: If ``epsilon`` is outside ``0 <= epsilon < 1``.
     """
 
-    def __init__(self, epsilon: Annotated[float, Ge(0), Lt(1)] = 0.1) -> None:
+    def __init__(self, epsilon: FractionBelowOne = 0.1) -> None:
         super().__init__()
         self.epsilon = epsilon
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Lt
 from torch import Tensor
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import make_rng
+from mmreid_uda.utils.values import FractionBelowOne
 
 from .base_memory import BaseMemory
 
@@ -126,7 +126,7 @@ class ClusterMemory(BaseMemory):
     def __init__(
         self,
         update: Literal["momentum", "hard", "mean"] = "momentum",
-        momentum: Annotated[float, Ge(0), Lt(1)] = 0.1,
+        momentum: FractionBelowOne = 0.1,
         init: Literal["mean", "random"] = "mean",
     ) -> None:
         super().__init__()

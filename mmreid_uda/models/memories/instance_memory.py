@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Lt
 from torch import Tensor
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
+from mmreid_uda.utils.values import FractionBelowOne
 
 from .base_memory import BaseMemory
 from .cluster_memory import momentum_update
@@ -32,7 +32,7 @@ class InstanceMemory(BaseMemory):
     rows: Tensor
     labels: Tensor
 
-    def __init__(self, momentum: Annotated[float, Ge(0), Lt(1)] = 0.2) -> None:
+    def __init__(self, momentum: FractionBelowOne = 0.2) -> None:
         super().__init__()
         self.momentum = momentum
         self.register_buffer("rows", torch.zeros(0, 0))
