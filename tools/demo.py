@@ -19,11 +19,11 @@ from mmreid_uda.apis import (
     build_runner,
     extract_features,
     load_config,
+    require_tests,
     run_tool,
     writable_folder,
 )
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import write_json
 from mmreid_uda.visualization import (
     RankRow,
@@ -93,11 +93,7 @@ def main() -> None:
 
     step("Rendering pedestrians (once) and reading the configuration")
     cfg = load_config(args.config)
-    if not cfg.get("val_dataloader"):
-        raise InputError(
-            f"found no labelled test images in {args.config!r}, expected some to show what training gains: name a data "
-            "set in `test`, or train with tools/train.py."
-        )
+    require_tests(cfg, "train with tools/train.py, which needs none")
     cfg.work_dir, cfg.resume = str(work_dir), True
     runner = build_runner(cfg)
 

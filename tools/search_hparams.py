@@ -31,6 +31,7 @@ from mmreid_uda.apis import (
     at_least,
     load_config,
     parse_options,
+    require_tests,
     run_command,
     run_tool,
     training_command,
@@ -192,10 +193,7 @@ def _figures(cfg: Config) -> list[str]:
     Raises:
         InputError: Nothing is evaluated.
     """
-    if not cfg.get("val_dataloader"):
-        raise InputError(
-            "found no labelled test images in the config, expected some to compare trials on: name a set in `test`."
-        )
+    require_tests(cfg, "compare trials by a figure of the pseudo-labels, --metric cluster/...")
     sets = cfg.val_dataloader.dataset.get("sets") or []
     names = [one if isinstance(one, str) else one.get("name") for one in sets]
     evaluator = cfg.val_evaluator

@@ -22,11 +22,11 @@ from mmreid_uda.apis import (
     load_config,
     load_tested,
     num_processes,
+    require_tests,
     run_tool,
     writable,
 )
 from mmreid_uda.engine import unwrap
-from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path, find_checkpoint
 
 
@@ -67,11 +67,7 @@ def main() -> None:
         find_checkpoint(args.checkpoint)  # before data are read
     cfg = load_config(args.config, args.cfg_options, num_processes(args.launcher))
     init_processes(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))
-    if not cfg.get("test_dataloader"):
-        raise InputError(
-            f"found no labelled test images in {args.config!r}, expected queries and a gallery: name a data set in "
-            "`test`, for instance by --cfg-options test=market1501."
-        )
+    require_tests(cfg)
     cfg.launcher = args.launcher
     run = cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     cfg.work_dir = args.work_dir or str(Path(run, "test"))

@@ -18,7 +18,7 @@ from .arguments import (
     writable,
     writable_folder,
 )
-from .config import apply_recipe, finish_config, load_config, parse_options
+from .config import apply_recipe, finish_config, load_config, parse_options, require_tests
 from .config_check import check_components, check_settings, check_types
 from .deploy import export_onnx
 from .feature_set import (
@@ -83,6 +83,7 @@ __all__ = [
     "parse_options",
     "random_batch",
     "ready_model",
+    "require_tests",
     "run_command",
     "run_tool",
     "save_features",

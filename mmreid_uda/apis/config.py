@@ -188,6 +188,23 @@ def _require_recipe(cfg: Config) -> None:
         )
 
 
+def require_tests(cfg: Config, otherwise: str = "") -> None:
+    """Refuse a config without a labelled test set, for what cannot do without one.
+
+    Args:
+        cfg: A config of :func:`load_config`.
+        otherwise: What can be done instead of naming one, for the sentence.
+
+    Raises:
+        InputError: It has none.
+    """
+    if not cfg.get("val_dataloader"):
+        raise InputError(
+            f"found no labelled test images in {cfg.filename}, expected queries and a gallery: name a data set in "
+            f"`test`, for instance by --cfg-options test=market1501{', or ' if otherwise else ''}{otherwise}."
+        )
+
+
 def _require(cfg: Config, *keys: str, needed_by: str) -> None:
     for key in keys:
         name, _, inner = key.partition(".")

@@ -28,15 +28,18 @@ from mmreid_uda.utils.values import (
     Misfit,
     Natural,
     NonNegative,
+    Positive,
     arguments_of,
     closest,
     fit,
 )
 
-__all__ = ["check_components", "check_settings", "check_types", "known_keys"]
+__all__ = ["Joining", "Launcher", "check_components", "check_settings", "check_types", "known_keys"]
 
 _Name = str | dict[str, Any]
 _Pipeline = Sequence[dict[str, Any]]
+Launcher = Literal["none", "pytorch", "slurm", "mpi"]
+"""What starts the processes of a run."""
 
 
 class _Instances(TypedDict, total=False):
@@ -100,6 +103,23 @@ class _Plugins(TypedDict, total=False):
     allow_failed_imports: bool
 
 
+class Joining(TypedDict, total=False):
+    """How the processes of a run join each other: arguments of ``init_process_group`` and mmengine's launchers."""
+
+    backend: Literal["nccl", "gloo"]
+    timeout: Positive | None
+    init_method: str | None
+    init_backend: Literal["torch"]
+    port: Count | None
+
+
+class _Environment(TypedDict, total=False):
+    cudnn_benchmark: bool
+    mp_cfg: dict[str, Any]
+    dist_cfg: Joining
+    resource_limit: Count
+
+
 class Settings(Recipe, total=False):
     """Every key at the top level of a config, those of mmengine's Runner among them."""
 
@@ -121,8 +141,8 @@ class Settings(Recipe, total=False):
     data_preprocessor: dict[str, Any] | None
     load_from: str | None
     resume: bool
-    launcher: Literal["none", "pytorch", "slurm", "mpi"]
-    env_cfg: dict[str, Any]
+    launcher: Launcher
+    env_cfg: _Environment
     log_processor: dict[str, Any] | None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | Natural
     visualizer: dict[str, Any] | None

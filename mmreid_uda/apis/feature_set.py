@@ -22,7 +22,8 @@ from mmreid_uda.utils.values import Count, checked
 from mmreid_uda.visualization import RankRow, query_caption, rank_rows
 from mmreid_uda.visualization.tiles import spread
 
-from .gallery import require_same_length
+from .config import require_tests
+from .gallery import require_same_length, require_same_model
 from .inferencer import ReIDInferencer
 
 __all__ = [
@@ -172,12 +173,7 @@ class FeatureSet:
                 f"found queries of {self.features.shape[1]} dimensions and a gallery of {gallery.features.shape[1]}, "
                 "expected features of one model: extract both with the same config and checkpoint."
             )
-        if self.fingerprint and gallery.fingerprint and self.fingerprint != gallery.fingerprint:
-            raise InputError(
-                f"the gallery was made by a model or preprocessing with the fingerprint {gallery.fingerprint[:12]}, "
-                f"the queries have {self.fingerprint[:12]}, and features of the two cannot be compared: extract both "
-                "with the same config and checkpoint."
-            )
+        require_same_model(self.fingerprint, gallery.fingerprint)
         paths = self.paths + gallery.paths
         pids = np.concatenate([self.pids, gallery.pids])
         cameras = np.concatenate([self.cameras, gallery.cameras])
@@ -245,11 +241,7 @@ def test_images(cfg: Config) -> ReIDTestDataset:
     Raises:
         InputError: The config has none.
     """
-    if not cfg.get("val_dataloader"):
-        raise InputError(
-            f"found no test set in {cfg.filename}, expected queries and a gallery: name a data set in `test`, take "
-            "--part train, or give images."
-        )
+    require_tests(cfg, "take --part train, or give images")
     return DATASETS.build(cfg.val_dataloader.dataset)
 
 

@@ -18,7 +18,14 @@ from mmreid_uda.utils.files import (
     require_writable,
 )
 
-__all__ = ["Gallery", "Match", "require_npz", "require_same_length", "save_features"]
+__all__ = [
+    "Gallery",
+    "Match",
+    "require_npz",
+    "require_same_length",
+    "require_same_model",
+    "save_features",
+]
 
 
 class Match(NamedTuple):
@@ -163,6 +170,25 @@ def _write(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
     # A file object: NumPy would append .npz to the temporary name.
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def require_same_model(queries: str, gallery: str, name: str = "") -> None:
+    """Refuse to compare features of two models.
+
+    Args:
+        queries: Fingerprint of the model of the queries; empty = unknown.
+        gallery: Fingerprint of the model of the gallery; empty = unknown.
+        name: File of the gallery.
+
+    Raises:
+        InputError: Both are known, and differ.
+    """
+    if queries and gallery and queries != gallery:
+        raise InputError(
+            f"the gallery {f'{name!r} ' if name else ''}was made by a model or preprocessing with the fingerprint "
+            f"{gallery[:12]}, the queries have {queries[:12]}, and features of the two cannot be compared: give the "
+            "config and checkpoint that made it, or build the gallery again."
+        )
 
 
 def require_same_length(features: int, paths: int) -> None:

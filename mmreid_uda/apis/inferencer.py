@@ -22,7 +22,7 @@ from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.values import Count, Natural, checked
 
-from .gallery import Gallery, Match
+from .gallery import Gallery, Match, require_same_model
 from .inputs import ImageInput, image_names, list_inputs
 from .model import init_model, model_fingerprint
 
@@ -157,12 +157,7 @@ class ReIDInferencer:
             InputError: The file is missing or no gallery, or was made by another model or preprocessing.
         """
         gallery = Gallery.load(path)
-        if gallery.fingerprint != self.fingerprint:
-            raise InputError(
-                f"the gallery {str(path)!r} was made by a model or preprocessing with the fingerprint "
-                f"{gallery.fingerprint[:12]}, this one has {self.fingerprint[:12]}, and features of the two cannot be "
-                "compared: give the config and checkpoint that made it, or build the gallery again."
-            )
+        require_same_model(self.fingerprint, gallery.fingerprint, str(path))
         self.gallery = gallery
         return gallery
 

@@ -9,7 +9,7 @@ import select
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ from mmreid_uda.utils.dist import (
 from mmreid_uda.utils.files import find_checkpoint, require_writable_folder
 from mmreid_uda.utils.interrupts import Interrupted, interruptible
 from mmreid_uda.utils.run_lock import RunLock
+from mmreid_uda.utils.values import checked
+
+from .config_check import Joining, Launcher
 
 __all__ = [
     "build_runner",
@@ -48,7 +51,8 @@ _SIZES = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WO
 _RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
 
 
-def num_processes(launcher: str) -> int:
+@checked
+def num_processes(launcher: Launcher) -> int:
     """Number of processes of a run, before they have joined.
 
     Args:
@@ -69,7 +73,8 @@ def num_processes(launcher: str) -> int:
     return int(size)
 
 
-def init_processes(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> int:
+@checked
+def init_processes(launcher: Launcher, dist_cfg: Joining | None = None) -> int:
     """Join the other processes of a distributed run, on GPUs (NCCL) or on CPUs (gloo).
 
     mmengine insists on a GPU for ``launcher='pytorch'``, but leaves a process group that exists alone: on a machine
@@ -78,8 +83,7 @@ def init_processes(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> 
     Args:
         launcher: As for :func:`num_processes`.
         dist_cfg: The config's ``env_cfg.dist_cfg``: ``backend`` of GPUs (``'nccl'``, default, or ``'gloo'``; CPUs have
-            gloo), ``timeout`` of a collective in seconds (default: torch's), and further arguments of
-            ``torch.distributed.init_process_group``.
+            gloo), ``timeout`` of a collective in seconds (default: torch's), and what else :class:`Joining` names.
 
     Returns:
         Number of processes.
@@ -89,16 +93,8 @@ def init_processes(launcher: str, dist_cfg: Mapping[str, Any] | None = None) -> 
     """
     if launcher == "none":
         return 1
-    options = {"backend": "nccl", **(dist_cfg or {})}
-    if options["backend"] not in ("nccl", "gloo"):
-        raise InputError(
-            f"found env_cfg.dist_cfg.backend={options['backend']!r}, expected 'nccl' or 'gloo'."
-        )
+    options: dict[str, Any] = {"backend": "nccl", **(dist_cfg or {})}
     timeout = options.get("timeout")
-    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
-        raise InputError(
-            f"found env_cfg.dist_cfg.timeout={timeout!r}, expected seconds above 0, or no such key."
-        )
     if torch.cuda.is_available():
         from mmengine.dist import init_dist
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import numpy as np
@@ -92,6 +95,11 @@ class InfoMap(Clusterer):
 
 def _import_infomap() -> Any:
     """The package ``infomap``, with the interface used here."""
+    # Both are made by SWIG and share its classes: infomap's iterators get the class of whichever was imported last, and
+    # with that of faiss the process dies (infomap 2.16, faiss-cpu 1.15).
+    if "infomap" not in sys.modules:
+        with contextlib.suppress(ImportError):
+            import_module("faiss")
     infomap = import_package(
         "infomap",
         "the clusterer InfoMap",

@@ -7,10 +7,11 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import MinLen
 from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -207,18 +208,12 @@ class ReIDTestDataset(_JoinedDataset):
 
     def __init__(
         self,
-        sets: Sequence[str | Mapping],
+        sets: Annotated[Sequence[str | Mapping], MinLen(1)],
         *,
         data_root: str = "data",
         pipeline: Sequence[dict | Callable] = (),
         same_camera: CameraRule = "auto",
     ) -> None:
-        if isinstance(sets, (str, Mapping)):
-            sets = [sets]
-        if not sets:
-            raise InputError(
-                "ReIDTestDataset got sets=[], expected at least one test set; set sets"
-            )
         datasets: list[ReIDDataset] = []
         parts: list[_TestSet] = []
         self.set_names: list[str] = []

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
 
-from .errors import InputError
+from .values import Natural, checked
 
 __all__ = [
     "in_threads",
@@ -79,14 +79,15 @@ def num_cores() -> int:
     return cores
 
 
-def loading_processes(wanted: Any = "auto") -> int:
+@checked
+def loading_processes(num_workers: Natural | Literal["auto"] | None = "auto") -> int:
     """How many processes of this rank load images.
 
     ``'auto'`` follows the machine. A GPU leaves the cores to the loading: a rank takes its share of them, at most 8.
     Where the network, too, computes on the cores, half the share is enough, at least one.
 
     Args:
-        wanted: A number, or ``'auto'``.
+        num_workers: A number, or ``'auto'``, which None is, too.
 
     Returns:
         The number; 0 loads in the process itself.
@@ -94,17 +95,13 @@ def loading_processes(wanted: Any = "auto") -> int:
     Raises:
         InputError: It is neither.
     """
-    if wanted in ("auto", None):
+    if num_workers is None or num_workers == "auto":
         ranks = int(
             os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1
         )
         share = num_cores() // max(ranks, 1)
         return max(1, min(8, share if torch.cuda.is_available() else share // 2))
-    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
-        raise InputError(
-            f"found num_workers={wanted!r}, expected a number of loading processes, 0 or more, or 'auto'."
-        )
-    return wanted
+    return num_workers
 
 
 def in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:

@@ -1,7 +1,9 @@
 """InfoMap sees the links of Cluster-Contrast's graph, and its small modules become outliers."""
 
 import copy
+import subprocess
 import sys
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +12,9 @@ import pytest
 from mmreid_uda.clustering import InfoMap, unit_rows
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
+
+# Found, not imported: faiss has to be the first of the two.
+needs_infomap = pytest.mark.skipif(find_spec("infomap") is None, reason="needs infomap")
 
 
 def groups(sizes, noise=0.15, dim=64, seed=0):
@@ -72,9 +77,9 @@ def test_the_seed_follows_from_seed_and_epoch(fake):
     assert seeds[0] == seeds[1] and len(set(seeds)) == 3
 
 
+@needs_infomap
 @pytest.mark.filterwarnings("error:.*infomap.*")
 def test_groups_become_clusters_and_small_ones_outliers():
-    pytest.importorskip("infomap")
     features, truth = groups([20, 4, 5, 30, 1])
     clusterer = CLUSTERERS.build(dict(type="InfoMap"))
     labels = clusterer(features, seed=0, epoch=0)
@@ -86,8 +91,8 @@ def test_groups_become_clusters_and_small_ones_outliers():
     np.testing.assert_array_equal(labels, copy.deepcopy(clusterer)(features, seed=0, epoch=0))
 
 
+@needs_infomap
 def test_images_without_any_link_are_outliers():
-    pytest.importorskip("infomap")
     np.testing.assert_array_equal(InfoMap()(np.eye(6), seed=0, epoch=0), [-1] * 6)
 
 
@@ -107,3 +112,14 @@ def test_an_old_package_is_named(monkeypatch):
 def test_bad_configs_are_named_before_training(change):
     with pytest.raises(InputError, match="for InfoMap"):
         InfoMap(**change)
+
+
+@needs_infomap
+def test_faiss_is_imported_first_or_infomap_would_take_its_iterators():
+    pytest.importorskip("faiss")
+    # A process of its own: what was imported here stands in the order of the tests.
+    code = (
+        "import sys; from mmreid_uda.clustering.infomap import _import_infomap; _import_infomap(); "
+        "names = list(sys.modules); sys.exit(names.index('faiss') > names.index('infomap'))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -292,15 +292,7 @@ def _convert_layer(layer: _BatchNorm, cfg: dict[str, Any], keep_frozen: bool) ->
         "affine": layer.affine,
         "track_running_stats": layer.track_running_stats,
     }
-    options.update(cfg)
-    name = options.pop("type")
-    norm_class = MODELS.get(name) if isinstance(name, str) else name
-    if norm_class is None:
-        raise InputError(
-            f"norm.type={name!r} is not registered, expected 'GhostBN', 'DomainBN' or another normalisation layer: "
-            "change norm.type or set norm=None."
-        )
-    new: nn.Module = norm_class(**options)
+    new: nn.Module = MODELS.build({**options, **cfg})
     new.load_state_dict(layer.state_dict())
     state = [*layer.parameters(), *layer.buffers()]
     if state:
