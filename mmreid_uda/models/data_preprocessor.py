@@ -13,7 +13,7 @@ from torch import Tensor
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.values import Positive, checked
+from mmreid_uda.utils.values import Positive
 
 __all__ = ["ReIDDataPreprocessor"]
 
@@ -25,7 +25,6 @@ PositiveRGB = Annotated[Sequence[Positive], Len(3, 3), "3 numbers above 0, of R,
 
 
 @MODELS.register_module()
-@checked
 class ReIDDataPreprocessor(BaseDataPreprocessor):
     """Move a uint8 batch to the device, normalise it, fill the erase boxes and split the views.
 
