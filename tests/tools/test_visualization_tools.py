@@ -146,8 +146,14 @@ def test_embeddings_of_a_file_with_supports(run, features, tmp_path, capsys):
     drawn(out)
     for wrong, words in (
         (("--supports", 0.5), "found no --labels"),
-        (("--supports", "nan", "--labels", labels), "found --supports nan, expected"),
-        (("--supports", 1.5, "--labels", labels), "found --supports 1.5, expected"),
+        (
+            ("--supports", "nan", "--labels", labels),
+            "--supports: found 'nan', expected a number from 0 to 1",
+        ),
+        (
+            ("--supports", 1.5, "--labels", labels),
+            "--supports: found '1.5', expected a number from 0 to 1",
+        ),
     ):
         with pytest.raises(SystemExit):
             call_tool(tool, features, *wrong, "--out", out)
