@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,20 @@ def finish_config(cfg: Config, world_size: int = 1) -> None:
     """
     check_settings(cfg)
     import_plugins(cfg)
-    init_default_scope(cfg.get("default_scope") or "mmreid_uda")
+    _enter_scope(cfg.get("default_scope") or "mmreid_uda")
     check_types(cfg)
     apply_recipe(cfg, world_size)
     check_components(cfg)
+
+
+def _enter_scope(scope: str) -> None:
+    """Let names without a scope be those of a package."""
+    if not scope.isidentifier() or importlib.util.find_spec(scope) is None:
+        raise InputError(
+            f"found default_scope={scope!r} in the config, but there is no package of that name: set it to "
+            "'mmreid_uda', or install the package."
+        )
+    init_default_scope(scope)
 
 
 def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
@@ -329,11 +340,15 @@ def _names(cfg: Config, key: str) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _set_resize(pipeline: list[dict[str, Any]], size: tuple[int, int], backend: Any) -> None:
-    """Resize transforms without a size of their own get the recipe's, and all its backend, also inside views."""
-    for transform in pipeline:
+def _set_resize(pipeline: Any, size: tuple[int, int], backend: Any) -> None:
+    """Resize transforms without a size of their own get the recipe's, and all its backend, also inside views.
+
+    What is no list of transforms is left to :func:`check_components`, which names its place.
+    """
+    transforms = pipeline if isinstance(pipeline, (list, tuple)) else ()
+    for transform in (one for one in transforms if isinstance(one, dict)):
         if transform.get("type") == "Resize":
             transform.setdefault("scale", (size[1], size[0]))  # mmcv counts (width, height)
             if backend is not None:
                 transform["backend"] = backend
-        _set_resize(transform.get("transforms", []), size, backend)
+        _set_resize(transform.get("transforms"), size, backend)

@@ -25,6 +25,8 @@ def read_config_file(path: str | Path) -> Config:
         InputError: There is no such file, or it is no config: naming the file, the line where it is known, and the
             cause.
     """
+    if not isinstance(path, (str, Path)):
+        raise InputError(f"found {path!r} in the place of a config file, expected its path.")
     path = Path(path)
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no config file"

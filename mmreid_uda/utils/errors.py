@@ -35,13 +35,14 @@ class InputError(ValueError):
     command mends it. The command-line tools print it alone, without a traceback, and exit with status 2.
 
     A data loader's worker re-raises an exception with the worker's whole traceback as its message; the sentence is
-    taken back out of it, so that a corrupt image reads the same with and without workers.
+    taken back out of it, so that a corrupt image reads the same with and without workers. Line breaks inside a name
+    that the sentence cites are written as in a Python text.
     """
 
     def __init__(self, message: str) -> None:
         if message.startswith("Caught "):
             message = message.rstrip().rsplit("InputError: ", 1)[-1]
-        super().__init__(message)
+        super().__init__(message.replace("\n", "\\n").replace("\r", "\\r"))
 
 
 def place_of(error: BaseException) -> str:

@@ -87,6 +87,11 @@ def folder(tmp_path, monkeypatch):
         (ON_BASE + "model = None\n", "model=None .* a dict"),
         (ON_BASE + "default_hooks = [1]\n", r"default_hooks=\[1\] .* a dict"),
         (ON_BASE + "default_hooks = dict(cluster=5)\n", r"default_hooks\.cluster=5 .* a dict or N"),
+        (
+            ON_BASE + "train_pipeline = [dict(type='MultiView', transforms=[1])]\n",
+            r"transforms\[0\]",
+        ),
+        (ON_BASE + "default_scope = 'mmnothing'\n", "default_scope='mmnothing'.*no package"),
         (ON_BASE + "train_pipeline = ['Resize']\n", r"train_pipeline\[0\]='Resize' .* a dict"),
         (ON_BASE + "model = dict(head='x')\n", r"model\.head='x' .* a dict"),
         # classes
