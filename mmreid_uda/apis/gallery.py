@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from mmreid_uda.utils.files import (
     require_suffix,
     require_writable,
 )
+from mmreid_uda.utils.values import Count, checked
 
 __all__ = [
     "Gallery",
@@ -39,6 +40,7 @@ class Match(NamedTuple):
     """Number of the image in the gallery."""
 
 
+@checked
 class Gallery:
     """Features of images that are searched.
 
@@ -56,10 +58,10 @@ class Gallery:
     def __init__(
         self,
         features: np.ndarray,
-        paths: Sequence[str],
+        paths: Sequence[Any],
         fingerprint: str,
         index: IndexKind = "flat",
-        effort: int = 64,
+        effort: Count = 64,
     ) -> None:
         self.index = VectorIndex(features, index, effort=effort)
         require_same_length(len(self.index), len(paths))
@@ -93,6 +95,7 @@ class Gallery:
             for row in zip(similarities, indices)
         ]
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write one ``.npz`` file: vectors or index, paths, fingerprint.
 
@@ -103,6 +106,7 @@ class Gallery:
         _write(path, {**arrays, "fingerprint": np.array(self.fingerprint)})
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> Gallery:
         """Read a gallery, or features that ``tools/extract_features.py`` or ``tools/deploy/run_onnx.py`` wrote.
 

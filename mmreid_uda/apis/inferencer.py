@@ -133,7 +133,7 @@ class ReIDInferencer:
         self,
         inputs: ImageInput | Sequence[ImageInput],
         index: IndexKind = "flat",
-        effort: int = 64,
+        effort: Count = 64,
     ) -> Gallery:
         """Compute the features of many images and index them; :meth:`search` searches them from now on.
 
@@ -150,6 +150,7 @@ class ReIDInferencer:
         self.gallery = Gallery(features, image_names(images), self.fingerprint, index, effort)
         return self.gallery
 
+    @checked
     def load_gallery(self, path: str | Path) -> Gallery:
         """Read a gallery that this model made; :meth:`search` searches it from now on.
 

@@ -242,7 +242,8 @@ def run_tool(main: Callable[[], None], resume: str = "") -> None:
     try:
         with interruptible():
             main()
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as it is where the shell has closed it
+                sys.stdout.flush()
     except Exception as error:  # the one door behind which no traceback is meant for the user
         status = _say(error)
         leave_processes(together=False)
@@ -270,6 +271,8 @@ def _say(error: Exception) -> int:
 
 def _nobody_reads() -> bool:
     """Whether what the tool prints goes to a program that has ended, such as ``head``; no more is printed then."""
+    if sys.stdout is None:
+        return False
     output = sys.stdout.fileno()
     pipe = select.poll()
     pipe.register(output, select.POLLOUT)

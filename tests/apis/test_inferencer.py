@@ -210,6 +210,7 @@ def test_a_feature_that_is_none_is_named_by_its_image(inferencer, crops, monkeyp
     [
         (dict(batch_size=0), "batch_size=0 .* at least 1"),
         (dict(num_workers=-1), "num_workers=-1 .* at least 0"),
+        (dict(batch_size="3"), "batch_size='3' .* at least 1"),
     ],
 )
 def test_numbers_that_cannot_be_are_told_before_the_model_is_built(wrong, named):

@@ -231,6 +231,11 @@ def test_a_deterministic_run_prepares_cublas_and_cudnn(tiny, tmp_path, monkeypat
         torch.backends.cudnn.benchmark = before[1]
 
 
+def test_an_output_that_the_shell_has_closed_is_no_error(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    run_tool(lambda: None)
+
+
 @pytest.mark.parametrize("left", [{"RANK": "1"}, {"RANK": "x"}, {"SLURM_PROCID": "4"}])
 def test_a_rank_left_in_the_environment_silences_nobody(capsys, monkeypatch, left):
     def main():

@@ -207,6 +207,9 @@ def test_a_set_without_any_match_is_named() -> None:
 
 
 def test_wrong_use_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        make_metric(dump_features=str(tmp_path / "file" / "features.npz"))
     with pytest.raises(InputError, match="'market' or 'cuhk03'"):
         make_metric(protocol="cuhk")
     with pytest.raises(InputError, match=r"rerank\.k3=6 .* expected no such key, but `k1`|one of"):

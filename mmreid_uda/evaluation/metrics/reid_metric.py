@@ -21,7 +21,7 @@ from mmreid_uda.evaluation.functional.rerank import rerank
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, parse_size
 from mmreid_uda.utils.dist import cpu_group, run_on_rank0
-from mmreid_uda.utils.files import atomic_path, require_suffix
+from mmreid_uda.utils.files import atomic_path, require_suffix, require_writable
 from mmreid_uda.utils.values import Count, Fraction
 
 __all__ = ["ReIDMetric"]
@@ -117,6 +117,7 @@ class ReIDMetric(BaseMetric):
         self.query_expansion = _step_options(query_expansion)
         if dump_features is not None:
             require_suffix(dump_features, ".npz")
+            require_writable(dump_features)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
