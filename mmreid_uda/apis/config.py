@@ -27,8 +27,8 @@ from __future__ import annotations
 
 import copy
 import difflib
-import importlib.util
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +94,13 @@ def finish_config(cfg: Config, world_size: int = 1) -> None:
 
 def _enter_scope(scope: str) -> None:
     """Let names without a scope be those of a package."""
-    if not scope.isidentifier() or importlib.util.find_spec(scope) is None:
+    try:
+        import_module(scope)
+    except (ImportError, TypeError, ValueError) as error:
         raise InputError(
             f"found default_scope={scope!r} in the config, but there is no package of that name: set it to "
             "'mmreid_uda', or install the package."
-        )
+        ) from error
     init_default_scope(scope)
 
 

@@ -100,7 +100,6 @@ def test_real_features_are_measured_and_found_equal(tool, folder, monkeypatch):
     "arguments, named",
     [
         (["--features", "nowhere.npy"], "nowhere.npy"),
-        (["--repetitions", "0"], "--repetitions 0"),
         (["--growth", "400"], "2 sizes"),
     ],
 )
@@ -108,6 +107,13 @@ def test_bad_arguments_are_named(tool, monkeypatch, arguments, named):
     monkeypatch.setattr(sys, "argv", ["tool", *arguments])
     with pytest.raises(InputError, match=named):
         tool.main()
+
+
+def test_a_number_out_of_range_is_an_error_of_usage(tool, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tool", "--repetitions", "0"])
+    with pytest.raises(SystemExit):
+        tool.main()
+    assert "argument --repetitions: found '0', expected" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -92,7 +92,7 @@ def test_the_hook_has_drawn_every_picture(run):
 
 
 def test_the_hook_refuses_what_it_cannot_draw():
-    with pytest.raises(InputError, match="found pictures=\\['rank_list'\\]"):
+    with pytest.raises(InputError, match=r"found pictures\[0\]='rank_list'"):
         VisualizationHook(["rank_list"])
     with pytest.raises(InputError, match="interval=0"):
         VisualizationHook(interval=0)
