@@ -112,7 +112,7 @@ def mistaken(draw):
     return cfg, path, changed
 
 
-@settings(MANY, max_examples=500)
+@settings(MANY, max_examples=700)
 @given(mistaken())
 def test_a_config_is_taken_or_refused(case):
     cfg, _, changed = case
