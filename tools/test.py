@@ -17,6 +17,7 @@ from mmengine.dist import is_main_process
 from mmreid_uda.apis import (
     ToolParser,
     add_config_options,
+    add_launcher,
     build_runner,
     init_processes,
     load_config,
@@ -46,15 +47,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=writable(), help="write the figures to this JSON file")
     add_config_options(parser)
-    parser.add_argument(
-        "--launcher",
-        choices=["none", "pytorch", "slurm", "mpi"],
-        default="none",
-        help="what has started the processes; tools/dist_*.sh and slurm_train.sh give it",
-    )
-    parser.add_argument(
-        "--local_rank", "--local-rank", type=int, default=0, help="GPU of this process"
-    )
+    add_launcher(parser)
     # Intermixed: the checkpoint may come after flags, as tools/dist_test.sh gives it.
     return parser.parse_intermixed_args()
 

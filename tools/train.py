@@ -17,6 +17,7 @@ from mmengine.dist import is_main_process
 from mmreid_uda.apis import (
     ToolParser,
     add_config_options,
+    add_launcher,
     build_runner,
     check_settings,
     init_processes,
@@ -55,15 +56,7 @@ def parse_args() -> argparse.Namespace:
         "--deterministic", action="store_true", help="deterministic kernels on the GPU"
     )
     add_config_options(parser)
-    parser.add_argument(
-        "--launcher",
-        choices=["none", "pytorch", "slurm", "mpi"],
-        default="none",
-        help="what has started the processes; tools/dist_*.sh and slurm_train.sh give it",
-    )
-    parser.add_argument(
-        "--local_rank", "--local-rank", type=int, default=0, help="GPU of this process"
-    )
+    add_launcher(parser)
     return parser.parse_args()
 
 

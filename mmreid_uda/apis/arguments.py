@@ -28,6 +28,7 @@ __all__ = [
     "add_feature_arguments",
     "add_image_options",
     "add_inferencer_arguments",
+    "add_launcher",
     "add_picture_argument",
     "at_least",
     "features_of_arguments",
@@ -132,6 +133,19 @@ def add_picture_argument(parser: argparse.ArgumentParser, name: str) -> None:
     """Let a tool say where its picture goes: ``--out``, by default the file of that name in ``work_dirs``."""
     parser.add_argument(
         "--out", type=writable(*PICTURES), default=f"work_dirs/{name}", help="picture to write"
+    )
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Let a tool be one of several processes: the flags by which a launcher tells it so."""
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="what has started the processes; tools/dist_*.sh and slurm_train.sh give it",
+    )
+    parser.add_argument(
+        "--local_rank", "--local-rank", type=int, default=0, help="GPU of this process"
     )
 
 

@@ -1,8 +1,7 @@
 """Each adapter reads a small tree in the real layout of its data set, with the traps of the real release."""
 
-import gc
-
 import pytest
+from empty_files import touch
 
 from mmreid_uda.datasets import (
     CUHK03NP,
@@ -19,21 +18,6 @@ from mmreid_uda.datasets import (
     statistics_table,
 )
 from mmreid_uda.utils import InputError
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
-    """mmengine collects garbage for every data set it builds: keep the imported libraries out of it."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
 
 
 def summary(dataset):

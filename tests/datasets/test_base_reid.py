@@ -1,7 +1,6 @@
 """What every re-ID data set promises: order, numbering, shared labels, hidden identities, sentences."""
 
 import copy
-import gc
 import random
 
 import cv2
@@ -15,14 +14,6 @@ from mmreid_uda.datasets import Market1501, ReIDDataset
 from mmreid_uda.datasets.base_reid import sorted_ids
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
-    """mmengine collects garbage for every data set it builds: keep the imported libraries out of it."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 class Records(ReIDDataset):

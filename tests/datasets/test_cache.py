@@ -1,7 +1,6 @@
 """The cache gives the same items to the last bit, to every worker and view, and stops at its budget."""
 
 import copy
-import gc
 
 import cv2
 import numpy as np
@@ -26,14 +25,6 @@ from mmreid_uda.utils import InputError, SeededIndex
 PEOPLE, CAMERAS = 4, 3
 IMAGES = PEOPLE * CAMERAS
 WIDTH, HEIGHT = 16, 32
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
-    """mmengine collects garbage for every data set it builds: keep the imported libraries out of it."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -1,26 +1,10 @@
 """Your own images: folders, patterns and CSV files, and what is said when they do not fit."""
 
-import gc
-
 import pytest
+from empty_files import touch
 
 from mmreid_uda.datasets import CSVReIDDataset, FolderReIDDataset
 from mmreid_uda.utils import InputError
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
-    """mmengine collects garbage for every data set it builds: keep the imported libraries out of it."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
 
 
 @pytest.fixture

@@ -1,28 +1,13 @@
 """An image is its file: endings, links, circles of links, and folders that cannot be read."""
 
-import gc
 import os
 
 import pytest
+from empty_files import touch
 
 from mmreid_uda.datasets import FolderReIDDataset, Market1501
 from mmreid_uda.datasets.files import list_images, real_paths, shown, walk_images
 from mmreid_uda.utils import InputError
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
-    """mmengine collects garbage for every data set it builds: keep the imported libraries out of it."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
 
 
 def test_real_paths_are_equal_for_one_file_alone(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """Source and target as one list, test sets as one list, and the protocol checked before any training."""
 
-import gc
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,6 @@ from mmreid_uda.datasets import (
 )
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
-    """mmengine collects garbage for every data set it builds: keep the imported libraries out of it."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 class Table(ReIDDataset):

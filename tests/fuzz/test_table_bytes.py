@@ -1,7 +1,5 @@
 """Lists of images with any bytes and any options: a data set, or one sentence; never another exception."""
 
-import gc
-
 import pytest
 
 pytest.importorskip("hypothesis")
@@ -19,14 +17,6 @@ always_the_same = settings(
     max_examples=175,
     suppress_health_check=list(HealthCheck),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
-    """mmengine collects garbage for every data set it builds: keep the imported libraries out of it."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
