@@ -9,7 +9,8 @@ from unittest.mock import patch
 
 import torch
 
-from mmreid_uda.apis import find_config, load_config
+from mmreid_uda.apis import find_config
+from mmreid_uda.config import load_config
 from mmreid_uda.registry import MODELS
 
 REPOSITORY = Path(__file__).parents[1]

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from mmengine.optim import OptimWrapper
 
-from mmreid_uda.apis import load_config, ready_model
+from mmreid_uda.config import load_config
 from mmreid_uda.datasets.transforms import reid_collate
+from mmreid_uda.testing import ready_model
 
 REPOSITORY = Path(__file__).parents[1]
 _ISE = "configs/ise/ise_mbv2_synthb.py"

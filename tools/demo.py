@@ -14,15 +14,9 @@ from pathlib import Path
 import numpy as np
 from mmengine.runner import Runner
 
-from mmreid_uda.apis import (
-    ToolParser,
-    build_runner,
-    extract_features,
-    load_config,
-    require_tests,
-    run_tool,
-    writable_folder,
-)
+from mmreid_uda.apis import extract_features
+from mmreid_uda.cli import ToolParser, build_runner, run_tool, writable_folder
+from mmreid_uda.config import load_config, require_tests
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils.files import write_json
 from mmreid_uda.visualization import (

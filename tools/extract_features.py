@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import argparse
 
-from mmreid_uda.apis import (
+from mmreid_uda.apis import save_features
+from mmreid_uda.cli import (
     ToolParser,
     add_image_options,
     add_inferencer_arguments,
     images_of_arguments,
     inferencer_of_arguments,
     run_tool,
-    save_features,
     writable,
 )
 

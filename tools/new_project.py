@@ -16,7 +16,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from mmreid_uda.apis import ToolParser, load_config, run_tool, writable_folder
+from mmreid_uda.cli import ToolParser, run_tool, writable_folder
+from mmreid_uda.config import load_config
 from mmreid_uda.models import algorithms
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
@@ -80,7 +81,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmreid_uda.apis import load_config, random_batch, ready_model
+from mmreid_uda.config import load_config
+from mmreid_uda.testing import random_batch, ready_model
 
 CONFIG = Path(__file__).parent / "configs" / "$stem.py"
 
@@ -222,7 +224,7 @@ def import_lines(base: Any, method: str) -> str:
     if method == "loss_with_teachers":
         lines.add("from mmreid_uda.models.heads import BranchOutput")
     else:
-        lines.add("from mmreid_uda.models.encoder import EncoderOutput")
+        lines.add("from mmreid_uda.models.encoders import EncoderOutput")
         lines.add("from mmreid_uda.structures import ReIDDataSample")
     return "\n".join(sorted(lines))
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from mmreid_uda.apis import (
-    Match,
+from mmreid_uda.apis import Match
+from mmreid_uda.cli import (
     ToolParser,
     add_image_options,
     add_inferencer_arguments,
@@ -22,7 +22,7 @@ from mmreid_uda.apis import (
     run_tool,
     writable,
 )
-from mmreid_uda.clustering.vector_index import INDEX_KINDS
+from mmreid_uda.neighbors.vector_index import INDEX_KINDS
 
 
 def parse_args() -> argparse.Namespace:

@@ -26,17 +26,15 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmreid_uda.apis import (
+from mmreid_uda.cli import (
     ToolParser,
     at_least,
-    load_config,
-    parse_options,
-    require_tests,
     run_command,
     run_tool,
     training_command,
     writable_folder,
 )
+from mmreid_uda.config import load_config, parse_options, require_tests
 from mmreid_uda.evaluation import ReIDMetric
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, make_rng

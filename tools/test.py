@@ -14,19 +14,18 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 
-from mmreid_uda.apis import (
+from mmreid_uda.apis import load_tested
+from mmreid_uda.cli import (
     ToolParser,
     add_config_options,
     add_launcher,
     build_runner,
     init_processes,
-    load_config,
-    load_tested,
     num_processes,
-    require_tests,
     run_tool,
     writable,
 )
+from mmreid_uda.config import load_config, require_tests
 from mmreid_uda.engine import unwrap
 from mmreid_uda.utils.files import atomic_path, find_checkpoint
 

@@ -14,18 +14,17 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from mmreid_uda.apis import (
+from mmreid_uda.cli import (
     ToolParser,
     add_config_options,
     add_launcher,
     build_runner,
-    check_settings,
     init_processes,
-    load_config,
     nothing_to_train,
     num_processes,
     run_tool,
 )
+from mmreid_uda.config import check_settings, load_config
 
 
 def parse_args() -> argparse.Namespace:

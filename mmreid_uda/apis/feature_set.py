@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from mmengine.config import Config
 
+from mmreid_uda.config.recipe import require_tests
 from mmreid_uda.datasets import ReIDDataset, ReIDTestDataset, build_dataset
 from mmreid_uda.datasets.base_reid import sorted_ids
 from mmreid_uda.datasets.files import file_numbers
@@ -22,7 +23,6 @@ from mmreid_uda.utils.values import Count, checked
 from mmreid_uda.visualization import RankRow, query_caption, rank_rows
 from mmreid_uda.visualization.tiles import spread
 
-from .config import require_tests
 from .gallery import require_same_length, require_same_model
 from .inferencer import ReIDInferencer
 

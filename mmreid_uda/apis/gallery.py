@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmreid_uda.clustering import IndexKind, VectorIndex
+from mmreid_uda.neighbors import IndexKind, VectorIndex
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.files import (
     atomic_path,

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import Progress
 from torch.utils.data import Dataset
 
-from mmreid_uda.clustering import IndexKind
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.engine import extract_features, with_pipeline
+from mmreid_uda.neighbors import IndexKind
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.values import Count, Natural, checked

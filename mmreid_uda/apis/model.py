@@ -15,12 +15,11 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 import mmreid_uda
+from mmreid_uda.config.recipe import load_config
 from mmreid_uda.engine import COUNTERS, load_tested, tested_state
 from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
-
-from .config import load_config
 
 __all__ = ["find_config", "init_model", "load_tested", "model_fingerprint", "tested_state"]
 

@@ -11,6 +11,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from mmreid_uda.neighbors.jaccard import jaccard_from_encodings, source_distances
+from mmreid_uda.neighbors.knn import unit_rows
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import check_vectors
 from mmreid_uda.utils.values import (
@@ -23,9 +25,7 @@ from mmreid_uda.utils.values import (
 )
 
 from .eps import NearZero, rho_eps, stores_share
-from .jaccard import jaccard_from_encodings, source_distances
 from .jaccard_clusterer import JaccardClusterer
-from .knn import unit_rows
 
 __all__ = ["JaccardDBSCAN", "dbscan"]
 

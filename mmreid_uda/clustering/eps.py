@@ -7,10 +7,9 @@ from typing import Literal
 import numpy as np
 from scipy import sparse
 
+from mmreid_uda.neighbors.jaccard import NEAR_ZERO
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import PositiveFraction, checked
-
-from .jaccard import NEAR_ZERO
 
 __all__ = ["NearZero", "rho_eps", "stores_share"]
 

@@ -11,12 +11,12 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
+from mmreid_uda.neighbors.knn import find_neighbours, unit_rows
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, check_vectors, make_rng
 from mmreid_uda.utils.packages import import_package
 from mmreid_uda.utils.values import Natural
 
-from .knn import find_neighbours, unit_rows
 from .labels import Clusterer
 
 __all__ = ["InfoMap"]

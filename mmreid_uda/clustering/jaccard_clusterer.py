@@ -9,18 +9,18 @@ from mmengine.logging import print_log
 from scipy import sparse
 from torch import Tensor
 
-from mmreid_uda.utils import InputError, check_vectors, parse_size
-from mmreid_uda.utils.values import Count
-
-from .approximate import find_neighbours_approximately
-from .jaccard import (
+from mmreid_uda.neighbors.approximate import find_neighbours_approximately
+from mmreid_uda.neighbors.jaccard import (
     BYTES_PER_PAIR,
     Variant,
     jaccard_distances,
     jaccard_encodings,
     neighbours_needed,
 )
-from .knn import Neighbours, Precision, find_neighbours, search_bytes, unit_rows
+from mmreid_uda.neighbors.knn import Neighbours, Precision, find_neighbours, search_bytes, unit_rows
+from mmreid_uda.utils import InputError, check_vectors, parse_size
+from mmreid_uda.utils.values import Count
+
 from .labels import Clusterer
 
 __all__ = ["JaccardClusterer"]
@@ -42,7 +42,7 @@ class JaccardClusterer(Clusterer):
         effort: Of the approximate search, see :func:`~mmreid_uda.clustering.find_neighbours_approximately`.
         precision: Of the exact search: ``'float32'`` (default), or ``'int8'``: find candidates on rows rounded to 8
             bits and rank them by float32 similarities, several times faster on CPUs, see
-            :func:`~mmreid_uda.clustering.knn`.
+            :func:`~mmreid_uda.neighbors.knn`.
         max_memory: What clustering may take beside the features, such as ``'4GiB'``; None (default) sets no limit. It
             is compared with what the search needs, and stops a graph that grows too large.
 

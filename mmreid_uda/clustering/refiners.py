@@ -7,9 +7,9 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
+from mmreid_uda.neighbors.knn import unit_rows
 from mmreid_uda.registry import REFINERS
 
-from .knn import unit_rows
 from .labels import renumber
 
 __all__ = ["AssignOutliers", "DropLooseMembers", "DropSmallClusters", "cluster_centroids"]

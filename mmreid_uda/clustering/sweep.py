@@ -10,14 +10,19 @@ from typing import Annotated, TypeVar
 import numpy as np
 from annotated_types import MinLen
 
+from mmreid_uda.neighbors.jaccard import (
+    Variant,
+    jaccard_distances,
+    jaccard_encodings,
+    neighbours_needed,
+)
+from mmreid_uda.neighbors.knn import Neighbours, find_neighbours, unit_rows
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.values import Count, OpenFraction, PositiveFraction, checked
 
 from .dbscan import dbscan
 from .eps import NearZero, rho_eps, stores_share
-from .jaccard import Variant, jaccard_distances, jaccard_encodings, neighbours_needed
 from .kmeans import KMeans
-from .knn import Neighbours, find_neighbours, unit_rows
 from .quality import cluster_quality
 
 __all__ = ["SweepResult", "sweep_dbscan", "sweep_kmeans"]

@@ -6,7 +6,7 @@ What an argument may be is written once, where it is declared; ranges and choice
 
 :func:`fit` holds one value against one annotation. :func:`checked` makes a function or class do so with what it is
 called with; classes that are registered in a registry of this package are checked without being asked
-(:mod:`mmreid_uda.registry`), and :func:`mmreid_uda.apis.load_config` does it for a whole config before anything is
+(:mod:`mmreid_uda.registry`), and :func:`mmreid_uda.config.load_config` does it for a whole config before anything is
 built. Only values that a config can hold are judged: a tensor, a module or a function passes everywhere.
 
 A text inside ``Annotated`` says what is expected where types and limits say it badly. The words for ranges are those

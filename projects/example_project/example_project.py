@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from mmreid_uda.models.algorithms import ClusterContrast
-from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
 

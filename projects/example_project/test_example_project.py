@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmreid_uda.apis import load_config, random_batch, ready_model
+from mmreid_uda.config import load_config
+from mmreid_uda.testing import random_batch, ready_model
 
 CONFIG = Path(__file__).parent / "configs" / "example-project_mbv2_synthb.py"
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from mmreid_uda.apis import build_runner, load_config, random_batch, ready_model
+from mmreid_uda.cli import build_runner
+from mmreid_uda.config import load_config
 from mmreid_uda.models.algorithms import MMT
 from mmreid_uda.models.heads import BranchOutput
+from mmreid_uda.testing import random_batch, ready_model
 from projects.mebnet.mebnet import authority, scatter_ratio
 
 CONFIG = "projects/mebnet/configs/mebnet_mbv2_syntha2synthb.py"

@@ -25,7 +25,7 @@ from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.engine import unwrap
 from mmreid_uda.engine.hooks import ClusterHook
 from mmreid_uda.models.algorithms import BaseReID
-from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.heads import ClusterMemoryHead
 from mmreid_uda.models.memories import InstanceMemory, momentum_update
 from mmreid_uda.registry import CLUSTERERS, HOOKS, MODELS

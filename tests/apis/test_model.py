@@ -6,7 +6,8 @@ import torch
 from deployment import REPOSITORY, SMALL, make_model, write_checkpoint
 
 from mmreid_uda import apis
-from mmreid_uda.apis import find_config, init_model, load_config, model_fingerprint
+from mmreid_uda.apis import find_config, init_model, model_fingerprint
+from mmreid_uda.config import load_config
 from mmreid_uda.utils import InputError
 
 ABMT = "abmt_mbv2_syntha2synthb"

@@ -5,7 +5,8 @@ import pytest
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
-from mmreid_uda.clustering import Agglomerative, agglomerative, jaccard_graph, unit_rows
+from mmreid_uda.clustering import Agglomerative, agglomerative
+from mmreid_uda.neighbors import jaccard_graph, unit_rows
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
 

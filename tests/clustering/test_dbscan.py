@@ -8,16 +8,9 @@ import pytest
 from scipy import sparse
 from sklearn.cluster import DBSCAN
 
-from mmreid_uda.clustering import (
-    GroundTruthLabels,
-    JaccardDBSCAN,
-    dbscan,
-    jaccard_graph,
-    renumber,
-    rho_eps,
-    unit_rows,
-)
-from mmreid_uda.clustering.knn import search_bytes
+from mmreid_uda.clustering import GroundTruthLabels, JaccardDBSCAN, dbscan, renumber, rho_eps
+from mmreid_uda.neighbors import jaccard_graph, unit_rows
+from mmreid_uda.neighbors.knn import search_bytes
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
 

@@ -5,8 +5,9 @@ import pytest
 from sklearn import cluster
 from sklearn.metrics import adjusted_rand_score
 
-from mmreid_uda.clustering import HDBSCAN, jaccard_graph, unit_rows
+from mmreid_uda.clustering import HDBSCAN
 from mmreid_uda.clustering.hdbscan import _connected
+from mmreid_uda.neighbors import jaccard_graph, unit_rows
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
 

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mmreid_uda.clustering import InfoMap, unit_rows
+from mmreid_uda.clustering import InfoMap
+from mmreid_uda.neighbors import unit_rows
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.cluster import DBSCAN
 
-from mmreid_uda.clustering import (
-    JaccardDBSCAN,
+from mmreid_uda.clustering import JaccardDBSCAN
+from mmreid_uda.neighbors import (
     find_neighbours,
     jaccard_distances,
     jaccard_encodings,

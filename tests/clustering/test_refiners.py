@@ -8,8 +8,8 @@ from mmreid_uda.clustering import (
     DropLooseMembers,
     DropSmallClusters,
     cluster_centroids,
-    unit_rows,
 )
+from mmreid_uda.neighbors import unit_rows
 from mmreid_uda.registry import REFINERS
 from mmreid_uda.utils import InputError
 

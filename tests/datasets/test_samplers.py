@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
-from mmreid_uda.apis import load_config
+from mmreid_uda.config import load_config
 from mmreid_uda.datasets import CrossDomainDataset, FolderReIDDataset
 from mmreid_uda.datasets.samplers import DomainBatchSampler, distinct_plan, identity_plan
 from mmreid_uda.datasets.transforms import reid_collate

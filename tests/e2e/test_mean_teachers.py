@@ -7,7 +7,7 @@ import torch
 from test_ranks import losses
 from test_resume import assert_same_state, load
 
-from mmreid_uda.apis import load_config
+from mmreid_uda.config import load_config
 from mmreid_uda.registry import MODELS
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from mmreid_uda.apis import load_config
+from mmreid_uda.config import load_config
 from mmreid_uda.registry import MODELS
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,8 @@ from deployment import call_tool
 from mmengine.hooks import Hook
 from mmengine.runner.checkpoint import load_checkpoint
 
-from mmreid_uda.apis import build_runner, load_config
+from mmreid_uda.cli import build_runner
+from mmreid_uda.config import load_config
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.engine.hooks import LatentStateHook
 from mmreid_uda.models.layers import latent_cells

@@ -6,7 +6,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from mmengine.registry import PARAM_SCHEDULERS
 
-from mmreid_uda.apis import load_config
+from mmreid_uda.config import load_config
 
 
 def test_the_rates_last_as_many_epochs_as_in_the_released_script():

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmreid_uda.models import AsymmetricBranchEncoder
+from mmreid_uda.models.encoders import AsymmetricBranchEncoder
 from mmreid_uda.models.layers import DomainBN, GhostBN
 from mmreid_uda.utils import InputError
 

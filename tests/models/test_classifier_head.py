@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from mmengine.runner.checkpoint import load_state_dict
 from mutual_example import F1, F2, G1, G2, LABELS, T1, T2, Z1, Z2
 
-from mmreid_uda.models import EncoderOutput
 from mmreid_uda.models.algorithms import ABMT, MMT
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.heads import BranchOutput, ClassifierHead
 from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import InputError

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmreid_uda.apis import load_config
-from mmreid_uda.models import EncoderOutput
+from mmreid_uda.config import load_config
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.heads import FATHead
 from mmreid_uda.models.losses import NEGATIVE_SETS, FATLoss
 from mmreid_uda.models.memories import CENTROID_KINDS, ClassCentroids, class_centroids

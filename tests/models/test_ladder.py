@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmreid_uda.apis import load_config
-from mmreid_uda.models import MGNEncoder
+from mmreid_uda.config import load_config
 from mmreid_uda.models.backbones import (
     DenseNet,
     LadderBackbone,
@@ -14,6 +13,7 @@ from mmreid_uda.models.backbones import (
     load_pretrained,
     record_outputs,
 )
+from mmreid_uda.models.encoders import MGNEncoder
 from mmreid_uda.models.layers import latent_cells
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError

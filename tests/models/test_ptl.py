@@ -9,7 +9,7 @@ from mmengine.structures import BaseDataElement
 from mutual_example import F1, LABELS
 
 from mmreid_uda.evaluation.metrics import Accuracy
-from mmreid_uda.models import EncoderOutput
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.heads import PTLHead
 from mmreid_uda.models.layers import latent_cells
 from mmreid_uda.models.losses import DistillationLoss, HardTripletLoss

@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from training_steps import STEPS, make_step
 
 from mmreid_uda.models.algorithms import BaseReID
+from mmreid_uda.models.encoders.mgn_encoder import _pool
 from mmreid_uda.models.layers import support_samples
-from mmreid_uda.models.mgn_encoder import _pool
 
 # Operators that choose: neighbours, mined pairs, supports, the samples of a class.
 CHOOSING = {"argmax", "argmin", "topk", "sort", "argsort", "max", "min"}

@@ -53,7 +53,7 @@ def test_the_reference_gives_the_distances_and_labels_of_the_notes(tool):
 
 
 def test_a_changed_distance_is_noticed(tool):
-    from mmreid_uda.clustering import jaccard_graph
+    from mmreid_uda.neighbors import jaccard_graph
 
     graph = jaccard_graph(EIGHT, 4, 2)
     dense = np.ones((8, 8), np.float32)

@@ -7,7 +7,7 @@ import sys
 import pytest
 from deployment import REPOSITORY
 
-from mmreid_uda.apis import ToolParser, add_picture_argument, at_least
+from mmreid_uda.cli import ToolParser, add_picture_argument, at_least
 
 TOOLS = sorted(
     str(path.relative_to(REPOSITORY))

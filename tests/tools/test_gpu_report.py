@@ -37,7 +37,7 @@ from gpu_checks.steps import Step, check_step, compare_steps, largest_difference
 from gpu_checks.training import tiny_config
 from synthetic_features import make_features
 
-from mmreid_uda.apis import load_config
+from mmreid_uda.config import load_config
 from mmreid_uda.evaluation import evaluate_rank
 
 ISE = ALGORITHMS[0]

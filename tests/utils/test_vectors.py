@@ -7,14 +7,9 @@ import pytest
 import torch
 
 from mmreid_uda.apis import FeatureSet, Gallery, save_features
-from mmreid_uda.clustering import (
-    JaccardDBSCAN,
-    KMeans,
-    find_neighbours_approximately,
-    knn,
-    sweep_dbscan,
-)
+from mmreid_uda.clustering import JaccardDBSCAN, KMeans, sweep_dbscan
 from mmreid_uda.evaluation import evaluate_rank, expand_queries, rerank
+from mmreid_uda.neighbors import find_neighbours_approximately, knn
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.visualization import camera_histograms, project, rank_rows
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmreid_uda.apis import (
+from mmreid_uda.cli import (
     ToolParser,
     add_feature_arguments,
     add_picture_argument,

@@ -48,11 +48,10 @@ from synthetic_features import make_features
 from torch import Tensor
 from torch.nn import functional
 
-from mmreid_uda.apis import PICTURES, ToolParser, at_least, number, run_tool, writable
-from mmreid_uda.clustering import (
-    JaccardDBSCAN,
+from mmreid_uda.cli import PICTURES, ToolParser, at_least, number, run_tool, writable
+from mmreid_uda.clustering import JaccardDBSCAN, dbscan
+from mmreid_uda.neighbors import (
     Neighbours,
-    dbscan,
     find_neighbours,
     jaccard_distances,
     jaccard_encodings,

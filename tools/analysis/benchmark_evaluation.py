@@ -39,7 +39,7 @@ from dense_jaccard import (
 from peak_memory import added_memory
 from synthetic_features import make_features
 
-from mmreid_uda.apis import ToolParser, at_least, run_tool, writable
+from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
 from mmreid_uda.evaluation import evaluate_rank, rerank
 from mmreid_uda.utils import kernels_available, num_threads, without_kernels
 from mmreid_uda.utils.files import write_json

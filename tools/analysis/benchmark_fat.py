@@ -24,7 +24,7 @@ from synthetic_features import make_features
 from torch import Tensor
 from torch.nn import functional
 
-from mmreid_uda.apis import PICTURES, ToolParser, at_least, run_tool, writable
+from mmreid_uda.cli import PICTURES, ToolParser, at_least, run_tool, writable
 from mmreid_uda.models.losses import (
     NEGATIVE_SETS,
     FATLoss,

@@ -23,14 +23,8 @@ from mmengine.optim import build_optim_wrapper
 from peak_memory import added_memory
 from torch import Tensor
 
-from mmreid_uda.apis import (
-    ToolParser,
-    add_config_options,
-    at_least,
-    load_config,
-    run_tool,
-    writable,
-)
+from mmreid_uda.cli import ToolParser, add_config_options, at_least, run_tool, writable
+from mmreid_uda.config import load_config
 from mmreid_uda.models.algorithms import MeanTeacher
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState

@@ -30,7 +30,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from mmreid_uda.apis import ToolParser, at_least, run_tool, writable
+from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
 from mmreid_uda.datasets import CachedImages, FolderReIDDataset
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.models import ReIDDataPreprocessor

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from synthetic_features import make_features
 
-from mmreid_uda.apis import ToolParser, at_least, run_tool, writable
-from mmreid_uda.clustering import VectorIndex
-from mmreid_uda.clustering.vector_index import INDEX_KINDS, import_faiss
+from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
+from mmreid_uda.neighbors import VectorIndex
+from mmreid_uda.neighbors.vector_index import INDEX_KINDS, import_faiss
 from mmreid_uda.utils import num_threads
 from mmreid_uda.utils.files import write_json
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmreid_uda.apis import ToolParser, at_least, run_tool, writable
+from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path, read_json, read_results, unfinished
 

@@ -27,7 +27,7 @@ from gpu_checks.plan import run_parts
 from gpu_checks.report import MARKDOWN, Report
 from gpu_checks.suite import make_parts
 
-from mmreid_uda.apis import ToolParser, number, run_tool, writable_folder
+from mmreid_uda.cli import ToolParser, number, run_tool, writable_folder
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import Positive
 

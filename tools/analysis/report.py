@@ -13,14 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from mmreid_uda.apis import (
-    FeatureSet,
-    ReIDInferencer,
-    ToolParser,
-    at_least,
-    choose_queries,
-    run_tool,
-)
+from mmreid_uda.apis import FeatureSet, ReIDInferencer, choose_queries
+from mmreid_uda.cli import ToolParser, at_least, run_tool
 from mmreid_uda.utils import InputError, loading_processes
 from mmreid_uda.utils.files import atomic_path, read_results, require_writable, unfinished
 from mmreid_uda.visualization import (

@@ -27,8 +27,9 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-from mmreid_uda.apis import ToolParser, add_config_options, load_config, run_tool
 from mmreid_uda.apis.inputs import known_datasets
+from mmreid_uda.cli import ToolParser, add_config_options, run_tool
+from mmreid_uda.config import load_config
 from mmreid_uda.datasets import (
     DATASET_CATALOG,
     ReIDDataset,

@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmreid_uda.apis import ToolParser, run_tool, writable_folder
+from mmreid_uda.cli import ToolParser, run_tool, writable_folder
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path, require_file
 from mmreid_uda.utils.packages import import_package

@@ -13,7 +13,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from mmreid_uda.apis import ToolParser, run_tool, writable_folder
+from mmreid_uda.cli import ToolParser, run_tool, writable_folder
 from mmreid_uda.datasets.files import list_images
 from mmreid_uda.datasets.tables import read_lines
 from mmreid_uda.utils import InputError

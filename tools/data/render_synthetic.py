@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from mmreid_uda.apis import PICTURES, ToolParser, at_least, run_tool, writable
+from mmreid_uda.cli import PICTURES, ToolParser, at_least, run_tool, writable
 from mmreid_uda.datasets.synthetic import (
     SyntheticSpec,
     contact_sheet,

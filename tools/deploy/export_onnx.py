@@ -13,16 +13,9 @@ import argparse
 
 import numpy as np
 
-from mmreid_uda.apis import (
-    ReIDInferencer,
-    ToolParser,
-    add_config_options,
-    at_least,
-    list_inputs,
-    run_tool,
-    writable,
-)
+from mmreid_uda.apis import ReIDInferencer, list_inputs
 from mmreid_uda.apis.deploy import export_onnx
+from mmreid_uda.cli import ToolParser, add_config_options, at_least, run_tool, writable
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.packages import import_package
 

@@ -12,16 +12,9 @@ import argparse
 import torch
 from mmengine.dataset import Compose
 
-from mmreid_uda.apis import (
-    ToolParser,
-    add_config_options,
-    add_picture_argument,
-    at_least,
-    init_model,
-    list_inputs,
-    run_tool,
-)
+from mmreid_uda.apis import init_model, list_inputs
 from mmreid_uda.apis.feature_set import test_images
+from mmreid_uda.cli import ToolParser, add_config_options, add_picture_argument, at_least, run_tool
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.visualization import activation_energy, draw_activation_maps, write_picture

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmreid_uda.apis import (
+from mmreid_uda.cli import (
     ToolParser,
     add_feature_arguments,
     add_picture_argument,

@@ -12,17 +12,9 @@ from __future__ import annotations
 
 import argparse
 
-from mmreid_uda.apis import (
-    ToolParser,
-    add_config_options,
-    add_picture_argument,
-    at_least,
-    find_config,
-    load_config,
-    load_pseudo_labels,
-    run_tool,
-    target_images,
-)
+from mmreid_uda.apis import find_config, load_pseudo_labels, target_images
+from mmreid_uda.cli import ToolParser, add_config_options, add_picture_argument, at_least, run_tool
+from mmreid_uda.config import load_config
 from mmreid_uda.visualization import cluster_kinds, draw_cluster_collage, write_picture
 
 

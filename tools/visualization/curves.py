@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmreid_uda.apis import ToolParser, add_picture_argument, run_tool
+from mmreid_uda.cli import ToolParser, add_picture_argument, run_tool
 from mmreid_uda.visualization import draw_curves, read_scalars, write_picture
 
 DEFAULT = ("loss", "*/mAP", "*/R1", "cluster/clusters", "cluster/outlier_ratio", "cluster/nmi")

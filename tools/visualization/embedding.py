@@ -16,14 +16,13 @@ import argparse
 import numpy as np
 import torch
 
-from mmreid_uda.apis import (
-    FeatureSet,
+from mmreid_uda.apis import FeatureSet, load_pseudo_labels
+from mmreid_uda.cli import (
     ToolParser,
     add_feature_arguments,
     add_picture_argument,
     at_least,
     features_of_arguments,
-    load_pseudo_labels,
     number,
     run_tool,
 )

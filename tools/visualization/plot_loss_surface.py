@@ -20,16 +20,16 @@ import numpy as np
 from annotated_types import Ge, Predicate
 from mmengine.runner import Runner
 
-from mmreid_uda.apis import (
+from mmreid_uda.cli import (
     ToolParser,
     add_config_options,
     add_picture_argument,
     at_least,
     build_runner,
-    load_config,
     number,
     run_tool,
 )
+from mmreid_uda.config import load_config
 from mmreid_uda.engine import unwrap
 from mmreid_uda.models.algorithms import STD, STDClassifier
 from mmreid_uda.models.backbones import load_complete

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 
-from mmreid_uda.apis import (
+from mmreid_uda.apis import choose_queries
+from mmreid_uda.cli import (
     ToolParser,
     add_feature_arguments,
     add_picture_argument,
     at_least,
-    choose_queries,
     features_of_arguments,
     run_tool,
 )

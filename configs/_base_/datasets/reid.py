@@ -1,4 +1,4 @@
-# Images in, batches out: recipe keys name the data (see mmreid_uda/apis/config.py), loaders and transforms are here.
+# Images in, batches out: recipe keys name the data (see mmreid_uda/config/recipe.py), loaders and transforms are here.
 data_root = "data"
 source = None
 target = None

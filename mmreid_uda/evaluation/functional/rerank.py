@@ -9,8 +9,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from mmreid_uda.clustering.jaccard import jaccard_encodings, neighbours_needed
-from mmreid_uda.clustering.knn import Precision, find_neighbours, search_bytes
+from mmreid_uda.neighbors.jaccard import jaccard_encodings, neighbours_needed
+from mmreid_uda.neighbors.knn import Precision, find_neighbours, search_bytes
 from mmreid_uda.utils import kernels_available, over_rows
 from mmreid_uda.utils.progress import Progress
 from mmreid_uda.utils.values import Count, Fraction, checked
@@ -42,7 +42,7 @@ def rerank(
 
     ``final = (1 - λ)·J + λ·D``: J is the 'full' Jaccard distance on queries and gallery together, D the squared
     Euclidean distance between L2-normalised features, divided by the largest of the query's row. Neighbourhoods and
-    encodings are those of :mod:`mmreid_uda.clustering.jaccard`; nothing but neighbour lists, sparse encodings and one
+    encodings are those of :mod:`mmreid_uda.neighbors.jaccard`; nothing but neighbour lists, sparse encodings and one
     block is held. The blocks go straight into
     ``evaluate_rank(None, None, ..., distances=rerank(query_features, gallery_features))``.
 
@@ -56,7 +56,7 @@ def rerank(
         k2: Neighbours averaged in the local query expansion, >= 1; 1 switches it off.
         lambda_value: Weight λ of the original distance, in [0, 1].
         precision: Of the search for neighbours, ``'float32'`` or ``'int8'``, as for
-            :func:`~mmreid_uda.clustering.knn`: exact either way, the second is faster on CPUs.
+            :func:`~mmreid_uda.neighbors.knn`: exact either way, the second is faster on CPUs.
         block_size: Queries per block; None chooses it from the size of the gallery.
         max_memory: Budget for what is held beside the features, such as ``'4GiB'``; None sets no limit.
         reuse_memory: Every block overwrites the one before, which saves memory if nobody keeps them.

@@ -13,11 +13,11 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmreid_uda.clustering.knn import Precision
 from mmreid_uda.evaluation.functional.protocol import CMC, AveragePrecision
 from mmreid_uda.evaluation.functional.query_expansion import Alpha, expand_queries
 from mmreid_uda.evaluation.functional.rank import RankResult, evaluate_rank
 from mmreid_uda.evaluation.functional.rerank import rerank
+from mmreid_uda.neighbors.knn import Precision
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, parse_size
 from mmreid_uda.utils.dist import cpu_group, run_on_rank0

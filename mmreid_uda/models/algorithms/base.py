@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.layers import domain_split, row_parameters
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample

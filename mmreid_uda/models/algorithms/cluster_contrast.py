@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
 

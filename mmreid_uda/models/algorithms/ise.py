@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.layers import support_samples
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample

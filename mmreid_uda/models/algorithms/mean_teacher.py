@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmengine.model import ModuleList
 from torch import Tensor, nn
 
-from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.heads import BranchOutput
 from mmreid_uda.models.teacher import ReIDNetwork
 from mmreid_uda.registry import MODELS

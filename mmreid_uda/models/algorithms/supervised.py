@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.layers import latent_cells
 from mmreid_uda.models.teacher import ReIDNetwork
 from mmreid_uda.registry import MODELS

@@ -8,7 +8,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, SoftLabels
 from mmreid_uda.utils import full_precision

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmreid_uda.models.encoder import EncoderOutput
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.layers import ResizingRows, keep_active_rows, row_parameters
 from mmreid_uda.models.losses import HardTripletLoss
 from mmreid_uda.registry import MODELS

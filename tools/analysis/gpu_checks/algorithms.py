@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmreid_uda.apis import load_config
+from mmreid_uda.config import load_config
 
 from .machine import REPOSITORY
 

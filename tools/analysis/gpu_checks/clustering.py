@@ -12,7 +12,8 @@ from benchmark_clustering import IMAGES_PER_ID, NUM_CAMERAS
 from synthetic_features import make_features
 from torch import Tensor
 
-from mmreid_uda.clustering import JaccardDBSCAN, KMeans, find_neighbours, kmeans_plus_plus
+from mmreid_uda.clustering import JaccardDBSCAN, KMeans, kmeans_plus_plus
+from mmreid_uda.neighbors import find_neighbours
 from mmreid_uda.utils import make_rng
 
 from .dense import dense_dbscan, dense_encodings, dense_jaccard, dense_neighbours

@@ -15,7 +15,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmreid_uda.apis import build_runner, load_config
+from mmreid_uda.cli import build_runner
+from mmreid_uda.config import load_config
 from mmreid_uda.engine import unwrap
 
 from .clustering import moved

@@ -19,7 +19,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch.backends import mkldnn
 
-from mmreid_uda.apis import random_batch, ready_model
+from mmreid_uda.testing import random_batch, ready_model
 
 from .algorithms import read_config
 from .findings import Findings

@@ -17,10 +17,11 @@ from mmreid_uda.models.backbones import (
     fuse_block,
     record_outputs,
 )
-from mmreid_uda.models.encoder import EncoderOutput
 from mmreid_uda.models.layers import convert_norm
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
+
+from .reid_encoder import EncoderOutput
 
 __all__ = ["MGNEncoder"]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmreid_uda.apis import load_config, parse_options
-from mmreid_uda.apis.options import parse_value
+from mmreid_uda.config import load_config, parse_options
+from mmreid_uda.config.options import parse_value
 
 
 @pytest.mark.parametrize(

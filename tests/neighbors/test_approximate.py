@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from mmreid_uda.clustering import (
-    JaccardDBSCAN,
+from mmreid_uda.clustering import JaccardDBSCAN
+from mmreid_uda.neighbors import (
     approximate,
     find_neighbours,
     find_neighbours_approximately,

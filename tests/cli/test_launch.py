@@ -17,15 +17,15 @@ import mmengine.dist
 import pytest
 import torch
 
-from mmreid_uda.apis import (
+from mmreid_uda.cli import (
     build_runner,
     init_processes,
-    load_config,
     nothing_to_train,
     num_processes,
     run_command,
     run_tool,
 )
+from mmreid_uda.config import load_config
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils import dist as utils_dist
 from mmreid_uda.utils.dist import rank0_says
@@ -328,7 +328,7 @@ def test_what_the_machine_lacks_can_be_mended(capsys, error, words):
 
 
 def test_a_reader_that_has_ended_is_no_error():
-    code = "from mmreid_uda.apis import run_tool\nrun_tool(lambda: print('x' * 10**6, flush=True))"
+    code = "from mmreid_uda.cli import run_tool\nrun_tool(lambda: print('x' * 10**6, flush=True))"
     tool = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -48,7 +48,7 @@ class _Instances(TypedDict, total=False):
 
 
 class Recipe(TypedDict, total=False):
-    """The keys that :func:`mmreid_uda.apis.apply_recipe` reads."""
+    """The keys that :func:`mmreid_uda.config.apply_recipe` reads."""
 
     data_root: str
     target: Annotated[

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from mmengine.config import Config
 from torch.nn.parallel import DistributedDataParallel
 
+from mmreid_uda.config.check import Joining, Launcher
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
 from mmreid_uda.utils import InputError, in_a_line, keep_freed_memory, raised_here, sentence_about
 from mmreid_uda.utils.dist import (
@@ -32,8 +33,6 @@ from mmreid_uda.utils.files import find_checkpoint, require_writable_folder
 from mmreid_uda.utils.interrupts import Interrupted, interruptible
 from mmreid_uda.utils.run_lock import RunLock
 from mmreid_uda.utils.values import checked
-
-from .config_check import Joining, Launcher
 
 __all__ = [
     "build_runner",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 METAFILES = sorted(
     path
     for pattern in ("configs/*", "projects/*")

@@ -9,9 +9,10 @@ import torch
 from mmcv.cnn.resnet import Bottleneck
 from torch import Tensor, nn
 
-from mmreid_uda.models.encoder import EncoderOutput, ReIDEncoder
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
+
+from .reid_encoder import EncoderOutput, ReIDEncoder
 
 __all__ = ["AsymmetricBranchEncoder"]
 

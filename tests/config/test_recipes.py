@@ -13,11 +13,11 @@ import pytest
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
 from PIL import Image
-from test_configs import CONFIGS
+from test_all_configs import CONFIGS
 from torch import nn
 
-from mmreid_uda.apis import load_config
-from mmreid_uda.models import MGNEncoder
+from mmreid_uda.config import load_config
+from mmreid_uda.models.encoders import MGNEncoder
 from mmreid_uda.models.heads import ClassifierHead, PTLHead
 from mmreid_uda.models.layers import support_samples
 from mmreid_uda.registry import HOOKS, TRANSFORMS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmreid_uda.apis import load_config
+from mmreid_uda.config import load_config
 from mmreid_uda.utils import InputError
 
 BASE = Path("configs/cluster_contrast/cluster-contrast_mbv2_synthb.py").resolve()

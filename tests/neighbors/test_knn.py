@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from mmreid_uda.clustering import find_neighbours, knn, unit_rows
+from mmreid_uda.neighbors import find_neighbours, knn, unit_rows
 from mmreid_uda.utils import InputError
 
 pytestmark = pytest.mark.usefixtures("engine")
 
 # The function of this name hides the module in the package.
-knn_module = importlib.import_module("mmreid_uda.clustering.knn")
+knn_module = importlib.import_module("mmreid_uda.neighbors.knn")
 
 
 def gaussian(num, dim=32, seed=0):

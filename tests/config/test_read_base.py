@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from mmreid_uda.apis import load_config
+from mmreid_uda.config import load_config
 from mmreid_uda.models.algorithms import ISE
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from mmreid_uda.clustering import VectorIndex, unit_rows
+from mmreid_uda.neighbors import VectorIndex, unit_rows
 from mmreid_uda.utils import InputError
 
 RNG = np.random.default_rng(0)

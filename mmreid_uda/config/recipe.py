@@ -39,8 +39,8 @@ from mmreid_uda.datasets import dataset_config, input_size, offered_splits
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import checked, closest
 
-from .config_check import check_components, check_settings, check_types, known_keys
-from .config_file import import_plugins, read_config_file
+from .check import check_components, check_settings, check_types, known_keys
+from .file import import_plugins, read_config_file
 from .options import parse_options
 
 __all__ = ["apply_recipe", "finish_config", "load_config", "parse_options"]

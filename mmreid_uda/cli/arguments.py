@@ -11,15 +11,14 @@ from typing import Annotated, Any, NoReturn
 from annotated_types import Ge
 from mmengine.config import Config
 
+from mmreid_uda.apis.feature_set import FeatureSet, Part
+from mmreid_uda.apis.inferencer import ReIDInferencer
+from mmreid_uda.apis.inputs import NamedImages, name_images
+from mmreid_uda.config.options import OptionsAction
 from mmreid_uda.datasets.base_reid import SPLITS
 from mmreid_uda.utils import InputError, loading_processes
 from mmreid_uda.utils.files import require_suffix, require_writable, require_writable_folder
 from mmreid_uda.utils.values import Misfit, fit
-
-from .feature_set import FeatureSet, Part
-from .inferencer import ReIDInferencer
-from .inputs import NamedImages, name_images
-from .options import OptionsAction
 
 __all__ = [
     "PICTURES",

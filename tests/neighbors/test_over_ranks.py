@@ -11,11 +11,12 @@ import torch
 import torch.multiprocessing as mp
 from processes import enter_rank
 
-from mmreid_uda.clustering import InfoMap, JaccardDBSCAN, unit_rows
+from mmreid_uda.clustering import InfoMap, JaccardDBSCAN
+from mmreid_uda.neighbors import unit_rows
 from mmreid_uda.utils import InputError, kernels_available, without_kernels
 from mmreid_uda.utils.dist import agree
 
-knn_module = importlib.import_module("mmreid_uda.clustering.knn")
+knn_module = importlib.import_module("mmreid_uda.neighbors.knn")
 
 CLUSTERERS = {
     "faiss": dict(eps=0.6, k1=20),

@@ -5,19 +5,18 @@ from functools import cache
 import numpy as np
 import pytest
 
-from mmreid_uda.clustering import (
+from mmreid_uda.clustering import rho_eps, stores_share
+from mmreid_uda.neighbors import (
     add_source_term,
     find_neighbours,
     jaccard_distances,
     jaccard_graph,
     jaccard_scipy,
     neighbours_needed,
-    rho_eps,
     source_distances,
-    stores_share,
     unit_rows,
 )
-from mmreid_uda.clustering.jaccard_scipy import encode, expand_sets, k_reciprocal_sets
+from mmreid_uda.neighbors.jaccard_scipy import encode, expand_sets, k_reciprocal_sets
 from mmreid_uda.utils import InputError
 
 ANGLES = np.radians([0, 7, 16, 40, 47, 58, 120, 131])

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from mmreid_uda.apis import add_inferencer_arguments
+from mmreid_uda.cli import add_inferencer_arguments
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""Command lines: arguments, launching, sentences instead of tracebacks."""
+
+from .arguments import (
+    PICTURES,
+    ToolParser,
+    add_config_options,
+    add_feature_arguments,
+    add_image_options,
+    add_inferencer_arguments,
+    add_launcher,
+    add_picture_argument,
+    at_least,
+    features_of_arguments,
+    images_of_arguments,
+    inferencer_of_arguments,
+    number,
+    writable,
+    writable_folder,
+)
+from .launch import (
+    build_runner,
+    init_processes,
+    nothing_to_train,
+    num_processes,
+    run_command,
+    run_tool,
+    training_command,
+)
+
+__all__ = [
+    "PICTURES",
+    "ToolParser",
+    "add_config_options",
+    "add_feature_arguments",
+    "add_image_options",
+    "add_inferencer_arguments",
+    "add_launcher",
+    "add_picture_argument",
+    "at_least",
+    "build_runner",
+    "features_of_arguments",
+    "images_of_arguments",
+    "inferencer_of_arguments",
+    "init_processes",
+    "nothing_to_train",
+    "num_processes",
+    "number",
+    "run_command",
+    "run_tool",
+    "training_command",
+    "writable",
+    "writable_folder",
+]
