@@ -12,7 +12,8 @@ from unittest.mock import patch
 
 import pytest
 
-from mmreid_uda.config import load_config, parse_options
+from mmreid_uda.cli import parse_options
+from mmreid_uda.config import load_config
 from mmreid_uda.datasets.catalog import DATASET_CATALOG
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError

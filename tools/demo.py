@@ -15,8 +15,9 @@ import numpy as np
 from mmengine.runner import Runner
 
 from mmreid_uda.apis import extract_features
-from mmreid_uda.cli import ToolParser, build_runner, run_tool, writable_folder
+from mmreid_uda.cli import ToolParser, run_tool, writable_folder
 from mmreid_uda.config import load_config, require_tests
+from mmreid_uda.engine import build_runner
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils.files import write_json
 from mmreid_uda.visualization import (

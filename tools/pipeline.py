@@ -16,8 +16,15 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmreid_uda.cli import ToolParser, at_least, run_command, run_tool, training_command
-from mmreid_uda.config import load_config, parse_options
+from mmreid_uda.cli import (
+    ToolParser,
+    at_least,
+    parse_options,
+    run_command,
+    run_tool,
+    training_command,
+)
+from mmreid_uda.config import load_config
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import read_results, training_arguments
 

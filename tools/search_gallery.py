@@ -22,7 +22,7 @@ from mmreid_uda.cli import (
     run_tool,
     writable,
 )
-from mmreid_uda.neighbors.vector_index import INDEX_KINDS
+from mmreid_uda.utils.choices import INDEX_KINDS
 
 
 def parse_args() -> argparse.Namespace:

@@ -29,12 +29,13 @@ from mmengine.config import Config
 from mmreid_uda.cli import (
     ToolParser,
     at_least,
+    parse_options,
     run_command,
     run_tool,
     training_command,
     writable_folder,
 )
-from mmreid_uda.config import load_config, parse_options, require_tests
+from mmreid_uda.config import load_config, require_tests
 from mmreid_uda.evaluation import ReIDMetric
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, make_rng

@@ -19,14 +19,12 @@ from mmreid_uda.cli import (
     ToolParser,
     add_config_options,
     add_launcher,
-    build_runner,
-    init_processes,
-    num_processes,
     run_tool,
     writable,
 )
+from mmreid_uda.cli.launch import init_processes, num_processes
 from mmreid_uda.config import load_config, require_tests
-from mmreid_uda.engine import unwrap
+from mmreid_uda.engine import build_runner, unwrap
 from mmreid_uda.utils.files import atomic_path, find_checkpoint
 
 

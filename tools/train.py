@@ -18,13 +18,11 @@ from mmreid_uda.cli import (
     ToolParser,
     add_config_options,
     add_launcher,
-    build_runner,
-    init_processes,
-    nothing_to_train,
-    num_processes,
     run_tool,
 )
+from mmreid_uda.cli.launch import init_processes, num_processes
 from mmreid_uda.config import check_settings, load_config
+from mmreid_uda.engine import build_runner, nothing_to_train
 
 
 def parse_args() -> argparse.Namespace:

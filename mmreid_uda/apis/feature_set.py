@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from mmengine.config import Config
@@ -18,6 +17,7 @@ from mmreid_uda.datasets.unknown import compared_cameras, known
 from mmreid_uda.evaluation.functional import evaluate_rank
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils.choices import Part
 from mmreid_uda.utils.files import open_arrays, require_file
 from mmreid_uda.utils.values import Count, checked
 from mmreid_uda.visualization import RankRow, query_caption, rank_rows
@@ -33,8 +33,6 @@ __all__ = [
     "target_images",
     "test_images",
 ]
-
-Part = Literal["train", "test"]
 
 
 @dataclass(frozen=True)

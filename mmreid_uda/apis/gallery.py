@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmreid_uda.neighbors import IndexKind, VectorIndex
+from mmreid_uda.neighbors import VectorIndex
 from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils.choices import IndexKind
 from mmreid_uda.utils.files import (
     atomic_path,
     open_arrays,

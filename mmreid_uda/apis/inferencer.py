@@ -17,9 +17,9 @@ from torch.utils.data import Dataset
 
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.engine import extract_features, with_pipeline
-from mmreid_uda.neighbors import IndexKind
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils.choices import IndexKind
 from mmreid_uda.utils.values import Count, Natural, checked
 
 from .gallery import Gallery, Match, require_same_model

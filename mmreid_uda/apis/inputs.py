@@ -13,9 +13,9 @@ import numpy as np
 from mmengine.config import Config
 
 from mmreid_uda.datasets import DATASET_CATALOG, ReIDDataset, build_dataset
-from mmreid_uda.datasets.base_reid import Split
 from mmreid_uda.datasets.files import IMAGE_EXTENSIONS, decodable, file_numbers, walk_images
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.choices import Split
 
 __all__ = [
     "ImageInput",

@@ -1,4 +1,8 @@
-"""Command lines: arguments, launching, sentences instead of tracebacks."""
+"""Command lines: arguments, sentences instead of tracebacks, processes.
+
+Arguments are read before anything is imported that takes time: what this package exports needs no torch. Tools import
+what they work with, :mod:`mmreid_uda.cli.launch` among it, when the command line is right.
+"""
 
 from .arguments import (
     PICTURES,
@@ -17,15 +21,8 @@ from .arguments import (
     writable,
     writable_folder,
 )
-from .launch import (
-    build_runner,
-    init_processes,
-    nothing_to_train,
-    num_processes,
-    run_command,
-    run_tool,
-    training_command,
-)
+from .options import parse_options
+from .run import run_command, run_tool, training_command
 
 __all__ = [
     "PICTURES",
@@ -37,14 +34,11 @@ __all__ = [
     "add_launcher",
     "add_picture_argument",
     "at_least",
-    "build_runner",
     "features_of_arguments",
     "images_of_arguments",
     "inferencer_of_arguments",
-    "init_processes",
-    "nothing_to_train",
-    "num_processes",
     "number",
+    "parse_options",
     "run_command",
     "run_tool",
     "training_command",

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from annotated_types import Ge
-from mmengine.config import Config
 
-from mmreid_uda.apis.feature_set import FeatureSet, Part
-from mmreid_uda.apis.inferencer import ReIDInferencer
-from mmreid_uda.apis.inputs import NamedImages, name_images
-from mmreid_uda.config.options import OptionsAction
-from mmreid_uda.datasets.base_reid import SPLITS
 from mmreid_uda.utils import InputError, loading_processes
+from mmreid_uda.utils.choices import SPLITS, Part
 from mmreid_uda.utils.files import require_suffix, require_writable, require_writable_folder
 from mmreid_uda.utils.values import Misfit, fit
 
+from .options import OptionsAction
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from mmreid_uda.apis import FeatureSet, ReIDInferencer
+    from mmreid_uda.apis.inputs import NamedImages
+
 __all__ = [
     "PICTURES",
+    "RANK_VARIABLES",
     "ToolParser",
     "add_config_options",
     "add_feature_arguments",
@@ -41,6 +46,9 @@ __all__ = [
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """Names that :func:`~mmreid_uda.visualization.write_picture` can write end in one of these."""
 
+RANK_VARIABLES = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
+"""Launcher -> where it says which of several processes this one is."""
+
 
 class ToolParser(argparse.ArgumentParser):
     """The command line of a tool: ``--help`` ends each option with its default, an error of usage is one sentence.
@@ -58,7 +66,11 @@ class ToolParser(argparse.ArgumentParser):
         super().__init__(description=description, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        """Print one sentence, and end with status 2."""
+        """Print one sentence, of several processes that one launcher has started the first alone; end with status 2."""
+        flags = [word.removeprefix("--launcher=") for word in sys.argv]
+        others = [name for launcher, name in RANK_VARIABLES.items() if launcher in flags]
+        if any(os.environ.get(name, "0") != "0" for name in others):
+            self.exit(2)
         self.exit(2, f"error: {message.rstrip('.')}; see {self.prog} --help.\n")
 
 
@@ -163,7 +175,9 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
     parser.add_argument("--batch-size", type=at_least(1), default=64, help="images a forward pass")
     parser.add_argument(
-        "--num-workers", type=at_least(0), default=loading_processes(), help="loading processes"
+        "--num-workers",
+        type=at_least(0),
+        help="loading processes (default: as many as the cores allow, at most 8)",
     )
     add_config_options(parser)
 
@@ -172,13 +186,15 @@ def inferencer_of_arguments(
     args: argparse.Namespace, config: str, checkpoint: str
 ) -> ReIDInferencer:
     """Load a model as the arguments of :func:`add_inferencer_arguments` say."""
+    from mmreid_uda.apis import ReIDInferencer
+
     return ReIDInferencer(
         config,
         checkpoint,
         args.device,
         options=args.cfg_options,
         batch_size=args.batch_size,
-        num_workers=args.num_workers,
+        num_workers=loading_processes(args.num_workers),
     )
 
 
@@ -205,6 +221,8 @@ def images_of_arguments(args: argparse.Namespace, cfg: Config, names: Sequence[s
         cfg: The model's config, whose data sets are known by name.
         names: Files, folders, or data sets.
     """
+    from mmreid_uda.apis import name_images
+
     skipped: list[str] = []
     images = name_images(cfg, names, args.split, skipped if args.corrupt == "skip" else None)
     for path in skipped:
@@ -246,6 +264,8 @@ def features_of_arguments(args: argparse.Namespace, part: Part | None = None) ->
     Raises:
         InputError: The inputs are neither a config with a checkpoint nor files of features.
     """
+    from mmreid_uda.apis import FeatureSet
+
     files = [name.endswith(".npz") for name in args.inputs]
     if all(files) and len(files) == (2 if part == "test" else 1):
         query, *gallery = (FeatureSet.load(name) for name in args.inputs)

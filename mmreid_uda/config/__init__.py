@@ -9,7 +9,6 @@ from .recipe import (
     apply_recipe,
     finish_config,
     load_config,
-    parse_options,
     require_tests,
 )
 
@@ -20,6 +19,5 @@ __all__ = [
     "check_types",
     "finish_config",
     "load_config",
-    "parse_options",
     "require_tests",
 ]

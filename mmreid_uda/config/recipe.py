@@ -41,9 +41,8 @@ from mmreid_uda.utils.values import checked, closest
 
 from .check import check_components, check_settings, check_types, known_keys
 from .file import import_plugins, read_config_file
-from .options import parse_options
 
-__all__ = ["apply_recipe", "finish_config", "load_config", "parse_options"]
+__all__ = ["apply_recipe", "finish_config", "load_config"]
 
 # The papers of most recipes trained on four GPUs.
 _REFERENCE_GPUS = 4

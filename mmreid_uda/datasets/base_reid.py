@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
+from mmreid_uda.utils.choices import Split
 from mmreid_uda.utils.values import Natural, checked
 
 from .cache import ImageCache
@@ -27,17 +28,11 @@ from .noise import LabelNoise, NoiseOptions
 from .unknown import known
 
 __all__ = [
-    "SPLITS",
     "ReIDDataset",
-    "Split",
     "log_once",
     "plain_name",
     "sorted_ids",
 ]
-
-Split = Literal["train", "query", "gallery"]
-SPLITS: tuple[Split, ...] = get_args(Split)
-"""The splits a re-ID data set can have; a source-only set has just ``train``."""
 
 
 # An empty part, "." or ".." in a path: another spelling of the name.

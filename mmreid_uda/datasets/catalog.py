@@ -10,9 +10,10 @@ from typing import Any
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.choices import SPLITS, Split
 from mmreid_uda.utils.values import checked
 
-from .base_reid import SPLITS, ReIDDataset, Split
+from .base_reid import ReIDDataset
 
 __all__ = [
     "DATASET_CATALOG",

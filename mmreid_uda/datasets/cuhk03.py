@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.choices import Split
 
-from .base_reid import Split, plain_name
+from .base_reid import plain_name
 from .market1501 import MarketStyleDataset
 
 __all__ = ["CUHK03NP"]

@@ -10,9 +10,10 @@ from typing import Any, TypedDict
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.choices import Split
 from mmreid_uda.utils.values import Count
 
-from .base_reid import ReIDDataset, Split, sorted_ids
+from .base_reid import ReIDDataset, sorted_ids
 from .files import (
     IMAGE_EXTENSIONS,
     checked_extensions,

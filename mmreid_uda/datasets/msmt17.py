@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.choices import Split
 
-from .base_reid import Split
 from .files import require_files, shown
 from .market1501 import MarketStyleDataset
 from .tables import local_path, read_lines

@@ -10,8 +10,9 @@ from typing import Any
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils.choices import Split
 
-from .base_reid import ReIDDataset, Split
+from .base_reid import ReIDDataset
 from .files import listing, require_files, shown
 from .tables import read_lines
 

@@ -5,6 +5,7 @@ from .extraction import extract_features, unwrap, with_pipeline
 from .optim import AmpOptimWrapper
 from .resume import checkpoint_to_resume, finished_note, read_resumable
 from .runner import ReIDRunner
+from .start import build_runner, nothing_to_train
 from .vis_backend import LocalVisBackend
 from .weights import COUNTERS, load_tested, tested_state
 
@@ -13,11 +14,13 @@ __all__ = [
     "AmpOptimWrapper",
     "LocalVisBackend",
     "ReIDRunner",
+    "build_runner",
     "checkpoint_to_resume",
     "extract_features",
     "finished_note",
     "hooks",
     "load_tested",
+    "nothing_to_train",
     "read_resumable",
     "tested_state",
     "unwrap",

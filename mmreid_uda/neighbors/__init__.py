@@ -19,12 +19,10 @@ from .knn import (
     unit_rows,
 )
 from .vector_index import (
-    IndexKind,
     VectorIndex,
 )
 
 __all__ = [
-    "IndexKind",
     "Neighbours",
     "VectorIndex",
     "add_source_term",

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 
 from mmreid_uda.utils import InputError, check_vectors, make_rng
+from mmreid_uda.utils.choices import IndexKind
 from mmreid_uda.utils.packages import import_package
 from mmreid_uda.utils.values import Count, checked, fit
 
 from .knn import unit_rows
 
 __all__ = [
-    "INDEX_KINDS",
-    "IndexKind",
     "VectorIndex",
     "build_engine",
     "import_faiss",
     "set_effort",
 ]
-
-IndexKind = Literal["flat", "ivf", "hnsw"]
-INDEX_KINDS: tuple[str, ...] = get_args(IndexKind)
 
 # Lists of an inverted file: 4·sqrt(N), and images enough to train each (faiss asks for 39).
 _LISTS_PER_ROOT, _IMAGES_PER_LIST = 4, 39

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import torch
 from threadpoolctl import ThreadpoolController
 
 from .values import Natural, checked
@@ -62,6 +61,8 @@ def without_kernels() -> Iterator[None]:
 
 def num_threads() -> int:
     """Threads to work with: torch's number, which follows ``OMP_NUM_THREADS`` and ``torch.set_num_threads``."""
+    import torch
+
     return torch.get_num_threads()
 
 
@@ -99,6 +100,8 @@ def loading_processes(num_workers: Natural | Literal["auto"] | None = "auto") ->
         ranks = int(
             os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1
         )
+        import torch
+
         share = num_cores() // max(ranks, 1)
         return max(1, min(8, share if torch.cuda.is_available() else share // 2))
     return num_workers
@@ -121,6 +124,8 @@ def in_threads(function: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
     threads = num_threads()
     if threads == 1:
         return [function(item) for item in items]
+    import torch
+
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
             futures = [pool.submit(function, item) for item in items]

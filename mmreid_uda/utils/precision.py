@@ -7,9 +7,6 @@ from contextlib import ExitStack
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-import torch
-from torch import Tensor
-
 __all__ = ["full_precision"]
 
 P = ParamSpec("P")
@@ -29,6 +26,8 @@ def full_precision(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def outside(*args: P.args, **kwargs: P.kwargs) -> T:
+        import torch
+
         wide: Any = [_widened(one) for one in args]
         named: Any = {name: _widened(one) for name, one in kwargs.items()}
         with ExitStack() as left:
@@ -41,7 +40,9 @@ def full_precision(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _widened(value: Any) -> Any:
-    if isinstance(value, Tensor):
+    import torch
+
+    if isinstance(value, torch.Tensor):
         return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*map(_widened, value))

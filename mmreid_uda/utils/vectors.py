@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["DIVERGED", "check_vectors"]
 
@@ -62,7 +63,10 @@ def check_vectors(
         InputError: A wrong type or shape, no rows; or rows that are NaN, infinite, beyond what squares in float32 can
             hold (1e19), or zero.
     """
-    rows = vectors if isinstance(vectors, Tensor) else _as_tensor(vectors, what, remedy)
+    import torch
+
+    given = isinstance(vectors, torch.Tensor)
+    rows = vectors if given else _as_tensor(vectors, what, remedy)
     if rows.ndim != 2 or not rows.numel() or rows.is_complex():
         raise InputError(
             f"found {what} of type {str(rows.dtype).removeprefix('torch.')} and shape {tuple(rows.shape)}, expected "
@@ -85,11 +89,13 @@ def check_vectors(
             f"found {' and '.join(found)} among the {len(rows)} {what} (the first is {name}), expected finite numbers"
             f"{'' if zeros else ' that are not all zero'}; {remedy}."
         )
-    return rows if isinstance(vectors, Tensor) else rows.numpy()
+    return rows if given else rows.numpy()
 
 
 def _as_tensor(vectors: Any, what: str, remedy: str) -> Tensor:
     """The numbers as a tensor."""
+    import torch
+
     try:
         array = np.asarray(vectors)
         if array.dtype.kind not in "fiub":

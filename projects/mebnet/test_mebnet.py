@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmreid_uda.cli import build_runner
 from mmreid_uda.config import load_config
+from mmreid_uda.engine import build_runner
 from mmreid_uda.models.algorithms import MMT
 from mmreid_uda.models.heads import BranchOutput
 from mmreid_uda.testing import random_batch, ready_model

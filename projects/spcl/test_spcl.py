@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from mmengine.hooks import Hook
 from sklearn.cluster import DBSCAN
 
-from mmreid_uda.cli import build_runner
 from mmreid_uda.config import load_config
+from mmreid_uda.engine import build_runner
 from mmreid_uda.neighbors import unit_rows
 from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.testing import random_batch, ready_model

@@ -18,14 +18,12 @@ import pytest
 import torch
 
 from mmreid_uda.cli import (
-    build_runner,
-    init_processes,
-    nothing_to_train,
-    num_processes,
     run_command,
     run_tool,
 )
+from mmreid_uda.cli.launch import init_processes, num_processes
 from mmreid_uda.config import load_config
+from mmreid_uda.engine import build_runner, nothing_to_train
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils import dist as utils_dist
 from mmreid_uda.utils.dist import rank0_says

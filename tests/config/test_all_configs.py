@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmreid_uda.cli import build_runner
 from mmreid_uda.config import load_config
+from mmreid_uda.engine import build_runner
 from mmreid_uda.registry import CLUSTERERS, HOOKS, METRICS
 from mmreid_uda.structures import SoftLabels
 from mmreid_uda.testing import random_batch, ready_model

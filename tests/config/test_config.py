@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mmreid_uda.config import apply_recipe, load_config, parse_options
+from mmreid_uda.cli import parse_options
+from mmreid_uda.config import apply_recipe, load_config
 from mmreid_uda.utils import InputError
 
 MARKET = "configs/ise/ise_r50_market.py"

@@ -9,9 +9,9 @@ import torch
 from test_ranks import losses
 from test_resume import assert_same_state, load
 
-from mmreid_uda.cli import build_runner
 from mmreid_uda.config import load_config
 from mmreid_uda.datasets.transforms import reid_collate
+from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.extraction import with_pipeline
 from mmreid_uda.structures import SoftLabels
 

@@ -8,9 +8,9 @@ from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.structures import BaseDataElement
 from torch.utils.data import Dataset
 
-from mmreid_uda.cli import build_runner
 from mmreid_uda.config import load_config
 from mmreid_uda.datasets.transforms import reid_collate
+from mmreid_uda.engine import build_runner
 from mmreid_uda.models import ReIDDataPreprocessor
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError

@@ -8,9 +8,9 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmreid_uda.cli import build_runner
 from mmreid_uda.clustering import Clusterer
 from mmreid_uda.config import load_config
+from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import ClusterHook
 from mmreid_uda.registry import CLUSTERERS, HOOKS
 from mmreid_uda.utils import InputError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmreid_uda.cli import build_runner
 from mmreid_uda.config import load_config
+from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks.fat_hook import teacher_report
 from mmreid_uda.structures import SoftLabels
 from mmreid_uda.utils import InputError

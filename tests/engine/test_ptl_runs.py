@@ -13,9 +13,9 @@ from deployment import call_tool
 from mmengine.hooks import Hook
 from mmengine.runner.checkpoint import load_checkpoint
 
-from mmreid_uda.cli import build_runner
 from mmreid_uda.config import load_config
 from mmreid_uda.datasets.transforms import reid_collate
+from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import LatentStateHook
 from mmreid_uda.models.layers import latent_cells
 from mmreid_uda.registry import DATASETS, MODELS

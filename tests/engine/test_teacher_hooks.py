@@ -9,8 +9,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
-from mmreid_uda.cli import build_runner
 from mmreid_uda.config import load_config
+from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import EMAHook, EveryTeacherHook, OptimizerResetHook, SourceClassesHook
 from mmreid_uda.utils import InputError
 

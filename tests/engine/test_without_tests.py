@@ -4,8 +4,8 @@ import cv2
 import pytest
 from mmengine.logging import MMLogger
 
-from mmreid_uda.cli import build_runner
 from mmreid_uda.config import load_config
+from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import VisualizationHook
 from mmreid_uda.utils import InputError, make_rng
 

@@ -7,8 +7,9 @@ import functools
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from mmreid_uda.cli import parse_options
+from mmreid_uda.cli.options import parse_value
 from mmreid_uda.config.file import read_config_file
-from mmreid_uda.config.options import parse_options, parse_value
 from mmreid_uda.config.recipe import finish_config
 from mmreid_uda.registry import HOOKS, METRICS, MODELS, TRANSFORMS
 from mmreid_uda.utils import InputError

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from deployment import REPOSITORY, call_tool, no_room_beyond
 
-from mmreid_uda.cli import build_runner
 from mmreid_uda.config import load_config
+from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import VisualizationHook
 from mmreid_uda.utils import InputError
 from mmreid_uda.visualization.tiles import RED

@@ -21,8 +21,9 @@ from synthetic_features import make_features
 
 from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
 from mmreid_uda.neighbors import VectorIndex
-from mmreid_uda.neighbors.vector_index import INDEX_KINDS, import_faiss
+from mmreid_uda.neighbors.vector_index import import_faiss
 from mmreid_uda.utils import num_threads
+from mmreid_uda.utils.choices import INDEX_KINDS
 from mmreid_uda.utils.files import write_json
 
 # Images per identity, and cameras, about as in Market-1501.

@@ -39,9 +39,9 @@ from mmreid_uda.datasets import (
     queries_with_match,
     statistics_table,
 )
-from mmreid_uda.datasets.base_reid import SPLITS, Split
 from mmreid_uda.datasets.files import decodable, real_paths, shown
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.choices import SPLITS, Split
 
 __all__ = ["PUBLISHED", "Finding", "check"]
 

@@ -25,12 +25,11 @@ from mmreid_uda.cli import (
     add_config_options,
     add_picture_argument,
     at_least,
-    build_runner,
     number,
     run_tool,
 )
 from mmreid_uda.config import load_config
-from mmreid_uda.engine import unwrap
+from mmreid_uda.engine import build_runner, unwrap
 from mmreid_uda.models.algorithms import STD, STDClassifier
 from mmreid_uda.models.backbones import load_complete
 from mmreid_uda.utils import InputError

@@ -23,9 +23,9 @@ from mmengine.logging import print_log
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.choices import Split
 from mmreid_uda.utils.values import Natural, checked
 
-from ..base_reid import Split
 from ..market1501 import MarketStyleDataset
 from .appearance import Identity
 from .domains import NUM_CAMERAS

@@ -15,9 +15,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmreid_uda.cli import build_runner
 from mmreid_uda.config import load_config
-from mmreid_uda.engine import unwrap
+from mmreid_uda.engine import build_runner, unwrap
 
 from .clustering import moved
 from .findings import Findings, NotHere

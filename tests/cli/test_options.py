@@ -2,8 +2,9 @@
 
 import pytest
 
-from mmreid_uda.config import load_config, parse_options
-from mmreid_uda.config.options import parse_value
+from mmreid_uda.cli import parse_options
+from mmreid_uda.cli.options import parse_value
+from mmreid_uda.config import load_config
 
 
 @pytest.mark.parametrize(
