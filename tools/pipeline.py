@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmreid_uda.checkpoint import training_arguments
 from mmreid_uda.cli import (
     ToolParser,
     at_least,
@@ -26,7 +27,7 @@ from mmreid_uda.cli import (
 )
 from mmreid_uda.config import load_config
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import read_results, training_arguments
+from mmreid_uda.utils.files import read_results
 
 TOOLS = Path(__file__).parent
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 
 from mmreid_uda.apis import load_tested
+from mmreid_uda.checkpoint import find_checkpoint
 from mmreid_uda.cli import (
     ToolParser,
     add_config_options,
@@ -25,7 +26,7 @@ from mmreid_uda.cli import (
 from mmreid_uda.cli.launch import init_processes, num_processes
 from mmreid_uda.config import load_config, require_tests
 from mmreid_uda.engine import build_runner, unwrap
-from mmreid_uda.utils.files import atomic_path, find_checkpoint
+from mmreid_uda.utils.files import atomic_path
 
 
 def parse_args() -> argparse.Namespace:

@@ -16,8 +16,8 @@ from mmengine.logging import MMLogger
 
 import mmreid_uda
 from mmreid_uda.config.recipe import load_config
-from mmreid_uda.engine import COUNTERS, load_tested, tested_state
 from mmreid_uda.models.algorithms import BaseReID
+from mmreid_uda.models.weights import COUNTERS, load_tested, tested_state
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 

@@ -11,14 +11,14 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
-from mmreid_uda.compat import load_from_local
-from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import (
+from mmreid_uda.checkpoint import (
     epoch_checkpoints,
     find_checkpoint,
+    load_from_local,
     noted_checkpoint,
-    read_results,
 )
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import read_results
 
 __all__ = [
     "after_divergence",

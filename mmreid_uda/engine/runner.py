@@ -22,11 +22,11 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model as fill_what_fi
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmreid_uda.checkpoint import epoch_checkpoints
 from mmreid_uda.models.algorithms import BaseReID
-from mmreid_uda.models.backbones import fill_complete
+from mmreid_uda.models.weights import load_complete, load_tested
 from mmreid_uda.utils import InputError, loading_processes, num_cores
 from mmreid_uda.utils.dist import noticing_lost_ranks
-from mmreid_uda.utils.files import epoch_checkpoints
 from mmreid_uda.utils.run_lock import RunLock
 
 from .extraction import unwrap
@@ -37,7 +37,6 @@ from .resume import (
     require_seed,
     settings_of,
 )
-from .weights import fill_tested
 
 __all__ = ["ReIDRunner"]
 
@@ -177,10 +176,10 @@ class ReIDRunner(Runner):
         model = unwrap(self.model)
         if self._resume:
             remedy = "resume with the config of the run, or take its weights with load_from."
-            fill_complete(model, checkpoint, filename, remedy)
+            load_complete(model, filename, remedy, checkpoint)
             self._compare(filename, checkpoint.get("meta") or {})
         elif isinstance(model, BaseReID):
-            fill_tested(model, checkpoint, filename)
+            load_tested(model, filename, checkpoint)
         else:
             fill_what_fits(model, checkpoint, strict, revise_keys=list(revise_keys))
         self._has_loaded = True

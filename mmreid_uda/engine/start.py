@@ -10,9 +10,10 @@ import torch
 from mmengine.config import Config
 from torch.nn.parallel import DistributedDataParallel
 
+from mmreid_uda.checkpoint import find_checkpoint
 from mmreid_uda.utils import InputError, in_a_line, keep_freed_memory, raised_here
 from mmreid_uda.utils.dist import run_on_rank0
-from mmreid_uda.utils.files import find_checkpoint, require_writable_folder
+from mmreid_uda.utils.files import require_writable_folder
 from mmreid_uda.utils.run_lock import RunLock
 
 from .resume import checkpoint_to_resume, finished_note, read_resumable

@@ -19,11 +19,11 @@ from mmengine.model import BaseModel
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmreid_uda.compat import load_from_local, non_finite, quieten, write_checkpoint
+from mmreid_uda.checkpoint import load_from_local, non_finite, noted_checkpoint, write_checkpoint
+from mmreid_uda.compat import quieten
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
 from mmreid_uda.engine.hooks import CheckpointHook, FiniteHook
 from mmreid_uda.utils import InputError, loading_processes, num_cores
-from mmreid_uda.utils.files import noted_checkpoint
 from mmreid_uda.utils.run_lock import RunLock
 
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mmreid_uda.compat import load_from_local
+from mmreid_uda.checkpoint import load_from_local
 from mmreid_uda.engine import read_resumable
-from mmreid_uda.models.backbones import load_complete, load_pretrained
+from mmreid_uda.models.weights import load_complete, load_pretrained
 from mmreid_uda.utils import InputError
 
 

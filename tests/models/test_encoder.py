@@ -11,9 +11,10 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 from torch import nn
 
-from mmreid_uda.models.backbones import MobileNetV2, load_pretrained
+from mmreid_uda.models.backbones import MobileNetV2
 from mmreid_uda.models.encoders import EncoderOutput, ReIDEncoder
 from mmreid_uda.models.layers import DomainBN, GhostBN, domain_split
+from mmreid_uda.models.weights import load_pretrained
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 

@@ -10,11 +10,11 @@ from mmreid_uda.models.backbones import (
     LadderBackbone,
     MobileNetV2,
     ResNet,
-    load_pretrained,
     record_outputs,
 )
 from mmreid_uda.models.encoders import MGNEncoder
 from mmreid_uda.models.layers import latent_cells
+from mmreid_uda.models.weights import load_pretrained
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 

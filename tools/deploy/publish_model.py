@@ -20,10 +20,9 @@ import torch
 
 from mmreid_uda import __version__
 from mmreid_uda.apis import init_model, model_fingerprint, tested_state
+from mmreid_uda.checkpoint import find_checkpoint, load_from_local, write_checkpoint
 from mmreid_uda.cli import ToolParser, add_config_options, run_tool, writable_folder
-from mmreid_uda.compat import load_from_local, write_checkpoint
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import find_checkpoint
 
 
 def parse_args() -> argparse.Namespace:

@@ -31,7 +31,7 @@ from mmreid_uda.cli import (
 from mmreid_uda.config import load_config
 from mmreid_uda.engine import build_runner, unwrap
 from mmreid_uda.models.algorithms import STD, STDClassifier
-from mmreid_uda.models.backbones import load_complete
+from mmreid_uda.models.weights import load_complete
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path
 from mmreid_uda.utils.values import Positive

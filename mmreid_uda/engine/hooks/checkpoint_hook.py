@@ -28,7 +28,7 @@ class CheckpointHook(_MmengineCheckpointHook):
     * The note ``last_checkpoint`` and the best checkpoint are known relative to the work dir, which may be moved.
     * An error of rank 0, which writes, is raised on every rank.
 
-    The file itself is written by :func:`mmreid_uda.compat.write_checkpoint`, and read again by
+    The file itself is written by :func:`mmreid_uda.checkpoint.write_checkpoint`, and read again by
     :mod:`mmreid_uda.engine.resume`. Arguments are those of mmengine's hook.
 
     Example:

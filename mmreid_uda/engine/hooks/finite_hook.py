@@ -31,7 +31,7 @@ class FiniteHook(Hook):
 
     Every loss is looked at, on its device and without waiting for it: what is found is read every ``interval``
     iterations, when the log reads the loss anyway, and at the end of every epoch, before anything is evaluated or
-    saved. Weights may by then be spoilt in memory, but not on disk: :func:`mmreid_uda.compat.write_checkpoint`
+    saved. Weights may by then be spoilt in memory, but not on disk: :func:`mmreid_uda.checkpoint.write_checkpoint`
     looks at every weight, buffer and memory and leaves the old checkpoints where they are.
 
     A loss scaler (``--amp`` with float16) skips the steps of infinite gradients. Its losses count when they are not

@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmreid_uda.models.backbones import load_complete, record_outputs
+from mmreid_uda.models.backbones import record_outputs
 from mmreid_uda.models.layers import latent_cells
 from mmreid_uda.models.losses import DistillationLoss
+from mmreid_uda.models.weights import load_complete
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
-from .pretrained import PretrainedModule
+from ..weights import PretrainedModule
 
 __all__ = ["Ladder", "LadderBackbone", "fuse_block", "record_outputs"]
 

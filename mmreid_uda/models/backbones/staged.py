@@ -7,7 +7,7 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .pretrained import PretrainedModule
+from ..weights import PretrainedModule
 
 __all__ = ["StagedBackbone"]
 

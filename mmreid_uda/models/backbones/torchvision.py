@@ -12,7 +12,7 @@ from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.packages import import_package
 
-from .pretrained import PretrainedModule
+from ..weights import PretrainedModule
 
 __all__ = ["TorchvisionBackbone"]
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from mmreid_uda.models.backbones import (
     Bottleneck,
     Ladder,
-    PretrainedModule,
     fuse_block,
     record_outputs,
 )
 from mmreid_uda.models.layers import convert_norm
+from mmreid_uda.models.weights import PretrainedModule
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmreid_uda.models.backbones import PretrainedModule
 from mmreid_uda.models.layers import convert_norm
+from mmreid_uda.models.weights import PretrainedModule
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 

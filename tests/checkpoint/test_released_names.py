@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from mmreid_uda.models.backbones import load_pretrained, rename_released
+from mmreid_uda.checkpoint import rename_released
 from mmreid_uda.models.encoders import AsymmetricBranchEncoder, ReIDEncoder
+from mmreid_uda.models.weights import load_pretrained
 
 # Where the parts of a released network stand: MMT has no ReLU in the stem; IBN, SpCL, Cluster-Contrast and ISE do.
 WITHOUT_RELU = ["conv1", "bn1", None, "layer1", "layer2", "layer3", "layer4"]

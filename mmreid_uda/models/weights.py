@@ -1,35 +1,41 @@
-"""Loading of pre-trained weights that says what it loaded, whatever prefix the checkpoint uses."""
+"""Weights of a checkpoint into a module: those that fit, all of them, or all that is tested."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from mmreid_uda.models.layers import resizing_names
+from mmreid_uda.checkpoint import find_state_dict, rename_released
 from mmreid_uda.utils import InputError
 
-from .released_names import rename_released
+from .layers import resizing_names
+
+if TYPE_CHECKING:
+    from .algorithms import BaseReID
 
 __all__ = [
+    "COUNTERS",
     "LoadReport",
     "PretrainedModule",
-    "fill_complete",
-    "find_state_dict",
     "load_complete",
     "load_pretrained",
+    "load_tested",
+    "tested_state",
 ]
+
+COUNTERS = "num_batches_tracked"
+"""End of the names of counters that old checkpoints lack and no feature depends on."""
 
 # Classifiers of the public ImageNet and OpenMMLab checkpoints: left out without a warning.
 _CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.")
-_COUNTERS = "num_batches_tracked"
 
 
 class LoadReport(NamedTuple):
@@ -45,17 +51,40 @@ class LoadReport(NamedTuple):
     """Prefix that was stripped from the checkpoint's names, ``''`` if none."""
 
 
-def find_state_dict(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Get the tensors out of a checkpoint of mmengine, of plain PyTorch, or of a ``dict(model=...)``."""
-    for key in ("state_dict", "model"):
-        if isinstance(checkpoint.get(key), Mapping):
-            checkpoint = checkpoint[key]
-            break
-    return {
-        name: value
-        for name, value in checkpoint.items()
-        if isinstance(name, str) and isinstance(value, Tensor)
-    }
+class _Misfits(NamedTuple):
+    """Names by what is wrong with them, when a module meets tensors of its names."""
+
+    missing: list[str]
+    foreign: list[str]
+    reshaped: list[str]
+
+
+def _compare(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], resizing: Collection[str] = ()
+) -> _Misfits:
+    """What a module has and a checkpoint lacks (counters aside), the other way round, and what has another shape.
+
+    Args:
+        own: State dict of the module.
+        state: Of the checkpoint, in the module's names.
+        resizing: Names whose shape may differ.
+    """
+    return _Misfits(
+        missing=[name for name in own if name not in state and not name.endswith(COUNTERS)],
+        foreign=[name for name in state if name not in own],
+        reshaped=[
+            name
+            for name, tensor in own.items()
+            if name in state and tensor.shape != state[name].shape and name not in resizing
+        ],
+    )
+
+
+def _read(checkpoint: str, raw: Mapping[str, Any] | None, logger: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, read unless that has been done, without the prefix of a wrapped model."""
+    if raw is None:
+        raw = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger=logger)
+    return {name.removeprefix("module."): value for name, value in find_state_dict(raw).items()}
 
 
 def best_prefixes(names: Iterable[str], wanted: set[str]) -> list[str]:
@@ -107,7 +136,7 @@ def load_pretrained(
     """Fill a module from a checkpoint and log how many tensors were loaded, missing and unexpected.
 
     Checkpoints that the authors of MMT, ABMT, SpCL, Cluster-Contrast and ISE released are known by their names, see
-    :func:`~mmreid_uda.models.backbones.rename_released`.
+    :func:`~mmreid_uda.checkpoint.rename_released`.
 
     Args:
         module: Backbone or encoder.
@@ -127,27 +156,28 @@ def load_pretrained(
     raw = CheckpointLoader.load_checkpoint(checkpoint, map_location=map_location, logger="current")
     tensors = rename_released(find_state_dict(raw))
     prefix = _choose_prefix(tensors, module, prefix, checkpoint)
-    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    available = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     own = module.state_dict()
-    sources = find_sources(own, state)
-    resizing = resizing_names(module)
-    for name, key in sources.items():
-        if own[name].shape != state[key].shape and name not in resizing:
-            raise InputError(
-                f"{checkpoint} holds {key} with shape {tuple(state[key].shape)}, {type(module).__name__} expects "
-                f"{tuple(own[name].shape)}: choose the checkpoint of this architecture, depth and width."
-            )
+    sources = find_sources(own, available)
+    state = {name: available[key] for name, key in sources.items()}
+    misfits = _compare(own, state, resizing_names(module))
+    if misfits.reshaped:
+        name = misfits.reshaped[0]
+        raise InputError(
+            f"{checkpoint} holds {sources[name]} with shape {tuple(state[name].shape)}, {type(module).__name__} "
+            f"expects {tuple(own[name].shape)}: choose the checkpoint of this architecture, depth and width."
+        )
     if len(sources) * 2 < len(own):
         raise InputError(
             f"{checkpoint} fills only {len(sources)} of the {len(own)} tensors of {type(module).__name__}: "
             "choose the checkpoint of this architecture in init_cfg.checkpoint, or another init_cfg.prefix."
         )
-    module.load_state_dict({name: state[key] for name, key in sources.items()}, strict=False)
+    module.load_state_dict(state, strict=False)
     used = set(sources.values())
     report = LoadReport(
         loaded=len(sources),
-        missing=[k for k in own if k not in sources and not k.endswith(_COUNTERS)],
-        unexpected=[k for k in state if k not in used and not k.startswith(_CLASSIFIERS)],
+        missing=misfits.missing,
+        unexpected=[k for k in available if k not in used and not k.startswith(_CLASSIFIERS)],
         prefix=prefix,
     )
     _log(report, module, checkpoint, len(own))
@@ -166,7 +196,9 @@ def _log(report: LoadReport, module: nn.Module, checkpoint: str, total: int) -> 
     print_log(text, logger="current", level=level)
 
 
-def load_complete(module: nn.Module, checkpoint: str, remedy: str) -> None:
+def load_complete(
+    module: nn.Module, checkpoint: str, hint: str, raw: Mapping[str, Any] | None = None
+) -> None:
     """Fill every tensor of a module from a checkpoint of the very same network.
 
     Two things may differ: the size of what is a matter of the run (memories, latent states, rows of classifiers), and
@@ -175,45 +207,67 @@ def load_complete(module: nn.Module, checkpoint: str, remedy: str) -> None:
     Args:
         module: What is filled.
         checkpoint: As for :func:`load_pretrained`.
-        remedy: The end of the error's sentence: what to do if the checkpoint is of another network.
+        hint: The end of the error's sentence: what to do if the checkpoint is of another network.
+        raw: The checkpoint's content, if it has been read already. Defaults to None.
 
     Raises:
         InputError: The checkpoint lacks tensors, has others, or has them in other shapes; nothing is loaded then.
     """
-    raw = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger="current")
-    fill_complete(module, raw, checkpoint, remedy)
-
-
-def fill_complete(module: nn.Module, raw: Mapping[str, Any], checkpoint: str, remedy: str) -> None:
-    """:func:`load_complete` of a checkpoint that has been read already.
-
-    Args:
-        module: What is filled.
-        raw: The checkpoint's content.
-        checkpoint: Its name, for the sentence.
-        remedy: The end of the sentence.
-
-    Raises:
-        InputError: See :func:`load_complete`.
-    """
-    state = {name.removeprefix("module."): value for name, value in find_state_dict(raw).items()}
-    own, resizing = module.state_dict(), resizing_names(module)
-    missing = {name for name in own.keys() - state.keys() if not name.endswith(_COUNTERS)}
+    state, own = _read(checkpoint, raw, "current"), module.state_dict()
+    missing, foreign, reshaped = _compare(own, state, resizing_names(module))
     # Version 0.1 counted the rows of its classifiers that took part in a tensor of this name.
-    foreign = {name for name in state.keys() - own.keys() if not name.endswith(".active")}
-    reshaped = {
-        name
-        for name in own.keys() & state.keys() - resizing
-        if own[name].shape != state[name].shape
-    }
-    misfits = missing | foreign | reshaped
-    if misfits:
+    foreign = [name for name in foreign if not name.endswith(".active")]
+    if misfits := [*missing, *reshaped, *foreign]:
         raise InputError(
             f"{len(misfits)} tensors of {checkpoint} do not fit the {len(own)} of {type(module).__name__} "
             f"({len(missing)} are missing, {len(reshaped)} have another shape, {len(foreign)} are foreign; "
-            f"{min(misfits)} for one): {remedy}"
+            f"{min(misfits)} for one): {hint}"
         )
     module.load_state_dict(state, strict=False)
+
+
+def tested_state(model: BaseReID) -> dict[str, Tensor]:
+    """The tensors that test features depend on: those of the encoders that are tested, by their names in the model."""
+    encoders = {id(encoder) for encoder in model.tested_encoders()}
+    prefixes = tuple(f"{name}." for name, part in model.named_modules() if id(part) in encoders)
+    return {
+        name: tensor for name, tensor in model.state_dict().items() if name.startswith(prefixes)
+    }
+
+
+def load_tested(model: BaseReID, checkpoint: str, raw: Mapping[str, Any] | None = None) -> None:
+    """Load a checkpoint, which must hold all that is tested; classifiers and memories may be of other sizes.
+
+    Args:
+        model: What is filled, on any device.
+        checkpoint: File, folder of a run (its last checkpoint), or URL; also one of ``tools/deploy/publish_model.py``.
+        raw: The checkpoint's content, if it has been read already. Defaults to None.
+
+    Raises:
+        InputError: The checkpoint is missing, lacks tensors that are tested, or has them in other shapes.
+    """
+    own, state = model.state_dict(), _read(checkpoint, raw, "silent")
+    tested = {name for name in tested_state(model) if not name.endswith(COUNTERS)}
+    other_sizes = set(_compare(own, state).reshaped) - tested
+    what = f"{type(model).__name__} with {type(model.tested_encoders()[0]).__name__}"
+    hint = "give the checkpoint of this config, or the config that the checkpoint was trained with."
+    try:
+        # A mean teacher takes the weights of a plain model by other names: what is missing is known afterwards.
+        found = model.load_state_dict(
+            {name: tensor for name, tensor in state.items() if name not in other_sizes},
+            strict=False,
+        )
+    except RuntimeError as error:
+        shapes = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
+        reason = (shapes or [str(error)])[0].rstrip(".")
+        raise InputError(
+            f"{checkpoint} holds {len(shapes)} tensors of other shapes than {what} ({reason}): {hint}"
+        ) from error
+    if missing := set(found.missing_keys) & tested:
+        raise InputError(
+            f"{checkpoint} holds {len(tested) - len(missing)} of the {len(tested)} tensors of {what} that are tested, "
+            f"{min(missing)} for one is missing: {hint}"
+        )
 
 
 class PretrainedModule(BaseModule):

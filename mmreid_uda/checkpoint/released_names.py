@@ -1,16 +1,17 @@
 """Tensor names of the checkpoints that MMT, ABMT, SpCL, Cluster-Contrast and ISE released, in this package's words.
 
-Those of torchvision's DenseNet files, too.
+Those of torchvision's DenseNet files and of the bundled MobileNetV2, too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
-__all__ = ["rename_released"]
+__all__ = ["rename_bundled", "rename_released"]
 
 _STEM = {"0": "conv1", "1": "bn1"}
 # torchvision's files of DenseNet are older than its code: norm.1 is norm1 today.
@@ -58,3 +59,29 @@ def rename_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             if short.startswith(f"{released}."):
                 renamed[f"{own}.{short.removeprefix(f'{released}.')}"] = tensor
     return renamed
+
+
+# Layers inside a block of the bundled network -> their names in torchvision, without and with the first expansion.
+_FIRST_BLOCK = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"}
+_OTHER_BLOCKS = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
+
+
+def rename_bundled(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the tensors of the bundled MobileNetV2 torchvision's names.
+
+    Args:
+        tensors: Names such as ``features.2.conv.3.weight`` -> tensors.
+
+    Returns:
+        Names such as ``features.2.conv.1.0.weight`` -> tensors, in the same order.
+    """
+    return {_torchvision_name(name): tensor for name, tensor in tensors.items()}
+
+
+def _torchvision_name(name: str) -> str:
+    """Translate ``features.2.conv.3.weight`` to ``features.2.conv.1.0.weight``; other names stay as they are."""
+    found = re.fullmatch(r"(features\.(\d+)\.conv)\.(\d)\.(\w+)", name)
+    if found is None:
+        return name
+    table = _FIRST_BLOCK if found[2] == "1" else _OTHER_BLOCKS
+    return f"{found[1]}.{table[found[3]]}.{found[4]}"

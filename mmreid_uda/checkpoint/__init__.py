@@ -1,0 +1,24 @@
+"""Checkpoints as files: reading them safely, finding them, their addresses, writing them, released tensor names."""
+
+from .reading import TRUST_VARIABLE, find_state_dict, load_from_local, non_finite
+from .released_names import rename_released
+from .runs import epoch_checkpoints, find_checkpoint, noted_checkpoint, training_arguments
+from .sources import load_from_bundled, load_from_http, load_from_torchvision, register_loaders
+from .writing import write_checkpoint
+
+__all__ = [
+    "TRUST_VARIABLE",
+    "epoch_checkpoints",
+    "find_checkpoint",
+    "find_state_dict",
+    "load_from_bundled",
+    "load_from_http",
+    "load_from_local",
+    "load_from_torchvision",
+    "non_finite",
+    "noted_checkpoint",
+    "register_loaders",
+    "rename_released",
+    "training_arguments",
+    "write_checkpoint",
+]

@@ -1,0 +1,178 @@
+"""Checkpoints from files, without running code from them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import Tensor
+
+from mmreid_uda.utils import InputError
+
+from .runs import find_checkpoint
+
+__all__ = ["TRUST_VARIABLE", "allowed_globals", "find_state_dict", "load_from_local", "non_finite"]
+
+TRUST_VARIABLE = "MMREID_TRUST_CHECKPOINTS"
+"""Environment variable that, set to 1, lets a checkpoint run any code it carries."""
+
+
+def allowed_globals() -> list[Any]:
+    """Types of a training checkpoint of mmengine that cannot run code when they are unpickled."""
+    scalars = [np.dtype(code) for code in "?bhilqBHILQefdgFDSUMm"]
+    dtypes = {type(dtype) for dtype in scalars} | {dtype.type for dtype in scalars}
+    multiarray = getattr(np, "_core", None) or np.core
+    # numpy 1 writes numpy.core, numpy 2 numpy._core: both must read the other's files.
+    aliases = [
+        _under_name(getattr(multiarray.multiarray, name), module, name)
+        for name in ("_reconstruct", "scalar")
+        for module in ("numpy.core.multiarray", "numpy._core.multiarray")
+    ]
+    aliases.append(_under_name(_history_statistic, "builtins", "getattr"))
+    return [HistoryBuffer, np.ndarray, np.dtype, *dtypes, *aliases]
+
+
+def _under_name(function: Callable[..., Any], module: str, name: str) -> Callable[..., Any]:
+    """A stand-in for ``function`` that the allow-list knows as ``module.name``."""
+
+    def stand_in(*args: Any) -> Any:
+        return function(*args)
+
+    stand_in.__module__ = module
+    stand_in.__name__ = stand_in.__qualname__ = name
+    return stand_in
+
+
+def _history_statistic(owner: Any, name: str) -> Any:
+    """The one use of ``getattr`` in a checkpoint of mmengine: a ``HistoryBuffer`` names its methods by it."""
+    if owner is HistoryBuffer and name in ("min", "max", "mean", "current"):
+        return getattr(owner, name)
+    raise pickle.UnpicklingError(f"GLOBAL builtins.getattr of {name!r} is not plain data")
+
+
+def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Load a checkpoint from a local path without running code from it.
+
+    Args:
+        filename: Path of a file, or the folder of a run, whose last checkpoint is taken; ``~`` is expanded.
+        map_location: See ``torch.load``.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        InputError: The file is missing, is not a checkpoint, holds values that are not finite, or objects that could
+            run code, unless ``MMREID_TRUST_CHECKPOINTS=1`` is set.
+    """
+    path = find_checkpoint(filename)
+    trusted = os.environ.get(TRUST_VARIABLE) == "1"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about a TorchScript archive: the sentence says it
+            checkpoint = torch.load(path, map_location=map_location, weights_only=not trusted)
+    except Exception as error:  # foreign bytes can raise anything in an unpickler
+        raise InputError(_refusal(path, error)) from error
+    if not isinstance(checkpoint, dict):
+        raise InputError(
+            f"{path} holds a {type(checkpoint).__name__}, expected a dictionary of tensors: "
+            "save it with torch.save(model.state_dict(), ...)."
+        )
+    if broken := non_finite(checkpoint):
+        raise InputError(
+            f"{path} holds NaN or infinite values in {len(broken)} tensors, {broken[0]} for one, expected finite "
+            "weights: its training had diverged; take an earlier checkpoint of the run."
+        )
+    return checkpoint
+
+
+# How other files begin, and what to do with them.
+_FOREIGN = {
+    b"version https://git-lfs": "a Git LFS pointer; run `git lfs pull`",
+    b"<": "a web page or XML; download the file itself",
+    b"\x89HDF": "an HDF5 file; take the PyTorch version of the weights",
+    b"\x93NUMPY": "a NumPy array; take the checkpoint itself",
+    b"GGUF": "a GGUF file; take the PyTorch version of the weights",
+}
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    """Say why a file was not loaded: it carries objects, or it is no checkpoint."""
+    reason = str(error)
+    if found := re.search(r"GLOBAL ([\w.]+)|unrecognized function (.+)", reason):
+        name = (found[1] or found[2]).rstrip(".")
+        return (
+            f"{path} was not loaded because it holds {name}, which is not plain data and could run code: "
+            f"ask its author for a state dict, or, only if you trust the author, set {TRUST_VARIABLE}=1."
+        )
+    if isinstance(error, PermissionError):
+        return (
+            f"{path} cannot be read ({error.strerror}): ask its owner, or name another checkpoint."
+        )
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return f"{path} does not fit the memory of the device: free memory, or take another device."
+    first = (
+        (reason.strip().splitlines() or [type(error).__name__])[0].partition(". ")[0].rstrip(". ")
+    )
+    if isinstance(error, EOFError) or not path.stat().st_size:
+        first = "it is empty" if not path.stat().st_size else "it is cut short"
+    if re.search("weights.only", first, re.I):  # advice to run what a stranger's file holds
+        first = "not written by torch.save"
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start[8:10] in (b'{"', b"{ "):
+        first = (
+            "a safetensors file; convert it with torch.save(safetensors.torch.load_file(...), ...)"
+        )
+    for sign, what in _FOREIGN.items():
+        if start.startswith(sign):
+            first = what
+    return (
+        f"{path} is not a PyTorch checkpoint ({first}): give a file written by torch.save, and fetch it again if "
+        "its download was cut short."
+    )
+
+
+def find_state_dict(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Get the tensors out of a checkpoint of mmengine, of plain PyTorch, or of a ``dict(model=...)``.
+
+    Args:
+        checkpoint: Of a training, with ``state_dict`` (or ``model``); or a state dict.
+
+    Returns:
+        Names -> tensors.
+    """
+    for key in ("state_dict", "model"):
+        if isinstance(checkpoint.get(key), Mapping):
+            checkpoint = checkpoint[key]
+            break
+    return {
+        name: value
+        for name, value in checkpoint.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
+
+
+def non_finite(checkpoint: Mapping[str, Any]) -> list[str]:
+    """Names of the weights, buffers and memories of a checkpoint that hold NaN or infinite values.
+
+    Args:
+        checkpoint: As for :func:`find_state_dict`.
+    """
+    tensors = {
+        name: value.detach()
+        for name, value in find_state_dict(checkpoint).items()
+        if value.layout == torch.strided and value.is_floating_point()
+    }
+    # One answer for all of a device: a GPU is waited for once, not for every tensor.
+    finite = [torch.isfinite(tensor).all().reshape(1) for tensor in tensors.values()]
+    if not finite or bool(torch.cat(finite).all()):
+        return []
+    return [name for name, fine in zip(tensors, torch.cat(finite).tolist()) if not fine]

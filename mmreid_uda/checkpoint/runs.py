@@ -1,0 +1,108 @@
+"""Checkpoints of runs: the last one, those that a run can go on from, the command that makes a missing one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mmreid_uda.utils import InputError
+
+__all__ = ["epoch_checkpoints", "find_checkpoint", "noted_checkpoint", "training_arguments"]
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """Find a checkpoint by its path, or the last one of a run by the run's folder.
+
+    Args:
+        name: A file, or a folder with the note ``last_checkpoint``; ``~`` is expanded.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: There is none. If others lie in the folder, the sentence names the newest; if the folder is named
+            like a config (and ``-seed<n>``), it has the command that trains it.
+    """
+    path = Path(name).expanduser()
+    try:
+        if path.is_file():
+            return path
+        noted = noted_checkpoint(path)
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # a name too long, a zero byte, a folder of somebody else's
+        raise InputError(
+            f"Checkpoint {str(name)[:200]!r} cannot be read ({getattr(error, 'strerror', None) or error}): correct "
+            "the path."
+        ) from error
+    if noted is not None and noted.is_file():
+        return noted
+    if others := epoch_checkpoints(path):
+        found = (
+            "no note last_checkpoint" if noted is None else f"a note of {noted.name}, which is gone"
+        )
+        raise InputError(
+            f"Checkpoint of the run {name}: found {found}, expected the last checkpoint of the run; name {others[0]}, "
+            "the newest there, instead of the folder."
+        )
+    raise InputError(
+        f"Checkpoint {name} does not exist, expected a .pth file or the folder of a finished run: {_remedy(path)}."
+    )
+
+
+def noted_checkpoint(run: Path) -> Path | None:
+    """The checkpoint that a run's note ``last_checkpoint`` names, there or not; None without a note, or an empty one.
+
+    The note has the file's name; that of mmengine has its path at the time of training. Either way
+    the file beside the note is the one: the folder may have been moved, or copied, since.
+    """
+    note = run / "last_checkpoint"
+    if not note.is_file():
+        return None
+    text = note.read_text(encoding="utf-8", errors="replace").strip()
+    if not text:
+        return None
+    beside, elsewhere = run / Path(text).name, run / text
+    return elsewhere if elsewhere.is_file() and not beside.is_file() else beside
+
+
+def epoch_checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run that it can go on from, ``epoch_<n>.pth`` or ``iter_<n>.pth``, the newest first."""
+    numbered = []
+    for path in run.glob("*.pth"):
+        if found := re.fullmatch(r"(?:epoch|iter)_(\d+)", path.stem):
+            numbered.append((int(found[1]), path))
+    return [path for _, path in sorted(numbered, reverse=True)]
+
+
+def training_arguments(run: str | Path) -> list[str] | None:
+    """What ``tools/train.py`` must be given to make a run whose folder is named like a config, or ``-seed<n>`` more.
+
+    Args:
+        run: Folder of a run, there or not, or a checkpoint in it.
+
+    Returns:
+        Config and flags, or None if no config of this repository has that name.
+    """
+    path = Path(run)
+    folder = path.parent if path.suffix else path
+    config, _, seed = folder.name.partition("-seed")
+    found = sorted(Path().glob(f"configs/*/{config}.py")) if config else []
+    if not found:
+        return None
+    arguments = [str(found[0])]
+    if seed:
+        arguments += ["--seed", seed]
+    if folder != Path("work_dirs", config):
+        arguments += ["--work-dir", str(folder)]
+    return arguments
+
+
+def _remedy(path: Path) -> str:
+    """How to get a missing checkpoint: the command that trains it, if its folder is named like a config."""
+    arguments = training_arguments(path)
+    if arguments is None:
+        return "correct the path in load_from, stage1, init_cfg.checkpoint or on the command line"
+    command = " ".join(["python tools/train.py", *arguments])
+    return f"make it with `{command}`, or name another one in stage1 or load_from"
