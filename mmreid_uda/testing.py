@@ -32,7 +32,7 @@ def ready_model(cfg: Config, seed: int = 0) -> Any:
     """
     torch.manual_seed(seed)
     model: Any = MODELS.build(cfg.model)
-    if "cluster" not in cfg.default_hooks:
+    if not cfg.default_hooks.get("cluster"):
         model.on_source(_CLASSES)
         return model
     encoder = model.encoder

@@ -8,5 +8,8 @@ model = dict(
     head=dict(type="ClassifierHead", init="random", ce_weight=1.0, triplet_weight=1.0),
     test_cfg=dict(flip=True, feature="pooled"),
 )
-default_hooks = dict(cluster=dict(type="ClusterHook", interval=10))
+default_hooks = dict(
+    cluster=dict(type="ClusterHook", interval=10),
+    optimizer_reset=None,  # the moments of the annotated classes stay
+)
 num_instances = 4

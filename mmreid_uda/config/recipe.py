@@ -41,6 +41,7 @@ from mmreid_uda.utils.values import checked, closest
 
 from .check import check_components, check_settings, check_types, known_keys
 from .file import import_plugins, read_config_file
+from .required_hooks import add_required_hooks
 
 __all__ = ["apply_recipe", "finish_config", "load_config"]
 
@@ -86,6 +87,7 @@ def finish_config(cfg: Config, world_size: int = 1) -> None:
     check_settings(cfg)
     import_plugins(cfg)
     _enter_scope(cfg.get("default_scope") or "mmreid_uda")
+    add_required_hooks(cfg)
     check_types(cfg)
     apply_recipe(cfg, world_size)
     check_components(cfg)
@@ -153,13 +155,7 @@ def _paths(where: str, node: Any) -> Iterator[str]:
 
 
 def apply_recipe(cfg: Config, world_size: int = 1) -> None:
-    """Write the recipe keys to where mmengine expects them, in place. Applying it again changes nothing.
-
-    Hooks that a child config has set to ``None`` are dropped, since mmengine can do so for its own six only.
-    """
-    cfg.default_hooks = {
-        name: hook for name, hook in cfg.get("default_hooks", {}).items() if hook is not None
-    }
+    """Write the recipe keys to where mmengine expects them, in place. Applying it again changes nothing."""
     if "model" in cfg and "encoder" in cfg:
         cfg.model.encoder = _encoders(cfg)
     _read_teacher(cfg)
@@ -268,7 +264,7 @@ def _apply_training(cfg: Config, world_size: int) -> None:
     cfg.train_dataloader.batch_sampler.update(
         num_instances=cfg.num_instances, iters_per_epoch=cfg.iters_per_epoch
     )
-    if "cluster" in cfg.default_hooks:
+    if cfg.get("default_hooks", {}).get("cluster"):
         cfg.default_hooks.cluster.pipeline = cfg.test_pipeline
 
 

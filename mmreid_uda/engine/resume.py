@@ -169,7 +169,7 @@ def finished_note(cfg: Config, path: Path, checkpoint: dict[str, Any]) -> str | 
     if planned is None or epochs < planned:
         return None
     results = Path(cfg.work_dir, "results.json")
-    if cfg.get("val_cfg") is not None and "report" in cfg.default_hooks:
+    if cfg.get("val_cfg") is not None and cfg.get("default_hooks", {}).get("report") is not None:
         evaluated = max(read_results(results), default=-1) if results.is_file() else -1
         if evaluated < planned:
             return None

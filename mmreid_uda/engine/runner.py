@@ -23,6 +23,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmreid_uda.checkpoint import epoch_checkpoints
+from mmreid_uda.config.required_hooks import complete_hooks
 from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.models.weights import load_complete, load_tested
 from mmreid_uda.utils import InputError, loading_processes, num_cores
@@ -40,6 +41,8 @@ from .resume import (
 
 __all__ = ["ReIDRunner"]
 
+# Those that mmengine adds to whatever a config has, unless it sets them to None.
+_OWN_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
 # Longer records, such as the whole config, go to the log's file alone: the console is for figures.
 _CONSOLE_LINES = 30
 
@@ -74,6 +77,23 @@ class ReIDRunner(Runner):
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         super()._log_env(env_cfg)
         self.logger.info(f"Environment, config and order of hooks: {self.logger.log_file}")
+
+    # ---- hooks
+
+    def register_hooks(
+        self,
+        default_hooks: dict[str, Any] | None = None,
+        custom_hooks: list[Any] | None = None,
+    ) -> None:
+        """Register the hooks of a config, those that the algorithm requires for training, and none that is ``None``."""
+        if self._train_dataloader is not None:
+            default_hooks = complete_hooks(default_hooks, type(unwrap(self.model)))
+        kept = {
+            name: hook
+            for name, hook in (default_hooks or {}).items()
+            if hook is not None or name in _OWN_HOOKS
+        }
+        super().register_hooks(kept, custom_hooks)
 
     # ---- processes and data
 

@@ -158,8 +158,10 @@ def test_applying_the_recipe_twice_changes_nothing():
     assert cfg.pretty_text == before
 
 
-def test_a_hook_set_to_none_is_gone():
-    assert "report" not in load_config(SMALL, {"default_hooks.report": None}).default_hooks
+def test_a_hook_set_to_none_stays_so_when_the_recipe_is_applied_again():
+    cfg = load_config(SMALL, {"default_hooks.report": None})
+    apply_recipe(cfg)
+    assert cfg.default_hooks.report is None
 
 
 @pytest.mark.parametrize(

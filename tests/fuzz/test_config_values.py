@@ -125,7 +125,7 @@ def test_a_config_is_taken_or_refused(case):
     # What is taken can be built, as far as that is cheap.
     evaluator = cfg.get("val_evaluator")  # gone where there is nothing to evaluate on
     evaluators = evaluator if isinstance(evaluator, list) else [evaluator]
-    parts = [(HOOKS, hook) for hook in cfg.default_hooks.values()]
+    parts = [(HOOKS, hook) for hook in cfg.default_hooks.values() if hook is not None]
     parts += [(TRANSFORMS, step) for step in cfg.get("train_pipeline", ())]
     parts += [(METRICS, one) for one in evaluators if one]
     if ("model", "head") in {place[:2] for place, _ in changed} and cfg.model.get("head"):

@@ -101,7 +101,7 @@ def test_the_hook_refuses_what_it_cannot_draw():
 
 def test_no_config_draws_unless_asked():
     cfg = load_config("configs/ise/ise_mbv2_synthb.py")
-    hooks = [*cfg.default_hooks.values(), *cfg.custom_hooks]
+    hooks = [*filter(None, cfg.default_hooks.values()), *cfg.custom_hooks]
     assert "VisualizationHook" not in {hook["type"] for hook in hooks}
 
 

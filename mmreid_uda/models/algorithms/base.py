@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,11 @@ class BaseReID(BaseModel):
         data_preprocessor: Config of the preprocessor. Defaults to ``dict(type='ReIDDataPreprocessor')``.
         init_cfg: As in mmengine.
     """
+
+    required_hooks: ClassVar[dict[str, dict[str, Any] | None]] = {}
+    """Hooks of the method: name in ``default_hooks`` -> config. The Runner adds them, and a config overrides single
+    keys. Those of the parents are there already: a class names what it adds, or changes, or (``None``) does not need.
+    With ``optional=True`` a config may switch the hook off."""
 
     # Within which an encoder computes: autocast, if the model was called in it.
     _encoder_context: Callable[[], AbstractContextManager[Any]] = nullcontext

@@ -6,6 +6,8 @@ from its mean feature. Every iteration: InfoNCE of the batch against the memory,
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from mmreid_uda.models.encoders import EncoderOutput
@@ -25,6 +27,9 @@ class ClusterContrast(BaseReID):
     ``'random'``; ``head.memory.type='InstanceMemory'`` is the instance baseline; pooling is the encoder's ``pool``; the
     sampler's ``use_cameras=False`` drops the camera rule; the clusterer is the cluster hook's.
     """
+
+    # As released: the first epochs train on the few clusters there are.
+    required_hooks: ClassVar = dict(cluster=dict(type="ClusterHook", max_outlier_ratio=1.0))
 
     def loss_target(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_contrast`` of the L2-normalised embedding."""

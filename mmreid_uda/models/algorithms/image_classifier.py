@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from mmengine.structures import BaseDataElement
@@ -33,6 +33,9 @@ class ImageClassifier(Supervised):
     Example:
         >>> model = dict(type='ImageClassifier', head=dict(type='PTLHead', num_classes=10, triplet_weight=0.0))
     """
+
+    # The head knows its classes.
+    required_hooks: ClassVar = dict(source_classes=None)
 
     def forward(
         self,

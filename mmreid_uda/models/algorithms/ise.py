@@ -8,7 +8,7 @@ the memory like images (they join what DBSCAN has split), and the label-preservi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -39,6 +39,12 @@ class ISE(ClusterContrast):
         support_scale: lambda_t, how far supports move; set before every iteration by the ``ProgressiveLambdaHook`` of
             the configuration (its ``schedule`` has the paper's logarithm, a line and a constant).
     """
+
+    required_hooks: ClassVar = dict(
+        progressive=dict(
+            type="ProgressiveLambdaHook", attribute="support_scale", base=1.0, schedule="log"
+        )
+    )
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +33,7 @@ class MeanTeacher(BaseReID):
     """Students with classifiers, and one :class:`EMATeacher` for each (Tarvainen & Valpola, NeurIPS 2017).
 
     A sub-class says who learns what from whom: :meth:`loss_with_teachers`. The teachers give the features that are
-    clustered and tested. The configuration needs an ``EMAHook``, which moves the teachers after every optimiser step.
+    clustered and tested. The ``EMAHook`` moves the teachers after every optimiser step.
 
     Weights of a model with one plain encoder (source pre-training, names ``encoder.*``) load into every student and
     every teacher.
@@ -53,6 +53,15 @@ class MeanTeacher(BaseReID):
     Raises:
         InputError: For lists of the wrong length, or an unknown ``test_cfg.network``.
     """
+
+    required_hooks: ClassVar = dict(
+        # As released: the first epochs train on the few clusters there are.
+        cluster=dict(type="ClusterHook", max_outlier_ratio=1.0),
+        # A new Adam for the new classifier.
+        optimizer_reset=dict(type="OptimizerResetHook", optional=True),
+        ema=dict(type="EMAHook"),
+        diversity=dict(type="DiversityHook", optional=True),
+    )
 
     def __init__(
         self,

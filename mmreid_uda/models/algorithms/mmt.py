@@ -8,7 +8,7 @@ all four networks from the clusters' centroids.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -43,6 +43,8 @@ class MMT(MeanTeacher):
     Raises:
         InputError: If a or b is outside 0..1.
     """
+
+    required_hooks: ClassVar = dict(every_teacher=dict(type="EveryTeacherHook", optional=True))
 
     def __init__(
         self,

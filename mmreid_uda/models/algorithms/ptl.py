@@ -11,7 +11,7 @@ backbone. What the authors published on STD has no formula; the one here is the 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -49,8 +49,9 @@ class PTL(Supervised):
 
     Example:
         >>> model = dict(type='PTL', head=dict(type='PTLHead'))
-        >>> default_hooks = dict(latent_state=dict(type='LatentStateHook'))
     """
+
+    required_hooks: ClassVar = dict(latent_state=dict(type="LatentStateHook", reset="epoch"))
 
     def __init__(
         self,

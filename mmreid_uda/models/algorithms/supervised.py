@@ -6,7 +6,7 @@ and their successors start from, and what they are compared with.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -50,6 +50,8 @@ class Supervised(_Classification):
         InputError: At the first batch, for a target and an encoder with cells.
     """
 
+    required_hooks: ClassVar = dict(source_classes=dict(type="SourceClassesHook"))
+
     def on_source(self, num_classes: int, seed: int = 0) -> None:
         """Give the classifier the identities of all sources, its rows from ``seed``; ``SourceClassesHook`` calls it."""
         self.head.activate(num_classes, seed)
@@ -81,6 +83,13 @@ class ClusterBaseline(_Classification):
 
     After every clustering the classifier starts from the centroids.
     """
+
+    required_hooks: ClassVar = dict(
+        # As released: the first epochs train on the few clusters there are.
+        cluster=dict(type="ClusterHook", max_outlier_ratio=1.0),
+        # A new Adam for the new classifier.
+        optimizer_reset=dict(type="OptimizerResetHook", optional=True),
+    )
 
     def loss_target(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_ce`` and ``loss_triplet``."""

