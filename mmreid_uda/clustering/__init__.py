@@ -9,8 +9,8 @@ from .infomap import InfoMap
 from .jaccard_clusterer import JaccardClusterer
 from .kmeans import KMeans, kmeans_plus_plus
 from .labels import Clusterer, GroundTruthLabels, renumber
-from .quality import cluster_quality
-from .refiners import AssignOutliers, DropLooseMembers, DropSmallClusters, cluster_centroids
+from .quality import cluster_quality, cluster_statistics
+from .refiners import AssignOutliers, DropLooseMembers, DropSmallClusters
 from .sweep import SweepResult, sweep_dbscan, sweep_kmeans
 
 __all__ = [
@@ -27,8 +27,8 @@ __all__ = [
     "JaccardDBSCAN",
     "KMeans",
     "SweepResult",
-    "cluster_centroids",
     "cluster_quality",
+    "cluster_statistics",
     "dbscan",
     "kmeans_plus_plus",
     "renumber",

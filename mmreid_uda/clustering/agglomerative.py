@@ -14,6 +14,7 @@ from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import Count, Positive, PositiveFraction
 
 from .jaccard_clusterer import JaccardClusterer
+from .labels import drop_small
 
 __all__ = ["Agglomerative"]
 
@@ -87,7 +88,7 @@ class Agglomerative(JaccardClusterer):
             merged = self._merge(ordered[start:end][:, start:end], threshold)
             labels[order[start:end]] = first_label + merged
             first_label += merged.max() + 1
-        return np.where(np.bincount(labels)[labels] >= self.min_cluster_size, labels, -1)
+        return drop_small(labels, self.min_cluster_size)
 
     def _merge(self, distances: sparse.csr_array, threshold: float) -> np.ndarray:
         """Labels int (n,) of the images of a component."""

@@ -17,7 +17,7 @@ from mmreid_uda.utils import InputError, check_vectors, make_rng
 from mmreid_uda.utils.packages import import_package
 from mmreid_uda.utils.values import Natural
 
-from .labels import Clusterer
+from .labels import Clusterer, drop_small
 
 __all__ = ["InfoMap"]
 
@@ -85,12 +85,7 @@ class InfoMap(Clusterer):
         engine.add_links(links)
         modules = dict(engine.run().modules())
         labels = np.array([modules.get(image, -1) for image in range(len(features))])
-        return self._without_small(labels)
-
-    def _without_small(self, labels: np.ndarray) -> np.ndarray:
-        """Turn modules of at most ``k2`` images into outliers; int (N,) to int (N,)."""
-        sizes = np.bincount(labels[labels >= 0])
-        return np.where((labels >= 0) & (sizes[labels] > self.k2), labels, -1)
+        return drop_small(labels, self.k2 + 1)
 
 
 def _import_infomap() -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, check_vectors
 
-__all__ = ["Clusterer", "GroundTruthLabels", "renumber"]
+__all__ = ["Clusterer", "GroundTruthLabels", "drop_small", "renumber"]
 
 
 class Clusterer(ABC):
@@ -160,3 +160,17 @@ def renumber(labels: np.ndarray) -> np.ndarray:
     inlier = labels >= 0
     numbered[inlier] = np.unique(labels[inlier], return_inverse=True)[1]
     return numbered
+
+
+def drop_small(labels: np.ndarray, min_size: int) -> np.ndarray:
+    """Turn the members of small clusters into outliers.
+
+    Args:
+        labels: int (N,), negative = outlier.
+        min_size: Images of the smallest cluster that stays.
+
+    Returns:
+        int (N,), -1 = outlier; the other numbers as they were.
+    """
+    sizes = np.bincount(labels[labels >= 0], minlength=1)
+    return np.where((labels >= 0) & (sizes[labels] >= min_size), labels, -1)

@@ -1,4 +1,4 @@
-"""How well pseudo-labels agree with the true identities: for the log, never for training."""
+"""What pseudo-labels look like, and how well they agree with the true identities: for the log, never for training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,28 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from mmreid_uda.utils import InputError
 
-__all__ = ["cluster_quality"]
+__all__ = ["cluster_quality", "cluster_statistics"]
+
+
+def cluster_statistics(labels: np.ndarray) -> dict[str, float]:
+    """Count images, clusters and outliers.
+
+    Args:
+        labels: int (N,), ``0..K-1`` without gaps, negative = outlier; N >= 1.
+
+    Returns:
+        ``images`` (N), ``clusters`` (K), ``outliers``, ``outlier_ratio`` in 0..1, and ``largest``, the images of the
+        largest cluster, which shows a merge of everything.
+    """
+    sizes = np.bincount(labels[labels >= 0])
+    outliers = int((labels < 0).sum())
+    return dict(
+        images=float(len(labels)),
+        clusters=float(len(sizes)),
+        outliers=float(outliers),
+        outlier_ratio=outliers / len(labels),
+        largest=float(sizes.max(initial=0)),
+    )
 
 
 def cluster_quality(labels: np.ndarray, true_labels: np.ndarray) -> dict[str, float]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from annotated_types import Ge, Gt, Lt
 
 from mmreid_uda.neighbors.knn import unit_rows
 from mmreid_uda.registry import REFINERS
+from mmreid_uda.structures import class_means
 
-from .labels import renumber
+from .labels import drop_small, renumber
 
-__all__ = ["AssignOutliers", "DropLooseMembers", "DropSmallClusters", "cluster_centroids"]
+__all__ = ["AssignOutliers", "DropLooseMembers", "DropSmallClusters"]
 
 # Rows whose similarities to all centroids are looked at together.
 _BLOCK_SIZE = 2048
@@ -48,8 +51,7 @@ class DropSmallClusters:
         Returns:
             int64 (N,), contiguous, -1 = outlier.
         """
-        sizes = np.bincount(labels[labels >= 0], minlength=1)
-        return renumber(np.where((labels >= 0) & (sizes[labels] >= self.min_size), labels, -1))
+        return renumber(drop_small(labels, self.min_size))
 
 
 @REFINERS.register_module()
@@ -85,7 +87,7 @@ class DropLooseMembers:
         """
         features = unit_rows(features)
         inliers = np.flatnonzero(labels >= 0)
-        own = cluster_centroids(labels, features)[labels[inliers]]
+        own = _unit_centroids(labels, features)[labels[inliers]]
         similarities = np.einsum("nd,nd->n", features[inliers], own)
         refined = labels.copy()
         refined[inliers[similarities < self.min_similarity]] = -1
@@ -122,7 +124,7 @@ class AssignOutliers:
             int64 (N,), contiguous, -1 = outlier; of equally near clusters the lower number.
         """
         features = unit_rows(features)
-        centroids = cluster_centroids(labels, features)
+        centroids = _unit_centroids(labels, features)
         refined = labels.copy()
         outliers = np.flatnonzero(labels < 0)
         if not len(centroids):
@@ -136,18 +138,8 @@ class AssignOutliers:
         return refined
 
 
-def cluster_centroids(labels: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Mean feature of every cluster, scaled to unit norm.
-
-    Args:
-        labels: int64 (N,), contiguous, -1 = outlier.
-        features: float32 (N, D), rows of unit norm.
-
-    Returns:
-        float32 (K, D); a mean of zero stays zero.
-    """
-    inlier = labels >= 0
-    sums = np.zeros((int(labels.max(initial=-1)) + 1, features.shape[1]), np.float32)
-    np.add.at(sums, labels[inlier], features[inlier])
-    norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    return sums / np.maximum(norms, np.finfo(np.float32).tiny)
+def _unit_centroids(labels: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Mean feature float32 (K, D) of every cluster, scaled to unit norm; a mean of zero stays zero."""
+    num_clusters = int(labels.max(initial=-1)) + 1
+    means = class_means(torch.from_numpy(features), torch.from_numpy(labels), num_clusters)
+    return F.normalize(means, dim=1).numpy()

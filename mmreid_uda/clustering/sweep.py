@@ -23,7 +23,7 @@ from mmreid_uda.utils.values import Count, OpenFraction, PositiveFraction, check
 from .dbscan import dbscan
 from .eps import NearZero, rho_eps, stores_share
 from .kmeans import KMeans
-from .quality import cluster_quality
+from .quality import cluster_quality, cluster_statistics
 
 __all__ = ["SweepResult", "sweep_dbscan", "sweep_kmeans"]
 
@@ -37,9 +37,8 @@ class SweepResult:
 
     Args:
         setting: Of DBSCAN ``eps``, ``min_samples``, ``k1`` and ``k2``, of K-means ``num_clusters``.
-        figures: ``clusters``, ``outliers``, ``outlier_ratio``, ``largest`` (images of the largest cluster), those of
-            :func:`cluster_quality` if the truth is known, and ``rho_eps``, the radius of the ρ-rule, if it was asked
-            for and there is a distance above 0.
+        figures: Those of :func:`cluster_statistics`, of :func:`cluster_quality` if the truth is known, and ``rho_eps``,
+            the radius of the ρ-rule, if it was asked for and there is a distance above 0.
     """
 
     setting: dict[str, float]
@@ -144,13 +143,5 @@ def _first(neighbours: Neighbours, k: int) -> Neighbours:
 
 
 def _figures(labels: np.ndarray, true_labels: np.ndarray | None) -> dict[str, float]:
-    sizes = np.bincount(labels[labels >= 0])
-    outliers = int((labels < 0).sum())
     quality = {} if true_labels is None else cluster_quality(labels, true_labels)
-    return {
-        **quality,
-        "clusters": float(len(sizes)),
-        "outliers": float(outliers),
-        "outlier_ratio": outliers / len(labels),
-        "largest": float(sizes.max(initial=0)),
-    }
+    return {**quality, **cluster_statistics(labels)}

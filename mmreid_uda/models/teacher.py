@@ -86,11 +86,6 @@ class EMATeacher(nn.Module):
                 if isinstance(layer, _BatchNorm):
                     layer.momentum = 0.0
 
-    @torch.no_grad()
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the averaged module gives, without gradient."""
-        return self.module(*args, **kwargs)
-
     def share(self, step: int) -> float:
         """alpha_t: the share of the old teacher in the update after step ``step`` (0-based)."""
         return min(1 - 1 / (step + 1), self.alpha) if self.warmup else self.alpha

@@ -10,13 +10,10 @@ import torch
 from mmreid_uda.utils import check_vectors, make_rng
 from mmreid_uda.utils.values import Count, checked
 
-from .knn import Neighbours, require_neighbours
+from .knn import Neighbours, require_neighbours, search_all
 from .vector_index import build_engine, set_effort
 
 __all__ = ["find_neighbours_approximately"]
-
-# Similarities looked at together in the exact search of some rows: 64 MiB.
-_SCORES_AT_ONCE = 1 << 24
 
 
 @checked
@@ -61,10 +58,10 @@ def find_neighbours_approximately(
     del engine
     indices, similarities = _itself_first(indices, similarities)
     short = np.flatnonzero((indices < 0).any(1))
-    indices[short], similarities[short] = _search_exactly(rows, short, k)
+    similarities[short], indices[short] = _search_exactly(rows, short, k)
     rng = make_rng(seed, "recall")
     checked = rng.choice(len(rows), min(num_checked, len(rows)), replace=False)
-    recall = _recall(indices[checked], _search_exactly(rows, checked, k)[0])
+    recall = _recall(indices[checked], _search_exactly(rows, checked, k)[1])
     similarities[:, 0] = np.einsum("nd,nd->n", rows, rows)
     return Neighbours(indices.astype(np.int32), similarities), recall
 
@@ -89,22 +86,9 @@ def _itself_first(indices: np.ndarray, similarities: np.ndarray) -> tuple[np.nda
 
 
 def _search_exactly(rows: np.ndarray, chosen: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lists of some rows, as :func:`_itself_first` gives them: int64 and float32 (M, k)."""
-    indices, similarities = (
-        np.empty((len(chosen), k), np.int64),
-        np.empty((len(chosen), k), np.float32),
-    )
-    vectors = torch.from_numpy(rows)
-    step = max(1, _SCORES_AT_ONCE // len(rows))
-    for start in range(0, len(chosen), step):
-        part = chosen[start : start + step]
-        scores = vectors[part] @ vectors.T
-        scores[torch.arange(len(part)), torch.from_numpy(part)] = torch.inf
-        best = scores.topk(k, dim=1)
-        indices[start : start + step] = best.indices.numpy()
-        similarities[start : start + step] = best.values.numpy()
-    order = np.lexsort((indices, -similarities))
-    return np.take_along_axis(indices, order, 1), np.take_along_axis(similarities, order, 1)
+    """Similarities and indices of some rows, which come first themselves: float32 and int64 (M, k)."""
+    vectors, own = torch.from_numpy(rows), torch.from_numpy(chosen)
+    return search_all(vectors[own], vectors, k, own)
 
 
 def _recall(found: np.ndarray, expected: np.ndarray) -> float:

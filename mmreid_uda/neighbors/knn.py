@@ -31,6 +31,7 @@ __all__ = [
     "find_neighbours",
     "knn",
     "require_neighbours",
+    "search_all",
     "search_bytes",
     "unit_rows",
 ]
@@ -52,6 +53,8 @@ _INT8 = 127
 _UNIT = 1e-6
 # Rows searched anew together.
 _ROWS_AGAIN = 256
+# Similarities looked at together by :func:`search_all`: 64 MiB.
+_SCORES_AT_ONCE = 1 << 24
 # Low half of a merge key: (similarity, then lower index first) as one sortable integer.
 _INDEX_BITS = 32
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
@@ -201,6 +204,36 @@ def find_neighbours(
     lists.scores[:, 0] = torch.einsum("nd,nd->n", rows, rows).cpu().numpy()
     lowest = lowest if len(rows) > 1 else lists.scores[:, 0]
     return Neighbours(lists.indices, lists.scores, lowest if with_lowest else None)
+
+
+def search_all(
+    queries: Tensor, vectors: Tensor, k: int, own: Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare queries with all vectors, a block of queries at a time.
+
+    Args:
+        queries: float32 (Q, D).
+        vectors: float32 (N, D), on the same device.
+        k: Vectors per query, ``1 <= k <= N``.
+        own: int64 (Q,), the vector that is the query itself, whose similarity is then +inf. Defaults to None.
+
+    Returns:
+        Similarities float32 (Q, k), descending, and indices int64 (Q, k); of equal similarities the lower index first.
+    """
+    similarities, indices = (
+        np.empty((len(queries), k), np.float32),
+        np.empty((len(queries), k), np.int64),
+    )
+    step = max(1, _SCORES_AT_ONCE // len(vectors))
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        scores = queries[part] @ vectors.T
+        if own is not None:
+            scores[torch.arange(len(scores)), own[part]] = torch.inf
+        best = scores.topk(k, dim=1)
+        similarities[part], indices[part] = best.values.cpu().numpy(), best.indices.cpu().numpy()
+    order = np.lexsort((indices, -similarities))
+    return np.take_along_axis(similarities, order, 1), np.take_along_axis(indices, order, 1)
 
 
 @overload

@@ -12,7 +12,7 @@ from mmreid_uda.utils.choices import IndexKind
 from mmreid_uda.utils.packages import import_package
 from mmreid_uda.utils.values import Count, checked, fit
 
-from .knn import unit_rows
+from .knn import search_all, unit_rows
 
 __all__ = [
     "VectorIndex",
@@ -26,8 +26,6 @@ _LISTS_PER_ROOT, _IMAGES_PER_LIST = 4, 39
 # Links of an image in the graph, and candidates looked at while it is built.
 _LINKS, _BUILD_EFFORT = 32, 80
 _MADE_ANEW = "extract them anew with a checkpoint that gives such features"
-# Similarities looked at together in the exact search: 64 MiB.
-_SCORES_AT_ONCE = 1 << 24
 
 
 @checked
@@ -93,26 +91,13 @@ class VectorIndex:
         rows = unit_rows(rows)
         k = min(k, len(self))
         if self.kind == "flat":
-            return self._search_all(torch.from_numpy(rows), k)
+            return search_all(torch.from_numpy(rows), self._engine, k)
         # A walk that keeps fewer candidates than k cannot give k.
         effort = max(self.effort, k) if self.kind == "hnsw" else self.effort
         set_effort(self._engine, self.kind, effort)
         similarities, indices = self._engine.search(rows, k)
         similarities[indices < 0] = -np.inf
         return similarities, indices
-
-    def _search_all(self, rows: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Compare queries (Q, D) with all vectors; of equal similarities the lower index comes first."""
-        parts = [
-            (part @ self._engine.T).topk(k, dim=1)
-            for part in rows.split(max(1, _SCORES_AT_ONCE // len(self)))
-        ]
-        similarities = torch.cat([part.values for part in parts] or [rows.new_empty(0, k)]).numpy()
-        indices = np.concatenate(
-            [part.indices.numpy() for part in parts] or [np.empty((0, k), int)]
-        )
-        order = np.lexsort((indices, -similarities))
-        return np.take_along_axis(similarities, order, 1), np.take_along_axis(indices, order, 1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a file needs: ``kind``, ``effort`` and ``features``, or ``index``, faiss's bytes, which hold them."""

@@ -1,7 +1,8 @@
-"""What travels between the rooms: a batch of samples, and the labels of an epoch."""
+"""What travels between the modules: a batch of samples, and the labels of an epoch."""
 
+from .class_means import class_means
 from .pseudo_label_state import PseudoLabelState
 from .reid_data_sample import ReIDDataSample
 from .soft_labels import SoftLabels
 
-__all__ = ["PseudoLabelState", "ReIDDataSample", "SoftLabels"]
+__all__ = ["PseudoLabelState", "ReIDDataSample", "SoftLabels", "class_means"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
+
+from .class_means import class_means
 
 __all__ = ["PseudoLabelState"]
 
@@ -42,9 +43,4 @@ class PseudoLabelState:
 
     def centroids(self) -> Tensor:
         """Mean feature of each class, not normalised: float32 (num_clusters, D)."""
-        inlier = self.labels >= 0
-        labels, features = self.labels[inlier].to(self.features.device), self.features[inlier]
-        sums = features.new_zeros(self.num_clusters, features.shape[1])
-        sums.index_add_(0, labels, features)
-        counts = torch.bincount(labels, minlength=self.num_clusters)
-        return sums / counts.unsqueeze(1).to(sums.dtype)
+        return class_means(self.features, self.labels, self.num_clusters)

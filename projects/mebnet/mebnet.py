@@ -22,6 +22,7 @@ from mmreid_uda.engine.hooks import ClusterHook
 from mmreid_uda.models.algorithms import MMT
 from mmreid_uda.models.heads import BranchOutput
 from mmreid_uda.registry import HOOKS, MODELS
+from mmreid_uda.structures import class_means
 from mmreid_uda.utils.dist import run_on_rank0
 
 
@@ -36,9 +37,8 @@ def scatter_ratio(features: np.ndarray, labels: np.ndarray) -> float:
         labels: int64 (N,), ``0..K-1``, each class with a member.
     """
     counts = np.bincount(labels)
-    centres = np.zeros((len(counts), features.shape[1]))
-    np.add.at(centres, labels, features)
-    centres /= counts[:, None]
+    rows = torch.from_numpy(features).double()
+    centres = class_means(rows, torch.from_numpy(labels), len(counts)).numpy()
     within = np.square(features - centres[labels]).sum()
     between = (counts * np.square(centres - centres.mean(0)).sum(1)).sum()
     return float(between / within)

@@ -7,7 +7,6 @@ from mmreid_uda.clustering import (
     AssignOutliers,
     DropLooseMembers,
     DropSmallClusters,
-    cluster_centroids,
 )
 from mmreid_uda.neighbors import unit_rows
 from mmreid_uda.registry import REFINERS
@@ -90,12 +89,6 @@ def test_labels_come_back_contiguous_and_the_input_is_untouched(refiner):
     np.testing.assert_array_equal(labels, before)
     found = np.unique(refined[refined >= 0])
     np.testing.assert_array_equal(found, np.arange(len(found)))
-
-
-def test_centroids_are_unit_means_of_the_members():
-    features = at(0, 90, 45)
-    centroids = cluster_centroids(np.array([0, 0, -1]), features)
-    np.testing.assert_allclose(centroids, at(45), atol=1e-6)
 
 
 @pytest.mark.parametrize(

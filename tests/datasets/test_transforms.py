@@ -400,10 +400,10 @@ def test_two_views_are_independent_draws_from_the_same_image(image):
     assert not np.array_equal(results["img"][0], results["img"][1])
 
 
-def test_number_of_views_and_the_alias(image):
+def test_the_number_of_views(image):
     flip = [dict(type="RandomHorizontalFlip")]
     three = apply(TRANSFORMS.build(dict(type="MultiView", num_views=3, transforms=flip)), image, 0)
-    two = apply(TRANSFORMS.build(dict(type="TwoViews", transforms=flip)), image, 0)
+    two = apply(TRANSFORMS.build(dict(type="MultiView", transforms=flip)), image, 0)
     assert three["img"].shape[0] == 3 and two["img"].shape[0] == 2 and "erase_box" not in two
 
 

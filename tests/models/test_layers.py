@@ -15,7 +15,6 @@ from mmreid_uda.models.layers import (
     GlobalMaxPool,
     convert_norm,
     domain_split,
-    set_eval_domain,
 )
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
@@ -231,7 +230,7 @@ def test_eval_mode_uses_the_target_for_everything_or_the_source_on_request():
     source, target = two_plain(model[0])
     x = batch(3, 5, 2, 2)
     assert torch.equal(model(x), target.eval()(x))
-    set_eval_domain(model, "source")
+    model[0].eval_domain = "source"
     assert torch.equal(model(x), source.eval()(x))
 
 

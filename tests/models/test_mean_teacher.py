@@ -111,7 +111,7 @@ def test_the_loss_is_that_of_single_networks_put_together():
 def test_features_are_those_of_the_chosen_network():
     model = build(MMT, ENCODER, HEAD).eval()
     images, _ = batch()
-    each = [F.normalize(teacher(images).embedding, dim=1) for teacher in model.teachers]
+    each = [F.normalize(teacher.module(images).embedding, dim=1) for teacher in model.teachers]
     mean = (each[0] + each[1]) / 2
     torch.testing.assert_close(model(images), F.normalize(mean, dim=1))
     for number in (1, 2):
@@ -157,7 +157,7 @@ def test_diversity_is_the_distance_between_unit_features():
     model = build(ABMT, TWO_BRANCHES, CROSS)
     images, samples = batch()
     at_start = model(images, samples, mode="loss")
-    pooled = model.teachers[0](images).pooled
+    pooled = model.teachers[0].module(images).pooled
     g, m = (F.normalize(half, dim=1) for half in pooled.chunk(2, dim=1))
     apart = sum(float((one - other).norm()) for one, other in zip(g, m)) / len(g)
     assert at_start["diversity_branches"].item() == pytest.approx(apart, abs=1e-4)

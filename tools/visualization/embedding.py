@@ -15,6 +15,7 @@ import argparse
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from mmreid_uda.apis import FeatureSet, load_pseudo_labels
 from mmreid_uda.cli import (
@@ -26,8 +27,8 @@ from mmreid_uda.cli import (
     number,
     run_tool,
 )
-from mmreid_uda.clustering import cluster_centroids
 from mmreid_uda.models.layers import support_samples
+from mmreid_uda.structures import class_means
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import Fraction
 from mmreid_uda.visualization import draw_embedding, in_largest, project, write_picture
@@ -96,10 +97,16 @@ def main() -> None:
     if args.supports is not None and labels is not None:
         # Centroids are those of all clusters: the nearest other one need not be on the picture.
         inlier = labels[chosen] >= 0
+        centroids = F.normalize(
+            class_means(
+                torch.from_numpy(images.features), torch.from_numpy(labels), int(labels.max()) + 1
+            ),
+            dim=1,
+        )
         supports = support_samples(
             torch.from_numpy(features[inlier]),
             torch.from_numpy(labels[chosen][inlier]),
-            torch.from_numpy(cluster_centroids(labels, images.features)),
+            centroids,
             args.supports,
         ).numpy()
         support_groups = groups[inlier]

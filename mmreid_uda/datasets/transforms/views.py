@@ -12,7 +12,7 @@ from mmreid_uda.registry import TRANSFORMS
 __all__ = ["MultiView"]
 
 
-@TRANSFORMS.register_module(name=["MultiView", "TwoViews"])
+@TRANSFORMS.register_module()
 class MultiView(BaseTransform):
     """Run the same random transforms several times on one decoded image (MMT: two views, one for each network).
 
@@ -22,7 +22,7 @@ class MultiView(BaseTransform):
 
     Args:
         transforms: The transforms of one view, as configs or callables; they must not write into their input image.
-        num_views: Number of views V. Defaults to 2; the name ``TwoViews`` is this class, too.
+        num_views: Number of views V. Defaults to 2.
 
     Example:
         >>> pipeline = [

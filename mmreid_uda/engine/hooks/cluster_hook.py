@@ -15,7 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmreid_uda.clustering import cluster_quality
+from mmreid_uda.clustering import cluster_quality, cluster_statistics
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.registry import CLUSTERERS, REFINERS
 from mmreid_uda.registry import HOOKS as _HOOKS
@@ -242,7 +242,7 @@ class ClusterHook(Hook):
             clustered = time.monotonic()
             for refiner in self.refiners:
                 labels = refiner(labels, features)
-            statistics = _statistics(labels)
+            statistics = cluster_statistics(labels)
             complaint = self._complaint(runner, statistics)
             if not complaint:
                 statistics.update(
@@ -262,7 +262,10 @@ class ClusterHook(Hook):
         if self.policy != "raise" and (previous >= 0).any():
             runner.logger.warning("Keeping the labels of the previous epoch.")
             return previous, dict(
-                _statistics(previous), seconds_cluster=0.0, seconds_refine=0.0, kept_previous=1.0
+                cluster_statistics(previous),
+                seconds_cluster=0.0,
+                seconds_refine=0.0,
+                kept_previous=1.0,
             )
         raise InputError(
             f"clustering before epoch {runner.epoch + 1}: {complaint}; change default_hooks.cluster.clusterer (eps, "
@@ -332,19 +335,6 @@ def _profile(seconds: dict[str, float], figures: dict[str, float]) -> dict[str, 
     for name, value in seconds.items():
         profile.update(own if own and name == "cluster" else {name: value})
     return profile
-
-
-def _statistics(labels: np.ndarray) -> dict[str, float]:
-    """Clusters, outliers, and the size of the largest cluster (which shows a merge of everything)."""
-    sizes = np.bincount(labels[labels >= 0])
-    outliers = int((labels < 0).sum())
-    return dict(
-        images=float(len(labels)),
-        clusters=float(len(sizes)),
-        outliers=float(outliers),
-        outlier_ratio=outliers / len(labels),
-        largest=float(sizes.max(initial=0)),
-    )
 
 
 def _quality(labels: np.ndarray, target: ReIDDataset) -> dict[str, float]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
+from ..layers import probe
 from ..weights import PretrainedModule
 
 __all__ = ["Ladder", "LadderBackbone", "fuse_block", "record_outputs"]
@@ -169,11 +170,9 @@ class Ladder(BaseModule):
 
 
 def _measure(trunk: nn.Module, names: Sequence[str]) -> dict[str, int]:
-    """Channels of the trunk's maps, found by a blank image; the running statistics stay as they are."""
-    trunk.eval()
-    with torch.no_grad(), record_outputs(trunk, names) as maps:
-        trunk(torch.zeros(1, 3, 64, 64))
-    trunk.train()
+    """Channels of the trunk's maps, found by a blank image."""
+    with record_outputs(trunk, names) as maps:
+        probe(trunk, trunk)
     return {name: maps[name].shape[1] for name in names}
 
 

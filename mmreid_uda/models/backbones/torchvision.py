@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,6 +11,7 @@ from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.packages import import_package
 
+from ..layers import probe
 from ..weights import PretrainedModule
 
 __all__ = ["TorchvisionBackbone"]
@@ -65,15 +65,7 @@ class TorchvisionBackbone(PretrainedModule):
             self.add_module(key, model.get_submodule(key))
         # The densenets end in a batch normalisation whose ReLU is a call in their forward.
         self._final_relu = name.startswith("densenet")
-        self.feat_dim = self._measure()
-
-    def _measure(self) -> int:
-        """Number of channels of the map, found by one small image; the running statistics stay as they are."""
-        self.eval()
-        with torch.no_grad():
-            channels = self(torch.zeros(1, 3, 64, 64)).shape[1]
-        self.train()
-        return channels
+        self.feat_dim: int = probe(self, self).shape[1]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to (B, feat_dim, H', W')."""

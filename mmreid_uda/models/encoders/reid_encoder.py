@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmreid_uda.models.layers import convert_norm
+from mmreid_uda.models.layers import convert_norm, probe
 from mmreid_uda.models.weights import PretrainedModule
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
@@ -96,11 +96,9 @@ class ReIDEncoder(PretrainedModule):
         self.to(memory_format=self.memory_format)
 
     def _measure(self) -> int:
-        """Dimension of the pooled feature, found by a blank image; the running statistics stay as they are."""
-        self.eval()
+        """Dimension of the pooled feature, found by a blank image."""
         try:
-            with torch.no_grad():
-                return self.pooled(torch.zeros(1, 3, 256, 128)).shape[1]
+            return probe(self, self.pooled, 256, 128).shape[1]
         except InputError:
             raise
         except (RuntimeError, AssertionError, ValueError) as error:
@@ -109,8 +107,6 @@ class ReIDEncoder(PretrainedModule):
                 f"The dimension of {type(self.backbone).__name__}'s output could not be found with a blank image of "
                 f"256×128 ({reason}): change backbone to take this size, or set neck.in_channels."
             ) from error
-        finally:
-            self.train()
 
     def pooled(self, x: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to the feature ``f`` (B, feat_dim)."""

@@ -1,9 +1,10 @@
 """Layers: pooling, and batch normalisation by group or by domain, support samples, cells with a latent state."""
 
-from .batch_norm import DomainBN, GhostBN, convert_norm, domain_split, set_eval_domain
+from .batch_norm import DomainBN, GhostBN, convert_norm, domain_split
 from .bconv_cell import BConvCell, BConvCellV2, latent_cells
 from .ibn import IBN
 from .pooling import GeM, GlobalAvgPool, GlobalMaxPool
+from .probe import probe
 from .resizing import (
     ResizingBuffers,
     ResizingRows,
@@ -28,8 +29,8 @@ __all__ = [
     "domain_split",
     "keep_active_rows",
     "latent_cells",
+    "probe",
     "resizing_names",
     "row_parameters",
-    "set_eval_domain",
     "support_samples",
 ]

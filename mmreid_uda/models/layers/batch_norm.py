@@ -15,7 +15,7 @@ from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import Count, checked
 
-__all__ = ["DomainBN", "GhostBN", "convert_norm", "domain_split", "set_eval_domain"]
+__all__ = ["DomainBN", "GhostBN", "convert_norm", "domain_split"]
 
 
 @MODELS.register_module()
@@ -252,12 +252,6 @@ def domain_split(module: nn.Module, num_source: int) -> Iterator[None]:
     finally:
         for layer, value in zip(layers, previous):
             layer.num_source = value
-
-
-def set_eval_domain(module: nn.Module, domain: DomainName) -> None:
-    """Choose the domain, ``'source'`` or ``'target'``, that every :class:`DomainBN` of ``module`` uses in eval mode."""
-    for layer in _domain_layers(module):
-        layer.eval_domain = domain
 
 
 def convert_norm(module: nn.Module, cfg: dict[str, Any], keep_frozen: bool = True) -> nn.Module:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.structures import PseudoLabelState
+from mmreid_uda.structures import PseudoLabelState, class_means
 
 from .base_memory import BaseMemory
 
@@ -34,12 +34,9 @@ def class_centroids(
     Returns:
         float32 (K, D); zero for a class without images.
     """
-    inlier = labels >= 0
-    features, labels = features[inlier], labels[inlier]
     if kind in ("mean_unit", "unit_mean_unit"):
         features = F.normalize(features, dim=1)
-    sums = features.new_zeros(num_classes, features.shape[1]).index_add_(0, labels, features)
-    means = sums / torch.bincount(labels, minlength=num_classes).clamp(min=1).unsqueeze(1)
+    means = class_means(features, labels, num_classes)
     return F.normalize(means, dim=1) if kind in ("unit_mean", "unit_mean_unit") else means
 
 
@@ -74,9 +71,8 @@ class ClassCentroids(BaseMemory):
 
     def reset(self, state: PseudoLabelState) -> None:
         """Compute both sets anew; images of label -1 belong to no centroid."""
-        labels = state.labels.to(state.features.device)
         for name, kind in (("plain", self.kind), ("unit", self.unit_kind)):
-            centroids = class_centroids(state.features, labels, state.num_clusters, kind)
+            centroids = class_centroids(state.features, state.labels, state.num_clusters, kind)
             setattr(self, name, centroids.to(self.plain.device))
 
     @property

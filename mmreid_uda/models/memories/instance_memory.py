@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.structures import PseudoLabelState
+from mmreid_uda.structures import PseudoLabelState, class_means
 from mmreid_uda.utils.values import FractionBelowOne
 
 from .base_memory import BaseMemory
@@ -37,33 +37,24 @@ class InstanceMemory(BaseMemory):
         self.momentum = momentum
         self.register_buffer("rows", torch.zeros(0, 0))
         self.register_buffer("labels", torch.zeros(0, dtype=torch.long))
-        self._sizes: Tensor | None = None
+        self._num_classes: int | None = None
 
     def reset(self, state: PseudoLabelState) -> None:
         """Store the features of all images; outliers keep a row that belongs to no class."""
         self.rows = F.normalize(state.features, dim=1).to(self.rows.device)
         self.labels = state.labels.to(self.rows.device)
-        self._sizes = None
+        self._num_classes = None
 
     @property
     def prototypes(self) -> Tensor:
         """float32 (K, D): mean of each class's rows."""
-        sizes = self.sizes
-        # The last sum is that of the outliers.
-        sums = self.rows.new_zeros(len(sizes) + 1, self.rows.shape[1])
-        places = torch.where(self.labels < 0, len(sizes), self.labels)
-        return sums.index_add_(0, places, self.rows)[:-1] / sizes.unsqueeze(1)
-
-    @property
-    def sizes(self) -> Tensor:
-        """float32 (K,): images of each class, counted once for all iterations between two clusterings."""
-        if self._sizes is None or self._sizes.device != self.labels.device:
-            self._sizes = torch.bincount(self.labels[self.labels >= 0]).to(self.rows.dtype)
-        return self._sizes
+        if self._num_classes is None:  # counted once for all iterations between two clusterings
+            self._num_classes = int(self.labels.max()) + 1 if len(self.labels) else 0
+        return class_means(self.rows, self.labels, self._num_classes)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._sizes = None
+        self._num_classes = None
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor, sample_idx: Tensor) -> None:
