@@ -1,6 +1,7 @@
 """The only module that bends what lies underneath: version checks, package look-up, configs, torchvision on CPU.
 
-:func:`install` runs when the package is imported. Each part names the breakage that it mends (mmengine 0.10.7, torch
+:func:`install` runs when a config is loaded, anything is built from a registry, a Runner or a loading process starts:
+importing the package changes nothing elsewhere. Each part names the breakage that it mends (mmengine 0.10.7, torch
 2.13), and disappears when the breakage does.
 """
 
@@ -10,7 +11,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ __all__ = [
     "install",
     "is_installed",
     "shim_torchvision",
+    "start_worker",
 ]
 
 MMENGINE_RANGE = ("0.10.7", "1.0.0")
@@ -54,6 +56,18 @@ def install() -> None:
     quieten()
     format_configs_once()
     _installed = True
+
+
+def start_worker(worker_id: int, prepare: Callable[[int], Any] | None = None) -> None:
+    """Begin a loading process, which inherits nothing where processes are spawned: a loader's ``worker_init_fn``.
+
+    Args:
+        worker_id: Number of the process, from 0.
+        prepare: What the loader does beside.
+    """
+    install()
+    if prepare is not None:
+        prepare(worker_id)
 
 
 # ------------------------------------------------------------------------------------------------------- versions

@@ -71,6 +71,9 @@ class Registry(mmengine_registries.Registry):
         Raises:
             InputError: It names no class, or none that there is, or has arguments that the class refuses.
         """
+        from mmreid_uda.compat import install
+
+        install()
         defaults = kwargs.get("default_args") or {}
         kind = cfg.get("type", defaults.get("type")) if isinstance(cfg, Mapping) else cfg
         if kind is None or isinstance(kind, (bool, int, float)):

@@ -35,6 +35,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmreid_uda import compat
 from mmreid_uda.datasets import dataset_config, input_size, offered_splits
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import checked, closest
@@ -84,6 +85,7 @@ def finish_config(cfg: Config, world_size: int = 1) -> None:
     Raises:
         InputError: As by :func:`load_config`.
     """
+    compat.install()
     check_settings(cfg)
     import_plugins(cfg)
     _enter_scope(cfg.get("default_scope") or "mmreid_uda")

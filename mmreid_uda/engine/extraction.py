@@ -13,6 +13,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from mmreid_uda import compat
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.utils import InputError, check_vectors, loading_processes
@@ -77,6 +78,7 @@ def extract_features(
         num_workers=loading_processes(num_workers),
         collate_fn=reid_collate,
         pin_memory=device.type == "cuda",
+        worker_init_fn=compat.start_worker,
     )
     was_training, parts = algorithm.training, []
     algorithm.eval()

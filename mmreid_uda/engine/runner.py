@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model as fill_what_fi
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmreid_uda import compat
 from mmreid_uda.checkpoint import epoch_checkpoints
 from mmreid_uda.config.required_hooks import complete_hooks
 from mmreid_uda.models.algorithms import BaseReID
@@ -62,6 +64,10 @@ class ReIDRunner(Runner):
 
     lock: RunLock | None = None
     """The right to the work dir, held as long as this Runner lives."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        compat.install()
+        super().__init__(*args, **kwargs)
 
     # ---- log
 
@@ -123,7 +129,9 @@ class ReIDRunner(Runner):
             if number == 0:  # nothing persists or prefetches then
                 for key in ("persistent_workers", "prefetch_factor", "timeout"):
                     dataloader.pop(key, None)
-        return Runner.build_dataloader(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
+        loader = Runner.build_dataloader(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
+        loader.worker_init_fn = partial(compat.start_worker, prepare=loader.worker_init_fn)
+        return loader
 
     # ---- checkpoints
 
