@@ -10,24 +10,18 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from mmengine.runner import Runner
 
-from mmreid_uda.apis import extract_features
 from mmreid_uda.cli import ToolParser, run_tool, writable_folder
-from mmreid_uda.config import load_config, require_tests
-from mmreid_uda.engine import build_runner
-from mmreid_uda.registry import MODELS
 from mmreid_uda.utils.files import write_json
-from mmreid_uda.visualization import (
-    RankRow,
-    draw_rank_list,
-    query_caption,
-    rank_rows,
-    write_picture,
-)
-from mmreid_uda.visualization.tiles import spread
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+    from mmreid_uda.visualization import RankRow
+
 
 _QUERIES, _TOP = 4, 8
 
@@ -54,6 +48,11 @@ def step(text: str) -> None:
 
 def draw(runner: Runner, path: Path) -> None:
     """Draw the rank lists of a few queries with the initial and with the trained weights."""
+    from mmreid_uda.apis import extract_features
+    from mmreid_uda.registry import MODELS
+    from mmreid_uda.visualization import draw_rank_list, query_caption, rank_rows, write_picture
+    from mmreid_uda.visualization.tiles import spread
+
     dataset = runner.val_dataloader.dataset
     chosen = spread(np.flatnonzero(dataset.is_query), _QUERIES).tolist()
     trained = extract_features(runner.model, dataset)
@@ -82,6 +81,9 @@ def draw(runner: Runner, path: Path) -> None:
 def main() -> None:
     """Render, train, evaluate, draw, summarise."""
     args = parse_args()
+    from mmreid_uda.config import load_config, require_tests
+    from mmreid_uda.engine import build_runner
+
     started = time.monotonic()
     work_dir = Path(args.work_dir)
     summary_path, picture = work_dir / "summary.json", work_dir / "rank_lists.png"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 
-from mmreid_uda.apis import save_features
 from mmreid_uda.cli import (
     ToolParser,
     add_image_options,
@@ -45,6 +44,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Extract and write."""
     args = parse_args()
+    from mmreid_uda.apis import save_features
+
     inferencer = inferencer_of_arguments(args, args.config, args.checkpoint)
     images = images_of_arguments(args, inferencer.cfg, [args.input])
     features = inferencer.extract(images.paths)

@@ -17,9 +17,6 @@ from string import Template
 from typing import Any
 
 from mmreid_uda.cli import ToolParser, run_tool, writable_folder
-from mmreid_uda.config import load_config
-from mmreid_uda.models import algorithms
-from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path
 
@@ -204,6 +201,8 @@ def loss_method(base: Any) -> str:
     Raises:
         InputError: If it is none of the known ones.
     """
+    from mmreid_uda.models import algorithms
+
     if issubclass(base, algorithms.MeanTeacher):
         return "loss_with_teachers"
     for name in ("loss_target", "loss_source"):
@@ -216,6 +215,8 @@ def loss_method(base: Any) -> str:
 
 def import_lines(base: Any, method: str) -> str:
     """What the method's file imports of this package, in order."""
+    from mmreid_uda.models import algorithms
+
     public = base.__name__ in algorithms.__all__
     lines = {
         f"from {algorithms.__name__ if public else base.__module__} import {base.__name__}",
@@ -243,6 +244,9 @@ def write_project(name: str, config: Path, root: Path) -> Path:
     Raises:
         InputError: If the name cannot be used, the folder is there already, or the config has no losses to add to.
     """
+    from mmreid_uda.config import load_config
+    from mmreid_uda.registry import MODELS
+
     folder = root / "projects" / name
     title = "".join(part.capitalize() for part in name.split("_"))
     if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():

@@ -13,10 +13,8 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
-
-from mmreid_uda.checkpoint import training_arguments
 from mmreid_uda.cli import (
     ToolParser,
     at_least,
@@ -25,9 +23,12 @@ from mmreid_uda.cli import (
     run_tool,
     training_command,
 )
-from mmreid_uda.config import load_config
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import read_results
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
 
 TOOLS = Path(__file__).parent
 
@@ -71,6 +72,9 @@ def train(arguments: list[str], options: list[str], processes: int) -> None:
 def main() -> None:
     """Train what is missing of the first stage, then the second."""
     args, flags = parse_args()
+    from mmreid_uda.checkpoint import training_arguments
+    from mmreid_uda.config import load_config
+
     # Loaded as a training does: what is wrong with the second stage is said before the first one.
     cfg = load_config(args.config, parse_options(args.cfg_options), args.processes)
     runs = cfg.get("stage1") or []

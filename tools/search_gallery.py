@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
-from mmreid_uda.apis import Match
 from mmreid_uda.cli import (
     ToolParser,
     add_image_options,
@@ -23,6 +23,9 @@ from mmreid_uda.cli import (
     writable,
 )
 from mmreid_uda.utils.choices import INDEX_KINDS
+
+if TYPE_CHECKING:
+    from mmreid_uda.apis import Match
 
 
 def parse_args() -> argparse.Namespace:

@@ -21,10 +21,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from mmengine.config import Config
+from typing import TYPE_CHECKING, Any
 
 from mmreid_uda.cli import (
     ToolParser,
@@ -35,12 +32,15 @@ from mmreid_uda.cli import (
     training_command,
     writable_folder,
 )
-from mmreid_uda.config import load_config, require_tests
-from mmreid_uda.evaluation import ReIDMetric
-from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, make_rng
 from mmreid_uda.utils.files import atomic_path, open_arrays, read_results
 from mmreid_uda.utils.packages import import_package
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from mmreid_uda.evaluation import ReIDMetric
+
 
 __all__ = ["read_metric", "read_space", "search", "table"]
 
@@ -155,6 +155,8 @@ def as_options(params: Mapping[str, Any]) -> list[str]:
 
 def check_config(config: str, space: Mapping[str, Any], options: Sequence[str]) -> Config:
     """Load the config with one value of each key, so that a misspelt key stops the search before it starts."""
+    from mmreid_uda.config import load_config
+
     values = {
         key: one.choices[0] if hasattr(one, "choices") else one.low for key, one in space.items()
     }
@@ -192,6 +194,11 @@ def _figures(cfg: Config) -> list[str]:
     Raises:
         InputError: Nothing is evaluated.
     """
+    import torch
+
+    from mmreid_uda.config import require_tests
+    from mmreid_uda.registry import METRICS
+
     require_tests(cfg, "compare trials by a figure of the pseudo-labels, --metric cluster/...")
     sets = cfg.val_dataloader.dataset.get("sets") or []
     names = [one if isinstance(one, str) else one.get("name") for one in sets]

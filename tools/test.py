@@ -12,10 +12,6 @@ import json
 import os
 from pathlib import Path
 
-from mmengine.dist import is_main_process
-
-from mmreid_uda.apis import load_tested
-from mmreid_uda.checkpoint import find_checkpoint
 from mmreid_uda.cli import (
     ToolParser,
     add_config_options,
@@ -23,9 +19,6 @@ from mmreid_uda.cli import (
     run_tool,
     writable,
 )
-from mmreid_uda.cli.launch import init_processes, num_processes
-from mmreid_uda.config import load_config, require_tests
-from mmreid_uda.engine import build_runner, unwrap
 from mmreid_uda.utils.files import atomic_path
 
 
@@ -53,6 +46,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load, build, test."""
     args = parse_args()
+    from mmengine.dist import is_main_process
+
+    from mmreid_uda.apis import load_tested
+    from mmreid_uda.checkpoint import find_checkpoint
+    from mmreid_uda.cli.launch import init_processes, num_processes
+    from mmreid_uda.config import load_config, require_tests
+    from mmreid_uda.engine import build_runner, unwrap
+
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     if args.checkpoint is not None and "://" not in args.checkpoint:
         find_checkpoint(args.checkpoint)  # before data are read

@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-
-from mmengine.config import Config
-from mmengine.dist import is_main_process
+from typing import TYPE_CHECKING
 
 from mmreid_uda.cli import (
     ToolParser,
@@ -20,9 +18,9 @@ from mmreid_uda.cli import (
     add_launcher,
     run_tool,
 )
-from mmreid_uda.cli.launch import init_processes, num_processes
-from mmreid_uda.config import check_settings, load_config
-from mmreid_uda.engine import build_runner, nothing_to_train
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,6 +57,8 @@ def parse_args() -> argparse.Namespace:
 
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     """Write the flags into the config."""
+    from mmreid_uda.config import check_settings
+
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     if args.amp:
@@ -78,6 +78,12 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
 def main() -> None:
     """Load, build, train."""
     args = parse_args()
+    from mmengine.dist import is_main_process
+
+    from mmreid_uda.cli.launch import init_processes, num_processes
+    from mmreid_uda.config import load_config
+    from mmreid_uda.engine import build_runner, nothing_to_train
+
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options, num_processes(args.launcher))
     apply_flags(cfg, args)

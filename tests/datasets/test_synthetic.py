@@ -375,6 +375,13 @@ def test_command_renders_what_the_data_set_reads(tool, tmp_path, capsys, monkeyp
     assert "is complete" in capsys.readouterr().out
 
 
+def test_without_a_word_the_command_renders_what_configs_name(tool):
+    args = vars(tool.parse_args(["data"]))
+    defaults = vars(SyntheticSpec("a"))
+    for name in ("num_train_ids", "num_test_ids", "images_per_id", "seed"):
+        assert args[name] == defaults[name], name
+
+
 def test_command_writes_the_picture(tool, tmp_path):
     file = tmp_path / "sheet.png"
     tool.main(["--contact-sheet", str(file), "--variants", "b", "--sheet-ids", "1"])

@@ -2,6 +2,8 @@
 
 import argparse
 import importlib.util
+import json
+import subprocess
 import sys
 
 import pytest
@@ -52,6 +54,49 @@ def parsers(parser):
             yield from action.choices.values()
 
 
+# Reads a list of command lines, runs each in a fork, and prints which of them have imported something that takes time.
+IMPORTS = """
+import json, os, runpy, sys
+import mmreid_uda.cli
+
+HEAVY = ("torch", "mmengine", "scipy.stats", "sklearn", "matplotlib", "numba")
+for argv in json.load(sys.stdin):
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(1, 2)
+        sys.argv, status = argv, 0
+        sys.path.insert(0, os.path.dirname(argv[0]))
+        try:
+            runpy.run_path(argv[0], run_name="__main__")
+        except SystemExit as stopped:
+            status = stopped.code or 0
+        os._exit(100 if any(name in sys.modules for name in HEAVY) else status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def statuses():
+    """Exit statuses of ``--help`` and of an unknown flag of each tool; 100 where something heavy was imported."""
+    lines = [[script, flag] for script in TOOLS for flag in ("--help", "--no-such-flag")]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS],
+        input=json.dumps(lines),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    numbers = list(map(int, done.stdout.split()))
+    return dict(zip(TOOLS, zip(numbers[::2], numbers[1::2], strict=True), strict=True))
+
+
+@pytest.mark.parametrize("script", TOOLS)
+def test_a_command_line_is_read_before_anything_heavy_is_imported(statuses, script):
+    assert statuses[script] == (0, 2)
+
+
 @pytest.mark.parametrize("script", TOOLS)
 def test_help_shows_the_default_of_every_option(parser_of, script):
     if script == "tools/deploy/run_onnx.py":
@@ -81,6 +126,15 @@ def test_an_error_of_usage_is_one_sentence_and_a_default_is_shown(capsys):
         said = capsys.readouterr().err
         assert stopped.value.code == 2 and said.startswith("error: ") and said.count("\n") == 1
     assert said.startswith("error: unrecognized arguments: --none; see ")
+
+
+@pytest.mark.parametrize("rank, said", [("0", 1), ("1", 0)])
+def test_of_several_processes_the_first_tells_of_an_error_of_usage(monkeypatch, capsys, rank, said):
+    monkeypatch.setattr(sys, "argv", ["train.py", "--launcher", "pytorch", "--none"])
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(SystemExit) as stopped:
+        ToolParser("Trains.").parse_args(["--none"])
+    assert stopped.value.code == 2 and capsys.readouterr().err.count("error: ") == said
 
 
 @pytest.mark.parametrize("name", ["file/x.png", "folder", "x.txt", "none/x.png"])

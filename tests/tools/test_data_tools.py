@@ -38,6 +38,7 @@ def run(monkeypatch, capsys):
     """Run a tool's main with arguments: (exit status, what it printed)."""
 
     def call(name, *arguments):
+        monkeypatch.syspath_prepend(ROOT / "tools" / "data")
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         status = 0
         try:
@@ -91,7 +92,7 @@ def test_the_published_counts_are_those_of_the_documentation():
         r"^\| `([\w-]+)` \|[^|]*\|(.*)\|$", (ROOT / "docs" / "data.md").read_text(), re.M
     )
     rows = dict(rows)
-    for name, splits in load("check_dataset").PUBLISHED.items():
+    for name, splits in load("dataset_checks").PUBLISHED.items():
         for (ids, images), cell in zip(splits.values(), rows[name].split("|")):
             shown = [
                 f"{one[0]:,}–{one[-1]:,}" if isinstance(one, range) else f"{one:,}"
@@ -118,7 +119,7 @@ def test_broken_files_leaks_and_shared_people_are_problems(run, market, monkeypa
 
 def test_a_copy_with_the_published_counts_has_no_problem(run, market, monkeypatch):
     (market / TRAIN / "0001_c3s1_9_1.jpg").write_bytes(b"")
-    tool = load("check_dataset")
+    tool = load("dataset_checks")
     monkeypatch.setitem(
         tool.PUBLISHED, "market1501", dict(train=(2, 5), query=(2, 2), gallery=(3, range(2, 4)))
     )
@@ -245,7 +246,7 @@ def test_a_config_of_another_problem_is_told(run):
 
 
 def test_a_source_only_set_is_not_asked_for_test_images():
-    requested = load("check_dataset").requested
+    requested = load("dataset_checks").requested
     assert requested("vehiclex") == [("vehiclex", ("train",), "data")]
     assert requested("msmt17") == [("msmt17", ("train", "query", "gallery"), "data")]
     assert requested("msmt17", splits=["gallery"]) == [("msmt17", ("gallery",), "data")]

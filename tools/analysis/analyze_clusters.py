@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,8 +25,10 @@ from mmreid_uda.cli import (
     features_of_arguments,
     run_tool,
 )
-from mmreid_uda.clustering import SweepResult, sweep_dbscan, sweep_kmeans
-from mmreid_uda.visualization import draw_cluster_sweep, write_picture
+
+if TYPE_CHECKING:
+    from mmreid_uda.clustering import SweepResult
+
 
 COLUMNS = ("clusters", "outliers", "largest", "nmi", "ari", "f_score")
 
@@ -94,6 +97,9 @@ def recommendations(results: Sequence[SweepResult], rho: float) -> str:
 def main() -> None:
     """Sweep, print, draw."""
     args = parse_args()
+    from mmreid_uda.clustering import sweep_dbscan, sweep_kmeans
+    from mmreid_uda.visualization import draw_cluster_sweep, write_picture
+
     images = features_of_arguments(args)
     truth = images.pids if (images.pids >= 0).any() else None
     if args.num_clusters:

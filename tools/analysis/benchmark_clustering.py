@@ -31,10 +31,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from dense_jaccard import (
     average_encodings,
     distances_from_lists,
@@ -43,20 +42,9 @@ from dense_jaccard import (
 )
 from growth import fitted_exponent
 from peak_memory import added_memory
-from sklearn.cluster import DBSCAN
 from synthetic_features import make_features
-from torch import Tensor
-from torch.nn import functional
 
 from mmreid_uda.cli import PICTURES, ToolParser, at_least, number, run_tool, writable
-from mmreid_uda.clustering import JaccardDBSCAN, dbscan
-from mmreid_uda.neighbors import (
-    Neighbours,
-    find_neighbours,
-    jaccard_distances,
-    jaccard_encodings,
-    unit_rows,
-)
 from mmreid_uda.utils import (
     InputError,
     check_vectors,
@@ -66,7 +54,12 @@ from mmreid_uda.utils import (
 )
 from mmreid_uda.utils.files import write_json
 from mmreid_uda.utils.values import Positive
-from mmreid_uda.visualization import new_figure, write_picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mmreid_uda.neighbors import Neighbours
+
 
 REFERENCE, FLOAT32, INT8 = "reference", "float32", "int8"
 PLAIN, CLUSTERER = "without kernels", "JaccardDBSCAN"
@@ -180,6 +173,8 @@ def parse_args() -> argparse.Namespace:
         "--figure", type=writable(*PICTURES), metavar="FILE.png", help="draw them, needs matplotlib"
     )
     args = parser.parse_args()
+    import torch
+
     if args.gpu and not torch.cuda.is_available():
         raise InputError("found no CUDA device, expected one for --gpu: leave --gpu out.")
     if len(set(args.growth)) == 1:
@@ -199,6 +194,8 @@ def load_features(args: argparse.Namespace, num: int | None) -> np.ndarray:
     Returns:
         float32 (N, D), rows of unit norm.
     """
+    from mmreid_uda.neighbors import unit_rows
+
     if not args.features:
         num = num or NUM_SAMPLES
         ids = max(1, num // IMAGES_PER_ID)
@@ -223,6 +220,8 @@ def load_features(args: argparse.Namespace, num: int | None) -> np.ndarray:
 
 def reference(features: np.ndarray, settings: Settings) -> Run:
     """From features to labels as the papers' code does it."""
+    import torch
+
     clock = Clock()
     ranks = reference_ranks(features, settings)
     clock.lap("knn")
@@ -246,6 +245,8 @@ def reference(features: np.ndarray, settings: Settings) -> Run:
 
 def reference_ranks(features: np.ndarray, settings: Settings) -> np.ndarray:
     """The first k1 of an exact search by Euclidean distance, int64 (N, k1); torch where there is no faiss for it."""
+    import torch
+
     k1 = min(settings.k1, len(features))
     if reference_search(settings.gpu) == "torch":
         rows = torch.from_numpy(features).to("cuda" if settings.gpu else "cpu")
@@ -276,6 +277,8 @@ def reference_encodings(
     Returns:
         float32 (N, N).
     """
+    from torch.nn import functional
+
     num, k1, k2 = len(ranks), settings.k1, settings.k2
     whole_sets, half_sets = [], []
     for i in range(num):
@@ -299,6 +302,8 @@ def reference_distances(encodings: np.ndarray) -> np.ndarray:
 
 def reference_labels(distances: np.ndarray, settings: Settings) -> np.ndarray:
     """scikit-learn's DBSCAN on all pairs."""
+    from sklearn.cluster import DBSCAN
+
     clusterer = DBSCAN(
         eps=settings.eps, min_samples=settings.min_samples, metric="precomputed", n_jobs=-1
     )
@@ -312,6 +317,9 @@ def ours(
     features: np.ndarray, settings: Settings, precision: Literal["float32", "int8"] = "float32"
 ) -> Run:
     """From features to labels by the library's functions."""
+    from mmreid_uda.clustering import dbscan
+    from mmreid_uda.neighbors import jaccard_distances, jaccard_encodings
+
     clock = Clock()
     neighbours = search(features, settings, precision)
     clock.lap("knn")
@@ -328,6 +336,10 @@ def search(
     features: np.ndarray, settings: Settings, precision: Literal["float32", "int8"] = "float32"
 ) -> Neighbours:
     """Our neighbours, on the device of the settings."""
+    import torch
+
+    from mmreid_uda.neighbors import find_neighbours
+
     rows = torch.from_numpy(features).to("cuda" if settings.gpu else "cpu")
     found = find_neighbours(rows, min(settings.k1, len(features)), precision=precision)
     assert found is not None
@@ -342,6 +354,8 @@ def ours_without_kernels(features: np.ndarray, settings: Settings) -> Run:
 
 def configured(features: np.ndarray, settings: Settings) -> Run:
     """The clusterer of the configs, its checks included (they count as part of the search); always on the CPU."""
+    from mmreid_uda.clustering import JaccardDBSCAN
+
     clock = Clock()
     clusterer = JaccardDBSCAN(
         eps=settings.eps, min_samples=settings.min_samples, k1=settings.k1, k2=settings.k2
@@ -421,6 +435,8 @@ def side_memory(features: np.ndarray, settings: Settings, side: str) -> int | No
 
 def _ready(path: str, settings: Settings, side: str, threads: int) -> Callable[[], Run]:
     """In the process of its own: features loaded, libraries and compiled kernels too; the run is left to do."""
+    import torch
+
     torch.set_num_threads(threads)
     features = np.load(path)
     SIDES[side](features[:_WARM_UP], settings)
@@ -429,6 +445,8 @@ def _ready(path: str, settings: Settings, side: str, threads: int) -> Callable[[
 
 def product_rate(dim: int, gpu: bool, repetitions: int = 5) -> float:
     """The best rate of products of large float32 blocks, by torch or NumPy, in operations per second."""
+    import torch
+
     best = 0.0
     for size in _FLOOR_BLOCKS:
         # Two matrices: NumPy would notice the product of one with its own transpose, and compute half of it.
@@ -453,6 +471,9 @@ def check_equality(features: np.ndarray, settings: Settings) -> dict[str, Any]:
     Returns:
         ``max_distance_difference`` over all pairs; ``labels_equal``, element for element; both of the worse engine.
     """
+    from mmreid_uda.clustering import dbscan
+    from mmreid_uda.neighbors import jaccard_distances, jaccard_encodings
+
     neighbours = search(features, settings)
     encodings = reference_encodings(
         neighbours.indices, settings, known_similarities(features, neighbours)
@@ -476,6 +497,8 @@ def known_similarities(
     features: np.ndarray, neighbours: Neighbours
 ) -> Callable[[int, np.ndarray], Tensor]:
     """The similarities of the lists, of the image or else of the other, and products for other pairs."""
+    import torch
+
     lists = [
         dict(zip(indices.tolist(), similarities.tolist()))
         for indices, similarities in zip(neighbours.indices, neighbours.similarities)
@@ -651,6 +674,8 @@ def report_growth(growth: dict[str, Any]) -> list[str]:
 
 def draw(figures: dict[str, Any], path: str) -> None:
     """Draw the seconds of the sides, and their growth if it was measured."""
+    from mmreid_uda.visualization import new_figure, write_picture
+
     growth = figures["growth"]
     panels = 2 if growth else 1
     figure, axes = new_figure(1, panels, (5.5 * panels, 4))

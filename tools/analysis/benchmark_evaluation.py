@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from dense_jaccard import (
     average_encodings,
     distances_from_lists,
@@ -40,7 +39,6 @@ from peak_memory import added_memory
 from synthetic_features import make_features
 
 from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
-from mmreid_uda.evaluation import evaluate_rank, rerank
 from mmreid_uda.utils import kernels_available, num_threads, without_kernels
 from mmreid_uda.utils.files import write_json
 
@@ -279,6 +277,8 @@ def rerank_officially(problem: Problem) -> np.ndarray:
 
 def rank_ours(problem: Problem, from_features: bool = False) -> tuple[np.ndarray, float, float]:
     """Ours, from distances or from features: CMC, mAP and mINP."""
+    from mmreid_uda.evaluation import evaluate_rank
+
     if from_features:
         result = evaluate_rank(problem.query, problem.gallery, *problem.labels, max_rank=MAX_RANK)
     else:
@@ -308,6 +308,8 @@ def rank_features_plain(problem: Problem) -> tuple[np.ndarray, float, float]:
 
 def rerank_ours(problem: Problem) -> int:
     """Ours, block by block as the evaluation takes it; returns the number of queries."""
+    from mmreid_uda.evaluation import rerank
+
     blocks = rerank(problem.query, problem.gallery, K1, K2, LAMBDA, reuse_memory=True)
     return sum(len(block) for _, block in blocks)
 
@@ -387,6 +389,8 @@ def measure_memory(part: str, problem: Problem, sides: list[str]) -> dict[str, i
 
 def prepare_side(part: str, side: str, folder: str, threads: int) -> Callable[[], Any]:
     """In the process of its own: load the problem and warm up."""
+    import torch
+
     torch.set_num_threads(threads)
 
     def load(name: str) -> np.ndarray | None:
@@ -417,6 +421,8 @@ def check_reranking(problem: Problem) -> dict[str, float]:
     Two neighbours whose distances differ in the last bit may change places between the two, and with them the
     neighbourhoods that hold just one of them: hence the largest difference and the share of differing entries.
     """
+    from mmreid_uda.evaluation import rerank
+
     expected, largest, differing = rerank_officially(problem), 0.0, 0
     for start, block in rerank(problem.query, problem.gallery, K1, K2, LAMBDA):
         difference = np.abs(block.numpy() - expected[start : start + len(block)])

@@ -15,29 +15,24 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from growth import fitted_exponent
 from peak_memory import added_memory
 from synthetic_features import make_features
-from torch import Tensor
-from torch.nn import functional
 
 from mmreid_uda.cli import PICTURES, ToolParser, at_least, run_tool, writable
-from mmreid_uda.models.losses import (
-    NEGATIVE_SETS,
-    FATLoss,
-    hardest_pairs,
-    pairwise_distances,
-)
-from mmreid_uda.models.losses.fat_loss import NegativeSet
-from mmreid_uda.models.memories import class_centroids
 from mmreid_uda.utils import InputError, num_threads
 from mmreid_uda.utils.files import write_json
-from mmreid_uda.visualization import new_figure, write_picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mmreid_uda.models.losses.fat_loss import NegativeSet
+
 
 TRIPLET, BATCH_HARD, FAT = "full triplet", "batch-hard", "FAT"
+NEGATIVES: tuple[NegativeSet, ...] = ("ctrdAll", "ctrdAvg", "ctrdHM", "batchNeg")
 MARGIN, BATCH = 1.0, 64
 # A size is not repeated beyond so many seconds.
 _PATIENCE = 10.0
@@ -55,7 +50,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--dim", type=int, default=256, help="dimensions of a feature")
     parser.add_argument("--num-ids", type=int, default=32, help="identities, whatever N is")
     parser.add_argument(
-        "--negatives", choices=NEGATIVE_SETS, default="batchNeg", help="set of negatives"
+        "--negatives", choices=NEGATIVES, default="batchNeg", help="set of negatives"
     )
     parser.add_argument("--repetitions", type=at_least(1), default=5, help="repetitions")
     for side, sizes in SIZES.items():
@@ -71,6 +66,11 @@ def parse_args() -> argparse.Namespace:
 
 def full_triplet(features: Tensor, labels: Tensor) -> Tensor:
     """Mean hinge over all triplets: one anchor after the other, since N³ numbers would not fit; a scalar."""
+    import torch
+    from torch.nn import functional
+
+    from mmreid_uda.models.losses import pairwise_distances
+
     distances = pairwise_distances(features)
     leaf = distances.detach().requires_grad_()
     total, count = torch.zeros(()), 0
@@ -88,6 +88,11 @@ def full_triplet(features: Tensor, labels: Tensor) -> Tensor:
 
 def batch_hard(features: Tensor, labels: Tensor) -> Tensor:
     """Mean hinge of every anchor's farthest positive and nearest negative among all N: a scalar."""
+    import torch
+    from torch.nn import functional
+
+    from mmreid_uda.models.losses import hardest_pairs, pairwise_distances
+
     distances = pairwise_distances(features)
     positives, negatives = hardest_pairs(distances.detach(), labels)
     anchors = torch.arange(len(features))
@@ -100,6 +105,12 @@ def batch_hard(features: Tensor, labels: Tensor) -> Tensor:
 
 def fat(features: Tensor, labels: Tensor, negatives: NegativeSet) -> Tensor:
     """Mean point-to-set hinge and compactness, in shuffled batches as in training: a scalar."""
+    import torch
+    from torch import Tensor
+
+    from mmreid_uda.models.losses import FATLoss
+    from mmreid_uda.models.memories import class_centroids
+
     criterion = FATLoss("tri-mg", negatives=negatives, margin=MARGIN)
     num_classes = int(labels.max()) + 1
     with torch.no_grad():
@@ -121,6 +132,7 @@ def make_pass(
     side: str, num: int, dim: int, num_ids: int, negatives: NegativeSet
 ) -> Callable[[], Tensor]:
     """One pass of a side over N images, after a small one has warmed the libraries up."""
+    import torch
 
     def run(count: int) -> Callable[[], Tensor]:
         features, pids, _ = make_features(count, min(num_ids, count // 4), 6, dim)
@@ -197,6 +209,8 @@ def report(figures: dict[str, Any]) -> str:
 
 def draw(figures: dict[str, Any], path: str) -> None:
     """Time and memory over N, on logarithmic axes."""
+    from mmreid_uda.visualization import new_figure, write_picture
+
     panels = [("seconds", "exponent_seconds", "CPU seconds per pass", 1)]
     if all("exponent_bytes" in row for row in figures["sides"].values()):
         panels.append(("added_bytes", "exponent_bytes", "added MiB", 2**20))

@@ -16,20 +16,17 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from mmengine.optim import build_optim_wrapper
 from peak_memory import added_memory
-from torch import Tensor
 
 from mmreid_uda.cli import ToolParser, add_config_options, at_least, run_tool, writable
-from mmreid_uda.config import load_config
-from mmreid_uda.models.algorithms import MeanTeacher
-from mmreid_uda.registry import MODELS
-from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 OURS, REFERENCE, PASSES = "iteration", "passes and optimiser", "passes"
 NUM_CLUSTERS = 150
@@ -42,11 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--repetitions", type=at_least(1), default=10, help="pairs to take the median of"
     )
-    parser.add_argument(
-        "--device",
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="where the model computes",
-    )
+    parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
     add_config_options(parser)
     parser.add_argument("--json", type=writable(), help="write the figures to this file")
     return parser.parse_args()
@@ -58,11 +51,19 @@ class Trial:
     Args:
         config: Config file.
         options: Dotted keys -> values merged into it.
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu`` or ``cuda``; None takes a GPU if there is one.
     """
 
-    def __init__(self, config: str, options: dict[str, Any] | None, device: str) -> None:
+    def __init__(self, config: str, options: dict[str, Any] | None, device: str | None) -> None:
         # The time does not depend on the weights: no first stage is needed.
+        import torch
+        from mmengine.optim import build_optim_wrapper
+
+        from mmreid_uda.config import load_config
+        from mmreid_uda.models.algorithms import MeanTeacher
+        from mmreid_uda.registry import MODELS
+        from mmreid_uda.structures import PseudoLabelState
+
         cfg = load_config(config, {**(options or {}), "stage1": None})
         self.model: Any = MODELS.build(cfg.model)
         if not isinstance(self.model, MeanTeacher):
@@ -70,8 +71,8 @@ class Trial:
                 f"found the model {type(self.model).__name__} in {config}, expected one with teachers: give a config "
                 "of MMT, ABMT or the strong baseline."
             )
-        self.model.to(device).train()
-        self.device = torch.device(device)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model.to(self.device).train()
         self.optim: Any = build_optim_wrapper(self.model, cfg.optim_wrapper)
         generator = torch.Generator().manual_seed(0)
         size, views = cfg.global_batch_size, len(self.model.students)
@@ -90,7 +91,7 @@ class Trial:
         self.images: tuple[Tensor, ...] = images if isinstance(images, tuple) else (images,)
         features = torch.randn(2 * NUM_CLUSTERS, self.model.encoder.embed_dim, generator=generator)
         labels = torch.arange(2 * NUM_CLUSTERS) % NUM_CLUSTERS
-        self.model.on_relabel(PseudoLabelState(0, labels, features.to(device)))
+        self.model.on_relabel(PseudoLabelState(0, labels, features.to(self.device)))
         self.step = 0
 
     def iteration(self) -> None:
@@ -101,6 +102,8 @@ class Trial:
 
     def passes(self) -> None:
         """Students forward and backward, teachers forward."""
+        import torch
+
         outputs = [student.encoder(view) for student, view in zip(self.model.students, self.images)]
         with torch.no_grad():
             for teacher, view in zip(self.model.teachers, self.images):
@@ -133,6 +136,8 @@ class Trial:
         return seconds
 
     def _wait(self) -> None:
+        import torch
+
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
@@ -157,8 +162,9 @@ def time_sides(trial: Trial, repetitions: int) -> dict[str, Any]:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Seconds and ratios of the sides; on a CPU, the bytes that they add."""
-    figures = time_sides(Trial(args.config, args.cfg_options, args.device), args.repetitions)
-    if args.device == "cpu":
+    trial = Trial(args.config, args.cfg_options, args.device)
+    figures = time_sides(trial, args.repetitions)
+    if trial.device.type == "cpu":
         added = {
             name: added_memory(first_turn, args.config, args.cfg_options, name)
             for name in (OURS, REFERENCE)

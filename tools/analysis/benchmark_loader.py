@@ -22,24 +22,24 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
-import torch
-from PIL import Image, ImageOps
-from torch import Tensor
 
 from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
-from mmreid_uda.datasets import CachedImages, FolderReIDDataset
-from mmreid_uda.datasets.transforms import reid_collate
-from mmreid_uda.models import ReIDDataPreprocessor
 from mmreid_uda.utils import SeededIndex, make_rng
 from mmreid_uda.utils.files import write_json
 
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from mmreid_uda.datasets import CachedImages, FolderReIDDataset
+    from mmreid_uda.models import ReIDDataPreprocessor
+
+
 HEIGHT, WIDTH, PADDING = 256, 128, 10
-MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
-STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 REFERENCE, OURS, PILLOW, PREPROCESSOR = "PIL pipeline", "cv2", "pillow", "preprocessor"
 COLD, WARM = "cv2, cold cache", "cv2, warm cache"
 """What is timed; the quotient of the first two is the speed-up."""
@@ -79,6 +79,8 @@ def make_crops(folder: str, count: int, size: tuple[int, int]) -> None:
         count: Number of images.
         size: Height and width in pixels.
     """
+    import cv2
+
     rng = make_rng(0, "crops")
     height, width = size
     for number in range(count):
@@ -93,7 +95,11 @@ def make_crops(folder: str, count: int, size: tuple[int, int]) -> None:
 
 def reference_loader(paths: list[str]) -> Loader:
     """The papers' loader: the steps of torchvision's transforms, written out so that torchvision is not needed."""
+    import torch
+    from PIL import Image, ImageOps
+
     rng = random.Random(0)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
 
     def load(path: str) -> Tensor:
         image = Image.open(path).convert("RGB")
@@ -104,27 +110,30 @@ def reference_loader(paths: list[str]) -> Loader:
         top = int(torch.randint(0, 2 * PADDING + 1, (1,)))
         left = int(torch.randint(0, 2 * PADDING + 1, (1,)))
         image = image.crop((left, top, left + WIDTH, top + HEIGHT))
-        return erase(normalise(to_tensor(image)), rng)
+        return erase(normalise(to_tensor(image), mean, std), mean, rng)
 
     return lambda indices: torch.stack([load(paths[index]) for index in indices])
 
 
 def to_tensor(image: Image.Image) -> Tensor:
     """Torchvision's ``ToTensor``: float32 (3, H, W) in 0..1."""
+    import torch
+
     pixels = torch.from_numpy(np.array(image, np.uint8, copy=True))
     return pixels.permute(2, 0, 1).contiguous().to(torch.float32).div(255)
 
 
-def normalise(image: Tensor) -> Tensor:
+def normalise(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Torchvision's ``Normalize``, which works on a copy."""
-    return image.clone().sub_(MEAN).div_(STD)
+    return image.clone().sub_(mean).div_(std)
 
 
-def erase(image: Tensor, rng: random.Random) -> Tensor:
+def erase(image: Tensor, mean: Tensor, rng: random.Random) -> Tensor:
     """Random erasing of the papers' code, in place.
 
     Args:
         image: float32 (3, H, W), normalised.
+        mean: float32 (3, 1, 1), which fills the rectangle.
         rng: Generator of the draws.
     """
     if rng.uniform(0, 1) >= 0.5:
@@ -135,7 +144,7 @@ def erase(image: Tensor, rng: random.Random) -> Tensor:
         h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if h < HEIGHT and w < WIDTH:
             top, left = rng.randint(0, HEIGHT - h), rng.randint(0, WIDTH - w)
-            image[:, top : top + h, left : left + w] = MEAN
+            image[:, top : top + h, left : left + w] = mean
             return image
     return image
 
@@ -144,6 +153,8 @@ def our_dataset(
     folder: str, num_images: int, backend: str, cache: int | None = None
 ) -> FolderReIDDataset:
     """The data set with the training pipeline of the configs; the backend resizes."""
+    from mmreid_uda.datasets import FolderReIDDataset
+
     pipeline: list[dict] = [
         dict(type="LoadReIDImage"),
         dict(type="Resize", scale=(WIDTH, HEIGHT), interpolation="bicubic", backend=backend),
@@ -159,6 +170,8 @@ def our_dataset(
 
 def our_loader(dataset: FolderReIDDataset) -> Loader:
     """What a worker of ours does: items with the sampler's seeds, then the batch."""
+    from mmreid_uda.datasets.transforms import reid_collate
+
     return lambda indices: reid_collate([dataset[SeededIndex(one, one)] for one in indices])
 
 
@@ -203,6 +216,8 @@ def measure(folder: str, args: argparse.Namespace) -> dict[str, Any]:
         ``rows``: per pipeline, images per second of the loader and of loader plus preprocessor; ``speedup``: our
         loader beside the PIL pipeline; ``speedup_with_preprocessor``; and the circumstances.
     """
+    from mmreid_uda.models import ReIDDataPreprocessor
+
     datasets = {name: our_dataset(folder, args.num_images, name) for name in (OURS, PILLOW)}
     paths = datasets[OURS].paths
     room = 2 * HEIGHT * WIDTH * 3 * len(paths)
@@ -256,6 +271,9 @@ def report(figures: dict[str, Any]) -> str:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
+    import cv2
+    import torch
+
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     if args.images:

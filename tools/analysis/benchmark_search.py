@@ -14,17 +14,19 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from synthetic_features import make_features
 
 from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
-from mmreid_uda.neighbors import VectorIndex
-from mmreid_uda.neighbors.vector_index import import_faiss
 from mmreid_uda.utils import num_threads
 from mmreid_uda.utils.choices import INDEX_KINDS
 from mmreid_uda.utils.files import write_json
+
+if TYPE_CHECKING:
+    from mmreid_uda.neighbors import VectorIndex
+
 
 # Images per identity, and cameras, about as in Market-1501.
 _IMAGES_PER_ID, _CAMERAS = 13, 6
@@ -83,6 +85,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         ``rows``: per index and effort ``index``, ``effort``, ``build_seconds``, the figures of :func:`measure_search`
         and ``recall``; and the circumstances.
     """
+    from mmreid_uda.neighbors import VectorIndex
+
     num = args.num_gallery + args.num_queries
     features, _, _ = make_features(
         num, max(num // _IMAGES_PER_ID, 2), _CAMERAS, args.dim, args.seed
@@ -126,6 +130,8 @@ def report(row: dict[str, Any]) -> str:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
+    from mmreid_uda.neighbors.vector_index import import_faiss
+
     if set(args.index) != {"flat"}:
         import_faiss().omp_set_num_threads(num_threads())
     print(

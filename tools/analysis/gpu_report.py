@@ -21,12 +21,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-from gpu_checks.machine import describe
-from gpu_checks.plan import run_parts
-from gpu_checks.report import MARKDOWN, Report
-from gpu_checks.suite import make_parts
-
 from mmreid_uda.cli import ToolParser, number, run_tool, writable_folder
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import Positive
@@ -57,6 +51,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run what fits, write as it goes."""
     args = parse_args()
+    import torch
+    from gpu_checks.machine import describe
+    from gpu_checks.plan import run_parts
+    from gpu_checks.report import MARKDOWN, Report
+    from gpu_checks.suite import make_parts
+
     if args.device == "cuda" and not torch.cuda.is_available():
         raise InputError("found no CUDA device: add --device cpu --quick to try the report out.")
     out = Path(args.out).resolve()

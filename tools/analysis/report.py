@@ -11,19 +11,16 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from mmreid_uda.apis import FeatureSet, ReIDInferencer, choose_queries
 from mmreid_uda.cli import ToolParser, at_least, run_tool
 from mmreid_uda.utils import InputError, loading_processes
 from mmreid_uda.utils.files import atomic_path, read_results, require_writable, unfinished
-from mmreid_uda.visualization import (
-    Curve,
-    draw_curves,
-    draw_rank_list,
-    encode_picture,
-    read_scalars,
-)
+
+if TYPE_CHECKING:
+    from mmreid_uda.apis import FeatureSet
+    from mmreid_uda.visualization import Curve
+
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -66,7 +63,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--queries", type=at_least(1), default=6, help="queries per picture")
     parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
     parser.add_argument(
-        "--num-workers", type=at_least(0), default=loading_processes(), help="loading processes"
+        "--num-workers",
+        type=at_least(0),
+        help="loading processes (default: as many as the cores allow, at most 8)",
     )
     parser.add_argument("--out", help="page to write (default: WORK_DIR/report.html)")
     return parser.parse_args()
@@ -78,6 +77,8 @@ def read_run(folder: Path) -> Run:
     Raises:
         InputError: If it holds no config or no results, or something else as such.
     """
+    from mmreid_uda.visualization import read_scalars
+
     configs, results = sorted(folder.glob("*.py")), folder / "results.json"
     if not configs or not (results.is_file() or (folder / "last_checkpoint").is_file()):
         raise InputError(
@@ -140,6 +141,8 @@ def result_section(results: Mapping[int, Mapping[str, float]], stopped: str = ""
 
 def life_section(curves: Mapping[str, Curve]) -> str:
     """Clusters before each epoch: a picture and a table; a sentence for a run without clusters."""
+    from mmreid_uda.visualization import draw_curves, encode_picture
+
     logged = {
         name: curves[f"cluster/{name}"].points for name in LIFE if f"cluster/{name}" in curves
     }
@@ -160,6 +163,9 @@ def life_section(curves: Mapping[str, Curve]) -> str:
 
 def query_section(images: FeatureSet, num: int, worst: bool) -> str:
     """Rank lists of some queries."""
+    from mmreid_uda.apis import choose_queries
+    from mmreid_uda.visualization import draw_rank_list, encode_picture
+
     chosen, captions = choose_queries(images, num, worst)
     rows = images.ranking(chosen, 10)
     alt = "worst queries" if worst else "rank lists"
@@ -177,6 +183,8 @@ def build_page(run: Run, images: FeatureSet | None, num_queries: int) -> str:
     Returns:
         HTML that refers to nothing outside itself.
     """
+    from mmreid_uda.visualization import draw_curves, encode_picture
+
     sections = {"Results": result_section(run.results, run.unfinished)}
     if any(not name.startswith("cluster/") for name in run.curves):
         figure = draw_curves({run.folder.name: run.curves}, DRAWN)
@@ -203,13 +211,18 @@ def build_page(run: Run, images: FeatureSet | None, num_queries: int) -> str:
 def main() -> None:
     """Read, draw, write."""
     args = parse_args()
+    from mmreid_uda.apis import FeatureSet, ReIDInferencer
+
     run = read_run(Path(args.work_dir))
     out = Path(args.out or run.folder / "report.html")
     require_writable(out)
     images = None
     if args.checkpoint:
         inferencer = ReIDInferencer(
-            run.config, args.checkpoint, args.device, num_workers=args.num_workers
+            run.config,
+            args.checkpoint,
+            args.device,
+            num_workers=loading_processes(args.num_workers),
         )
         images = FeatureSet.extract(inferencer, "test")
     page = build_page(run, images, args.queries)

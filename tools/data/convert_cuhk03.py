@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mmreid_uda.cli import ToolParser, run_tool, writable_folder
@@ -135,6 +134,8 @@ def convert(release: Path, lists: Path, out: Path, variant: str) -> dict[str, in
 def _write_image(
     file: Mapping[Any, Any], pairs: list[Any], name: str, pid: int, folder: Path
 ) -> None:
+    import cv2
+
     parts = _NAME.fullmatch(name)
     if parts is None:
         raise InputError(

@@ -14,8 +14,6 @@ import shutil
 from pathlib import Path
 
 from mmreid_uda.cli import ToolParser, run_tool, writable_folder
-from mmreid_uda.datasets.files import list_images
-from mmreid_uda.datasets.tables import read_lines
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path, require_file
 
@@ -52,6 +50,8 @@ def convert(lists: Path, duke: Path, out: Path, symlink: bool = False) -> dict[s
     Raises:
         InputError: A list or a folder is missing, or images of a list are.
     """
+    from mmreid_uda.datasets.files import list_images
+
     images = {
         path.name: path
         for folder in SPLIT_FOLDERS.values()
@@ -75,6 +75,8 @@ def convert(lists: Path, duke: Path, out: Path, symlink: bool = False) -> dict[s
 
 
 def _read_list(path: Path, images: dict[str, Path]) -> list[str]:
+    from mmreid_uda.datasets.tables import read_lines
+
     require_file(path, "a list of Occluded-DukeMTMC: name the folder of its lists")
     names = [line for _, line in read_lines(str(path))]
     missing = [name for name in names if name not in images]

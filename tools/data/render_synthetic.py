@@ -12,15 +12,12 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mmreid_uda.cli import PICTURES, ToolParser, at_least, run_tool, writable
-from mmreid_uda.datasets.synthetic import (
-    SyntheticSpec,
-    contact_sheet,
-    ensure_rendered,
-    is_complete,
-)
-from mmreid_uda.visualization import write_picture
+
+if TYPE_CHECKING:
+    from mmreid_uda.datasets.synthetic import SyntheticSpec
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -32,15 +29,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="folder of the data sets; domains go to <data_root>/synthetic/<variant>",
     )
     parser.add_argument("--variants", nargs="+", default=["a", "b", "c"], help="domains")
-    parser.add_argument(
-        "--num-train-ids", type=int, default=SyntheticSpec.num_train_ids, help="people to train on"
-    )
-    parser.add_argument(
-        "--num-test-ids", type=int, default=SyntheticSpec.num_test_ids, help="people to test on"
-    )
-    parser.add_argument(
-        "--images-per-id", type=int, default=SyntheticSpec.images_per_id, help="images of a person"
-    )
+    parser.add_argument("--num-train-ids", type=int, default=150, help="people to train on")
+    parser.add_argument("--num-test-ids", type=int, default=100, help="people to test on")
+    parser.add_argument("--images-per-id", type=int, default=10, help="images of a person")
     parser.add_argument("--seed", type=int, default=0, help="the data sets' render_seed")
     parser.add_argument(
         "--workers",
@@ -74,12 +65,17 @@ def show_progress(variant: str, done: int, total: int) -> None:
 
 def write_sheet(path: str, variants: Sequence[str], num_ids: int, seed: int) -> None:
     """Write the contact sheet; the ending of the file name chooses the format."""
+    from mmreid_uda.datasets.synthetic import contact_sheet
+    from mmreid_uda.visualization import write_picture
+
     write_picture(path, contact_sheet(variants, num_ids, seed))
     print(f"wrote {path}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the picture, render the domains, or both."""
+    from mmreid_uda.datasets.synthetic import SyntheticSpec
+
     args = parse_args(argv)
     specs = [
         SyntheticSpec(variant, args.num_train_ids, args.num_test_ids, args.images_per_id, args.seed)
@@ -94,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def render(data_root: str, spec: SyntheticSpec, workers: int) -> None:
     """Render one domain unless it is there already, and say where it lies."""
+    from mmreid_uda.datasets.synthetic import ensure_rendered, is_complete
+
     start = time.monotonic()
     folder = os.path.join(data_root, "synthetic", spec.folder_name)
     if is_complete(folder, spec):

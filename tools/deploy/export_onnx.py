@@ -10,14 +10,17 @@ Examples:
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmreid_uda.apis import ReIDInferencer, list_inputs
-from mmreid_uda.apis.deploy import export_onnx
 from mmreid_uda.cli import ToolParser, add_config_options, at_least, run_tool, writable
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.packages import import_package
+
+if TYPE_CHECKING:
+    from mmreid_uda.apis import ReIDInferencer
+
 
 # Largest distance (1 - cosine) between the features of one crop that counts as equal.
 TOLERANCES = {"float32": 1e-4, "float16": 5e-3}
@@ -56,6 +59,8 @@ def verify(inferencer: ReIDInferencer, model: str, images: list[str], threads: i
     Raises:
         InputError: It is larger than the precision explains, features are not finite, or onnxruntime is missing.
     """
+    from mmreid_uda.apis import list_inputs
+
     import_package("onnxruntime", "--verify", "'mmreid_uda[deploy]'", "leave --verify out")
     from run_onnx import DeploymentError, OnnxExtractor
 
@@ -84,6 +89,9 @@ def verify(inferencer: ReIDInferencer, model: str, images: list[str], threads: i
 def main() -> None:
     """Export and verify."""
     args = parse_args()
+    from mmreid_uda.apis import ReIDInferencer
+    from mmreid_uda.apis.deploy import export_onnx
+
     inferencer = ReIDInferencer(args.config, args.checkpoint, "cpu", options=args.cfg_options)
     description = export_onnx(inferencer.model, args.out, args.fp16)
     print(f"{args.out} and {description}")

@@ -16,11 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mmreid_uda import __version__
-from mmreid_uda.apis import init_model, model_fingerprint, tested_state
-from mmreid_uda.checkpoint import find_checkpoint, load_from_local, write_checkpoint
 from mmreid_uda.cli import ToolParser, add_config_options, run_tool, writable_folder
 from mmreid_uda.utils import InputError
 
@@ -47,6 +43,9 @@ def slim_checkpoint(model: Any, checkpoint: Path) -> dict[str, Any]:
     Returns:
         ``state_dict`` (the tested weights) and ``meta``: config, fingerprint, input size, epoch, version.
     """
+    from mmreid_uda.apis import model_fingerprint, tested_state
+    from mmreid_uda.checkpoint import load_from_local
+
     # Cloned: a view would be saved with the whole storage that it looks at.
     state = {name: tensor.detach().clone() for name, tensor in tested_state(model).items()}
     given = load_from_local(str(checkpoint), "cpu").get("meta") or {}
@@ -59,17 +58,22 @@ def slim_checkpoint(model: Any, checkpoint: Path) -> dict[str, Any]:
     return {"state_dict": state, "meta": meta}
 
 
-@torch.no_grad()
 def check_features(config: str, options: dict[str, Any] | None, model: Any, slim: Path) -> None:
     """Compare features of noise before and after: an algorithm may test more than it says.
 
     Raises:
         InputError: They differ.
     """
+    import torch
+
+    from mmreid_uda.apis import init_model, tested_state
+
     width, height = next(step["scale"] for step in model.cfg.test_pipeline if "scale" in step)
     noise = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
     published = init_model(config, slim, "cpu", options)
-    if not torch.equal(model(noise), published(noise)):
+    with torch.no_grad():
+        same = torch.equal(model(noise), published(noise))
+    if not same:
         raise InputError(
             f"features of {type(model).__name__} change when only {len(tested_state(model))} tensors are kept, "
             "expected all that features depend on; let its method tested_encoders name every module that "
@@ -80,6 +84,9 @@ def check_features(config: str, options: dict[str, Any] | None, model: Any, slim
 def main() -> None:
     """Strip, check and name."""
     args = parse_args()
+    from mmreid_uda.apis import init_model
+    from mmreid_uda.checkpoint import find_checkpoint, write_checkpoint
+
     checkpoint = find_checkpoint(args.checkpoint)
     model: Any = init_model(args.config, checkpoint, "cpu", args.cfg_options)
     out_dir = Path(args.out_dir)

@@ -9,16 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-import torch
-from mmengine.dataset import Compose
-
-from mmreid_uda.apis import init_model, list_inputs
-from mmreid_uda.apis.feature_set import test_images
 from mmreid_uda.cli import ToolParser, add_config_options, add_picture_argument, at_least, run_tool
-from mmreid_uda.datasets.transforms import reid_collate
-from mmreid_uda.registry import TRANSFORMS
-from mmreid_uda.visualization import activation_energy, draw_activation_maps, write_picture
-from mmreid_uda.visualization.tiles import read_crop, spread
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,6 +30,16 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load, run the encoder, draw."""
     args = parse_args()
+    import torch
+    from mmengine.dataset import Compose
+
+    from mmreid_uda.apis import init_model, list_inputs
+    from mmreid_uda.apis.feature_set import test_images
+    from mmreid_uda.datasets.transforms import reid_collate
+    from mmreid_uda.registry import TRANSFORMS
+    from mmreid_uda.visualization import activation_energy, draw_activation_maps, write_picture
+    from mmreid_uda.visualization.tiles import read_crop, spread
+
     model = init_model(args.config, args.checkpoint, args.device, args.cfg_options)
     if args.images:
         paths = [str(path) for path in list_inputs(args.images)]

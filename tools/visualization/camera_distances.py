@@ -17,7 +17,6 @@ from mmreid_uda.cli import (
     features_of_arguments,
     run_tool,
 )
-from mmreid_uda.visualization import camera_histograms, draw_camera_distances, write_picture
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,6 +31,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Count all pairs, draw."""
     args = parse_args()
+    from mmreid_uda.visualization import camera_histograms, draw_camera_distances, write_picture
+
     images = features_of_arguments(args)
     histograms = camera_histograms(images.features, images.pids, images.cameras, args.bins)
     write_picture(args.out, draw_camera_distances(histograms, f"{len(images.paths)} images"))

@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmreid_uda.apis import find_config, load_pseudo_labels, target_images
 from mmreid_uda.cli import ToolParser, add_config_options, add_picture_argument, at_least, run_tool
-from mmreid_uda.config import load_config
-from mmreid_uda.visualization import cluster_kinds, draw_cluster_collage, write_picture
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,6 +30,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Read both, compare, draw."""
     args = parse_args()
+    from mmreid_uda.apis import find_config, load_pseudo_labels, target_images
+    from mmreid_uda.config import load_config
+    from mmreid_uda.visualization import cluster_kinds, draw_cluster_collage, write_picture
+
     target = target_images(load_config(find_config(args.config), args.cfg_options))
     labels = load_pseudo_labels(args.labels, target.paths)
     kinds = cluster_kinds(labels, target.true_labels)

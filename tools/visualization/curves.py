@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmreid_uda.cli import ToolParser, add_picture_argument, run_tool
-from mmreid_uda.visualization import draw_curves, read_scalars, write_picture
 
 DEFAULT = ("loss", "*/mAP", "*/R1", "cluster/clusters", "cluster/outlier_ratio", "cluster/nmi")
 
@@ -45,6 +44,8 @@ def run_names(folders: Sequence[str]) -> list[str]:
 def main() -> None:
     """Read, draw."""
     args = parse_args()
+    from mmreid_uda.visualization import draw_curves, read_scalars, write_picture
+
     runs = dict(zip(run_names(args.runs), map(read_scalars, args.runs)))
     write_picture(args.out, draw_curves(runs, args.curves))
     print(f"wrote {args.out}")

@@ -12,12 +12,10 @@ Examples:
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
-from mmreid_uda.apis import FeatureSet, load_pseudo_labels
 from mmreid_uda.cli import (
     ToolParser,
     add_feature_arguments,
@@ -27,11 +25,12 @@ from mmreid_uda.cli import (
     number,
     run_tool,
 )
-from mmreid_uda.models.layers import support_samples
-from mmreid_uda.structures import class_means
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import Fraction
-from mmreid_uda.visualization import draw_embedding, in_largest, project, write_picture
+
+if TYPE_CHECKING:
+    from mmreid_uda.apis import FeatureSet
+
 
 COLOURS = {"id": "identity", "camera": "camera", "pseudo": "pseudo-label"}
 
@@ -69,6 +68,8 @@ def choose_images(images: FeatureSet, labels: np.ndarray | None, groups: int) ->
     Returns:
         int (M,), ascending. All images, where neither people nor clusters are known.
     """
+    from mmreid_uda.visualization import in_largest
+
     if labels is None:
         chosen = in_largest(images.pids, groups)
     else:
@@ -80,6 +81,14 @@ def choose_images(images: FeatureSet, labels: np.ndarray | None, groups: int) ->
 def main() -> None:
     """Choose, move, lay out, draw."""
     args = parse_args()
+    import torch
+    import torch.nn.functional as F
+
+    from mmreid_uda.apis import load_pseudo_labels
+    from mmreid_uda.models.layers import support_samples
+    from mmreid_uda.structures import class_means
+    from mmreid_uda.visualization import draw_embedding, project, write_picture
+
     colour = args.colour or ("pseudo" if args.labels else "id")
     if args.labels is None and (colour == "pseudo" or args.supports is not None):
         raise InputError(

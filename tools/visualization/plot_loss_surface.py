@@ -14,11 +14,10 @@ from __future__ import annotations
 import argparse
 import itertools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Predicate
-from mmengine.runner import Runner
 
 from mmreid_uda.cli import (
     ToolParser,
@@ -28,19 +27,13 @@ from mmreid_uda.cli import (
     number,
     run_tool,
 )
-from mmreid_uda.config import load_config
-from mmreid_uda.engine import build_runner, unwrap
-from mmreid_uda.models.algorithms import STD, STDClassifier
-from mmreid_uda.models.weights import load_complete
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import atomic_path
 from mmreid_uda.utils.values import Positive
-from mmreid_uda.visualization import (
-    filter_normalised_direction,
-    loss_surface,
-    new_figure,
-    write_picture,
-)
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
 
 # The network is in the middle.
 _Odd = Annotated[
@@ -74,6 +67,11 @@ def load_runner(args: argparse.Namespace) -> Runner:
     Raises:
         InputError: The checkpoint, or a teacher's beside it, is missing or of another network.
     """
+    from mmreid_uda.config import load_config
+    from mmreid_uda.engine import build_runner, unwrap
+    from mmreid_uda.models.algorithms import STD, STDClassifier
+    from mmreid_uda.models.weights import load_complete
+
     cfg = load_config(args.config, args.cfg_options)
     cfg.work_dir = str(Path(args.out).parent)
     # Hooks take pseudo-labels back from the checkpoint of a run that is resumed.
@@ -93,6 +91,8 @@ def read_batches(runner: Runner, number: int) -> list[dict[str, Any]]:
     Raises:
         InputError: If an epoch has fewer.
     """
+    from mmreid_uda.engine import unwrap
+
     prepare = unwrap(runner.model).data_preprocessor
     batches = [prepare(batch, True) for batch in itertools.islice(runner.train_dataloader, number)]
     if len(batches) < number:
@@ -109,6 +109,8 @@ def draw(surface: np.ndarray, steps: np.ndarray, title: str, path: Path) -> None
     Raises:
         InputError: No loss is finite.
     """
+    from mmreid_uda.visualization import new_figure, write_picture
+
     figure, panels = new_figure(1, 1, (5.2, 4.4))
     panel = panels[0, 0]
     if not np.isfinite(surface).any():
@@ -129,6 +131,9 @@ def draw(surface: np.ndarray, steps: np.ndarray, title: str, path: Path) -> None
 def main() -> None:
     """Load, evaluate, draw."""
     args = parse_args()
+    from mmreid_uda.engine import unwrap
+    from mmreid_uda.visualization import filter_normalised_direction, loss_surface
+
     runner = load_runner(args)
     model = unwrap(runner.model)
     batches = read_batches(runner, args.batches)

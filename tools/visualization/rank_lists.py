@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 
-from mmreid_uda.apis import choose_queries
 from mmreid_uda.cli import (
     ToolParser,
     add_feature_arguments,
@@ -19,7 +18,6 @@ from mmreid_uda.cli import (
     features_of_arguments,
     run_tool,
 )
-from mmreid_uda.visualization import draw_rank_list, write_picture
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,6 +38,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Rank, choose, draw."""
     args = parse_args()
+    from mmreid_uda.apis import choose_queries
+    from mmreid_uda.visualization import draw_rank_list, write_picture
+
     images = features_of_arguments(args, "test")
     chosen, captions = choose_queries(images, args.queries, args.worst)
     rows = images.ranking(chosen, args.topk)
