@@ -1,13 +1,10 @@
-"""Checks on a CUDA device, the same as those of tools/analysis/gpu_report.py: ``pytest -m gpu``."""
+"""Checks on a CUDA device, the same as those of tools/benchmarks/gpu_report.py: ``pytest -m gpu``."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "analysis"))
 from gpu_checks.findings import NotHere
 from gpu_checks.suite import CUBLAS
 

@@ -27,5 +27,5 @@ def test_latency_and_recall_of_every_index_are_measured(run_benchmark, tmp_path)
 
 def test_an_empty_problem_is_one_sentence(capsys):
     with pytest.raises(SystemExit) as stopped:
-        call_tool("tools/analysis/benchmark_search.py", "--num-queries", 0)
+        call_tool("tools/benchmarks/benchmark_search.py", "--num-queries", 0)
     assert stopped.value.code == 2 and "--num-queries: found '0'" in capsys.readouterr().err

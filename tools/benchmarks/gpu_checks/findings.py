@@ -38,18 +38,6 @@ class Findings:
         if not value >= limit:
             self.complaints.append(f"{name}: found {value:.3g}, expected at least {limit:.3g}")
 
-    def cost(self, side: str, seconds: float, mib: float | None) -> None:
-        """Note what a piece of work took: seconds, and MiB on the card, None on a CPU.
-
-        Args:
-            side: Stands before the names of the figures; ``''`` for ours on the device.
-            seconds: As :func:`measured` gives them.
-            mib: Likewise.
-        """
-        self.figures[f"{side} seconds".strip()] = seconds
-        if mib is not None:
-            self.figures[f"{side} MiB".strip()] = mib
-
     def true(self, name: str, value: bool, complaint: str) -> None:
         """Note whether something holds that must."""
         self.figures[name] = bool(value)

@@ -4,13 +4,12 @@ import json
 import sys
 from pathlib import Path
 
+import benchmark_clustering as tool
 import numpy as np
 import pytest
 import torch
 
 from mmreid_uda.utils import InputError, kernels_available
-
-ROOT = Path(__file__).parents[2]
 
 ANGLES = np.radians([0, 7, 16, 40, 47, 58, 120, 131])
 EIGHT = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1).astype(np.float32)
@@ -21,22 +20,11 @@ FAISS = {(0, 1): 0, (0, 2): 0.202072, (1, 2): 0.202072, (0, 3): 0.940303, (0, 4)
 
 
 @pytest.fixture(scope="module")
-def tool():
-    sys.path.insert(0, str(ROOT / "tools/analysis"))
-    try:
-        import benchmark_clustering
-
-        yield benchmark_clustering
-    finally:
-        sys.path.pop(0)
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("benchmark")
 
 
-def test_the_reference_gives_the_distances_and_labels_of_the_notes(tool):
+def test_the_reference_gives_the_distances_and_labels_of_the_notes():
     settings = tool.Settings(k1=4, k2=2, eps=0.5, min_samples=2, gpu=False)
     ranks = tool.reference_ranks(EIGHT, settings)
     rows = torch.from_numpy(EIGHT)
@@ -52,7 +40,7 @@ def test_the_reference_gives_the_distances_and_labels_of_the_notes(tool):
     np.testing.assert_array_equal(labels, [0, 0, 0, 1, 1, 1, 2, 2])
 
 
-def test_a_changed_distance_is_noticed(tool):
+def test_a_changed_distance_is_noticed():
     from mmreid_uda.neighbors import jaccard_graph
 
     graph = jaccard_graph(EIGHT, 4, 2)
@@ -64,34 +52,29 @@ def test_a_changed_distance_is_noticed(tool):
     assert tool.largest_difference(graph, dense) == 0.25
 
 
-def test_the_fitted_exponent_is_that_of_a_power_law(tool):
-    sizes = [100, 200, 500]
-    assert tool.fitted_exponent(sizes, [3 * size**1.7 for size in sizes]) == pytest.approx(1.7)
-
-
-def measured(tool, monkeypatch, folder, *arguments):
+def measured(monkeypatch, folder, *arguments):
     output = folder / "in_process.json"
     monkeypatch.setattr(
-        tool, "added_memory", lambda *_: None
+        tool, "added_memory", lambda *_, **__: None
     )  # processes of their own take seconds
     monkeypatch.setattr(sys, "argv", ["tool", *map(str, arguments), "--json", str(output)])
     tool.main()
     return json.loads(output.read_text())
 
 
-def test_real_features_are_measured_and_found_equal(tool, folder, monkeypatch):
+def test_real_features_are_measured_and_found_equal(folder, monkeypatch):
     path = folder / "features.npy"
     rng = np.random.default_rng(0)
     np.save(
         path, 3 * (rng.standard_normal((30, 32)).repeat(10, 0) + rng.standard_normal((300, 32)))
     )
     arguments = ("--features", path, "--num-samples", 200, "--repetitions", 1)
-    figures = measured(tool, monkeypatch, folder, *arguments)
+    figures = measured(monkeypatch, folder, *arguments)
     assert (figures["num_samples"], figures["dim"]) == (200, 32)
     assert figures["labels_equal"] is True and figures["max_distance_difference"] <= 1e-6
     assert figures["memory_ratio"] is None
 
-    figures = measured(tool, monkeypatch, folder, *arguments, "--skip-reference")
+    figures = measured(monkeypatch, folder, *arguments, "--skip-reference")
     assert figures["speedup"] is None and figures["labels_equal"] is None
     assert "reference" not in figures["sides"]
 
@@ -103,13 +86,13 @@ def test_real_features_are_measured_and_found_equal(tool, folder, monkeypatch):
         (["--growth", "400"], "2 sizes"),
     ],
 )
-def test_bad_arguments_are_named(tool, monkeypatch, arguments, named):
+def test_bad_arguments_are_named(monkeypatch, arguments, named):
     monkeypatch.setattr(sys, "argv", ["tool", *arguments])
     with pytest.raises(InputError, match=named):
         tool.main()
 
 
-def test_a_number_out_of_range_is_an_error_of_usage(tool, monkeypatch, capsys):
+def test_a_number_out_of_range_is_an_error_of_usage(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["tool", "--repetitions", "0"])
     with pytest.raises(SystemExit):
         tool.main()

@@ -6,10 +6,10 @@ from processes import REPOSITORY, run_script
 
 @pytest.fixture(scope="session")
 def run_benchmark():
-    """Run ``tools/analysis/benchmark_<name>.py`` on one thread and return the completed process."""
+    """Run ``tools/benchmarks/benchmark_<name>.py`` on one thread and return the completed process."""
 
     def run(name, *arguments):
-        script = f"tools/analysis/benchmark_{name}.py"
+        script = f"tools/benchmarks/benchmark_{name}.py"
         environment = dict(PYTHONPATH=str(REPOSITORY), OMP_NUM_THREADS="1")
         return run_script(script, *arguments, env=environment, timeout=400)
 

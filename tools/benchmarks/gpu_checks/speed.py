@@ -121,6 +121,25 @@ class Bench:
         return once / len(few), (once + backward.get_total_flops()) / len(few)
 
 
+def _begin(
+    mode: str, device: str, size: int, image: tuple[int, int], encoder: str | None = None
+) -> tuple[Findings, Bench]:
+    """Empty findings, and a bench on a device that is there."""
+    require(device)
+    return Findings(), Bench(mode, device, size, image, encoder)
+
+
+def _note_rates(findings: Findings, bench: Bench, ours: float, bare: float, flops: float) -> None:
+    """Note images per second of both sides, and what they mean with so many operations per image."""
+    findings.figures |= {
+        "images/s": ours,
+        "bare images/s": bare,
+        "overhead": bare / ours - 1,
+        "GFLOP/image": flops / 1e9,
+        "share of the peak": bench.peak_share(ours, flops),
+    }
+
+
 def check_speed(
     mode: str,
     device: str,
@@ -139,8 +158,7 @@ def check_speed(
         seconds: About so long a turn takes; 0 makes one iteration.
         encoder: As for :class:`Bench`.
     """
-    require(device)
-    findings, bench = Findings(), Bench(mode, device, size, image, encoder)
+    findings, bench = _begin(mode, device, size, image, encoder)
     memory = bench.model.head.memory.prototypes.clone()
     bare = BareLoop(bench, memory)
     with bench.autocast():
@@ -160,11 +178,7 @@ def check_speed(
         )
         turns["bare"].append(mean)
     per_second = {side: size / min(times) for side, times in turns.items()}
-    findings.figures["images/s"] = per_second["ours"]
-    findings.figures["bare images/s"] = per_second["bare"]
-    findings.figures["overhead"] = per_second["bare"] / per_second["ours"] - 1
-    findings.figures["GFLOP/image"] = bench.flops[1] / 1e9
-    findings.figures["share of the peak"] = bench.peak_share(per_second["ours"], bench.flops[1])
+    _note_rates(findings, bench, per_second["ours"], per_second["bare"], bench.flops[1])
     findings.figures |= {"MiB": mib["ours"], "bare MiB": mib["bare"]}
     findings.figures["iterations"] = iterations
     return findings
@@ -182,8 +196,7 @@ def check_extraction(
 
     Arguments are those of :func:`check_speed`.
     """
-    require(device)
-    findings, bench = Findings(), Bench(mode, device, size, image, encoder)
+    findings, bench = _begin(mode, device, size, image, encoder)
     model = bench.model.eval()
 
     @torch.no_grad()
@@ -201,14 +214,8 @@ def check_extraction(
     apart = 1 - (ours() * bare()).sum(1).min().item()
     findings.at_most("features beside the bare network's", apart, LOSS)
     iterations = _iterations(device, bare, seconds)
-    per_second = {
-        side: size / _mean_seconds(device, work, iterations)
-        for side, work in (("images/s", ours), ("bare images/s", bare))
-    }
-    findings.figures |= per_second
-    findings.figures["overhead"] = per_second["bare images/s"] / per_second["images/s"] - 1
-    findings.figures["GFLOP/image"] = bench.flops[0] / 1e9
-    findings.figures["share of the peak"] = bench.peak_share(per_second["images/s"], bench.flops[0])
+    rate, beside = (size / _mean_seconds(device, work, iterations) for work in (ours, bare))
+    _note_rates(findings, bench, rate, beside, bench.flops[0])
     return findings
 
 
@@ -241,8 +248,7 @@ def check_profile(
 
     Arguments are those of :func:`check_speed`.
     """
-    require(device)
-    findings, bench = Findings(), Bench(mode, device, size, image)
+    findings, bench = _begin(mode, device, size, image)
     wrapper = build_optim_wrapper(bench.model, bench.optim_wrapper())
     for _ in range(_WARM_UP):
         bench.model.train_step(bench.batch, wrapper)

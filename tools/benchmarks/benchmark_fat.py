@@ -7,7 +7,7 @@ counts, and the best of several passes, so that other load matters little; memor
 its peak.
 
 Example:
-    python tools/analysis/benchmark_fat.py --json work_dirs/fat.json --figure work_dirs/fat.png
+    python tools/benchmarks/benchmark_fat.py --json work_dirs/fat.json --figure work_dirs/fat.png
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from growth import fitted_exponent
-from peak_memory import added_memory
+from measuring import add_output_options, added_memory, fitted_exponent, show
 from synthetic_features import make_features
 
-from mmreid_uda.cli import PICTURES, ToolParser, at_least, run_tool, writable
+from mmreid_uda.cli import ToolParser, run_tool
 from mmreid_uda.utils import InputError, num_threads
-from mmreid_uda.utils.files import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,15 +50,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--negatives", choices=NEGATIVES, default="batchNeg", help="set of negatives"
     )
-    parser.add_argument("--repetitions", type=at_least(1), default=5, help="repetitions")
     for side, sizes in SIZES.items():
         name = f"--sizes-{side.replace(' ', '-').lower()}"
         parser.add_argument(name, dest=side, type=int, nargs="+", default=sizes, help="values of N")
     parser.add_argument("--skip-memory", action="store_true", help="do not measure the memory")
-    parser.add_argument("--json", type=writable(), help="write the figures to this file")
-    parser.add_argument(
-        "--figure", type=writable(*PICTURES), help="draw the figures into this file"
-    )
+    add_output_options(parser, 5, figure=True)
     return parser.parse_args()
 
 
@@ -229,11 +223,7 @@ def main() -> None:
     """Run the tool."""
     args = parse_args()
     figures = measure(args)
-    print(report(figures))
-    if args.json:
-        write_json(args.json, figures)
-    if args.figure:
-        draw(figures, args.figure)
+    show(args, figures, report(figures), draw)
 
 
 if __name__ == "__main__":

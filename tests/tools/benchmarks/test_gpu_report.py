@@ -2,20 +2,14 @@
 
 import json
 import os
-import sys
 import time
 from copy import deepcopy
-from pathlib import Path
 
+import dense_jaccard
 import numpy as np
 import pytest
 import torch
 from deployment import call_tool
-from sklearn.cluster import DBSCAN
-from torch.backends import mkldnn
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "analysis"))
-import dense_jaccard
 from gpu_checks import suite
 from gpu_checks.algorithms import ALGORITHMS, config_name
 from gpu_checks.clustering import lloyd, moved
@@ -35,7 +29,9 @@ from gpu_checks.report import Report
 from gpu_checks.result import Result
 from gpu_checks.steps import Step, check_step, compare_steps, largest_difference
 from gpu_checks.training import tiny_config
+from sklearn.cluster import DBSCAN
 from synthetic_features import make_features
+from torch.backends import mkldnn
 
 from mmreid_uda.config import load_config
 from mmreid_uda.evaluation import evaluate_rank
@@ -335,17 +331,17 @@ def test_a_wrong_comparison_makes_the_command_fail(tmp_path, monkeypatch, capsys
         arguments = ("--out", tmp_path / str(status), "--device", "cpu")
         if status:
             with pytest.raises(SystemExit) as stop:
-                call_tool("tools/analysis/gpu_report.py", *arguments)
+                call_tool("tools/benchmarks/gpu_report.py", *arguments)
             assert stop.value.code == 1
             assert "1 to look at: one: wrong" in capsys.readouterr().err
         else:
-            call_tool("tools/analysis/gpu_report.py", *arguments)
+            call_tool("tools/benchmarks/gpu_report.py", *arguments)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_the_command_says_how_to_try_it(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        call_tool("tools/analysis/gpu_report.py", "--out", tmp_path)
+        call_tool("tools/benchmarks/gpu_report.py", "--out", tmp_path)
     assert stop.value.code == 2 and "add --device cpu --quick" in capsys.readouterr().err
 
 
@@ -353,7 +349,7 @@ def test_without_a_gpu_the_command_says_how_to_try_it(tmp_path, capsys):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_the_whole_report_on_a_processor(tmp_path):
     call_tool(
-        *("tools/analysis/gpu_report.py", "--out", tmp_path),
+        *("tools/benchmarks/gpu_report.py", "--out", tmp_path),
         *("--device", "cpu", "--quick", "--minutes", 13),
     )
     parts = json.loads((tmp_path / "gpu_report.json").read_text())["parts"]

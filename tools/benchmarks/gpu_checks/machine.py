@@ -15,9 +15,10 @@ import torch
 from mmreid_uda.utils import kernels_available
 from mmreid_uda.version import __version__
 
-from .findings import NotHere
+from .findings import Findings, NotHere
 
 __all__ = [
+    "ON_CPU",
     "REPOSITORY",
     "describe",
     "float32_products",
@@ -26,9 +27,13 @@ __all__ = [
     "require",
     "share_threads",
     "synchronize",
+    "timed",
 ]
 
 T = TypeVar("T")
+
+ON_CPU = "seconds on the CPU"
+"""Name of what the same work takes on the CPU."""
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -131,6 +136,27 @@ def measured(device: str, work: Callable[[], T]) -> tuple[T, float, float | None
     if device != "cuda":
         return result, seconds, None
     return result, seconds, (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def timed(
+    findings: Findings, device: str, work: Callable[[], T], side: str = "", seconds: str = "seconds"
+) -> T:
+    """Do a piece of work and note what it took: seconds, and MiB on the card.
+
+    Args:
+        findings: Where it is noted.
+        device: ``'cuda'`` or ``'cpu'``.
+        work: What is done.
+        side: Stands before the names of the figures; ``''``, the default, for ours on the device.
+        seconds: Name of the figure of the seconds. Defaults to ``'seconds'``.
+
+    Returns:
+        The result of the work.
+    """
+    result, findings.figures[f"{side} {seconds}".strip()], mib = measured(device, work)
+    if mib is not None:
+        findings.figures[f"{side} MiB".strip()] = mib
+    return result
 
 
 @contextmanager

@@ -9,8 +9,8 @@ skipped, and said to be. The report is on disk after every check.
 The exit status is 1 if a check failed, broke or was not done in time, and 0 if all passed or were skipped.
 
 Examples:
-    python tools/analysis/gpu_report.py --out work_dirs/gpu --minutes 7
-    python tools/analysis/gpu_report.py --out work_dirs/gpu --device cpu --quick
+    python tools/benchmarks/gpu_report.py --out work_dirs/gpu --minutes 7
+    python tools/benchmarks/gpu_report.py --out work_dirs/gpu --device cpu --quick
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
         if not parts:
             raise InputError(f"found no part with {args.parts} in its name, see --help.")
         out.mkdir(parents=True, exist_ok=True)
-        command = shlex.join(["python", "tools/analysis/gpu_report.py", *sys.argv[1:]])
+        command = shlex.join(["python", "tools/benchmarks/gpu_report.py", *sys.argv[1:]])
         report = Report(out, describe(args.device), command)
         run_parts(parts, 60 * args.minutes, report.record, out / _LOG)
     print(f"report: {out / MARKDOWN}")

@@ -7,7 +7,7 @@ one process; the ratio is the median over pairs. Added memory is that of a first
 model loaded (Linux only).
 
 Example:
-    python tools/analysis/benchmark_iteration.py configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py --json mmt.json
+    python tools/benchmarks/benchmark_iteration.py configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py --json mmt.json
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from peak_memory import added_memory
+from measuring import add_output_options, added_memory, show
 
-from mmreid_uda.cli import ToolParser, add_config_options, at_least, run_tool, writable
+from mmreid_uda.cli import ToolParser, add_config_options, run_tool
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,12 +35,9 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ToolParser(description="Time iterations of a mean teacher.")
     parser.add_argument("config", help="config of MMT, ABMT or a kin")
-    parser.add_argument(
-        "--repetitions", type=at_least(1), default=10, help="pairs to take the median of"
-    )
     parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
     add_config_options(parser)
-    parser.add_argument("--json", type=writable(), help="write the figures to this file")
+    add_output_options(parser, 10)
     return parser.parse_args()
 
 
@@ -175,18 +171,21 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
+def report(figures: dict[str, Any]) -> str:
+    """Lay the figures out."""
+    lines = [f"{name:>22} {seconds:8.3f} s" for name, seconds in figures["seconds"].items()]
+    lines.append(f"iteration / {REFERENCE}: {figures['ratio']:.3f}")
+    lines.append(f"iteration / {PASSES} alone: {figures['ratio_to_passes']:.3f}")
+    if "memory_ratio" in figures:
+        lines.append(f"added memory / that of {REFERENCE}: {figures['memory_ratio']:.3f}")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure, print, write."""
     args = parse_args()
     figures = measure(args)
-    for name, seconds in figures["seconds"].items():
-        print(f"{name:>22} {seconds:8.3f} s")
-    print(f"iteration / {REFERENCE}: {figures['ratio']:.3f}")
-    print(f"iteration / {PASSES} alone: {figures['ratio_to_passes']:.3f}")
-    if "memory_ratio" in figures:
-        print(f"added memory / that of {REFERENCE}: {figures['memory_ratio']:.3f}")
-    if args.json:
-        write_json(args.json, figures)
+    show(args, figures, report(figures))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
-"""The memory of a piece of work is what it needs at its peak, not what it leaves."""
+"""The memory of a piece of work is what it needs at its peak, not what it leaves; and how a cost grows."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "analysis"))
-from peak_memory import added_memory
+from measuring import added_memory, fitted_exponent
 
 MIB = 2**20
 
@@ -21,3 +18,8 @@ def prepare(before, during):
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the memory")
 def test_only_the_work_counts_and_at_its_peak():
     assert added_memory(prepare, 200, 50) == pytest.approx(50 * MIB, abs=8 * MIB)
+
+
+def test_the_fitted_exponent_is_that_of_a_power_law():
+    sizes = [100, 200, 500]
+    assert fitted_exponent(sizes, [3 * size**1.7 for size in sizes]) == pytest.approx(1.7)

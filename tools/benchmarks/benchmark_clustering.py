@@ -12,9 +12,9 @@ similarities. The floor is half of an N×N×D product of float32 matrices at the
 large blocks: an exact search cannot go below it without giving up float32.
 
 Examples:
-    python tools/analysis/benchmark_clustering.py --json clustering.json --figure clustering.png
-    python tools/analysis/benchmark_clustering.py --num-samples 130000 --skip-reference
-    python tools/analysis/benchmark_clustering.py --skip-reference --growth 4000 8000 16000 32000
+    python tools/benchmarks/benchmark_clustering.py --json clustering.json --figure clustering.png
+    python tools/benchmarks/benchmark_clustering.py --num-samples 130000 --skip-reference
+    python tools/benchmarks/benchmark_clustering.py --skip-reference --growth 4000 8000 16000 32000
 """
 
 from __future__ import annotations
@@ -22,12 +22,9 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib.util
-import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,11 +37,10 @@ from dense_jaccard import (
     expanded_set,
     reciprocal_neighbours,
 )
-from growth import fitted_exponent
-from peak_memory import added_memory
+from measuring import add_output_options, added_memory, fitted_exponent, show
 from synthetic_features import make_features
 
-from mmreid_uda.cli import PICTURES, ToolParser, at_least, number, run_tool, writable
+from mmreid_uda.cli import ToolParser, at_least, number, run_tool
 from mmreid_uda.utils import (
     InputError,
     check_vectors,
@@ -52,7 +48,6 @@ from mmreid_uda.utils import (
     num_threads,
     without_kernels,
 )
-from mmreid_uda.utils.files import write_json
 from mmreid_uda.utils.values import Positive
 
 if TYPE_CHECKING:
@@ -153,7 +148,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--min-samples", type=at_least(1), default=4, help="of DBSCAN")
     parser.add_argument("--k1", type=at_least(1), default=30, help="of the Jaccard distance")
     parser.add_argument("--k2", type=at_least(1), default=6, help="of the Jaccard distance")
-    parser.add_argument("--repetitions", type=at_least(1), default=3, help="repetitions")
     parser.add_argument(
         "--growth",
         type=at_least(1),
@@ -166,12 +160,7 @@ def parse_args() -> argparse.Namespace:
         "--skip-reference", action="store_true", help="ours alone, where N×N does not fit"
     )
     parser.add_argument("--gpu", action="store_true", help="search for neighbours on the GPU")
-    parser.add_argument(
-        "--json", type=writable(), metavar="FILE", help="write the figures to this file"
-    )
-    parser.add_argument(
-        "--figure", type=writable(*PICTURES), metavar="FILE.png", help="draw them, needs matplotlib"
-    )
+    add_output_options(parser, 3, figure=True)
     args = parser.parse_args()
     import torch
 
@@ -419,26 +408,8 @@ def medians(runs: list[Run]) -> dict[str, Any]:
     }
 
 
-def side_memory(features: np.ndarray, settings: Settings, side: str) -> int | None:
-    """Bytes that a side needs beyond its features, of a process of its own; None if the system does not tell."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "features.npy")
-        np.save(path, features)
-        try:
-            return added_memory(_ready, path, settings, side, num_threads())
-        except BrokenProcessPool as error:
-            raise InputError(
-                f"found the process of side '{side}' ended at {len(features)} features, expected memory enough for it: "
-                "lower --num-samples or add --skip-reference."
-            ) from error
-
-
-def _ready(path: str, settings: Settings, side: str, threads: int) -> Callable[[], Run]:
-    """In the process of its own: features loaded, libraries and compiled kernels too; the run is left to do."""
-    import torch
-
-    torch.set_num_threads(threads)
-    features = np.load(path)
+def prepare_side(settings: Settings, side: str, features: np.ndarray) -> Callable[[], Run]:
+    """In a process of its own: libraries and compiled kernels loaded; the run is left to do."""
     SIDES[side](features[:_WARM_UP], settings)
     return partial(SIDES[side], features, settings)
 
@@ -569,7 +540,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     rate = max(rate, product_rate(dim, args.gpu))
     sides = {side: medians(runs[side]) for side in names}
     for side, row in sides.items():
-        row["added_bytes"] = side_memory(features, settings, side)
+        row["added_bytes"] = added_memory(
+            prepare_side, settings, side, arrays=dict(features=features)
+        )
     floor = num**2 * dim / rate
 
     def quotient(side: str, key: str = "seconds") -> float | None:
@@ -707,11 +680,7 @@ def main() -> None:
     """Run the tool."""
     args = parse_args()
     figures = measure(args)
-    print(report(figures))
-    if args.json:
-        write_json(args.json, figures)
-    if args.figure:
-        draw(figures, args.figure)
+    show(args, figures, report(figures), draw)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ memory ("warm"). Only CPU time of this process and its one thread counts, so tha
 little. The pipelines take turns; the median over the repetitions is reported.
 
 Example:
-    python tools/analysis/benchmark_loader.py --json loader.json
+    python tools/benchmarks/benchmark_loader.py --json loader.json
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from measuring import add_output_options, show
 
-from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
+from mmreid_uda.cli import ToolParser, at_least, run_tool
 from mmreid_uda.utils import SeededIndex, make_rng
-from mmreid_uda.utils.files import write_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -64,8 +64,7 @@ def parse_args() -> argparse.Namespace:
         help="of the made crops",
     )
     parser.add_argument("--batch-size", type=at_least(1), default=64, help="images per batch")
-    parser.add_argument("--repetitions", type=at_least(1), default=9, help="repetitions")
-    parser.add_argument("--json", type=writable(), help="write the figures to this file")
+    add_output_options(parser, 9)
     return parser.parse_args()
 
 
@@ -282,9 +281,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             make_crops(folder, args.num_images, tuple(args.crop_size))
             figures = measure(folder, args)
-    print(report(figures))
-    if args.json:
-        write_json(args.json, figures)
+    show(args, figures, report(figures))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from mmreid_uda.utils import make_rng
 
 from .dense import dense_dbscan, dense_encodings, dense_jaccard, dense_neighbours
 from .findings import Findings
-from .machine import float32_products, measured, require
+from .machine import ON_CPU, float32_products, require, timed
 
 __all__ = ["check_jaccard_dbscan", "check_kmeans", "check_neighbours", "people"]
 
@@ -58,18 +58,13 @@ def check_neighbours(device: str, num: int, dim: int = 2048) -> Findings:
         num: N, images.
         dim: D.
     """
-    require(device)
-    findings = Findings()
-    features = people(num, dim)[0]
-    rows = torch.from_numpy(features).to(device)
+    findings, features, rows = _begin(device, num, dim)
     with float32_products():
         find_neighbours(rows[:_WARM_UP], K1)
-        found, seconds, mib = measured(device, lambda: find_neighbours(rows, K1))
-        findings.cost("", seconds, mib)
+        found = timed(findings, device, lambda: find_neighbours(rows, K1))
         if num <= WHOLE:
             dense_neighbours(rows[:_WARM_UP], K1)
-            _, seconds, mib = measured(device, lambda: dense_neighbours(rows, K1))
-            findings.cost("dense", seconds, mib)
+            timed(findings, device, lambda: dense_neighbours(rows, K1), "dense")
     assert found is not None
     sample = np.arange(num) if num <= WHOLE else make_rng(0, "rows").permutation(num)[:_SAMPLE]
     started, same, apart, own = time.perf_counter(), 0, 0.0, 0.0
@@ -95,30 +90,23 @@ def check_neighbours(device: str, num: int, dim: int = 2048) -> Findings:
 def check_jaccard_dbscan(device: str, num: int, dim: int = 2048) -> Findings:
     """Cluster as a config does, features on a device: labels must be those of the CPU, and of dense matrices.
 
-    Args:
-        device: ``'cuda'`` or ``'cpu'``.
-        num: N, images.
-        dim: D.
+    Arguments are those of :func:`check_neighbours`.
     """
-    require(device)
-    findings = Findings()
-    features = people(num, dim)[0]
-    rows = torch.from_numpy(features).to(device)
+    findings, features, rows = _begin(device, num, dim)
     with float32_products():
         _cluster(rows[:_WARM_UP])
-        (labels, clusterer), seconds, mib = measured(device, lambda: _cluster(rows))
-        findings.cost("", seconds, mib)
+        labels, clusterer = timed(findings, device, lambda: _cluster(rows))
         for step in ("jaccard", "dbscan"):
             findings.figures[f"of these {step}"] = clusterer.info[f"seconds_{step}"]
         findings.figures["clusters"] = int(labels.max()) + 1
         findings.figures["outliers"] = float((labels < 0).mean())
         if num > WHOLE:
             return findings
-        expected, seconds, _ = measured("cpu", lambda: _cluster(torch.from_numpy(features))[0])
-        findings.figures["seconds on the CPU"] = seconds
+        expected = timed(
+            findings, "cpu", lambda: _cluster(torch.from_numpy(features))[0], seconds=ON_CPU
+        )
         findings.at_most("moved", moved(labels, expected), MOVED)
-        (dense, graph), seconds, mib = measured(device, lambda: _cluster_densely(rows))
-    findings.cost("dense", seconds, mib)
+        dense, graph = timed(findings, device, lambda: _cluster_densely(rows), "dense")
     findings.at_most("moved, dense", moved(labels, dense), MOVED)
     neighbours = clusterer.prepare(rows)
     found = clusterer.graph(features, EPS, 0, neighbours["neighbours"]).tocoo()
@@ -134,16 +122,9 @@ def check_jaccard_dbscan(device: str, num: int, dim: int = 2048) -> Findings:
 def check_kmeans(device: str, num: int, num_clusters: int, dim: int = 2048) -> Findings:
     """Cluster by k-means, features on a device: labels must be those of the CPU, and as good as Lloyd's in torch.
 
-    Args:
-        device: ``'cuda'`` or ``'cpu'``.
-        num: N, images.
-        num_clusters: K.
-        dim: D.
+    Arguments are those of :func:`check_neighbours`, and ``num_clusters``, K.
     """
-    require(device)
-    findings = Findings()
-    features = people(num, dim)[0]
-    rows = torch.from_numpy(features).to(device)
+    findings, features, rows = _begin(device, num, dim)
     clusterer = KMeans(num_clusters)
 
     def cluster(rows: Tensor) -> np.ndarray:
@@ -151,19 +132,21 @@ def check_kmeans(device: str, num: int, num_clusters: int, dim: int = 2048) -> F
         return clusterer(rows.cpu().numpy(), seed=0, epoch=0, prepared=prepared)
 
     with float32_products():
-        labels, seconds, mib = measured(device, lambda: cluster(rows))
-        findings.cost("", seconds, mib)
+        labels = timed(findings, device, lambda: cluster(rows))
         inertia, iterations = clusterer.info["inertia"], int(clusterer.info["iterations"])
         findings.figures["iterations"] = iterations
         if num <= WHOLE:
-            expected, seconds, _ = measured("cpu", lambda: cluster(torch.from_numpy(features)))
-            findings.figures["seconds on the CPU"] = seconds
+            expected = timed(
+                findings, "cpu", lambda: cluster(torch.from_numpy(features)), seconds=ON_CPU
+            )
             findings.at_most("moved", moved(labels, expected), MOVED)
         start = kmeans_plus_plus(features, num_clusters, make_rng(0, 0, "kmeans"))
-        dense, seconds, mib = measured(
-            device, lambda: lloyd(rows, rows[torch.from_numpy(start).to(device)], iterations)
+        dense = timed(
+            findings,
+            device,
+            lambda: lloyd(rows, rows[torch.from_numpy(start).to(device)], iterations),
+            "dense",
         )
-    findings.cost("dense", seconds, mib)
     findings.at_most("inertia", abs(inertia - dense) / dense, INERTIA)
     return findings
 
@@ -202,6 +185,13 @@ def lloyd(rows: Tensor, centres: Tensor, iterations: int) -> float:
         centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
     lowest = (centres.square().sum(1) - 2 * rows @ centres.T).amin(1)
     return float((squares + lowest).sum(dtype=torch.float64))
+
+
+def _begin(device: str, num: int, dim: int) -> tuple[Findings, np.ndarray, Tensor]:
+    """Empty findings; features, and the same on a device that is there."""
+    require(device)
+    features = people(num, dim)[0]
+    return Findings(), features, torch.from_numpy(features).to(device)
 
 
 def _cluster(rows: Tensor) -> tuple[np.ndarray, Any]:

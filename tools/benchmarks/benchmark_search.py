@@ -5,8 +5,8 @@ the rate is that of all queries in one call. Recall is the share of the true nea
 that is found.
 
 Examples:
-    python tools/analysis/benchmark_search.py --json search.json
-    python tools/analysis/benchmark_search.py --num-gallery 1000000 --dim 512 --index flat ivf
+    python tools/benchmarks/benchmark_search.py --json search.json
+    python tools/benchmarks/benchmark_search.py --num-gallery 1000000 --dim 512 --index flat ivf
 """
 
 from __future__ import annotations

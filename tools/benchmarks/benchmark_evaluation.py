@@ -12,8 +12,8 @@ All sides run in one process and take turns; medians are reported. Memory is wha
 measured in a process of its own.
 
 Example:
-    python tools/analysis/benchmark_evaluation.py --json evaluation.json
-    python tools/analysis/benchmark_evaluation.py --num-queries 11659 --num-gallery 82161 --skip-reference
+    python tools/benchmarks/benchmark_evaluation.py --json evaluation.json
+    python tools/benchmarks/benchmark_evaluation.py --num-queries 11659 --num-gallery 82161 --skip-reference
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ from __future__ import annotations
 import argparse
 import functools
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -35,12 +33,11 @@ from dense_jaccard import (
     expanded_set,
     reciprocal_neighbours,
 )
-from peak_memory import added_memory
+from measuring import add_output_options, added_memory, show
 from synthetic_features import make_features
 
-from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
+from mmreid_uda.cli import ToolParser, at_least, run_tool
 from mmreid_uda.utils import kernels_available, num_threads, without_kernels
-from mmreid_uda.utils.files import write_json
 
 RANKING, END_TO_END, RERANKING = "ranking", "end to end", "re-ranking"
 PYTHON, COMPILED, OFFICIAL, PLAIN, OURS = "python", "compiled", "official", "ours, plain", "ours"
@@ -94,7 +91,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--num-gallery", type=at_least(1), default=15913, help="gallery images")
     parser.add_argument("--dim", type=at_least(1), default=2048, help="dimensions of a feature")
     parser.add_argument("--seed", type=int, default=0, help="seed of the features")
-    parser.add_argument("--repetitions", type=at_least(1), default=3, help="repetitions")
     parser.add_argument(
         "--parts",
         nargs="+",
@@ -105,7 +101,7 @@ def parse_args() -> argparse.Namespace:
         "--skip-reference", action="store_true", help="measure our side only, for large problems"
     )
     parser.add_argument("--skip-memory", action="store_true", help="do not measure the memory")
-    parser.add_argument("--json", type=writable(), help="write the figures to this file")
+    add_output_options(parser, 3)
     args = parser.parse_args()
     args.parts = args.parts or [RANKING, END_TO_END, RERANKING]
     return args
@@ -373,35 +369,26 @@ def time_side(part: str, side: str, problem: Problem) -> tuple[float, float]:
 
 def measure_memory(part: str, problem: Problem, sides: list[str]) -> dict[str, int | None]:
     """Bytes that each side needs above its inputs, in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        arrays = {"query": problem.query, "gallery": problem.gallery}
-        if part == RANKING:
-            assert problem.distances is not None
-            arrays = {"distances": problem.distances}
-        for name, array in arrays.items():
-            np.save(Path(folder, f"{name}.npy"), array)
-        for number, labels in enumerate(problem.labels):
-            np.save(Path(folder, f"labels{number}.npy"), labels)
-        return {
-            side: added_memory(prepare_side, part, side, folder, num_threads()) for side in sides
-        }
+    query, gallery = problem.query, problem.gallery
+    if part == RANKING:  # starts from distances: of the features only the lengths are needed
+        query, gallery = np.zeros((len(query), 1)), np.zeros((len(gallery), 1))
+    arrays = dict(query=query, gallery=gallery)
+    arrays |= {f"labels{number}": labels for number, labels in enumerate(problem.labels)}
+    if part == RANKING and problem.distances is not None:
+        arrays["distances"] = problem.distances
+    return {side: added_memory(prepare_side, part, side, arrays=arrays) for side in sides}
 
 
-def prepare_side(part: str, side: str, folder: str, threads: int) -> Callable[[], Any]:
-    """In the process of its own: load the problem and warm up."""
-    import torch
-
-    torch.set_num_threads(threads)
-
-    def load(name: str) -> np.ndarray | None:
-        path = Path(folder, f"{name}.npy")
-        return np.load(path) if path.exists() else None
-
-    labels = tuple(load(f"labels{number}") for number in range(4))
-    distances, query, gallery = load("distances"), load("query"), load("gallery")
-    if query is None or gallery is None:  # not needed, but for their lengths
-        query, gallery = (np.zeros((len(labels[number]), 1)) for number in range(2))  # type: ignore[arg-type]
-    problem = Problem(query, gallery, labels, distances)  # type: ignore[arg-type]
+def prepare_side(
+    part: str,
+    side: str,
+    query: np.ndarray,
+    gallery: np.ndarray,
+    distances: np.ndarray | None = None,
+    **labels: np.ndarray,
+) -> Callable[[], Any]:
+    """In the process of its own: put the problem together and warm up."""
+    problem = Problem(query, gallery, tuple(labels.values()), distances)  # type: ignore[arg-type]
     SIDES[part][side](problem.first_images(_WARM_UP))
     return lambda: SIDES[part][side](problem)
 
@@ -503,9 +490,7 @@ def main() -> None:
     """Run the tool."""
     args = parse_args()
     figures = measure(args)
-    print(report(figures))
-    if args.json:
-        write_json(args.json, figures)
+    show(args, figures, report(figures))
 
 
 if __name__ == "__main__":

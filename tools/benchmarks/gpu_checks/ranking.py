@@ -12,7 +12,7 @@ from mmreid_uda.evaluation import evaluate_rank, rerank
 from .clustering import WHOLE, people
 from .dense import dense_ranking, dense_reranking
 from .findings import Findings
-from .machine import float32_products, measured, require
+from .machine import ON_CPU, float32_products, require, timed
 
 __all__ = ["check_ranking", "check_reranking"]
 
@@ -34,18 +34,18 @@ def check_ranking(device: str, num: int, dim: int = 2048) -> Findings:
         num: Images; every fifth is a query.
         dim: D.
     """
-    require(device)
-    findings = Findings()
-    query, gallery, labels = _split(num, dim)
-    ours = [torch.from_numpy(features).to(device) for features in (query, gallery)]
+    findings, query, gallery, labels, ours = _begin(device, num, dim)
     few = min(len(query), WHOLE if num <= WHOLE else _SAMPLE)
     some = (labels[0][:few], labels[1], labels[2][:few], labels[3])
     with float32_products():
         evaluate_rank(ours[0][:_WARM_UP], ours[1], *_first(labels, _WARM_UP))
-        found, seconds, mib = measured(device, lambda: evaluate_rank(*ours, *labels))
-        findings.cost("", seconds, mib)
-        expected, seconds, _ = measured("cpu", lambda: evaluate_rank(query[:few], gallery, *some))
-        findings.figures[f"seconds of {few} queries on the CPU"] = seconds
+        found = timed(findings, device, lambda: evaluate_rank(*ours, *labels))
+        expected = timed(
+            findings,
+            "cpu",
+            lambda: evaluate_rank(query[:few], gallery, *some),
+            seconds=f"seconds of {few} queries on the CPU",
+        )
         apart = np.abs(found.ap[:few] - expected.ap)
         findings.at_most("average precision", float(np.nanmax(apart)), PRECISION)
         findings.at_most("mean average precision", float(np.nanmean(apart)), FIGURE)
@@ -53,11 +53,12 @@ def check_ranking(device: str, num: int, dim: int = 2048) -> Findings:
             return findings
         findings.at_most("rank 1", abs(float(found.cmc[0] - expected.cmc[0])), FIRST)
         on_device = [torch.from_numpy(array).to(device) for array in labels]
-        (mean, first), seconds, mib = measured(
+        mean, first = timed(
+            findings,
             device,
             lambda: dense_ranking(2 - 2 * ours[0] @ ours[1].T, *zip(on_device[:2], on_device[2:])),
+            "dense",
         )
-    findings.cost("dense", seconds, mib)
     findings.at_most("mAP, dense", abs(mean - found.mAP), FIGURE)
     findings.at_most("rank 1, dense", abs(first - float(found.cmc[0])), FIRST)
     return findings
@@ -66,15 +67,9 @@ def check_ranking(device: str, num: int, dim: int = 2048) -> Findings:
 def check_reranking(device: str, num: int, dim: int = 2048) -> Findings:
     """Re-rank a gallery on a device: distances must be those of the CPU and of dense matrices.
 
-    Args:
-        device: ``'cuda'`` or ``'cpu'``.
-        num: Images; every fifth is a query.
-        dim: D.
+    Arguments are those of :func:`check_ranking`.
     """
-    require(device)
-    findings = Findings()
-    query, gallery, _ = _split(num, dim)
-    ours = [torch.from_numpy(features).to(device) for features in (query, gallery)]
+    findings, query, gallery, _, ours = _begin(device, num, dim)
     keep = num <= WHOLE
 
     def work(features: Any) -> list[torch.Tensor]:
@@ -83,27 +78,29 @@ def check_reranking(device: str, num: int, dim: int = 2048) -> Findings:
 
     with float32_products():
         list(rerank(ours[0][:_WARM_UP], ours[1][:_WARM_UP]))
-        found, seconds, mib = measured(device, lambda: work(ours))
-        findings.cost("", seconds, mib)
+        found = timed(findings, device, lambda: work(ours))
         if not keep:
             return findings
         distances = torch.cat(found).cpu()
-        expected, seconds, _ = measured("cpu", lambda: work((query, gallery)))
-        findings.figures["seconds on the CPU"] = seconds
+        expected = timed(findings, "cpu", lambda: work((query, gallery)), seconds=ON_CPU)
         beyond = (distances - torch.cat(expected)).abs() > DISTANCE
         findings.at_most("share of distances apart", beyond.double().mean().item(), SHARE)
-        dense, seconds, mib = measured(device, lambda: dense_reranking(ours[0], ours[1]))
-    findings.cost("dense", seconds, mib)
+        dense = timed(findings, device, lambda: dense_reranking(ours[0], ours[1]), "dense")
     beyond = (distances - dense.cpu()).abs() > DISTANCE
     findings.at_most("share of distances apart, dense", beyond.double().mean().item(), SHARE)
     return findings
 
 
-def _split(num: int, dim: int) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
-    """Queries and gallery, and their labels: pids of both, camids of both."""
+def _begin(
+    device: str, num: int, dim: int
+) -> tuple[Findings, np.ndarray, np.ndarray, tuple[np.ndarray, ...], list[torch.Tensor]]:
+    """Empty findings; queries, gallery, their labels (pids of both, camids of both), and both on a device."""
+    require(device)
     features, pids, camids = people(num, dim)
     cut = num // 5
-    return features[:cut], features[cut:], (pids[:cut], pids[cut:], camids[:cut], camids[cut:])
+    labels = pids[:cut], pids[cut:], camids[:cut], camids[cut:]
+    on_device = [torch.from_numpy(rows).to(device) for rows in (features[:cut], features[cut:])]
+    return Findings(), features[:cut], features[cut:], labels, on_device
 
 
 def _first(labels: tuple[np.ndarray, ...], count: int) -> tuple[np.ndarray, ...]:

@@ -1,12 +1,7 @@
 """The features of the benchmarks look like those of a network."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "analysis"))
 from synthetic_features import make_features
 
 

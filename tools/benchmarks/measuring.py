@@ -1,0 +1,132 @@
+"""What the benchmarks share: where figures go, how a cost grows, and the memory that a piece of work needs."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmreid_uda.cli import PICTURES, ToolParser, at_least, writable
+from mmreid_uda.utils import InputError, num_threads
+from mmreid_uda.utils.files import write_json
+
+__all__ = ["add_output_options", "added_memory", "fitted_exponent", "show"]
+
+_FORGET_PEAK = Path("/proc/self/clear_refs")
+
+
+def add_output_options(parser: ToolParser, repetitions: int, figure: bool = False) -> None:
+    """Add what every benchmark knows: ``--repetitions`` and ``--json``, and ``--figure`` if it draws.
+
+    Args:
+        parser: Of the benchmark.
+        repetitions: The default.
+        figure: Whether it draws.
+    """
+    parser.add_argument("--repetitions", type=at_least(1), default=repetitions, help="repetitions")
+    parser.add_argument(
+        "--json", type=writable(), metavar="FILE", help="write the figures to this file"
+    )
+    if figure:
+        parser.add_argument(
+            "--figure",
+            type=writable(*PICTURES),
+            metavar="FILE.png",
+            help="draw them, needs matplotlib",
+        )
+
+
+def show(
+    args: argparse.Namespace,
+    figures: dict[str, Any],
+    report: str,
+    draw: Callable[[dict[str, Any], str], None] | None = None,
+) -> None:
+    """Print the report, and write and draw the figures where the command line says so.
+
+    Args:
+        args: Of :func:`add_output_options`.
+        figures: What was measured.
+        report: The same as text.
+        draw: Draws them into a file.
+    """
+    print(report)
+    if args.json:
+        write_json(args.json, figures)
+    if draw is not None and args.figure:
+        draw(figures, args.figure)
+
+
+def fitted_exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
+    """Exponent e of ``cost ~ size**e``: the slope of the least-squares line through the logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
+
+
+def added_memory(
+    prepare: Callable[..., Callable[[], Any]],
+    *arguments: Any,
+    arrays: Mapping[str, np.ndarray] | None = None,
+) -> int | None:
+    """Measure how far the resident memory of a process of its own rises above where it stood before the work.
+
+    Args:
+        prepare: A function of a module, called in the process: loads what the work starts from, warms up libraries and
+            compiled kernels, and returns the work.
+        *arguments: Of ``prepare``.
+        arrays: More of its arguments, by name, which go to the process as files.
+
+    Returns:
+        Bytes; None where the system does not tell (elsewhere than on Linux).
+
+    Raises:
+        InputError: The process was ended, most likely for its memory.
+    """
+    if not _FORGET_PEAK.exists():
+        return None
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+    ):
+        paths = {name: str(Path(folder, f"{name}.npy")) for name in arrays or {}}
+        for name, path in paths.items():
+            np.save(path, (arrays or {})[name])
+        try:
+            return pool.submit(_measure, prepare, arguments, paths, num_threads()).result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "found the process that measures memory ended, expected memory enough for it: take fewer images, or "
+                "leave the reference or the memory out with --skip-reference or --skip-memory."
+            ) from error
+
+
+def _measure(
+    prepare: Callable[..., Callable[[], Any]],
+    arguments: tuple[Any, ...],
+    paths: dict[str, str],
+    threads: int,
+) -> int:
+    import torch
+
+    torch.set_num_threads(threads)
+    work = prepare(*arguments, **{name: np.load(path) for name, path in paths.items()})
+    gc.collect()
+    _FORGET_PEAK.write_text("5")
+    before = _resident("VmRSS")
+    work()
+    return _resident("VmHWM") - before
+
+
+def _resident(name: str) -> int:
+    """A size of this process that Linux keeps, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise KeyError(name)
