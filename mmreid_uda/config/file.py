@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmreid_uda.utils import InputError, place_of
+from mmreid_uda.utils.files import repository
 
 __all__ = ["import_plugins", "read_config_file"]
 
@@ -98,9 +99,11 @@ def import_plugins(cfg: Config) -> None:
     Raises:
         InputError: One cannot be imported: naming the cause, and the line of the plug-in that fails.
     """
-    # Modules such as projects.mypaper are found from the working folder, as by `python -m`.
+    # Modules such as projects.mypaper are found from the working folder, as by `python -m`; ours from anywhere.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    if str(repository()) not in sys.path:
+        sys.path.append(str(repository()))
     plugins: Any = cfg.get("custom_imports") or {}
     names = plugins.get("imports") or []
     for name in [names] if isinstance(names, str) else names:

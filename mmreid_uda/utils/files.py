@@ -20,6 +20,7 @@ __all__ = [
     "open_arrays",
     "read_json",
     "read_results",
+    "repository",
     "require_file",
     "require_suffix",
     "require_writable",
@@ -36,6 +37,17 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _SAMPLE = bytes(4096)
 # Letters of a reason that a sentence has room for.
 _LONGEST_REASON = 150
+
+
+def repository() -> Path:
+    """The folder with ``configs/``, ``projects/``, ``tools/`` and ``model-index.yml``.
+
+    Returns:
+        The checkout that holds the package; of an installed package ``.mim`` inside, as in OpenMMLab's packages.
+    """
+    package = Path(__file__).resolve().parents[1]
+    installed = package / ".mim"
+    return installed if installed.is_dir() else package.parent
 
 
 @contextlib.contextmanager

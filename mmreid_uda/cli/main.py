@@ -1,0 +1,61 @@
+"""The command ``mmreid``: the tools of the repository by short names, from wherever the package is installed."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+
+from mmreid_uda.utils.files import repository
+
+from .arguments import ToolParser, at_least
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "train": ("train.py", "train a model"),
+    "test": ("test.py", "evaluate a checkpoint"),
+    "pipeline": ("pipeline.py", "train a model and, before it, the source runs it starts from"),
+    "demo": ("demo.py", "adapt a network to rendered pedestrians, in minutes on a CPU"),
+    "extract": ("extract_features.py", "write the features of images to a file"),
+    "search": ("search_gallery.py", "build a gallery of images, and search it"),
+    "export": ("deploy/export_onnx.py", "export a model to ONNX"),
+    "report": ("analysis/report.py", "write a page about a run"),
+    "configs": ("configs.py", "list the configs there are"),
+}
+"""Command -> its file in ``tools/``, and what it does."""
+
+_SEVERAL = ("train", "test")
+
+
+def main() -> None:
+    """Run the tool of a command with the words that follow it."""
+    parser = ToolParser(
+        prog="mmreid",
+        description="Re-identification without target labels.",
+        epilog="`mmreid COMMAND --help` tells more. train and test take --processes N, too: GPUs, or CPU processes.",
+        usage="mmreid COMMAND ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_argument_group("commands")
+    lines = (f"{name:10}{text}" for name, (_, text) in COMMANDS.items())
+    commands.description = "\n".join(lines)
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
+    command = parser.parse_args(sys.argv[1:2]).command
+    words = sys.argv[2:]
+    tools = repository() / "tools"
+    script, name = tools / COMMANDS[command][0], f"mmreid {command}"
+    if command in _SEVERAL:
+        several = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        several.add_argument("--processes", type=at_least(1), default=1)
+        args, words = several.parse_known_args(words)
+        if args.processes > 1 and words:
+            words = [script.name, words[0], str(args.processes), *words[1:]]
+            script, name = tools / "launch.py", str(tools / "launch.py")
+    sys.argv = [name, *words]
+    sys.path.insert(0, str(script.parent))  # as `python SCRIPT` does: tools import their neighbors
+    runpy.run_path(str(script), run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
