@@ -1,9 +1,10 @@
 """Puts what a checkout has beside the package into the wheel, below ``mmreid_uda/.mim``, as OpenMMLab's packages do.
 
 Nothing is copied in the checkout itself, where an editable install finds it in its place. All metadata is in
-``pyproject.toml``.
+``pyproject.toml`` but the README, whose links between files lead to the repository once it is on PyPI.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,22 @@ from setuptools.command.build_py import build_py
 
 BESIDE = ("configs", "projects", "tools", "model-index.yml")
 LEFT_OUT = ("__pycache__", "conftest.py", "test_")
+
+
+def readme() -> str:
+    """The README with whole addresses in place of the paths of files."""
+    found = re.search(
+        r'^Repository = "https://github.com/(.+)"', Path("pyproject.toml").read_text(), re.M
+    )
+    assert found is not None
+    pages = f"https://github.com/{found[1]}/blob/main/"
+    images = f"https://raw.githubusercontent.com/{found[1]}/main/"
+
+    def whole(link: re.Match[str]) -> str:
+        return f"{link[1]}({images if link[1].startswith('!') else pages}{link[2]})"
+
+    text = Path("README.md").read_text(encoding="utf-8")
+    return re.sub(r"(!?\[[^\]]*\])\((?!https?://|#)([^)]+)\)", whole, text)
 
 
 class BuildWithTools(build_py):
@@ -38,4 +55,8 @@ class BuildWithTools(build_py):
                     yield path, Path(self.build_lib, "mmreid_uda", ".mim", path)
 
 
-setup(cmdclass={"build_py": BuildWithTools})
+setup(
+    cmdclass={"build_py": BuildWithTools},
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+)

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn.utils import fuse_conv_bn
 from torch import Tensor, nn
-from torch.onnx.errors import OnnxExporterError
 
 from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.models.layers import DomainBN
@@ -139,6 +138,8 @@ def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:
         InputError: Another name, a test pipeline that a deployment cannot repeat, a layer that ONNX does not know, or
             the package onnx is missing.
     """
+    from torch.onnx.errors import OnnxExporterError
+
     path = Path(path)
     require_suffix(path, ".onnx")
     import_package("onnx", "the export", "'mmreid_uda[deploy]'")

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from sklearn import cluster
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
@@ -97,6 +96,8 @@ class Agglomerative(JaccardClusterer):
         dense = np.ones(distances.shape, np.float32)
         stored = distances.tocoo()
         dense[stored.row, stored.col] = stored.data
+        from sklearn import cluster
+
         engine = cluster.AgglomerativeClustering(
             n_clusters=None,
             metric="precomputed",

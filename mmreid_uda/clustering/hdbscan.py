@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge
 from scipy import sparse
-from sklearn import cluster
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils.values import Count, PositiveFraction
@@ -65,6 +64,8 @@ class HDBSCAN(JaccardClusterer):
         self.info["mean_degree"] = graph.nnz / len(features)
         if len(features) < max(self.min_cluster_size, self.min_samples):
             return np.full(len(features), -1)
+        from sklearn import cluster
+
         engine = cluster.HDBSCAN(
             min_cluster_size=self.min_cluster_size,
             min_samples=self.min_samples,

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn import cluster
-from sklearn.exceptions import ConvergenceWarning
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, make_rng
@@ -61,6 +59,9 @@ class KMeans(Clusterer):
                 f"found {len(features)} images for num_clusters={self.num_clusters}, expected at least as many images "
                 "as clusters: lower num_clusters of KMeans."
             )
+        from sklearn import cluster
+        from sklearn.exceptions import ConvergenceWarning
+
         rng = make_rng(seed, epoch, "kmeans")
         runs = []
         for _ in range(self.num_starts):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from mmreid_uda.utils import InputError
 
@@ -56,6 +55,8 @@ def cluster_quality(labels: np.ndarray, true_labels: np.ndarray) -> dict[str, fl
     Raises:
         InputError: If the two lists differ in length.
     """
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
     labels, true_labels = np.asarray(labels), np.asarray(true_labels)
     if labels.shape != true_labels.shape or labels.ndim != 1:
         raise InputError(

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 from mmengine.dataset import BaseDataset
-from sklearn.datasets import load_digits
 
 from mmreid_uda.registry import DATASETS
 
@@ -45,6 +44,8 @@ class DigitsDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Read the images of the split, in the order of the file."""
+        from sklearn.datasets import load_digits
+
         digits = load_digits()
         part = slice(_NUM_TRAIN) if self.split == "train" else slice(_NUM_TRAIN, None)
         images = np.rint(digits.images[part] * (255 / 16)).astype(np.uint8)  # 16 grey levels
