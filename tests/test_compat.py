@@ -11,7 +11,8 @@ import pytest
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 
-from mmreid_uda import compat
+from mmreid_uda import ReIDRunner, compat, load_config
+from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
 compat.install()
@@ -120,3 +121,26 @@ def test_a_config_is_laid_out_once(monkeypatch):
     assert {config.pretty_text for _ in range(3)} == {"a=1"} and len(asked) == 1
     config.a = 2
     assert config.pretty_text == "a=2" and [style for _, style in asked] == ["pep8"] * 2
+
+
+# ---------------------------------------------------------------------------------------------------------- when
+
+
+@pytest.mark.parametrize("begin", ["config", "registry", "runner", "worker"])
+def test_the_repairs_are_put_in_place_where_work_begins(tiny, monkeypatch, begin):
+    class Called(Exception):
+        pass
+
+    def install():
+        raise Called
+
+    cfg = load_config(tiny())
+    monkeypatch.setattr(compat, "install", install)
+    start = {
+        "config": lambda: load_config(tiny()),
+        "registry": lambda: MODELS.build(cfg.model),
+        "runner": lambda: ReIDRunner.from_cfg(cfg),
+        "worker": lambda: compat.start_worker(0),
+    }
+    with pytest.raises(Called):
+        start[begin]()
