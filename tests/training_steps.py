@@ -37,10 +37,10 @@ STEPS = {
     "ABMT": ("configs/abmt/abmt_mbv2_syntha2synthb.py", {}),
     "strong baseline": ("configs/strong_baseline/strong-baseline_mbv2_syntha2synthb.py", {}),
     "FAT": (_FAT, {}),
-    "FAT, images of the batch": (_FAT, {"model.head.loss.negatives": "batchNeg"}),
+    "FAT, images of the batch": (_FAT, {"model.negatives": "batchNeg"}),
     "FAT, all centroids": (
         _FAT,
-        {"model.head.loss.name": "XE-doubleTri-mg", "model.head.loss.negatives": "ctrdAll"},
+        {"model.terms": "XE-doubleTri-mg", "model.negatives": "ctrdAll"},
     ),
     "PTL": ("configs/ptl/ptl_mbv2_synthb.py", {}),
     "PTL-v2": ("configs/ptl/ptl-v2_mbv2_synthb.py", {}),

@@ -14,7 +14,7 @@ import keyword
 import os
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, get_type_hints
 
 from mmreid_uda.cli import ToolParser, run_tool, writable_folder
 from mmreid_uda.utils import InputError
@@ -50,18 +50,13 @@ class $title($base):
 $loss
 '''
 
-LOSS = '''    def $method(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
+# Where the output of a family of methods has pooled features, if not in itself.
+_POOLED = dict(MeanTeacherOutput=".students[0].pooled", DistilledOutput=".student.pooled")
+
+LOSS = '''    def $method(self, out: $output, samples: ReIDDataSample) -> dict[str, Tensor]:
         """The losses of $base, and ``loss_norm``."""
         losses = super().$method(out, samples)
-        losses["loss_norm"] = self.weight * out.pooled.square().sum(1).mean()
-        return losses'''
-
-LOSS_WITH_TEACHERS = '''    def loss_with_teachers(
-        self, students: list[BranchOutput], teachers: list[BranchOutput], labels: Tensor
-    ) -> dict[str, Tensor]:
-        """The losses of $base, and ``loss_norm`` of the first student."""
-        losses = super().loss_with_teachers(students, teachers, labels)
-        losses["loss_norm"] = self.weight * students[0].pooled.square().sum(2).mean()
+        losses["loss_norm"] = self.weight * $pooled.square().sum(-1).mean()
         return losses'''
 
 CONFIG = """# $title on the data of $base_stem.
@@ -203,8 +198,6 @@ def loss_method(base: Any) -> str:
     """
     from mmreid_uda.models import algorithms
 
-    if issubclass(base, algorithms.MeanTeacher):
-        return "loss_with_teachers"
     for name in ("loss_target", "loss_source"):
         if getattr(base, name, None) not in (None, getattr(algorithms.BaseReID, name)):
             return name
@@ -213,20 +206,17 @@ def loss_method(base: Any) -> str:
     )
 
 
-def import_lines(base: Any, method: str) -> str:
+def import_lines(base: Any, output: Any) -> str:
     """What the method's file imports of this package, in order."""
     from mmreid_uda.models import algorithms
 
     public = base.__name__ in algorithms.__all__
     lines = {
         f"from {algorithms.__name__ if public else base.__module__} import {base.__name__}",
+        f"from {output.__module__.rpartition('.')[0]} import {output.__name__}",
         "from mmreid_uda.registry import MODELS",
+        "from mmreid_uda.structures import ReIDDataSample",
     }
-    if method == "loss_with_teachers":
-        lines.add("from mmreid_uda.models.heads import BranchOutput")
-    else:
-        lines.add("from mmreid_uda.models.encoders import EncoderOutput")
-        lines.add("from mmreid_uda.structures import ReIDDataSample")
     return "\n".join(sorted(lines))
 
 
@@ -266,6 +256,7 @@ def write_project(name: str, config: Path, root: Path) -> Path:
         raise InputError(f"found a model {title!r} already: choose another name than {name!r}.")
     base = MODELS.get(cfg.model.type)
     method = loss_method(base)
+    output = get_type_hints(getattr(base, method))["out"]
     if config.stem.count("_") != 2:
         raise InputError(
             f"found the config name {config.name!r}, expected <method>_<backbone>_<data>.py, of which the name of the "
@@ -283,10 +274,11 @@ def write_project(name: str, config: Path, root: Path) -> Path:
         base_path=Path(os.path.relpath(config, folder / "configs")).as_posix(),
         backbone=backbone,
         data=data,
-        imports=import_lines(base, method),
+        output=output.__name__,
+        pooled="out" + _POOLED.get(output.__name__, ".pooled"),
+        imports=import_lines(base, output),
     )
-    loss = LOSS_WITH_TEACHERS if method == "loss_with_teachers" else LOSS
-    words["loss"] = Template(loss).substitute(words)
+    words["loss"] = Template(LOSS).substitute(words)
     for file, text in (
         (f"{name}.py", METHOD),
         (f"configs/{stem}.py", CONFIG),

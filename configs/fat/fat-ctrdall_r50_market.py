@@ -1,4 +1,4 @@
 # Kept away from the centroids of all other classes.
 _base_ = "./fat_r50_market.py"
 
-model = dict(head=dict(loss=dict(negatives="ctrdAll")))
+model = dict(negatives="ctrdAll")

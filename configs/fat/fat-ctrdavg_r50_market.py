@@ -1,4 +1,4 @@
 # Kept away from the mean of the other centroids.
 _base_ = "./fat_r50_market.py"
 
-model = dict(head=dict(loss=dict(negatives="ctrdAvg")))
+model = dict(negatives="ctrdAvg")

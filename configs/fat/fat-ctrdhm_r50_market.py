@@ -1,4 +1,4 @@
 # Kept away from the five centroids nearest to the own one.
 _base_ = "./fat_r50_market.py"
 
-model = dict(head=dict(loss=dict(negatives="ctrdHM")))
+model = dict(negatives="ctrdHM")

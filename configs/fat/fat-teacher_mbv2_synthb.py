@@ -2,7 +2,7 @@
 # counts as confident: a hundred iterations make a network less sure than five epochs of a large data set.
 _base_ = "./fat_mbv2_synthb.py"
 
-model = dict(head=dict(loss=dict(name="XE")))
+model = dict(terms="XE")
 default_hooks = dict(
     cluster=dict(
         interval=5,

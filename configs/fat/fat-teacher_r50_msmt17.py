@@ -1,7 +1,7 @@
 # A teacher: five epochs on all images, then three rounds of five epochs on those whose label it believes.
 _base_ = "./fat_r50_msmt17.py"
 
-model = dict(head=dict(loss=dict(name="XE")))
+model = dict(terms="XE")
 default_hooks = dict(
     cluster=dict(
         interval=5,

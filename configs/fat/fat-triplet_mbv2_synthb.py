@@ -5,7 +5,7 @@ _base_ = "./fat_mbv2_synthb.py"
 model = dict(
     _delete_=True,
     type="ClusterBaseline",
-    head=dict(type="ClassifierHead", init="random", ce_weight=1.0, triplet_weight=1.0),
+    head=dict(type="ClassifierHead", init="random"),
     test_cfg=dict(flip=True, feature="pooled"),
 )
 default_hooks = dict(

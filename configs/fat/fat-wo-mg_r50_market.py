@@ -1,4 +1,4 @@
 # Without compactness.
 _base_ = "./fat_r50_market.py"
 
-model = dict(head=dict(loss=dict(name="XE-tri")))
+model = dict(terms="XE-tri")

@@ -1,4 +1,4 @@
 # Cross-entropy alone.
 _base_ = "./fat_r50_market.py"
 
-model = dict(head=dict(loss=dict(name="XE")))
+model = dict(terms="XE")

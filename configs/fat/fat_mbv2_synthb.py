@@ -5,7 +5,7 @@ _base_ = [
     "../_base_/schedules/fat_small.py",
 ]
 
-model = dict(head=dict(loss=dict(name="XE-triNorm-mgNorm", negatives="ctrdHM")))
+model = dict(terms="XE-triNorm-mgNorm", negatives="ctrdHM")
 target = dict(_delete_=True, name="synthb", num_train_ids=40, num_test_ids=50, images_per_id=16)
 input_size = (64, 32)
 train_dataloader = dict(num_workers=1)

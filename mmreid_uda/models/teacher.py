@@ -1,4 +1,4 @@
-"""A network with its classifier, and the moving average of it that teaches."""
+"""A network with its classifier, and networks that teach: a moving average of it, or a trained one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mmreid_uda.models.encoders import EncoderOutput
+from mmreid_uda.models.weights import load_complete
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils.values import Fraction
 
-__all__ = ["EMATeacher", "ReIDNetwork"]
+__all__ = ["EMATeacher", "FrozenTeacher", "ReIDNetwork"]
 
 
 class ReIDNetwork(BaseModule):
@@ -106,3 +107,32 @@ class EMATeacher(nn.Module):
     def copy_from(self, student: nn.Module) -> None:
         """Take over all parameters and buffers, at the start of a training."""
         self.module.load_state_dict(student.state_dict())
+
+
+class FrozenTeacher:
+    """A trained network that only teaches: no module, and so no part of the one that holds it.
+
+    It is not trained, saved, wrapped by ``DistributedDataParallel`` or switched to training mode with its student. Only
+    device and precision follow the student's, whose ``_apply`` hands on what it is given to :attr:`network`.
+
+    Args:
+        model: Config of a model with encoder and head.
+        checkpoint: File, or folder of a run.
+    """
+
+    def __init__(self, model: dict[str, Any], checkpoint: str) -> None:
+        self.network: Any = MODELS.build(model).requires_grad_(False).eval()
+        self.checkpoint = checkpoint
+
+    def load(self) -> None:
+        """Give the network its weights, all of them: one that is partly random would teach that.
+
+        Raises:
+            InputError: The checkpoint is missing, or of another network.
+        """
+        load_complete(
+            self.network,
+            self.checkpoint,
+            "set model.teacher.config to the config that this checkpoint was trained with, or train one of that config "
+            "with `python tools/train.py` and set model.teacher.checkpoint to its folder.",
+        )

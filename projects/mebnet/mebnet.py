@@ -4,7 +4,7 @@ Source: Zhai et al., "Multiple Expert Brainstorming for Domain Adaptive Person R
 
 It is mutual mean-teaching of three networks, best of different architecture. Before every epoch the features of each
 average are clustered alone; the ratio of the scatter between clusters to that within is the *authority* with which this
-expert's soft opinions count.
+expert's soft labels count.
 """
 
 from __future__ import annotations
@@ -19,11 +19,16 @@ from torch import Tensor
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.engine import unwrap
 from mmreid_uda.engine.hooks import ClusterHook
-from mmreid_uda.models.algorithms import MMT
-from mmreid_uda.models.heads import BranchOutput
+from mmreid_uda.models.algorithms import MMT, MeanTeacherOutput, mean_distance
+from mmreid_uda.models.losses import (
+    mean_of,
+    soft_cross_entropy,
+    soft_softmax_triplet,
+    softmax_triplet,
+)
 from mmreid_uda.registry import HOOKS, MODELS
-from mmreid_uda.structures import class_means
-from mmreid_uda.utils.dist import run_on_rank0
+from mmreid_uda.structures import ReIDDataSample, class_means
+from mmreid_uda.utils.dist import gather_batch, run_on_rank0
 
 
 def scatter_ratio(features: np.ndarray, labels: np.ndarray) -> float:
@@ -52,7 +57,7 @@ def authority(scores: list[float]) -> Tensor:
 
 @MODELS.register_module()
 class MEBNet(MMT):
-    """Mutual mean-teaching in which the opinion of teacher i counts a_i.
+    """Mutual mean-teaching in which the soft label of teacher i counts a_i.
 
     ::
 
@@ -74,19 +79,22 @@ class MEBNet(MMT):
         super().__init__(*args, num_students=num_students, **kwargs)
         self.register_buffer("authority", torch.ones(num_students))
 
-    def loss_with_teachers(
-        self, students: list[BranchOutput], teachers: list[BranchOutput], labels: Tensor
-    ) -> dict[str, Tensor]:
+    def loss_target(self, out: MeanTeacherOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_ce_1``, ``loss_soft_ce_1``, ... of student 1, and so on."""
-        losses = {}
-        for number, (network, student) in enumerate(zip(self.students, students)):
-            speakers = [i for i in range(len(teachers)) if i != number]
-            opinions = [network.head.loss(student, labels, teachers[i]) for i in speakers]
-            for name in opinions[0]:
-                values = torch.stack([opinion[name] for opinion in opinions])
-                if "soft" in name:
-                    values = torch.stack([self.authority[i] for i in speakers]) * values
-                losses[f"{name}_{number + 1}"] = values.mean()
+        y, a, b = gather_batch(samples.gt_label), self.soft_ce_weight, self.soft_triplet_weight
+        losses, taught = {}, []
+        for j, student in enumerate(out.students):
+            f, z = student
+            teachers = enumerate(zip(self.authority, out.teachers))
+            others = [(a_i, teacher) for i, (a_i, teacher) in teachers if i != j]
+            losses[f"loss_ce_{j + 1}"] = (1 - a) * self.cross_entropy(z, y)
+            losses[f"loss_triplet_{j + 1}"] = (1 - b) * softmax_triplet(f, y)
+            soft_ce = mean_of(a_i * soft_cross_entropy(z, t) for a_i, (_, t) in others)
+            losses[f"loss_soft_ce_{j + 1}"] = a * soft_ce
+            soft_triplet = mean_of(a_i * soft_softmax_triplet(f, u, y) for a_i, (u, _) in others)
+            losses[f"loss_soft_triplet_{j + 1}"] = b * soft_triplet
+            taught += [(student, teacher) for _, teacher in others]
+        losses["diversity_supervision"] = mean_distance(taught)
         return losses
 
 

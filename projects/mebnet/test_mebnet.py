@@ -6,8 +6,9 @@ import torch
 
 from mmreid_uda.config import load_config
 from mmreid_uda.engine import build_runner
-from mmreid_uda.models.algorithms import MMT
+from mmreid_uda.models.algorithms import MMT, MeanTeacherOutput
 from mmreid_uda.models.heads import BranchOutput
+from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.testing import random_batch, ready_model
 from projects.mebnet.mebnet import authority, scatter_ratio
 
@@ -70,7 +71,8 @@ def test_losses_of_the_worked_example_and_of_a_slow_loop():
     generator = torch.Generator().manual_seed(1)
     students = outputs(LOGITS, generator)
     teachers = outputs(1.1 * LOGITS + 0.05 * torch.tensor([1, -1, 0.5]), generator)
-    losses = model.loss_with_teachers(students, teachers, LABELS)
+    out = MeanTeacherOutput(students, teachers)
+    losses = model.loss_target(out, ReIDDataSample(gt_label=LABELS))
     total = {
         name: sum(losses[f"loss_{name}_{j}"].item() for j in (1, 2, 3))
         for name in ("ce", "soft_ce", "soft_triplet")

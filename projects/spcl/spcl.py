@@ -10,8 +10,6 @@ network's features of the day. Without a source the same is fully unsupervised.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,11 +24,11 @@ from mmreid_uda.engine import unwrap
 from mmreid_uda.engine.hooks import ClusterHook
 from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.models.encoders import EncoderOutput
-from mmreid_uda.models.heads import ClusterMemoryHead
 from mmreid_uda.models.memories import InstanceMemory, momentum_update
 from mmreid_uda.registry import CLUSTERERS, HOOKS, MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
 from mmreid_uda.utils import InputError, full_precision
+from mmreid_uda.utils.dist import gather_batch
 from mmreid_uda.utils.values import Count, Fraction, OpenFraction
 
 # ---- self-paced clusters
@@ -223,30 +221,14 @@ class HybridMemory(InstanceMemory):
         )
 
 
-@MODELS.register_module()
-class HybridMemoryHead(ClusterMemoryHead):
-    """``L = -log(p_c + 1e-6)``, p the softmax over all classes of the hybrid memory (SpCL, Eq. 1).
+@full_precision
+def guarded_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """``-log(p_c + 1e-6)``, p the softmax of logits (B, K) at labels c (B,) (SpCL, Eq. 1): a scalar, in float32.
 
-    Args:
-        memory: Config of the memory. Defaults to ``dict(type='HybridMemory')``.
-        temperature: tau > 0. Defaults to 0.05.
+    The released code guards the logarithm so, which also stops pulling at images far from their class.
     """
-
-    def __init__(
-        self,
-        memory: dict[str, Any] | None = None,
-        temperature: float = 0.05,
-        init_cfg: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(memory or dict(type="HybridMemory"), temperature, init_cfg)
-
-    @full_precision
-    def contrast(self, features: Tensor, labels: Tensor) -> Tensor:
-        """The loss of unit features (B, D) and labels (B,) in ``0..S+K-1``: a scalar, in float32."""
-        logits = features @ self.memory.prototypes.t() / self.temperature
-        # The released code guards the logarithm, which also stops pulling at images far from their class.
-        own = logits.softmax(1).gather(1, labels.unsqueeze(1))
-        return -(own + 1e-6).log().mean()
+    own = logits.softmax(1).gather(1, labels.unsqueeze(1))
+    return -(own + 1e-6).log().mean()
 
 
 # ---- the method
@@ -254,27 +236,15 @@ class HybridMemoryHead(ClusterMemoryHead):
 
 @MODELS.register_module()
 class SpCL(BaseReID):
-    """``L = L_source + L_target`` against one memory of source classes, clusters and single images.
+    """``L = L_source + L_target`` against one memory of source classes, clusters and single images, Eq. 1 of each.
+
+    The head is a ``ClusterMemoryHead`` with a ``HybridMemory``, which compares both domains with the memory as it was,
+    and then moves it. In the released code the gradient, not the value, of the source loss sees rows that the target
+    has moved already, which follows from the order of autograd; not so here.
 
     Needs a :class:`HybridMemoryHook` in the place of the cluster hook. With a source, the encoder has domain-specific
     batch normalisation (``norm=dict(type='DomainBN', keep_frozen=False)``). Arguments as for :class:`BaseReID`.
     """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # What the memory learns from the running iteration, applied when all losses have been computed.
-        self._moves: list[Callable[[], None]] = []
-
-    def loss(self, inputs: Tensor, data_samples: ReIDDataSample) -> dict[str, Tensor]:
-        """Compare both domains with the memory as it was, then move it.
-
-        In the released code the gradient, not the value, of the source loss sees rows that the target has moved
-        already, which follows from the order of autograd; not so here.
-        """
-        losses = super().loss(inputs, data_samples)
-        while self._moves:
-            self._moves.pop()()
-        return losses
 
     def loss_source(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_source`` of the L2-normalised embedding."""
@@ -284,16 +254,16 @@ class SpCL(BaseReID):
                 "found source images in the batch and no source class in the memory: set "
                 "default_hooks.cluster.type='HybridMemoryHook', or source=None."
             )
-        features, labels, _ = self.head.gather(out.normalized, samples)
-        self._moves.append(partial(memory.update_source, features, labels))
-        return dict(loss_source=self.head.contrast(features, labels))
+        (x, logits), y = self.head(out), gather_batch(samples.gt_label)
+        self.remember(memory.update_source, x, y)
+        return dict(loss_source=guarded_cross_entropy(logits, y))
 
     def loss_target(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_target`` of the L2-normalised embedding."""
         memory = self.head.memory
-        features, labels, sample_idx = self.head.gather(out.normalized, samples)
-        self._moves.append(partial(memory.update, features, labels, sample_idx))
-        return dict(loss_target=self.head.contrast(features, labels + memory.num_source))
+        (x, logits), y = self.head(out), gather_batch(samples.gt_label)
+        self.remember(memory.update, x, y, gather_batch(samples.sample_idx))
+        return dict(loss_target=guarded_cross_entropy(logits, y + memory.num_source))
 
     @torch.no_grad()
     def remember_source(self, features: Tensor, labels: Tensor) -> None:

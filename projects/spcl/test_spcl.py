@@ -13,14 +13,15 @@ from sklearn.cluster import DBSCAN
 
 from mmreid_uda.config import load_config
 from mmreid_uda.engine import build_runner
+from mmreid_uda.models.heads import ClusterMemoryHead
 from mmreid_uda.neighbors import unit_rows
 from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.testing import random_batch, ready_model
 from mmreid_uda.utils import InputError
 from projects.spcl.spcl import (
     HybridMemory,
-    HybridMemoryHead,
     SelfPacedDBSCAN,
+    guarded_cross_entropy,
     overlap_distance,
     with_singletons,
 )
@@ -37,15 +38,15 @@ OWN_ROWS = torch.tensor([1, 3])
 
 
 def test_logits_loss_and_memory_of_the_worked_example():
-    head = HybridMemoryHead(temperature=0.05)
+    head = ClusterMemoryHead(dict(type="HybridMemory"), temperature=0.05)
     head.on_relabel(PseudoLabelState(0, LABELS, ROWS))
-    logits = QUERIES @ head.memory.prototypes.t() / 0.05
+    logits = head.compare(QUERIES)
     expected = [[19.142525, 19.689056, 17.423467], [16.992975, 19.596842, 19.815008]]
     torch.testing.assert_close(logits, torch.tensor(expected), atol=1e-5, rtol=0)
     labels = LABELS[OWN_ROWS]
-    each = [head.contrast(x[None], y[None]).item() for x, y in zip(QUERIES, labels)]
+    each = [guarded_cross_entropy(z[None], y[None]).item() for z, y in zip(logits, labels)]
     assert each == pytest.approx([1.066942, 0.622442], abs=1e-5)
-    assert head.contrast(QUERIES, labels).item() == pytest.approx(0.844692, abs=1e-5)
+    assert guarded_cross_entropy(logits, labels).item() == pytest.approx(0.844692, abs=1e-5)
 
     head.memory.update(QUERIES, labels, OWN_ROWS)
     after = ROWS.clone()
@@ -79,7 +80,7 @@ def test_loss_gradient_and_both_updates_equal_slow_loops():
     )
     row_labels = torch.tensor([0, 3, 0, 1, 2, 2, 4, 2, 0])  # two of them single images
     people = torch.tensor([2, 0, 1] * 4)
-    head = HybridMemoryHead(temperature=0.05)
+    head = ClusterMemoryHead(dict(type="HybridMemory"), temperature=0.05)
     head.memory.reset_source(source.float(), people)
     head.on_relabel(PseudoLabelState(0, row_labels, rows.float()))
     means = torch.stack([F.normalize(source[people == k].mean(0), dim=0) for k in range(3)])
@@ -87,7 +88,7 @@ def test_loss_gradient_and_both_updates_equal_slow_loops():
     features = F.normalize(torch.randn(5, 6, generator=generator), dim=1)
     labels = torch.tensor([0, 3, 5, 7, 2])  # of all eight classes
     first, second = features.clone().requires_grad_(), features.double().requires_grad_()
-    found = head.contrast(first, labels)
+    found = guarded_cross_entropy(head.compare(first), labels)
     expected = slow_loss(second, labels, means, rows, row_labels)
     assert found.item() == pytest.approx(expected.item(), abs=1e-5)
     gradients = torch.autograd.grad(found, first)[0], torch.autograd.grad(expected, second)[0]
@@ -114,7 +115,7 @@ def test_both_domains_are_compared_with_the_memory_as_it_was():
     labels = samples.gt_label + before.memory.num_source * samples.domain
     for domain, name in enumerate(("loss_source", "loss_target")):
         part = samples.domain == domain
-        expected = before.contrast(out[part], labels[part])
+        expected = guarded_cross_entropy(before.compare(out[part]), labels[part])
         torch.testing.assert_close(losses[name], expected, atol=1e-5, rtol=1e-5)
     assert not torch.equal(model.head.memory.centroids[:2], before.memory.centroids[:2])
     assert torch.equal(model.head.memory.centroids[2:], before.memory.centroids[2:])

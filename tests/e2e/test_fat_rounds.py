@@ -146,7 +146,7 @@ default_hooks['cluster'] = dict(
 default_hooks["logger"] = dict(interval=1)
 log_processor = dict(window_size=1)
 target['noise'] = dict(wrong_id=0.2, duplicate=0.1, seed=1)
-model = dict(head=dict(soft_labels="{teacher}", loss=dict(negatives="ctrdHM")))
+model = dict(negatives="ctrdHM", head=dict(soft_labels="{teacher}"))
 encoder['neck'] = dict(dropout=0.0)
 optim_wrapper = dict(optimizer=dict(_delete_=True, type="SGD", lr=1e-2))
 param_scheduler = None

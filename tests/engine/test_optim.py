@@ -12,10 +12,7 @@ from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import InputError
 
 ENCODER = dict(type="ReIDEncoder", backbone=dict(type="MobileNetV2", width_mult=0.1), norm=None)
-BRANCHES = (
-    dict(ENCODER, type="AsymmetricBranchEncoder"),
-    dict(type="ClassifierHead", soft_ce_weight=0.5),
-)
+BRANCHES = dict(ENCODER, type="AsymmetricBranchEncoder"), dict(type="ClassifierHead")
 
 
 def relabel(model, classes):

@@ -201,7 +201,7 @@ def loss_of_a_run(config, options, folder, teacher):
     load_checkpoint(model, str(folder / "epoch_2.pth"), map_location="cpu", strict=True)
     if config == STD:
         load_checkpoint(
-            model.teacher, str(teacher / "epoch_2.pth"), map_location="cpu", strict=True
+            model.teacher.network, str(teacher / "epoch_2.pth"), map_location="cpu", strict=True
         )
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     batch = reid_collate([dataset[number] for number in range(len(dataset))])

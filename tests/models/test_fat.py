@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from mmreid_uda.config import load_config
+from mmreid_uda.models.algorithms import FAT
 from mmreid_uda.models.encoders import EncoderOutput
-from mmreid_uda.models.heads import FATHead
-from mmreid_uda.models.losses import NEGATIVE_SETS, FATLoss
+from mmreid_uda.models.heads import BranchOutput, FATHead
+from mmreid_uda.models.losses import NEGATIVE_SETS
 from mmreid_uda.models.memories import CENTROID_KINDS, ClassCentroids, class_centroids
 from mmreid_uda.registry import MODELS
-from mmreid_uda.structures import PseudoLabelState, SoftLabels
+from mmreid_uda.structures import PseudoLabelState, ReIDDataSample, SoftLabels
 from mmreid_uda.utils import InputError
 
 IMAGES = torch.tensor([[3.0, 0], [4, 1], [0, 2], [1, 3], [-2, -1], [-3, 0]])
@@ -39,6 +40,24 @@ def value(losses):
     return sum(losses.values()).item()
 
 
+ENCODER = dict(type="ReIDEncoder", backbone=dict(type="MobileNetV2", width_mult=0.1), norm=None)
+
+
+def fat(terms, negatives="batchNeg", **options):
+    """The loss of FAT as a function of a batch and the centroids."""
+    model = FAT(ENCODER, terms=terms, negatives=negatives, **options)
+
+    def losses(features, labels, plain, unit, logits=None, targets=None):
+        model.head.centroids.plain, model.head.centroids.unit = plain, unit
+        if targets is not None:
+            model.head.targets = lambda labels, _: (labels, targets)
+        logits = torch.zeros(len(features), len(plain)) if logits is None else logits
+        samples = ReIDDataSample(gt_label=labels, sample_idx=torch.arange(len(labels)))
+        return model.loss_target(BranchOutput(features[None], logits[None]), samples)
+
+    return losses
+
+
 @pytest.mark.parametrize("kind", CENTROID_KINDS)
 def test_centroids_are_those_of_the_worked_example(kind):
     torch.testing.assert_close(centroids(kind), torch.tensor(CENTROIDS[kind]), atol=1e-5, rtol=0)
@@ -54,7 +73,7 @@ def test_centroids_are_those_of_the_worked_example(kind):
     ],
 )
 def test_plain_terms_of_the_worked_example(negatives, hinge, total):
-    criterion = FATLoss("XE-tri-mg", negatives, own_centroid=True)
+    criterion = fat("XE-tri-mg", negatives, own_centroid=True)
     logits = torch.zeros(6, 3)
     losses = criterion(ANCHORS, LABELS, centroids("mean"), centroids("unit_mean_unit"), logits)
     assert losses["loss_xe"].item() == pytest.approx(math.log(3), abs=1e-5)
@@ -64,7 +83,7 @@ def test_plain_terms_of_the_worked_example(negatives, hinge, total):
 
 
 def test_normalised_terms_of_the_worked_example():
-    criterion = FATLoss("triNorm-mgNorm", "ctrdHM")
+    criterion = fat("triNorm-mgNorm", "ctrdHM")
     losses = criterion(ANCHORS, LABELS, centroids("mean"), centroids("unit_mean_unit"))
     assert losses["loss_tri_norm"].item() == pytest.approx(0.088592, abs=1e-5)
     assert losses["loss_mg_norm"].item() == pytest.approx(0.663187, abs=1e-5)
@@ -74,11 +93,11 @@ def test_normalised_terms_of_the_worked_example():
 @pytest.mark.parametrize("negatives", NEGATIVE_SETS)
 def test_the_own_centroid_adds_a_constant_where_the_classes_are_far_apart(negatives):
     sets = centroids("mean"), centroids("unit_mean_unit")
-    losses = FATLoss("doubleTri-doubleMG", negatives)(FAR_APART, LABELS, *sets)
+    losses = fat("doubleTri-doubleMG", negatives)(FAR_APART, LABELS, *sets)
     assert losses["loss_tri"].item() == 0
     assert losses["loss_mg"].item() == pytest.approx(0.0803415, abs=1e-5)
     assert losses["loss_mg_norm"].item() == pytest.approx(0.309568, abs=1e-5)
-    quirk = FATLoss("tri", negatives, own_centroid=True)
+    quirk = fat("tri", negatives, own_centroid=True)
     expected = 1 / 3 if negatives == "ctrdAll" else 0
     assert value(quirk(FAR_APART, LABELS, *sets)) == pytest.approx(expected, abs=1e-5)
 
@@ -86,7 +105,7 @@ def test_the_own_centroid_adds_a_constant_where_the_classes_are_far_apart(negati
 def test_soft_cross_entropy_of_the_worked_example():
     logits, target = torch.tensor([[1.0, 0, -1]]), torch.tensor([[0.7, 0.2, 0.1]])
     one = torch.zeros(1, 2), torch.tensor([0]), torch.zeros(3, 2), torch.zeros(3, 2)
-    assert value(FATLoss("XE")(*one, logits, target)) == pytest.approx(0.807606, abs=1e-5)
+    assert value(fat("XE")(*one, logits, target)) == pytest.approx(0.807606, abs=1e-5)
 
 
 def slow_fat(features, labels, centres, negatives, margin, count, own_centroid):
@@ -124,8 +143,8 @@ def test_the_loss_equals_a_slow_loop_on_uneven_classes(negatives, own_centroid):
     features = 3 * torch.randn(15, 7, generator=generator)
     plain, unit = torch.randn(2, 6, 7, generator=generator)
     options = dict(negatives=negatives, num_negatives=3, own_centroid=own_centroid)
-    mean = FATLoss("doubleTri-doubleMG", **options)(features, MIXED, plain, unit)
-    radius = FATLoss("tri-doubleMG", compactness="radius", **options)(features, MIXED, plain, unit)
+    mean = fat("doubleTri-doubleMG", **options)(features, MIXED, plain, unit)
+    radius = fat("tri-doubleMG", extent="radius", **options)(features, MIXED, plain, unit)
     sides = (("", features, plain, 1.0, 0.1), ("_norm", F.normalize(features), unit, 0.1, 1.0))
     for norm, points, centres, margin, weight in sides:
         hinge, own = slow_fat(points, MIXED, centres, negatives, margin, 3, own_centroid)
@@ -153,7 +172,7 @@ def test_no_triplet_exceeds_the_bound(seed):
     bounds = hinges + radii[labels].unsqueeze(1) + radii[labels]  # (anchor, negative)
     assert ((triplets - bounds.unsqueeze(1))[valid] <= 1e-4).all()
     # Classes of equal size: the mean over triplets is bounded by the loss with the largest radius twice.
-    criterion = FATLoss("tri-mg", "ctrdAll", compactness="radius", mg_weight=2.0)
+    criterion = fat("tri-mg", "ctrdAll", extent="radius", mg_weight=2.0)
     assert triplets[valid].mean() <= value(criterion(features, labels, means, means)) + 1e-4
 
 
@@ -166,7 +185,7 @@ def test_images_that_an_anchor_is_kept_from_are_constants():
         [(x - ANCHORS[y != LABELS] + 1e-6).norm(dim=1) for x, y in zip(alone, LABELS)]
     )
     (F.relu(own.unsqueeze(1) - away + 1).mean() + 0.1 * own.mean()).backward()
-    sum(FATLoss("tri-mg")(together, LABELS, plain, plain).values()).backward()
+    sum(fat("tri-mg")(together, LABELS, plain, plain).values()).backward()
     torch.testing.assert_close(together.grad, alone.grad)
 
 
@@ -184,7 +203,7 @@ def test_every_name_of_the_released_code_gives_the_sum_of_its_parts():
     sets = centroids("mean"), centroids("unit_mean_unit")
     logits = ANCHORS @ torch.ones(2, 3)
     alone = {
-        term: FATLoss(f"XE-{term}" if term != "XE" else term)(ANCHORS, LABELS, *sets, logits)
+        term: fat(f"XE-{term}" if term != "XE" else term)(ANCHORS, LABELS, *sets, logits)
         for term in ("XE", "tri", "triNorm", "mg", "mgNorm")
     }
     everything = {name: loss for losses in alone.values() for name, loss in losses.items()}
@@ -195,18 +214,18 @@ def test_every_name_of_the_released_code_gives_the_sum_of_its_parts():
     for name in NAMES:
         terms = [term for part in name.split("-") for term in doubles.get(part, [part])]
         expected = sum(everything[keys[term]] for term in terms).item()
-        assert value(FATLoss(name)(ANCHORS, LABELS, *sets, logits)) == pytest.approx(expected)
+        assert value(fat(name)(ANCHORS, LABELS, *sets, logits)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", ["", "mg", "triCtrd", "tri-XE", "XE-tri-tri", "XE-tri-triNorm"])
 def test_other_names_are_refused(name):
     with pytest.raises(InputError, match="XE-tri-mg"):
-        FATLoss(name)
+        fat(name)
 
 
 def test_a_batch_of_one_class_has_no_hinge():
     points = ANCHORS.clone().requires_grad_()
-    losses = FATLoss("tri-mg")(points, torch.ones(6, dtype=torch.long), IMAGES[:2], IMAGES[:2])
+    losses = fat("tri-mg")(points, torch.ones(6, dtype=torch.long), IMAGES[:2], IMAGES[:2])
     assert losses["loss_tri"] == 0 and losses["loss_mg"] > 0
     sum(losses.values()).backward()
     assert points.grad.isfinite().all()
@@ -216,10 +235,10 @@ def test_what_cannot_be_kept_apart_is_named():
     one_class = torch.zeros(6, dtype=torch.long)
     for negatives in ("ctrdHM", "ctrdAvg", "ctrdAll"):
         with pytest.raises(InputError, match="found"):
-            FATLoss("tri", negatives)(ANCHORS, one_class, torch.zeros(1, 2), torch.zeros(1, 2))
-    for options in (dict(negatives="all"), dict(compactness="max"), dict(num_negatives=0)):
-        with pytest.raises(InputError, match="FATLoss"):
-            FATLoss(**options)
+            fat("tri", negatives)(ANCHORS, one_class, torch.zeros(1, 2), torch.zeros(1, 2))
+    for options in (dict(negatives="all"), dict(extent="max"), dict(num_negatives=0)):
+        with pytest.raises(InputError, match="FAT"):
+            fat("XE-tri", **options)
     with pytest.raises(InputError, match="unit_mean"):
         ClassCentroids(kind="median")
 
@@ -246,12 +265,14 @@ def test_a_relabelling_moves_the_centroids_and_leaves_the_classifier():
 
 
 def test_the_head_hands_the_gradient_of_its_loss_to_the_features():
-    head = FATHead(in_channels=4, loss=dict(type="FATLoss", name="tri-mg"))
+    model = FAT(ENCODER, terms="tri-mg")
+    model.head = head = FATHead(in_channels=4)
     head.on_relabel(state())
     through, direct = (ANCHORS.clone().requires_grad_() for _ in range(2))
     out = EncoderOutput(pooled=through, embedding=torch.ones(6, 4))
-    sum(head.loss(head(out), LABELS, torch.arange(6)).values()).backward()
-    losses = FATLoss("tri-mg")(direct, LABELS, centroids("mean"), centroids("unit_mean_unit"))
+    samples = ReIDDataSample(gt_label=LABELS, sample_idx=torch.arange(6))
+    sum(model.loss_target(head(out), samples).values()).backward()
+    losses = fat("tri-mg")(direct, LABELS, centroids("mean"), centroids("unit_mean_unit"))
     sum(losses.values()).backward()
     torch.testing.assert_close(through.grad, direct.grad)
 
@@ -305,11 +326,14 @@ def test_a_student_trains_on_what_the_teacher_says(tmp_path, soft_classes):
     output = head.classifier(
         type("Out", (), dict(pooled=ANCHORS, embedding=torch.zeros(6, 4)))
     )._replace(logits=logits.unsqueeze(0))
-    losses = head.loss(output, LABELS[order], order)
+    model = FAT(ENCODER)
+    model.head = head
+    samples = ReIDDataSample(gt_label=LABELS[order], sample_idx=order)
+    losses = model.loss_target(output, samples)
     expected = -(TABLE[order] * logits.log_softmax(1)).sum(1).mean()
     assert losses["loss_xe"].item() == pytest.approx(expected.item(), abs=1e-3)  # half precision
     classes = TABLE.argmax(1)[order] if soft_classes else LABELS[order]
-    hard = FATLoss("tri-mg")(ANCHORS, classes, head.centroids.plain, head.centroids.unit)
+    hard = fat("tri-mg")(ANCHORS, classes, head.centroids.plain, head.centroids.unit)
     assert losses["loss_tri"].item() == pytest.approx(hard["loss_tri"].item())
     assert losses["loss_mg"].item() == pytest.approx(hard["loss_mg"].item())
 

@@ -7,28 +7,26 @@ import torch
 from mutual_example import F1, F2, G1, G2, LABELS, T1, T2, Z1, Z2
 
 from mmreid_uda.models.losses import (
-    LabelSmoothCrossEntropy,
-    SoftCrossEntropy,
-    SoftmaxTripletLoss,
-    SoftSoftmaxTripletLoss,
+    cross_entropy,
     hardest_pairs,
     pairwise_distances,
+    soft_cross_entropy,
+    soft_softmax_triplet,
+    softmax_triplet,
 )
+from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
 
 def test_label_smoothed_cross_entropy_of_the_worked_examples():
-    loss = LabelSmoothCrossEntropy(0.1)
-    first = loss(torch.tensor([[1.0, 0.0]]), torch.tensor([0])).item()
-    assert first == pytest.approx(0.363262, abs=1e-5)
-    assert loss(Z1, LABELS).item() == pytest.approx(0.473664, abs=1e-5)
-    assert loss(Z2, LABELS).item() == pytest.approx(0.528914, abs=1e-5)
+    first = torch.tensor([[1.0, 0.0]]), torch.tensor([0])
+    for pair, expected in ((first, 0.363262), ((Z1, LABELS), 0.473664), ((Z2, LABELS), 0.528914)):
+        assert cross_entropy(*pair, label_smoothing=0.1).item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_soft_cross_entropy_of_the_worked_examples():
-    loss = SoftCrossEntropy()
-    assert loss(Z1, T2).item() == pytest.approx(0.871885, abs=1e-5)
-    assert loss(Z2, T1).item() == pytest.approx(0.736035, abs=1e-5)
+    assert soft_cross_entropy(Z1, T2).item() == pytest.approx(0.871885, abs=1e-5)
+    assert soft_cross_entropy(Z2, T1).item() == pytest.approx(0.736035, abs=1e-5)
 
 
 def test_softmax_triplets_of_the_worked_examples():
@@ -36,11 +34,20 @@ def test_softmax_triplets_of_the_worked_examples():
     assert distances[0].tolist()[1:] == pytest.approx([1, 2.236068, 4.242641], abs=1e-5)
     positives, negatives = hardest_pairs(distances, LABELS)
     assert positives.tolist() == [1, 0, 3, 2] and negatives.tolist() == [2, 2, 1, 1]
-    hard, soft = SoftmaxTripletLoss(), SoftSoftmaxTripletLoss()
-    assert hard(F1, LABELS).item() == pytest.approx(0.543786, abs=1e-5)
-    assert hard(F2, LABELS).item() == pytest.approx(0.293134, abs=1e-5)
-    assert soft(F1, G2, LABELS).item() == pytest.approx(0.597428, abs=1e-5)
-    assert soft(F2, G1, LABELS).item() == pytest.approx(0.803335, abs=1e-5)
+    assert softmax_triplet(F1, LABELS).item() == pytest.approx(0.543786, abs=1e-5)
+    assert softmax_triplet(F2, LABELS).item() == pytest.approx(0.293134, abs=1e-5)
+    assert soft_softmax_triplet(F1, G2, LABELS).item() == pytest.approx(0.597428, abs=1e-5)
+    assert soft_softmax_triplet(F2, G1, LABELS).item() == pytest.approx(0.803335, abs=1e-5)
+
+
+def test_of_several_branches_it_is_the_mean():
+    z, t, f, u = (torch.stack(pair) for pair in ((Z1, Z2), (T2, T1), (F1, F2), (G2, G1)))
+    hard = cross_entropy(z, LABELS, label_smoothing=0.1).item()
+    assert hard == pytest.approx((0.473664 + 0.528914) / 2, abs=1e-5)
+    assert soft_cross_entropy(z, t).item() == pytest.approx((0.871885 + 0.736035) / 2, abs=1e-5)
+    assert softmax_triplet(f, LABELS).item() == pytest.approx((0.543786 + 0.293134) / 2, abs=1e-5)
+    soft = soft_softmax_triplet(f, u, LABELS).item()
+    assert soft == pytest.approx((0.597428 + 0.803335) / 2, abs=1e-5)
 
 
 def slow_softmax(row):
@@ -58,9 +65,9 @@ def test_cross_entropies_equal_a_slow_loop(epsilon):
         logs = [math.log(p) for p in slow_softmax(z)]
         hard -= sum(((1 - epsilon) * (c == y) + epsilon / 5) * logs[c] for c in range(5)) / 9
         soft -= sum(p * log for p, log in zip(slow_softmax(t), logs)) / 9
-    found = LabelSmoothCrossEntropy(epsilon)(logits, labels).item()
+    found = cross_entropy(logits, labels, label_smoothing=epsilon).item()
     assert found == pytest.approx(hard, abs=1e-5)
-    assert SoftCrossEntropy()(logits, teacher).item() == pytest.approx(soft, abs=1e-5)
+    assert soft_cross_entropy(logits, teacher).item() == pytest.approx(soft, abs=1e-5)
 
 
 def slow_triplet(features, teacher, labels, margin):
@@ -86,10 +93,10 @@ def test_softmax_triplets_equal_a_slow_loop(margin):
     features, teacher = torch.randn(2, 10, 4, generator=generator)
     labels = torch.tensor([3, 3, 3, 1, 1, 0, 0, 0, 0, 7])  # uneven, one identity alone
     rows, teacher_rows = features.tolist(), teacher.tolist()
-    assert SoftmaxTripletLoss(margin)(features, labels).item() == pytest.approx(
+    assert softmax_triplet(features, labels, margin=margin).item() == pytest.approx(
         slow_triplet(rows, None, labels.tolist(), margin), abs=1e-5
     )
-    assert SoftSoftmaxTripletLoss()(features, teacher, labels).item() == pytest.approx(
+    assert soft_softmax_triplet(features, teacher, labels).item() == pytest.approx(
         slow_triplet(rows, teacher_rows, labels.tolist(), 0), abs=1e-5
     )
 
@@ -97,10 +104,10 @@ def test_softmax_triplets_equal_a_slow_loop(margin):
 def losses_of(features, teacher, logits, teacher_logits, labels):
     return torch.stack(
         [
-            LabelSmoothCrossEntropy()(logits, labels),
-            SoftCrossEntropy()(logits, teacher_logits),
-            SoftmaxTripletLoss()(features, labels),
-            SoftSoftmaxTripletLoss()(features, teacher, labels),
+            cross_entropy(logits, labels, label_smoothing=0.1),
+            soft_cross_entropy(logits, teacher_logits),
+            softmax_triplet(features, labels),
+            soft_softmax_triplet(features, teacher, labels),
         ]
     )
 
@@ -124,7 +131,7 @@ def test_low_precision_inputs_far_apart_give_finite_losses_and_gradients(dtype):
 
 def test_equal_features_have_a_finite_gradient():
     features = torch.ones(4, 3, requires_grad=True)
-    SoftmaxTripletLoss()(features, LABELS).backward()
+    softmax_triplet(features, LABELS).backward()
     assert torch.isfinite(features.grad).all()
 
 
@@ -137,12 +144,13 @@ def test_no_gradient_reaches_the_teacher():
 
 def test_a_batch_of_one_identity_is_refused():
     with pytest.raises(InputError, match="single identity among the 4 images"):
-        SoftmaxTripletLoss()(F1, torch.zeros(4, dtype=torch.long))
+        softmax_triplet(F1, torch.zeros(4, dtype=torch.long))
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: LabelSmoothCrossEntropy(1.0), lambda: SoftmaxTripletLoss(1.5)]
-)
-def test_shares_out_of_range_are_refused(make):
-    with pytest.raises(InputError, match=r"expected a number (of at least|from) 0"):
-        make()
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+@pytest.mark.parametrize("kind", ["Supervised", "ClusterBaseline", "MMT", "ABMT", "StrongBaseline"])
+def test_shares_out_of_range_are_refused(kind, share):
+    with pytest.raises(
+        InputError, match=r"label_smoothing=.* expected a number (of at least|from) 0"
+    ):
+        MODELS.build(dict(type=kind, encoder={}, head={}, label_smoothing=share))

@@ -12,7 +12,7 @@ from mmreid_uda.evaluation.metrics import Accuracy
 from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.heads import PTLHead
 from mmreid_uda.models.layers import latent_cells
-from mmreid_uda.models.losses import DistillationLoss, HardTripletLoss
+from mmreid_uda.models.losses import distillation, hard_triplet
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
@@ -50,8 +50,7 @@ def batch(count=4):
 
 
 def test_the_triplet_of_the_worked_example():
-    loss = HardTripletLoss(margin=1.2)
-    assert loss(F1, LABELS).item() == pytest.approx(0.701910, abs=1e-5)
+    assert hard_triplet(F1, LABELS, margin=1.2).item() == pytest.approx(0.701910, abs=1e-5)
 
 
 def test_the_triplet_equals_a_slow_loop_on_uneven_classes():
@@ -63,16 +62,16 @@ def test_the_triplet_equals_a_slow_loop_on_uneven_classes():
         positive = max(d[j] for j in range(9) if labels[j] == labels[i])
         negative = min(d[j] for j in range(9) if labels[j] != labels[i])
         hinges.append(max(positive - negative + 0.3, 0))
-    found = HardTripletLoss(0.3)(features, labels).item()
+    found = hard_triplet(features, labels, margin=0.3).item()
     assert found == pytest.approx(sum(hinges) / 9, abs=1e-5)
     with pytest.raises(InputError, match="margin=0"):
-        HardTripletLoss(0)
+        build("PTLBaseline", margin=0)
 
 
 def test_every_parameter_takes_part_without_cross_entropy():
     # DistributedDataParallel waits for the gradient of each.
     images, samples = batch()
-    model = build("Supervised", head=dict(type="PTLHead", num_classes=3, ce_weight=0))
+    model = build("PTLBaseline", ce_weight=0)
     losses = model(images, samples, mode="loss")
     losses["loss_triplet"].backward()
     assert losses.keys() == {"loss_triplet"}
@@ -81,9 +80,9 @@ def test_every_parameter_takes_part_without_cross_entropy():
 
 @pytest.mark.parametrize("temperature, expected", [(4.0, 0.428691), (1.0, 0.279401)])
 def test_distillation_of_the_worked_example(temperature, expected):
-    loss = DistillationLoss(temperature)
-    assert loss(LOGITS, TEACHER_LOGITS).item() == pytest.approx(expected, abs=1e-5)
-    assert loss(TEACHER_LOGITS, TEACHER_LOGITS).item() == pytest.approx(0, abs=1e-6)
+    for student, loss in ((LOGITS, expected), (TEACHER_LOGITS, 0)):
+        found = distillation(student, TEACHER_LOGITS, temperature=temperature)
+        assert found.item() == pytest.approx(loss, abs=1e-5)
 
 
 def test_distillation_equals_a_slow_loop_and_teaches_one_way():
@@ -93,12 +92,10 @@ def test_distillation_equals_a_slow_loop_and_teaches_one_way():
         p, q = ([math.exp(v / 2) for v in values] for values in (t, z))
         p, q = [v / sum(p) for v in p], [v / sum(q) for v in q]
         total += 4 * sum(a * math.log(a / b) for a, b in zip(p, q))
-    loss = DistillationLoss(2.0)(student, teacher)
+    loss = distillation(student, teacher, temperature=2.0)
     loss.backward()
     assert loss.item() == pytest.approx(total / 2, abs=1e-5)
     assert student.grad.abs().sum() > 0 and teacher.grad is None
-    with pytest.raises(InputError, match="temperature=0"):
-        DistillationLoss(0)
 
 
 # ---- the head
@@ -106,15 +103,18 @@ def test_distillation_equals_a_slow_loop_and_teaches_one_way():
 
 def test_the_head_is_the_mean_over_parts_and_over_global_features():
     torch.manual_seed(0)
-    head = PTLHead(in_channels=5, num_branches=4, num_classes=6, num_globals=2, margin=0.5)
+    model = build("PTLBaseline", margin=0.5)
+    model.head = head = PTLHead(in_channels=5, num_branches=4, num_classes=6, num_globals=2)
     out = EncoderOutput(pooled=torch.randn(4, 10), embedding=torch.randn(4, 20))
     labels = torch.tensor([0, 0, 2, 2])
-    losses = head.loss(head(out), labels)
+    losses = model.loss_source(head(out), ReIDDataSample(gt_label=labels))
     entropies = [
         F.cross_entropy(head.classifiers[p](out.embedding[:, 5 * p : 5 * p + 5]), labels)
         for p in range(4)
     ]
-    triplets = [head.triplet(out.pooled[:, 5 * g : 5 * g + 5], labels) for g in range(2)]
+    triplets = [
+        hard_triplet(out.pooled[:, 5 * g : 5 * g + 5], labels, margin=0.5) for g in range(2)
+    ]
     assert losses["loss_ce"].item() == pytest.approx(sum(entropies).item() / 4, abs=1e-6)
     assert losses["loss_triplet"].item() == pytest.approx(sum(triplets).item() / 2, abs=1e-6)
 
@@ -192,8 +192,7 @@ def test_the_features_of_ptl_do_not_depend_on_the_batch():
 
 @pytest.mark.parametrize("pack", ["tensor", "samples", "list"])
 def test_a_classifier_reads_labels_however_they_are_packed(pack):
-    head = dict(type="PTLHead", num_classes=3, triplet_weight=0.0)
-    model = build("ImageClassifier", head=head)
+    model = build("ImageClassifier")
     images, samples = batch()
     labels = samples.gt_label
     packed = {
@@ -243,7 +242,7 @@ def test_a_target_is_refused_where_it_would_write_into_the_cells():
     with pytest.raises(InputError, match=r"found 2 target images .* target=None"):
         model(images, samples, mode="loss")
     assert all(not cell.state.numel() for cell in latent_cells(model))
-    assert build("Supervised")(images, samples, mode="loss").keys() == {"loss_ce", "loss_triplet"}
+    assert build("PTLBaseline")(images, samples, mode="loss").keys() == {"loss_ce", "loss_triplet"}
 
 
 # ---- distillation
@@ -262,13 +261,14 @@ def test_std_is_the_students_loss_and_what_the_teacher_says(tmp_path):
     torch.manual_seed(5)
     model = build("STD", teacher=cfg, kd_weight=0.7, feature_weight=0.3, temperature=2.0)
     model.init_weights()
-    plain = build("Supervised")
+    plain = build("PTLBaseline")
     plain.load_state_dict(model.state_dict())
     images, samples = batch()
     losses = model(images, samples, mode="loss")
     expected = plain(images, samples, mode="loss")
     student, taught = plain.encoder(images), source.eval().encoder(images)
-    kd = DistillationLoss(2.0)(plain.head(student).logits, source.head(taught).logits)
+    logits = plain.head(student).logits, source.head(taught).logits
+    kd = distillation(*logits, temperature=2.0)
     gaps = F.normalize(student.embedding) - F.normalize(taught.embedding)
     expected["loss_kd"] = 0.7 * kd
     expected["loss_feature"] = 0.3 * (gaps**2).sum(1).mean()
@@ -281,32 +281,35 @@ def test_the_teacher_is_not_part_of_the_student(tmp_path):
     source, cfg = teacher(tmp_path)
     model = build("STD", teacher=cfg)
     model.init_weights()
-    plain = build("Supervised")
+    plain = build("PTLBaseline")
     assert model.state_dict().keys() == plain.state_dict().keys()
     assert len(list(model.parameters())) == len(list(plain.parameters()))
     model.train()
     losses = model(*batch(), mode="loss")
     sum(losses.values()).backward()
-    assert not model.teacher.training and all(p.grad is None for p in model.teacher.parameters())
+    network = model.teacher.network
+    assert not network.training and all(p.grad is None for p in network.parameters())
     for name, tensor in source.state_dict().items():
-        assert torch.equal(model.teacher.state_dict()[name], tensor), name
-    assert next(model.double().teacher.parameters()).dtype == torch.float64
+        assert torch.equal(model.teacher.network.state_dict()[name], tensor), name
+    assert next(model.double().teacher.network.parameters()).dtype == torch.float64
 
 
 def test_a_teacher_of_several_parts_teaches_each_part_of_the_student(tmp_path):
     head = dict(type="PTLHead", num_classes=3, num_globals=1)
     _, cfg = teacher(tmp_path)
     model = build("STD", teacher=cfg, head=head)
-    model.teacher.head.classify = lambda embedding: torch.stack([TEACHER_LOGITS, -LOGITS])
+    model.teacher.network.head.classify = lambda embedding: torch.stack([TEACHER_LOGITS, -LOGITS])
     model.head.classify = lambda embedding: LOGITS[None].clone()
     images, samples = batch(2)
     samples.gt_label = torch.tensor([0, 1])
     found = model(images, samples, mode="loss")["loss_kd"]
-    expected = DistillationLoss()(LOGITS, (TEACHER_LOGITS - LOGITS) / 2)
+    expected = distillation(LOGITS, (TEACHER_LOGITS - LOGITS) / 2, temperature=4.0)
     torch.testing.assert_close(found, expected)
 
 
 def test_a_pair_that_does_not_fit_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="temperature=0"):
+        build("STD", teacher=teacher(tmp_path)[1], temperature=0)
     _, cfg = teacher(tmp_path, head=dict(type="PTLHead", num_classes=5))
     model = build("STD", teacher=cfg)
     model.init_weights()
@@ -330,7 +333,7 @@ def test_a_teacher_learns_nothing_by_chance(tmp_path):
     model = build("STD", teacher=cfg)
     model.init_weights()
     for name, tensor in source.state_dict().items():
-        assert torch.equal(model.teacher.state_dict()[name], tensor), name
+        assert torch.equal(model.teacher.network.state_dict()[name], tensor), name
 
     # The checkpoint of cells of another width, of more cells, of none.
     wide = [dict(RUNGS[0], cells=[(6, 4)]), RUNGS[1]]
@@ -338,7 +341,7 @@ def test_a_teacher_learns_nothing_by_chance(tmp_path):
     for other, misfits in (
         (build("PTL", wide), "0 are missing, 2 have another shape, 0 are foreign"),
         (build("PTL", more), "0 are missing, 6 have another shape, 9 are foreign"),
-        (build("Supervised"), "10 are missing, 6 have another shape, 0 are foreign"),
+        (build("PTLBaseline"), "10 are missing, 6 have another shape, 0 are foreign"),
     ):
         torch.save(other.state_dict(), cfg["checkpoint"])
         student = build("STD", teacher=cfg)

@@ -30,8 +30,8 @@ def gathered_gradient(rank):
 
 # Losses that do not look at the logits: neck and classifier have nothing to learn.
 WITHOUT_LOGITS = {
-    "FAT": dict(type="FATHead", loss=dict(type="FATLoss", name="tri-mg")),
-    "ClusterBaseline": dict(type="ClassifierHead", ce_weight=0.0),
+    "FAT": dict(terms="tri-mg", head=dict(type="FATHead")),
+    "ClusterBaseline": dict(ce_weight=0.0, head=dict(type="ClassifierHead")),
 }
 
 
@@ -42,10 +42,10 @@ def unclassified_gradients(rank):
 
     labels, found = torch.arange(4) // 2, {}
     samples = ReIDDataSample(gt_label=labels, domain=torch.ones(4), sample_idx=torch.arange(4))
-    for name, head in WITHOUT_LOGITS.items():
+    for name, options in WITHOUT_LOGITS.items():
         backbone = dict(type="MobileNetV2", width_mult=0.1)
         encoder = dict(type="ReIDEncoder", backbone=backbone, norm=None)
-        model = MODELS.build(dict(type=name, encoder=encoder, head=head))
+        model = MODELS.build(dict(type=name, encoder=encoder, **options))
         model.on_relabel(PseudoLabelState(0, labels, torch.rand(4, model.encoder.embed_dim)))
         ranks = nn.parallel.DistributedDataParallel(model)
         for _ in range(2):
@@ -71,10 +71,7 @@ def relabelled_steps(rank, world_size=2):
         backbone=dict(type="MobileNetV2", width_mult=0.1),
         norm=None,
     )
-    head = dict(
-        type="ClassifierHead", ce_weight=0.5, triplet_weight=0.0, soft_ce_weight=0.5, soft_triplet_weight=1.0
-    )  # fmt: skip
-    model = MODELS.build(dict(type="ABMT", encoder=encoder, head=head))
+    model = MODELS.build(dict(type="ABMT", encoder=encoder, head=dict(type="ClassifierHead")))
     model.init_weights()
     model.eval()  # the same features on any number of ranks
     ranks, reduced = model, []

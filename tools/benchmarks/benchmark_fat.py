@@ -26,7 +26,7 @@ from mmreid_uda.utils import InputError, num_threads
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mmreid_uda.models.losses.fat_loss import NegativeSet
+    from mmreid_uda.models.losses import NegativeSet
 
 
 TRIPLET, BATCH_HARD, FAT = "full triplet", "batch-hard", "FAT"
@@ -100,12 +100,10 @@ def batch_hard(features: Tensor, labels: Tensor) -> Tensor:
 def fat(features: Tensor, labels: Tensor, negatives: NegativeSet) -> Tensor:
     """Mean point-to-set hinge and compactness, in shuffled batches as in training: a scalar."""
     import torch
-    from torch import Tensor
 
-    from mmreid_uda.models.losses import FATLoss
+    from mmreid_uda.models.losses import compactness, point_to_set_hinge
     from mmreid_uda.models.memories import class_centroids
 
-    criterion = FATLoss("tri-mg", negatives=negatives, margin=MARGIN)
     num_classes = int(labels.max()) + 1
     with torch.no_grad():
         plain = class_centroids(features, labels, num_classes)
@@ -115,8 +113,9 @@ def fat(features: Tensor, labels: Tensor, negatives: NegativeSet) -> Tensor:
     ):
         # A batch's features are the network's output, not a view of all: the gradient is that of the batch.
         points = features.detach()[batch].requires_grad_()
-        loss = sum(criterion(points, labels[batch], plain, plain).values())
-        assert isinstance(loss, Tensor)
+        setting = points, labels[batch], plain
+        hinge = point_to_set_hinge(*setting, margin=MARGIN, negatives=negatives)
+        loss = hinge + 0.1 * compactness(*setting)
         loss.backward()
         total += loss.detach() * len(batch)
     return total / len(features)

@@ -81,7 +81,7 @@ def load_runner(args: argparse.Namespace) -> Runner:
     load_complete(model, args.checkpoint, "give the config that the checkpoint was trained with.")
     runner.load_checkpoint(args.checkpoint)
     if isinstance(model, STD | STDClassifier):
-        model.load_teacher()
+        model.teacher.load()
     return runner
 
 

@@ -4,6 +4,8 @@ _base_ = "./mean_teacher.py"
 model = dict(
     type="ABMT",
     cross=True,
-    head=dict(ce_weight=0.5, triplet_weight=0.0, soft_ce_weight=0.5, soft_triplet_weight=1.0),
+    ce_weight=0.5,
+    soft_ce_weight=0.5,
+    soft_triplet_weight=1.0,
 )
 default_hooks = dict(cluster=dict(clusterer=dict(rho=2e-3)))

@@ -5,7 +5,7 @@ _base_ = "../default_runtime.py"
 
 model = dict(
     type="ImageClassifier",
-    head=dict(type="PTLHead", num_classes=10, triplet_weight=0.0),
+    head=dict(type="PTLHead", num_classes=10),
     data_preprocessor=dict(type="ReIDDataPreprocessor"),
 )
 pipeline = [

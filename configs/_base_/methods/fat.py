@@ -3,9 +3,10 @@ _base_ = ["../default_runtime.py", "../datasets/reid.py"]
 
 model = dict(
     type="FAT",
+    terms="XE-tri-mg",
+    negatives="batchNeg",
     head=dict(
         type="FATHead",
-        loss=dict(type="FATLoss", name="XE-tri-mg", negatives="batchNeg"),
         centroids=dict(type="ClassCentroids", kind="mean", unit_kind="unit_mean_unit"),
         soft_labels=None,  # the run of a teacher, for label distillation
     ),

@@ -3,7 +3,8 @@ _base_ = ["../default_runtime.py", "../datasets/reid.py"]
 
 model = dict(
     teacher=dict(type="EMATeacher", alpha=0.999, warmup=True, buffers="own"),
-    head=dict(type="ClassifierHead", label_smoothing=0.1),
+    label_smoothing=0.1,
+    head=dict(type="ClassifierHead"),
 )
 default_hooks = dict(
     cluster=dict(

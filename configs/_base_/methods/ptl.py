@@ -3,7 +3,10 @@ _base_ = ["../default_runtime.py", "../datasets/reid.py"]
 
 model = dict(
     type="PTL",
-    head=dict(type="PTLHead", margin=1.2, ce_weight=1.0, triplet_weight=1.0),
+    ce_weight=1.0,
+    triplet_weight=1.0,
+    margin=1.2,
+    head=dict(type="PTLHead"),
     test_cfg=dict(flip=True),
     data_preprocessor=dict(type="ReIDDataPreprocessor", erase_value=(0.0, 0.0, 0.0)),
 )

@@ -4,7 +4,10 @@ _base_ = ["../default_runtime.py", "../datasets/reid.py"]
 
 model = dict(
     type="Supervised",
-    head=dict(type="ClassifierHead", label_smoothing=0.1, ce_weight=1.0, triplet_weight=1.0),
+    ce_weight=1.0,
+    triplet_weight=1.0,
+    label_smoothing=0.1,
+    head=dict(type="ClassifierHead"),
 )
 # No random erasing in this stage.
 train_pipeline = [

@@ -3,7 +3,10 @@ _base_ = "./mean_teacher.py"
 
 model = dict(
     type="StrongBaseline",
-    head=dict(init="uniform", label_smoothing=0.0, ce_weight=1.0, triplet_weight=1.0),
+    ce_weight=1.0,
+    triplet_weight=1.0,
+    label_smoothing=0.0,
+    head=dict(init="uniform"),
     data_preprocessor=dict(type="ReIDDataPreprocessor", erase_value=(0.596, 0.558, 0.497)),
 )
 default_hooks = dict(

@@ -6,9 +6,9 @@ from .cluster_contrast import ClusterContrast
 from .fat import FAT
 from .image_classifier import ImageClassifier
 from .ise import ISE
-from .mean_teacher import MeanTeacher
+from .mean_teacher import MeanTeacher, MeanTeacherOutput, mean_distance
 from .mmt import MMT
-from .ptl import PTL, STD, STDClassifier
+from .ptl import PTL, STD, DistilledOutput, PTLBaseline, STDClassifier
 from .strong_baseline import StrongBaseline
 from .supervised import ClusterBaseline, Supervised
 
@@ -22,9 +22,13 @@ __all__ = [
     "BaseReID",
     "ClusterBaseline",
     "ClusterContrast",
+    "DistilledOutput",
     "ImageClassifier",
     "MeanTeacher",
+    "MeanTeacherOutput",
+    "PTLBaseline",
     "STDClassifier",
     "StrongBaseline",
     "Supervised",
+    "mean_distance",
 ]

@@ -31,8 +31,9 @@ class TestedFeature(TypedDict, total=False):
 class BaseReID(BaseModel):
     """An encoder and, by sub-class, a loss on source images, on target images, or on both.
 
-    A sub-class overrides at most :meth:`loss_source`, :meth:`loss_target` and :meth:`on_relabel`. One that calls an
-    encoder itself does so through :meth:`encode`; all else is computed in full precision, also with ``--amp``.
+    A sub-class overrides at most :meth:`loss_source`, :meth:`loss_target` and :meth:`on_relabel`. What a memory learns
+    from a step it hands to :meth:`remember`. One that calls an encoder itself does so through :meth:`encode`; all else
+    is computed in full precision, also with ``--amp``.
 
     Args:
         encoder: Config of the encoder, normally a ``ReIDEncoder``.
@@ -65,6 +66,7 @@ class BaseReID(BaseModel):
         self.build_networks(encoder, head)
         tested = test_cfg or {}
         self.flip, self.feature = tested.get("flip", False), tested.get("feature", "embedding")
+        self._lessons: list[Callable[[], None]] = []
 
     def build_networks(self, encoder: dict[str, Any], head: dict[str, Any] | None) -> None:
         """Make ``self.encoder`` and ``self.head``; algorithms whose head depends on the encoder override it."""
@@ -105,7 +107,11 @@ class BaseReID(BaseModel):
                 return self.extract_feat(inputs)
             assert data_samples is not None
             if mode == "loss":
-                return self.loss(inputs, data_samples)
+                self._lessons = []
+                losses = self.loss(inputs, data_samples)
+                while self._lessons:
+                    self._lessons.pop(0)()
+                return losses
             data_samples.features = self.extract_feat(inputs)
             return [data_samples]
 
@@ -172,19 +178,42 @@ class BaseReID(BaseModel):
             (slice(num_source, None), self.loss_target),
         ):
             if len(data_samples[part]):
-                losses.update(
-                    loss(EncoderOutput(*(value[part] for value in out)), data_samples[part])
-                )
+                features = EncoderOutput(*(value[part] for value in out))
+                losses.update(loss(self.outputs(features, inputs[part]), data_samples[part]))
         return losses
 
-    def loss_source(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
-        """Losses of the labelled source images; keys start with ``loss``."""
+    def outputs(self, features: EncoderOutput, inputs: Tensor) -> Any:
+        """What the losses of a domain are given: the features, or, in families of methods, what heads make of them.
+
+        Args:
+            features: Of the images of a domain.
+            inputs: The images, float (B, 3, H, W).
+        """
+        return features
+
+    def remember(self, update: Callable[..., None], *args: Any) -> None:
+        """Have a memory learn from this step: ``update(*args)`` is called when all losses are computed, in order.
+
+        So every loss sees the memory as it was before the step.
+        """
+        self._lessons.append(partial(update, *args))
+
+    def loss_source(self, out: Any, samples: ReIDDataSample) -> dict[str, Tensor]:
+        """Losses of the labelled source images, the terms of the method's equation; keys start with ``loss``.
+
+        Args:
+            out: What :meth:`outputs` gave: features of this rank's images, or a head's output for the global batch.
+            samples: Annotations of this rank's images; ``gather_batch(samples.gt_label)`` are the labels of all.
+
+        Returns:
+            Scalars, which are added up.
+        """
         raise InputError(
             f"{type(self).__name__} does not train on a labelled source; remove `source` from the config."
         )
 
-    def loss_target(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
-        """Losses of the target images with their pseudo-labels; keys start with ``loss``."""
+    def loss_target(self, out: Any, samples: ReIDDataSample) -> dict[str, Tensor]:
+        """Losses of the target images with their pseudo-labels; as :meth:`loss_source`."""
         raise InputError(
             f"{type(self).__name__} does not train on a target; remove `target` from the config."
         )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
+from mmreid_uda.utils.dist import gather_batch
 
 from .base import BaseReID
 
@@ -21,7 +23,7 @@ __all__ = ["ClusterContrast"]
 
 @MODELS.register_module()
 class ClusterContrast(BaseReID):
-    """One network, one cluster memory. Everything else is configuration.
+    """One network, one cluster memory: ``L = CE(x · M^T / tau, y)``. Everything else is configuration.
 
     Variants: ``head.memory.update`` is ``'momentum'``, ``'hard'`` or ``'mean'``; ``head.memory.init`` is ``'mean'`` or
     ``'random'``; ``head.memory.type='InstanceMemory'`` is the instance baseline; pooling is the encoder's ``pool``; the
@@ -33,4 +35,7 @@ class ClusterContrast(BaseReID):
 
     def loss_target(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_contrast`` of the L2-normalised embedding."""
-        return self.head.loss(out.normalized, samples)
+        x, logits = self.head(out)
+        y, sample_idx = gather_batch(samples.gt_label), gather_batch(samples.sample_idx)
+        self.remember(self.head.memory.update, x, y, sample_idx)
+        return dict(loss_contrast=F.cross_entropy(logits, y))

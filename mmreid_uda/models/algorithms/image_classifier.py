@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
-from mmreid_uda.utils.dist import gather_batch
+from mmreid_uda.utils.values import FractionBelowOne
 
 from .supervised import Supervised
 
@@ -19,23 +19,36 @@ __all__ = ["ImageClassifier"]
 
 @MODELS.register_module()
 class ImageClassifier(Supervised):
-    """An encoder and a classifying head on ordinary, closed sets of classes.
+    """An encoder and a classifying head on ordinary, closed sets of classes: ``L = CE(z, y)``.
 
-    PTL extends to it: the head is ``PTLHead`` with ``triplet_weight=0``, the backbone has a ladder or not. Labels come
+    PTL extends to it: the head is ``PTLHead``, the backbone has a ladder or not. Labels come
     as the data set packs them: a tensor (B,), a list of samples with ``gt_label`` each (as OpenMMLab's data sets give
     them), or a :class:`ReIDDataSample`. In ``mode='predict'`` the answer has ``scores``, (B, K), for the metric
     ``Accuracy``.
 
     Args:
         *args: As for :class:`BaseReID`.
-        **kwargs: As for :class:`BaseReID`.
+        triplet_weight: As for :class:`Supervised`, but 0 by default.
+        label_smoothing: epsilon of the cross-entropy. Defaults to 0.
+        **kwargs: As for :class:`Supervised`.
 
     Example:
-        >>> model = dict(type='ImageClassifier', head=dict(type='PTLHead', num_classes=10, triplet_weight=0.0))
+        >>> model = dict(type='ImageClassifier', head=dict(type='PTLHead', num_classes=10))
     """
 
     # The head knows its classes.
     required_hooks: ClassVar = dict(source_classes=None)
+
+    def __init__(
+        self,
+        *args: Any,
+        triplet_weight: float = 0.0,
+        label_smoothing: FractionBelowOne = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            *args, triplet_weight=triplet_weight, label_smoothing=label_smoothing, **kwargs
+        )
 
     def forward(
         self,
@@ -68,8 +81,8 @@ class ImageClassifier(Supervised):
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """Losses of a labelled batch."""
-        labels = gather_batch(labels_of(data_samples).to(inputs.device))
-        return self.head.loss(self.head(self.encode(self.encoder, inputs)), labels)
+        samples = ReIDDataSample(gt_label=labels_of(data_samples).to(inputs.device))
+        return self.loss_source(self.outputs(self.encode(self.encoder, inputs), inputs), samples)
 
 
 def labels_of(data_samples: Any) -> Tensor:

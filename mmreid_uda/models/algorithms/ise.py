@@ -11,12 +11,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.layers import support_samples
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
+from mmreid_uda.utils.dist import gather_batch
 
 from .cluster_contrast import ClusterContrast
 
@@ -66,26 +68,24 @@ class ISE(ClusterContrast):
 
     def loss_target(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_contrast`` (L_SE) and ``loss_lp`` of the L2-normalised embedding."""
-        features, labels, sample_idx = self.head.gather(out.normalized, samples)
-        supports = support_samples(
-            features, labels, self.head.memory.prototypes, self.support_scale, self.num_neighbors
-        )
-        support_labels = labels.repeat_interleave(self.num_neighbors)
-        everything = torch.cat([features, supports]), torch.cat([labels, support_labels])
+        x, logits = self.head(out)
+        y, sample_idx = gather_batch(samples.gt_label), gather_batch(samples.sample_idx)
+        k = self.num_neighbors
+        supports = support_samples(x, y, self.head.memory.prototypes, self.support_scale, k)
+        support_y, support_idx = y.repeat_interleave(k), sample_idx.repeat_interleave(k)
+        all_y = torch.cat([y, support_y])
 
-        losses = dict(
-            loss_contrast=self.head.contrast(
-                *(everything if self.supports_in_loss else (features, labels))
-            )
-        )
+        if self.supports_in_loss:
+            all_logits = torch.cat([logits, self.head.compare(supports)])
+            losses = dict(loss_contrast=F.cross_entropy(all_logits, all_y))
+        else:
+            losses = dict(loss_contrast=F.cross_entropy(logits, y))
         if self.lp_weight:
-            losses["loss_lp"] = self.lp_weight * self.lp_loss(
-                features, labels, supports, support_labels
-            )
+            losses["loss_lp"] = self.lp_weight * self.lp_loss(x, y, supports, support_y)
 
         if self.supports_in_memory:
-            support_idx = sample_idx.repeat_interleave(self.num_neighbors)
-            self.head.memory.update(*everything, torch.cat([sample_idx, support_idx]))
+            all_x, all_idx = torch.cat([x, supports]), torch.cat([sample_idx, support_idx])
+            self.remember(self.head.memory.update, all_x, all_y, all_idx)
         else:
-            self.head.memory.update(features, labels, sample_idx)
+            self.remember(self.head.memory.update, x, y, sample_idx)
         return losses

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +15,20 @@ from mmreid_uda.models.teacher import ReIDNetwork
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.dist import gather_batch
 from mmreid_uda.utils.values import Count
 
 from .base import BaseReID, TestedFeature
 
-__all__ = ["MeanTeacher"]
+__all__ = ["MeanTeacher", "MeanTeacherOutput", "mean_distance"]
+
+
+class MeanTeacherOutput(NamedTuple):
+    """What the networks say about the target images of the *global* batch."""
+
+    students: list[BranchOutput]
+    """Of each student, with gradient."""
+    teachers: list[BranchOutput]
+    """Of each teacher, in the same order, without."""
 
 
 class TestedTeacher(TestedFeature, total=False):
@@ -32,7 +40,8 @@ class TestedTeacher(TestedFeature, total=False):
 class MeanTeacher(BaseReID):
     """Students with classifiers, and one :class:`EMATeacher` for each (Tarvainen & Valpola, NeurIPS 2017).
 
-    A sub-class says who learns what from whom: :meth:`loss_with_teachers`. The teachers give the features that are
+    A sub-class says in :meth:`loss_target` who learns what from whom; its ``out`` is a :class:`MeanTeacherOutput`, and
+    beside losses it may give ``diversity_supervision``, see :meth:`diversity`. The teachers give the features that are
     clustered and tested. The ``EMAHook`` moves the teachers after every optimiser step.
 
     Weights of a model with one plain encoder (source pre-training, names ``encoder.*``) load into every student and
@@ -181,55 +190,22 @@ class MeanTeacher(BaseReID):
         students = [run(student, view) for student, view in zip(self.students, views)]
         with torch.no_grad():
             teachers = [run(teacher.module, view) for teacher, view in zip(self.teachers, views)]
-        labels = gather_batch(data_samples[num_source:].gt_label)
-        return {
-            **self.loss_with_teachers(students, teachers, labels),
-            **self.diversity(students, teachers),
-        }
-
-    def loss_with_teachers(
-        self, students: list[BranchOutput], teachers: list[BranchOutput], labels: Tensor
-    ) -> dict[str, Tensor]:
-        """Losses of the global target batch; keys start with ``loss``.
-
-        Args:
-            students: Output of each student, with gradient.
-            teachers: Output of each teacher, in the same order.
-            labels: int64 (B,).
-        """
-        raise NotImplementedError
-
-    def supervisors(self, teachers: list[BranchOutput]) -> list[list[BranchOutput]]:
-        """Which outputs teach each student; by default its own teacher's."""
-        return [[teacher] for teacher in teachers]
+        out = MeanTeacherOutput(students, teachers)
+        return {**self.diversity(out), **self.loss_target(out, data_samples[num_source:])}
 
     @torch.no_grad()
-    def diversity(
-        self, students: list[BranchOutput], teachers: list[BranchOutput]
-    ) -> dict[str, Tensor]:
-        """How far the networks are apart, the measure that ABMT argues with (WACV 2021).
-
-        All are means over batch, branches and networks of the distance between unit features before the neck, 0..2.
+    def diversity(self, out: MeanTeacherOutput) -> dict[str, Tensor]:
+        """How far the networks are apart, the measure that ABMT argues with (WACV 2021); see :func:`mean_distance`.
 
         Returns:
             ``diversity_teacher``: between a student and its own teacher. ``diversity_supervision``: between a student
-            and what teaches it, another branch or another network. ``diversity_branches``: between the two branches of
-            the teacher, or, of several single-branch networks, between the first two teachers; absent for one network
-            with one branch.
+            and what teaches it; the same, unless :meth:`loss_target` says otherwise. ``diversity_branches``: between
+            the two branches of the teacher, or, of several single-branch networks, between the first two teachers;
+            absent for one network with one branch.
         """
-        taught = [
-            _apart(student.pooled, other.pooled)
-            for student, others in zip(students, self.supervisors(teachers))
-            for other in others
-        ]
-        own = [
-            _apart(student.pooled, teacher.pooled) for student, teacher in zip(students, teachers)
-        ]
-        measures = dict(
-            diversity_teacher=torch.stack(own).mean(),
-            diversity_supervision=torch.stack(taught).mean(),
-        )
-        branches = torch.cat([teacher.pooled for teacher in teachers])
+        own = mean_distance(list(zip(*out)))
+        measures = dict(diversity_teacher=own, diversity_supervision=own)
+        branches = torch.cat([teacher.pooled for teacher in out.teachers])
         if len(branches) > 1:
             measures["diversity_branches"] = _apart(branches[0], branches[1])
         return measures
@@ -251,6 +227,12 @@ class MeanTeacher(BaseReID):
                 state_dict.setdefault(f"{prefix}students.{number}.{rest}", tensor)
                 state_dict.setdefault(f"{prefix}teachers.{number}.module.{rest}", tensor)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+@torch.no_grad()
+def mean_distance(pairs: list[tuple[BranchOutput, BranchOutput]]) -> Tensor:
+    """Mean over pairs, batch and branches of the distance between unit features before the neck: a scalar, 0..2."""
+    return torch.stack([_apart(one.pooled, other.pooled) for one, other in pairs]).mean()
 
 
 def _apart(first: Tensor, second: Tensor) -> Tensor:

@@ -1,22 +1,31 @@
 """MMT (Ge et al., "Mutual Mean-Teaching: Pseudo Label Refinery for Unsupervised Domain Adaptation", ICLR 2020).
 
 Two networks, pre-trained on the source with two seeds, see two views of every target image. Each learns from the
-pseudo-label, which may be wrong, and from the *moving average of the other network*, whose soft opinion corrects it.
+pseudo-label, which may be wrong, and from the *moving average of the other network*, whose soft label corrects it.
 Every epoch: extract all target images with both averages, cluster the mean of their features, start the classifiers of
 all four networks from the clusters' centroids.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from mmreid_uda.models.heads import BranchOutput
+from mmreid_uda.models.losses import (
+    cross_entropy,
+    mean_of,
+    soft_cross_entropy,
+    soft_softmax_triplet,
+    softmax_triplet,
+)
 from mmreid_uda.registry import MODELS
-from mmreid_uda.utils.values import Fraction
+from mmreid_uda.structures import ReIDDataSample
+from mmreid_uda.utils.dist import gather_batch
+from mmreid_uda.utils.values import Fraction, FractionBelowOne
 
-from .mean_teacher import MeanTeacher
+from .mean_teacher import MeanTeacher, MeanTeacherOutput, mean_distance
 
 __all__ = ["MMT"]
 
@@ -29,14 +38,16 @@ class MMT(MeanTeacher):
 
         L = (1-a) CE_ls(z_i, y) + (1-b) ST_hard(f_i, y) + a SCE(z_i | t_j) + b ST_soft(f_i | u_j)
 
-    where j is the other network's teacher; of more than two networks, the mean over all others (without the authority
-    of MEB-Net); with ``num_students=1`` it is the own teacher (the ablation "without theta_2").
+    with logits z and pooled features f of a student, t and u of the other network's teacher j; of more than two
+    networks, the mean over all others (without the authority of MEB-Net); with ``num_students=1`` it is the own teacher
+    (the ablation "without theta_2").
 
     Args:
         encoder: As for :class:`MeanTeacher`.
-        head: As for :class:`MeanTeacher`, without the four weights.
+        head: As for :class:`MeanTeacher`.
         soft_ce_weight: a in 0..1. Defaults to 0.5.
-        soft_triplet_weight: b in 0..1. Defaults to 0.8.
+        soft_triplet_weight: b in 0..1. Defaults to 0.8. A term of weight 0 is not computed.
+        label_smoothing: epsilon of CE_ls. Defaults to 0.1.
         num_students: Defaults to 2.
         **kwargs: As for :class:`MeanTeacher`.
 
@@ -52,32 +63,32 @@ class MMT(MeanTeacher):
         head: dict[str, Any],
         soft_ce_weight: Fraction = 0.5,
         soft_triplet_weight: Fraction = 0.8,
+        label_smoothing: FractionBelowOne = 0.1,
         num_students: int = 2,
         **kwargs: Any,
     ) -> None:
-        weights = dict(
-            ce_weight=1 - soft_ce_weight,
-            triplet_weight=1 - soft_triplet_weight,
-            soft_ce_weight=soft_ce_weight,
-            soft_triplet_weight=soft_triplet_weight,
-        )
-        super().__init__(encoder, {**head, **weights}, num_students, **kwargs)
+        super().__init__(encoder, head, num_students, **kwargs)
+        self.soft_ce_weight, self.soft_triplet_weight = soft_ce_weight, soft_triplet_weight
+        self.cross_entropy = partial(cross_entropy, label_smoothing=label_smoothing)
 
-    def supervisors(self, teachers: list[BranchOutput]) -> list[list[BranchOutput]]:
-        """The teachers of all other students; of a single student, its own."""
-        if len(teachers) == 1:
-            return [teachers]
-        return [teachers[:own] + teachers[own + 1 :] for own in range(len(teachers))]
-
-    def loss_with_teachers(
-        self, students: list[BranchOutput], teachers: list[BranchOutput], labels: Tensor
-    ) -> dict[str, Tensor]:
+    def loss_target(self, out: MeanTeacherOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_ce_1``, ``loss_soft_ce_1``, ... of student 1, and so on."""
-        losses = {}
-        everyone = zip(self.students, students, self.supervisors(teachers))
-        for number, (network, student, others) in enumerate(everyone, 1):
-            opinions = [network.head.loss(student, labels, other) for other in others]
-            for name in opinions[0]:
-                mean = sum(opinion[name] for opinion in opinions) / len(opinions)
-                losses[f"{name}_{number}"] = mean
+        y, a, b = gather_batch(samples.gt_label), self.soft_ce_weight, self.soft_triplet_weight
+        losses, taught = {}, []
+        for i, student in enumerate(out.students, 1):
+            f, z = student
+            others = [t for j, t in enumerate(out.teachers, 1) if j != i] or out.teachers
+            if a < 1:
+                losses[f"loss_ce_{i}"] = (1 - a) * self.cross_entropy(z, y)
+            if b < 1:
+                losses[f"loss_triplet_{i}"] = (1 - b) * softmax_triplet(f, y)
+            if a > 0:
+                losses[f"loss_soft_ce_{i}"] = a * mean_of(
+                    soft_cross_entropy(z, t) for _, t in others
+                )
+            if b > 0:
+                soft_triplet = mean_of(soft_softmax_triplet(f, u, y) for u, _ in others)
+                losses[f"loss_soft_triplet_{i}"] = b * soft_triplet
+            taught += [(student, teacher) for teacher in others]
+        losses["diversity_supervision"] = mean_distance(taught)
         return losses

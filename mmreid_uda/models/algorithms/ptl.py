@@ -11,38 +11,82 @@ backbone. What the authors published on STD has no formula; the one here is the 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmreid_uda.models.backbones import record_outputs
+from mmreid_uda.models.encoders import EncoderOutput
+from mmreid_uda.models.heads import BranchOutput
 from mmreid_uda.models.layers import latent_cells
-from mmreid_uda.models.losses import DistillationLoss
-from mmreid_uda.models.weights import load_complete
+from mmreid_uda.models.losses import distillation, hard_triplet
+from mmreid_uda.models.teacher import FrozenTeacher
 from mmreid_uda.registry import MODELS
+from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.dist import gather_batch
+from mmreid_uda.utils.values import FractionBelowOne, Positive
 
 from .base import TestedFeature
 from .image_classifier import ImageClassifier
 from .supervised import Supervised
 
-__all__ = ["PTL", "STD", "STDClassifier"]
+__all__ = ["PTL", "STD", "PTLBaseline", "STDClassifier"]
 
 
 @MODELS.register_module()
-class PTL(Supervised):
-    """Supervised training of an encoder with cells: ``L = CE(z, y) + [d_ap - d_an + 1.2]_+``, tested on both flips.
+class PTLBaseline(Supervised):
+    """Fine-tuning without cells, what PTL is compared with.
 
-    Everything new is in the encoder, a ``ReIDEncoder`` with a ``LadderBackbone`` or an ``MGNEncoder`` with ``rungs``;
-    the losses are those of ``PTLHead``. The same network without cells is trained as ``Supervised``.
+    ::
+
+        L = CE(z, y) + [d(f, p) - d(f, n) + margin]_+
+
+    with logits z and pooled features f; the mean over the parts of the head, and over the global features with their
+    hardest positives p and negatives n. Everything that PTL adds is in the encoder.
+
+    Args:
+        *args: As for :class:`BaseReID`; the head is a ``PTLHead``.
+        ce_weight: Of CE. Defaults to 1.
+        triplet_weight: Of the hinge. Defaults to 1. A term of weight 0 is not computed.
+        margin: Defaults to 1.2.
+        label_smoothing: epsilon of CE. Defaults to 0.
+        **kwargs: As for :class:`BaseReID`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        margin: Positive = 1.2,
+        label_smoothing: FractionBelowOne = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, label_smoothing=label_smoothing, **kwargs)
+        self.hard_triplet = partial(hard_triplet, margin=margin)
+
+    def loss_source(self, out: BranchOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
+        """``loss_ce`` and ``loss_triplet``."""
+        (f, z), y, losses = out, gather_batch(samples.gt_label), {}
+        if self.ce_weight:
+            losses["loss_ce"] = self.ce_weight * self.cross_entropy(z, y)
+        if self.triplet_weight:
+            losses["loss_triplet"] = self.triplet_weight * self.hard_triplet(f, y)
+        return losses
+
+
+@MODELS.register_module()
+class PTL(PTLBaseline):
+    """The same of an encoder with cells, tested on both flips: ``L = CE(z, y) + [d(f, p) - d(f, n) + 1.2]_+``.
+
+    The encoder is a ``ReIDEncoder`` with a ``LadderBackbone`` or an ``MGNEncoder`` with ``rungs``.
 
     Args:
         encoder: As for :class:`BaseReID`.
         head: As for :class:`BaseReID`.
         test_cfg: As for :class:`BaseReID`; ``flip`` defaults to True here.
-        **kwargs: As for :class:`BaseReID`.
+        **kwargs: As for :class:`PTLBaseline`.
 
     Raises:
         InputError: If the encoder has no cell.
@@ -64,8 +108,21 @@ class PTL(Supervised):
         if next(latent_cells(self), None) is None:
             raise InputError(
                 "found no BConvCell in the encoder of PTL, expected a LadderBackbone or an MGNEncoder with cells in "
-                "its rungs; for the network without cells set model.type='Supervised'."
+                "its rungs; for the network without cells set model.type='PTLBaseline'."
             )
+
+
+class DistilledOutput(NamedTuple):
+    """What student and teacher say about a batch."""
+
+    student: BranchOutput
+    """Of the global batch, with gradient."""
+    teacher: BranchOutput
+    """Of the global batch; as many parts as the student's."""
+    features: Tensor
+    """f, float32 (B, D): the student's embeddings of this rank's images."""
+    teacher_features: Tensor
+    """f_t, float32 (B, D)."""
 
 
 class _Distilled(Supervised):
@@ -86,7 +143,7 @@ class _Distilled(Supervised):
         kd_weight: Defaults to 1.
         feature_weight: Defaults to 1; 0 if the features differ in dimension.
         temperature: T. Defaults to 4.
-        **kwargs: The student's, as for :class:`BaseReID`.
+        **kwargs: The student's.
 
     Raises:
         InputError: The features differ in dimension and ``feature_weight`` is not 0; at the start of training, if the
@@ -99,31 +156,22 @@ class _Distilled(Supervised):
         teacher: dict[str, Any],
         kd_weight: float = 1.0,
         feature_weight: float = 1.0,
-        temperature: float = 4.0,
+        temperature: Positive = 4.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.kd_weight, self.feature_weight = kd_weight, feature_weight
-        self.distillation = DistillationLoss(temperature)
-        network = MODELS.build(teacher["model"]).requires_grad_(False).eval()
-        # In a tuple, so that it is no part of this module: not trained, not saved, not wrapped, always in eval mode.
-        self._teacher = (network,)
-        self._checkpoint = teacher["checkpoint"]
-        sizes = self.encoder.embed_dim, network.encoder.embed_dim
+        self.distillation = partial(distillation, temperature=temperature)
+        self.teacher = FrozenTeacher(**teacher)
+        sizes = self.encoder.embed_dim, self.teacher.network.encoder.embed_dim
         if feature_weight and sizes[0] != sizes[1]:
             raise InputError(
                 f"found features of {sizes[0]} dimensions in the student and {sizes[1]} in the teacher, expected the "
                 "same; set model.feature_weight=0, or choose encoders of one dimension."
             )
 
-    @property
-    def teacher(self) -> Any:
-        """The network that teaches."""
-        return self._teacher[0]
-
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
-        # Device and precision follow the student's.
-        self.teacher._apply(*args, **kwargs)
+        self.teacher.network._apply(*args, **kwargs)
         return super()._apply(*args, **kwargs)
 
     def init_weights(self) -> None:
@@ -131,20 +179,7 @@ class _Distilled(Supervised):
         if self.is_init:
             return
         super().init_weights()
-        self.load_teacher()
-
-    def load_teacher(self) -> None:
-        """Give the teacher its weights, all of them: one that is partly random would teach that.
-
-        Raises:
-            InputError: The checkpoint is missing, or of another network.
-        """
-        load_complete(
-            self.teacher,
-            self._checkpoint,
-            "set model.teacher.config to the config that this checkpoint was trained with, or train one of that config "
-            "with `python tools/train.py` and set model.teacher.checkpoint to its folder.",
-        )
+        self.teacher.load()
 
     def on_source(self, num_classes: int, seed: int = 0) -> None:
         """Open the student's classifier; a teacher without weights follows, a loaded one knows its classes.
@@ -154,8 +189,8 @@ class _Distilled(Supervised):
         """
         super().on_source(num_classes, seed)
         if not self.is_init:
-            self.teacher.on_source(num_classes, seed)
-        self._compare_classes(self.head.num_classes, self.teacher.head.num_classes)
+            self.teacher.network.on_source(num_classes, seed)
+        self._compare_classes(self.head.num_classes, self.teacher.network.head.num_classes)
 
     @staticmethod
     def _compare_classes(student: int, teacher: int) -> None:
@@ -165,27 +200,32 @@ class _Distilled(Supervised):
                 "data; change source, or model.teacher.checkpoint."
             )
 
-    def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
-        """The student's losses, ``loss_kd`` and ``loss_feature``."""
-        with record_outputs(self, ("encoder", "head")) as student:
-            losses = super().loss(inputs, data_samples)
-        features, logits = student["encoder"].embedding, student["head"].logits
+    def outputs(self, features: EncoderOutput, inputs: Tensor) -> DistilledOutput:
+        """What the student and its teacher say."""
+        student = super().outputs(features, inputs)
         with torch.no_grad():
-            taught = self.encode(self.teacher.encoder, inputs[: len(features)])
-            teacher_logits = self.teacher.head(taught).logits
-        self._compare_classes(logits.shape[-1], teacher_logits.shape[-1])
+            taught = self.encode(self.teacher.network.encoder, inputs)
+            teacher = self.teacher.network.head(taught)
+        self._compare_classes(student.logits.shape[-1], teacher.logits.shape[-1])
+        if len(student.logits) != len(teacher.logits):
+            mean = teacher.logits.mean(0, keepdim=True).expand_as(student.logits)
+            teacher = teacher._replace(logits=mean)
+        return DistilledOutput(student, teacher, features.embedding, taught.embedding)
+
+    def loss_source(self, out: DistilledOutput, samples: ReIDDataSample) -> dict[str, Tensor]:  # type: ignore[override]
+        """The student's losses, ``loss_kd`` and ``loss_feature``."""
+        losses = super().loss_source(out.student, samples)
+        z, t, f, f_t = out.student.logits, out.teacher.logits, out.features, out.teacher_features
         if self.kd_weight:
-            if len(logits) != len(teacher_logits):
-                teacher_logits = teacher_logits.mean(0, keepdim=True).expand_as(logits)
-            losses["loss_kd"] = self.kd_weight * self.distillation(logits, teacher_logits)
+            losses["loss_kd"] = self.kd_weight * self.distillation(z, t)
         if self.feature_weight:
-            gap = F.normalize(features.float()) - F.normalize(taught.embedding)
+            gap = F.normalize(f) - F.normalize(f_t)
             losses["loss_feature"] = self.feature_weight * gap.square().sum(1).mean()
         return losses
 
 
 @MODELS.register_module()
-class STD(_Distilled):
+class STD(_Distilled, PTLBaseline):  # type: ignore[misc]
     """Student-teacher distillation of a PTL network into a network without cells, for re-identification.
 
     Student and teacher may be any two encoders; see the base class for the loss and its keys.

@@ -6,18 +6,22 @@ and their successors start from, and what they are compared with.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from mmreid_uda.models.encoders import EncoderOutput
+from mmreid_uda.models.heads import BranchOutput
 from mmreid_uda.models.layers import latent_cells
+from mmreid_uda.models.losses import cross_entropy, softmax_triplet
 from mmreid_uda.models.teacher import ReIDNetwork
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import gather_batch
+from mmreid_uda.utils.values import FractionBelowOne
 
 from .base import BaseReID
 
@@ -25,16 +29,45 @@ __all__ = ["ClusterBaseline", "Supervised"]
 
 
 class _Classification(BaseReID):
-    """One network with a ``ClassifierHead``."""
+    """One network with a ``ClassifierHead``, whose output losses are given: ``L = CE_ls(z, y) + ST_hard(f, y)``.
+
+    Args:
+        *args: As for :class:`BaseReID`.
+        ce_weight: Of CE_ls. Defaults to 1.
+        triplet_weight: Of ST_hard. Defaults to 1. A term of weight 0 is not computed.
+        label_smoothing: epsilon of CE_ls. Defaults to 0.1.
+        **kwargs: As for :class:`BaseReID`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        ce_weight: float = 1.0,
+        triplet_weight: float = 1.0,
+        label_smoothing: FractionBelowOne = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.ce_weight, self.triplet_weight = ce_weight, triplet_weight
+        self.cross_entropy = partial(cross_entropy, label_smoothing=label_smoothing)
 
     def build_networks(self, encoder: dict[str, Any], head: dict[str, Any] | None) -> None:
         """Make the encoder, and the head that fits it."""
         network = ReIDNetwork(encoder, head or {})
         self.encoder, self.head = network.encoder, network.head
 
-    def classify(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
-        """Hard losses of a batch with its labels: ``loss_ce``, ``loss_triplet``."""
-        return self.head.loss(self.head(out), gather_batch(samples.gt_label))
+    def outputs(self, features: EncoderOutput, inputs: Tensor) -> Any:
+        """Pooled features and logits of the global batch."""
+        return self.head(features)
+
+    def hard_losses(self, out: BranchOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
+        """``loss_ce`` and ``loss_triplet``."""
+        (f, z), y, losses = out, gather_batch(samples.gt_label), {}
+        if self.ce_weight:
+            losses["loss_ce"] = self.ce_weight * self.cross_entropy(z, y)
+        if self.triplet_weight:
+            losses["loss_triplet"] = self.triplet_weight * softmax_triplet(f, y)
+        return losses
 
 
 @MODELS.register_module()
@@ -65,16 +98,16 @@ class Supervised(_Classification):
                 f"found {num_target} target images beside {num_source} of the source in a batch, expected none where "
                 "the encoder has cells, which would remember the target in place of the source; set target=None."
             )
-        out = self.encode(self.encoder, inputs[:num_source], num_source)
-        losses = self.loss_source(out, data_samples[:num_source])
+        source = inputs[:num_source]
+        out = self.outputs(self.encode(self.encoder, source, num_source), source)
         if num_target:
             with torch.no_grad():
                 self.encode(self.encoder, inputs[num_source:])
-        return losses
+        return self.loss_source(out, data_samples[:num_source])
 
-    def loss_source(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
+    def loss_source(self, out: BranchOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_ce`` and ``loss_triplet``."""
-        return self.classify(out, samples)
+        return self.hard_losses(out, samples)
 
 
 @MODELS.register_module()
@@ -91,6 +124,6 @@ class ClusterBaseline(_Classification):
         optimizer_reset=dict(type="OptimizerResetHook", optional=True),
     )
 
-    def loss_target(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
+    def loss_target(self, out: BranchOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_ce`` and ``loss_triplet``."""
-        return self.classify(out, samples)
+        return self.hard_losses(out, samples)

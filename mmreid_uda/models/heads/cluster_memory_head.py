@@ -1,25 +1,34 @@
-"""The contrastive head of Cluster-Contrast: InfoNCE between features and a memory of cluster centroids."""
+"""The contrastive head of Cluster-Contrast: features against a memory of cluster centroids."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.registry import MODELS
-from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
+from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import full_precision
-from mmreid_uda.utils.dist import gather_batch, gather_live
+from mmreid_uda.utils.dist import gather_live
 from mmreid_uda.utils.values import Positive
 
-__all__ = ["ClusterMemoryHead"]
+__all__ = ["ClusterMemoryHead", "MemoryOutput"]
+
+
+class MemoryOutput(NamedTuple):
+    """What a memory says about the *global* batch."""
+
+    features: Tensor
+    """x, float32 (B, D): L2-normalised embeddings."""
+    logits: Tensor
+    """x · M^T / tau, float32 (B, K)."""
 
 
 @MODELS.register_module()
 class ClusterMemoryHead(BaseModule):
-    """``L = CE(x · M^T / tau, y)`` against a memory that is updated after the loss used it (Cluster-Contrast, Eq. 3).
+    """Similarities ``x · M^T / tau`` to a memory, which is updated after all losses used it (Cluster-Contrast, Eq. 3).
 
     Under several ranks the head works on the *global* batch, gathered in rank order: all ranks compute the same loss
     and hold the same memory, and W ranks equal one rank.
@@ -49,34 +58,22 @@ class ClusterMemoryHead(BaseModule):
         self.memory.reset(state)
 
     @full_precision
-    def gather(self, features: Tensor, samples: ReIDDataSample) -> tuple[Tensor, Tensor, Tensor]:
-        """Join features, labels and image indices of all ranks.
+    def forward(self, out: EncoderOutput) -> MemoryOutput:
+        """Join the batches of all ranks and compare them with the memory.
 
         Args:
-            features: (B, D) of this rank.
-            samples: Annotations of this rank's batch.
+            out: Features of this rank's images, (B, D).
 
         Returns:
-            float32 features (W·B, D) with the gradient of this rank's part, labels and ``sample_idx`` (W·B,).
+            Unit features and logits of all W·B images, with the gradient of this rank's part.
         """
-        return (
-            gather_live(features),
-            gather_batch(samples.gt_label),
-            gather_batch(samples.sample_idx),
-        )
+        features = gather_live(out.normalized)
+        return MemoryOutput(features, self.compare(features))
 
     @full_precision
-    def contrast(self, features: Tensor, labels: Tensor) -> Tensor:
-        """InfoNCE of unit features (B, D) and labels (B,) against the memory: a scalar, in float32.
+    def compare(self, features: Tensor) -> Tensor:
+        """Logits float32 (B, K) of unit features (B, D).
 
         Autocast is left here: at ``tau = 0.05`` logits reach ±20, where half precision steps by 1/64.
         """
-        logits = features @ self.memory.prototypes.t() / self.temperature
-        return F.cross_entropy(logits, labels)
-
-    def loss(self, features: Tensor, samples: ReIDDataSample) -> dict[str, Tensor]:
-        """Loss of a batch of unit features (B, D); the memory is updated afterwards."""
-        features, labels, sample_idx = self.gather(features, samples)
-        loss = self.contrast(features, labels)
-        self.memory.update(features, labels, sample_idx)
-        return dict(loss_contrast=loss)
+        return features @ self.memory.prototypes.t() / self.temperature

@@ -1,4 +1,4 @@
-"""FAT's head: a classifier, the centroids of the classes, and the loss of both, against hard or soft labels."""
+"""FAT's head: a classifier, the centroids of the classes, and labels, hard or soft."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, SoftLabels
 from mmreid_uda.utils import full_precision
 
-from .classifier_head import BranchOutput, ClassifierHead, with_logits
+from .classifier_head import BranchOutput, ClassifierHead
 
 __all__ = ["FATHead"]
 
 
 @MODELS.register_module()
 class FATHead(BaseModule):
-    """Cross-entropy on the embedding, point-to-set hinge and compactness on the pooled feature.
+    """A classifier of the embedding, and the centroids that the pooled feature is compared with.
 
     Classes are those of the cluster hook, normally the annotated ones, so that rows of the classifier keep their
     meaning from epoch to epoch: they are *not* started anew after a relabelling; only the centroids are.
@@ -31,7 +31,6 @@ class FATHead(BaseModule):
 
     Args:
         in_channels: Dimension of the embedding; :class:`FAT` fills it in.
-        loss: Config of the loss. Defaults to ``dict(type='FATLoss')``.
         centroids: Config of the centroids. Defaults to ``dict(type='ClassCentroids')``.
         soft_labels: File of :class:`~mmreid_uda.structures.SoftLabels`, or the folder of the teacher's run. Defaults to
             None: hard labels.
@@ -41,13 +40,12 @@ class FATHead(BaseModule):
         InputError: At the first relabelling, if the soft labels are missing or made for other data.
 
     Example:
-        >>> head = dict(type='FATHead', loss=dict(type='FATLoss', name='XE-tri-mg', negatives='batchNeg'))
+        >>> head = dict(type='FATHead', soft_labels='work_dirs/fat-teacher_r50_market')
     """
 
     def __init__(
         self,
         in_channels: int,
-        loss: dict[str, Any] | None = None,
         centroids: dict[str, Any] | None = None,
         soft_labels: str | None = None,
         soft_classes: bool = True,
@@ -55,7 +53,6 @@ class FATHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.classifier = ClassifierHead(in_channels)
-        self.criterion = MODELS.build(loss or dict(type="FATLoss"))
         self.centroids = MODELS.build(centroids or dict(type="ClassCentroids"))
         self.soft_classes = soft_classes
         self._source = soft_labels
@@ -107,27 +104,18 @@ class FATHead(BaseModule):
         """Softmax of embeddings (B, in_channels) of this rank alone: float32 (B, K)."""
         return (embedding @ self.classifier.weight[0].t()).softmax(1)
 
-    def loss(self, output: BranchOutput, labels: Tensor, sample_idx: Tensor) -> dict[str, Tensor]:
-        """Compute the terms of the loss for a global batch.
+    def targets(self, labels: Tensor, sample_idx: Tensor) -> tuple[Tensor, Tensor]:
+        """What the images of a global batch belong to, by their labels or by the teacher.
 
         Args:
-            output: Of :meth:`forward`.
             labels: int64 (B,), the labels of the data set.
             sample_idx: int64 (B,), position of each image in the full list.
 
         Returns:
-            See :class:`~mmreid_uda.models.losses.FATLoss`.
+            Classes y of the point-to-set terms, int64 (B,); targets q of the cross-entropy, int64 (B,) or
+            probabilities, float32 (B, K).
         """
-        classes, targets, soft = labels, labels, self.soft_labels
-        if soft is not None:
-            targets = self._table(labels.device)[sample_idx]
-            classes = targets.argmax(1) if self.soft_classes else labels
-        losses = self.criterion(
-            output.pooled[0],
-            classes,
-            self.centroids.plain,
-            self.centroids.unit,
-            output.logits[0],
-            targets,
-        )
-        return losses if "loss_xe" in losses else with_logits(losses, output.logits)
+        if self.soft_labels is None:
+            return labels, labels
+        q = self._table(labels.device)[sample_idx]
+        return (q.argmax(1) if self.soft_classes else labels), q

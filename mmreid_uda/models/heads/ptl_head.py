@@ -1,4 +1,4 @@
-"""The head of MGN and PTL: a classifier for each part, a triplet loss on the global features."""
+"""The head of MGN and PTL: a classifier for each part."""
 
 from __future__ import annotations
 
@@ -8,33 +8,26 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.layers import ResizingRows, keep_active_rows, row_parameters
-from mmreid_uda.models.losses import HardTripletLoss
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import full_precision, make_rng
 from mmreid_uda.utils.dist import gather_live
 
-from .classifier_head import BranchOutput, with_logits
+from .classifier_head import BranchOutput
 
 __all__ = ["PTLHead"]
 
 
 @MODELS.register_module()
 class PTLHead(BaseModule):
-    """Classifiers with bias, one per part, and hard triplets of the global features.
+    """Classifiers with bias, one per part.
 
-    ::
-
-        L = ce_weight · mean_parts CE(z, y) + triplet_weight · mean_globals [d_ap - d_an + margin]_+
-
-    MGN has eight parts and three global features, other networks one of each. ``triplet_weight=0`` is a plain
-    classifier, for images of any kind. Under several ranks the head works on the global batch, gathered in rank order.
-    Weights start Kaiming-normal, biases at 0.
+    MGN has eight parts and three global features, other networks one of each. Under several ranks the head works on the
+    global batch, gathered in rank order. Weights start Kaiming-normal, biases at 0.
 
     Source: Yu et al., "Progressive transfer learning for person re-identification", IJCAI 2019, released code; the
     hidden layers are the "three FC layers" that the paper trains on its DenseNet.
@@ -46,10 +39,6 @@ class PTLHead(BaseModule):
             Defaults to 0: what is counted.
         num_globals: Number of global features in the encoder's ``pooled``; 3 for MGN. Defaults to 1.
         hidden: Widths of layers before the last one, each linear with ReLU. Defaults to none.
-        margin: Defaults to 1.2.
-        ce_weight: Defaults to 1.
-        triplet_weight: Defaults to 1; a loss of weight 0 is not computed.
-        label_smoothing: epsilon in 0..1 of the cross-entropy. Defaults to 0.
         init: Variance of the starting weights: ``'fan_in'`` = 2 / inputs (default; the released MGN with cells), or
             ``'fan_out'`` = 2 / outputs (plain MGN).
 
@@ -67,21 +56,14 @@ class PTLHead(BaseModule):
         num_classes: int = 0,
         num_globals: int = 1,
         hidden: Sequence[int] = (),
-        margin: float = 1.2,
-        ce_weight: float = 1.0,
-        triplet_weight: float = 1.0,
-        label_smoothing: float = 0.0,
         init: Literal["fan_in", "fan_out"] = "fan_in",
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.num_globals = num_globals
-        self.ce_weight, self.triplet_weight = ce_weight, triplet_weight
-        self.label_smoothing = label_smoothing
         self.classifiers = nn.ModuleList(
             _layers([in_channels, *hidden], num_classes, init) for _ in range(num_branches)
         )
-        self.triplet = HardTripletLoss(margin)
 
     @property
     def num_classes(self) -> int:
@@ -110,9 +92,8 @@ class PTLHead(BaseModule):
             rank's part.
         """
         pooled, embedding = gather_live(out.pooled), gather_live(out.embedding)
-        return BranchOutput(
-            torch.stack(pooled.chunk(self.num_globals, dim=1)), self.classify(embedding)
-        )
+        globals_ = torch.stack(pooled.chunk(self.num_globals, dim=1))
+        return BranchOutput.of(globals_, self.classify(embedding))
 
     @full_precision
     def classify(self, embedding: Tensor) -> Tensor:
@@ -120,28 +101,6 @@ class PTLHead(BaseModule):
         parts = embedding.chunk(len(self.classifiers), dim=1)
         logits = [classify(part) for classify, part in zip(self.classifiers, parts)]
         return torch.stack(logits)
-
-    def loss(self, output: BranchOutput, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the weighted losses of a global batch.
-
-        Args:
-            output: What :meth:`forward` gave.
-            labels: int64 (B,) of the global batch.
-
-        Returns:
-            Scalars ``loss_ce`` and ``loss_triplet``, those whose weight is not 0.
-        """
-        losses = {}
-        if self.ce_weight:
-            cross_entropies = [
-                F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-                for logits in output.logits
-            ]
-            losses["loss_ce"] = self.ce_weight * torch.stack(cross_entropies).mean()
-        if self.triplet_weight:
-            triplets = [self.triplet(features, labels) for features in output.pooled]
-            losses["loss_triplet"] = self.triplet_weight * torch.stack(triplets).mean()
-        return losses if self.ce_weight else with_logits(losses, output.logits)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any

@@ -1,27 +1,31 @@
-"""Losses: one formula per class, close ones side by side in a file."""
+"""Losses: pure functions, one formula each; weights and sums are the algorithms'."""
 
-from .cross_entropy import LabelSmoothCrossEntropy, SoftCrossEntropy
-from .distillation import DistillationLoss
-from .fat_loss import NEGATIVE_SETS, FATLoss
+from .branches import mean_of, mean_over_branches
+from .cross_entropy import cross_entropy, distillation, soft_cross_entropy
 from .label_preserving_loss import LabelPreservingLoss
-from .softmax_triplet import (
-    SoftmaxTripletLoss,
-    SoftSoftmaxTripletLoss,
+from .point_to_set import NEGATIVE_SETS, NegativeSet, compactness, point_to_set_hinge
+from .triplet import (
+    hard_triplet,
     hardest_pairs,
     pairwise_distances,
+    soft_softmax_triplet,
+    softmax_triplet,
 )
-from .triplet import HardTripletLoss
 
 __all__ = [
     "NEGATIVE_SETS",
-    "DistillationLoss",
-    "FATLoss",
-    "HardTripletLoss",
     "LabelPreservingLoss",
-    "LabelSmoothCrossEntropy",
-    "SoftCrossEntropy",
-    "SoftSoftmaxTripletLoss",
-    "SoftmaxTripletLoss",
+    "NegativeSet",
+    "compactness",
+    "cross_entropy",
+    "distillation",
+    "hard_triplet",
     "hardest_pairs",
+    "mean_of",
+    "mean_over_branches",
     "pairwise_distances",
+    "point_to_set_hinge",
+    "soft_cross_entropy",
+    "soft_softmax_triplet",
+    "softmax_triplet",
 ]

@@ -8,7 +8,7 @@ custom_imports = dict(imports=["projects.spcl.spcl"])
 model = dict(
     type="SpCL",
     head=dict(
-        type="HybridMemoryHead",
+        type="ClusterMemoryHead",
         temperature=0.05,
         memory=dict(type="HybridMemory", momentum=0.2),
     ),
