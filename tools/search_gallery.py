@@ -43,7 +43,10 @@ def parse_args() -> argparse.Namespace:
         "--index", choices=INDEX_KINDS, default="flat", help="kind of index; flat is exact"
     )
     build.add_argument(
-        "--effort", type=at_least(1), default=64, help="what ivf and hnsw spend on a query"
+        "--nprobe", type=at_least(1), default=64, help="lists that a search of ivf looks at"
+    )
+    parser.add_argument(
+        "--ef-search", type=at_least(1), default=64, help="candidates that a search of hnsw keeps"
     )
     query.add_argument("gallery", help="file of `build`, extract_features.py or run_onnx.py")
     query.add_argument("images", nargs="+", help="folders, images, or data sets")
@@ -84,7 +87,7 @@ def main() -> None:
         inferencer.load_gallery(args.gallery)  # the wrong file is told before images are read
     images = images_of_arguments(args, inferencer.cfg, args.images).paths
     if args.command == "build":
-        gallery = inferencer.build_gallery(images, args.index, args.effort)
+        gallery = inferencer.build_gallery(images, args.index, args.nprobe, args.ef_search)
         gallery.save(args.out)
         print(f"{len(gallery)} images in a {args.index} index: {args.out}")
         return

@@ -50,7 +50,8 @@ class Gallery:
         paths: Names of the N images.
         fingerprint: Of the model that made the features, see :func:`~mmreid_uda.apis.model_fingerprint`.
         index: ``'flat'``, ``'ivf'`` or ``'hnsw'``, see :class:`~mmreid_uda.clustering.VectorIndex`.
-        effort: What an approximate search spends on a query. Defaults to 64.
+        nprobe: Lists that a search of ``'ivf'`` looks at. Defaults to 64.
+        ef_search: Candidates that a search of ``'hnsw'`` keeps. Defaults to 64.
 
     Raises:
         InputError: Features are not finite, numbers of features and paths differ, or an option is unknown.
@@ -62,9 +63,10 @@ class Gallery:
         paths: Sequence[Any],
         fingerprint: str,
         index: IndexKind = "flat",
-        effort: Count = 64,
+        nprobe: Count = 64,
+        ef_search: Count = 64,
     ) -> None:
-        self.index = VectorIndex(features, index, effort=effort)
+        self.index = VectorIndex(features, index, nprobe=nprobe, ef_search=ef_search)
         require_same_length(len(self.index), len(paths))
         self.paths = [str(path) for path in paths]
         self.fingerprint = fingerprint

@@ -133,21 +133,25 @@ class ReIDInferencer:
         self,
         inputs: ImageInput | Sequence[ImageInput],
         index: IndexKind = "flat",
-        effort: Count = 64,
+        nprobe: Count = 64,
+        ef_search: Count = 64,
     ) -> Gallery:
         """Compute the features of many images and index them; :meth:`search` searches them from now on.
 
         Args:
             inputs: As for :meth:`extract`, other than data sets.
             index: ``'flat'`` is exact, ``'ivf'`` and ``'hnsw'`` are approximate and need faiss.
-            effort: What an approximate search spends on a query; more finds more.
+            nprobe: Lists that a search of ``'ivf'`` looks at; more finds more.
+            ef_search: Candidates that a search of ``'hnsw'`` keeps; likewise.
 
         Returns:
             The gallery, also kept as :attr:`gallery`.
         """
         images = list_inputs(inputs)
         features = self.extract(images)
-        self.gallery = Gallery(features, image_names(images), self.fingerprint, index, effort)
+        self.gallery = Gallery(
+            features, image_names(images), self.fingerprint, index, nprobe, ef_search
+        )
         return self.gallery
 
     @checked

@@ -36,10 +36,11 @@ class JaccardClusterer(Clusterer):
         k1: Neighbours of the k-reciprocal sets. Defaults to 30 (MMT, ABMT: 20).
         k2: Neighbours of the local query expansion. Defaults to 6.
         variant: ``'faiss'`` (default; SpCL, Cluster-Contrast, ISE) or ``'full'`` (MMT, ABMT), see
-            :func:`~mmreid_uda.clustering.jaccard_graph`.
+            :func:`~mmreid_uda.neighbors.jaccard_graph`.
         search: ``'exact'`` (default), or, for a million images and more, ``'ivf'`` or ``'hnsw'``, approximate indexes
             of faiss; what they miss is measured and stands as ``recall`` in :attr:`info`. Only for the 'faiss' variant.
-        effort: Of the approximate search, see :func:`~mmreid_uda.clustering.find_neighbours_approximately`.
+        nprobe: Of the search ``'ivf'``, see :func:`~mmreid_uda.neighbors.find_neighbours_approximately`.
+        ef_search: Of the search ``'hnsw'``, likewise.
         precision: Of the exact search: ``'float32'`` (default), or ``'int8'``: find candidates on rows rounded to 8
             bits and rank them by float32 similarities, several times faster on CPUs, see
             :func:`~mmreid_uda.neighbors.knn`.
@@ -56,7 +57,8 @@ class JaccardClusterer(Clusterer):
         k2: Count = 6,
         variant: Variant = "faiss",
         search: Literal["exact", "ivf", "hnsw"] = "exact",
-        effort: Count = 64,
+        nprobe: Count = 64,
+        ef_search: Count = 64,
         precision: Precision = "float32",
         max_memory: str | int | None = None,
     ) -> None:
@@ -67,7 +69,8 @@ class JaccardClusterer(Clusterer):
                 "image of each, too: set variant='faiss', or search='exact'."
             )
         self.k1, self.k2, self.variant = k1, k2, variant
-        self.search, self.effort, self.precision = search, effort, precision
+        self.search, self.precision = search, precision
+        self.nprobe, self.ef_search = nprobe, ef_search
         self.max_memory = None if max_memory is None else parse_size(max_memory, "max_memory")
 
     def prepare(
@@ -107,7 +110,8 @@ class JaccardClusterer(Clusterer):
                 features,
                 neighbours_needed(len(features), self.k1, self.variant, self.k2),
                 self.search,  # type: ignore[arg-type]
-                effort=self.effort,
+                nprobe=self.nprobe,
+                ef_search=self.ef_search,
                 seed=seed,
             )
             self.info["recall"] = recall

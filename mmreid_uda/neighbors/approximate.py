@@ -11,7 +11,7 @@ from mmreid_uda.utils import check_vectors, make_rng
 from mmreid_uda.utils.values import Count, checked
 
 from .knn import Neighbours, require_neighbours, search_all
-from .vector_index import build_engine, set_effort
+from .vector_index import build_engine, set_search_width
 
 __all__ = ["find_neighbours_approximately"]
 
@@ -22,7 +22,8 @@ def find_neighbours_approximately(
     k: int,
     index: Literal["ivf", "hnsw"] = "ivf",
     *,
-    effort: Count = 64,
+    nprobe: Count = 64,
+    ef_search: Count = 64,
     num_checked: Count = 1000,
     seed: int = 0,
 ) -> tuple[Neighbours, float]:
@@ -38,8 +39,8 @@ def find_neighbours_approximately(
         features: float32 (N, D), rows of unit norm.
         k: Neighbours per row, itself included, ``1 <= k <= N``.
         index: ``'ivf'`` (default) or ``'hnsw'``.
-        effort: Lists looked at (ivf) or candidates kept on the walk (hnsw); more finds more and takes longer. Defaults
-            to 64.
+        nprobe: Lists that ``'ivf'`` looks at; more finds more and takes longer. Defaults to 64.
+        ef_search: Candidates that ``'hnsw'`` keeps on its walk; likewise. Defaults to 64.
         num_checked: Rows of the sample that is searched exactly, to measure the recall. Defaults to 1000.
         seed: Of the sample and of the k-means.
 
@@ -53,7 +54,7 @@ def find_neighbours_approximately(
     rows = check_vectors(features, "features to cluster")
     require_neighbours(rows.shape, k)
     engine = build_engine(rows, index, seed)
-    set_effort(engine, index, effort)
+    set_search_width(engine, index, nprobe, ef_search)
     similarities, indices = engine.search(rows, k)
     del engine
     indices, similarities = _itself_first(indices, similarities)

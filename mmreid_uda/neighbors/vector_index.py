@@ -18,13 +18,13 @@ __all__ = [
     "VectorIndex",
     "build_engine",
     "import_faiss",
-    "set_effort",
+    "set_search_width",
 ]
 
 # Lists of an inverted file: 4·sqrt(N), and images enough to train each (faiss asks for 39).
 _LISTS_PER_ROOT, _IMAGES_PER_LIST = 4, 39
 # Links of an image in the graph, and candidates looked at while it is built.
-_LINKS, _BUILD_EFFORT = 32, 80
+_LINKS, _EF_CONSTRUCTION = 32, 80
 _MADE_ANEW = "extract them anew with a checkpoint that gives such features"
 
 
@@ -38,12 +38,14 @@ class VectorIndex:
 
     Attributes:
         kind: ``'flat'``, ``'ivf'`` or ``'hnsw'``.
-        effort: Lists looked at (ivf) or candidates kept on the walk (hnsw); may be changed between searches.
+        nprobe: Lists that a search of ``'ivf'`` looks at; may be changed between searches.
+        ef_search: Candidates that a search of ``'hnsw'`` keeps on its walk; likewise.
 
     Args:
         features: float (N, D), finite, no zero rows; scaled to unit norm if they are not.
         kind: See above. Defaults to ``'flat'``.
-        effort: See above; more finds more and takes longer. Defaults to 64.
+        nprobe: See above; more finds more and takes longer. Defaults to 64.
+        ef_search: See above; likewise. Defaults to 64.
         seed: Of the k-means.
 
     Raises:
@@ -51,10 +53,16 @@ class VectorIndex:
     """
 
     def __init__(
-        self, features: np.ndarray, kind: IndexKind = "flat", *, effort: Count = 64, seed: int = 0
+        self,
+        features: np.ndarray,
+        kind: IndexKind = "flat",
+        *,
+        nprobe: Count = 64,
+        ef_search: Count = 64,
+        seed: int = 0,
     ) -> None:
         rows = unit_rows(check_vectors(features, "features of the gallery", _MADE_ANEW))
-        self.kind, self.effort = kind, effort
+        self.kind, self.nprobe, self.ef_search = kind, nprobe, ef_search
         self._engine: Any = (
             torch.from_numpy(rows) if kind == "flat" else build_engine(rows, kind, seed)
         )
@@ -93,20 +101,20 @@ class VectorIndex:
         if self.kind == "flat":
             return search_all(torch.from_numpy(rows), self._engine, k)
         # A walk that keeps fewer candidates than k cannot give k.
-        effort = max(self.effort, k) if self.kind == "hnsw" else self.effort
-        set_effort(self._engine, self.kind, effort)
+        set_search_width(self._engine, self.kind, self.nprobe, max(self.ef_search, k))
         similarities, indices = self._engine.search(rows, k)
         similarities[indices < 0] = -np.inf
         return similarities, indices
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a file needs: ``kind``, ``effort`` and ``features``, or ``index``, faiss's bytes, which hold them."""
+        """What a file needs: the options, and ``features``, or ``index``, faiss's bytes, which hold them."""
         content = (
             {"features": self._engine.numpy()}
             if self.kind == "flat"
             else {"index": import_faiss().serialize_index(self._engine)}
         )
-        return {"kind": np.array(self.kind), "effort": np.array(self.effort), **content}
+        options = dict(kind=self.kind, nprobe=self.nprobe, ef_search=self.ef_search)
+        return {name: np.array(value) for name, value in options.items()} | content
 
     @classmethod
     def from_arrays(cls, arrays: Any) -> VectorIndex:
@@ -121,10 +129,14 @@ class VectorIndex:
             InputError: Features are not as expected.
         """
         kind = str(arrays["kind"]) if "kind" in arrays else "flat"
+        # Version 0.1 had one number for both.
+        old = int(arrays.get("effort", 64))
+        nprobe, ef_search = (int(arrays.get(name, old)) for name in ("nprobe", "ef_search"))
         if kind == "flat":
-            return cls(arrays["features"], effort=int(arrays.get("effort", 64)))
+            return cls(arrays["features"], nprobe=nprobe, ef_search=ef_search)
         index = cls.__new__(cls)
-        index.kind, index.effort = fit(kind, IndexKind), fit(int(arrays["effort"]), Count)
+        index.kind = fit(kind, IndexKind)
+        index.nprobe, index.ef_search = fit(nprobe, Count), fit(ef_search, Count)
         index._engine = import_faiss().deserialize_index(arrays["index"])
         return index
 
@@ -144,12 +156,12 @@ def build_engine(rows: np.ndarray, kind: str, seed: int) -> Any:
     return _inverted_file(faiss, rows, seed) if kind == "ivf" else _graph(faiss, rows)
 
 
-def set_effort(engine: Any, kind: str, effort: int) -> None:
-    """Say how many lists (ivf) or candidates (hnsw) a search looks at."""
+def set_search_width(engine: Any, kind: str, nprobe: int, ef_search: int) -> None:
+    """Say how many lists (``'ivf'``) or candidates (``'hnsw'``) a search looks at."""
     if kind == "ivf":
-        engine.nprobe = min(effort, engine.nlist)
+        engine.nprobe = min(nprobe, engine.nlist)
     else:
-        engine.hnsw.efSearch = effort
+        engine.hnsw.efSearch = ef_search
 
 
 def _inverted_file(faiss: Any, rows: np.ndarray, seed: int) -> Any:
@@ -165,7 +177,7 @@ def _inverted_file(faiss: Any, rows: np.ndarray, seed: int) -> Any:
 
 def _graph(faiss: Any, rows: np.ndarray) -> Any:
     engine = faiss.IndexHNSWFlat(rows.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
-    engine.hnsw.efConstruction = _BUILD_EFFORT
+    engine.hnsw.efConstruction = _EF_CONSTRUCTION
     engine.add(rows)
     return engine
 

@@ -39,9 +39,9 @@ def true_recall(found, expected):
     return np.mean([len(set(a[1:]) & set(b[1:])) / (len(b) - 1) for a, b in zip(found, expected)])
 
 
-@pytest.mark.parametrize("index, effort", [("ivf", 5), ("ivf", 20), ("hnsw", 20), ("hnsw", 200)])
-def test_the_form_is_that_of_the_exact_search(index, effort):
-    found, _ = find_neighbours_approximately(FEATURES, 20, index, effort=effort)
+@pytest.mark.parametrize("index, width", [("ivf", 5), ("ivf", 20), ("hnsw", 20), ("hnsw", 200)])
+def test_the_form_is_that_of_the_exact_search(index, width):
+    found, _ = find_neighbours_approximately(FEATURES, 20, index, nprobe=width, ef_search=width)
     assert found.indices.dtype == np.int32 and found.similarities.dtype == np.float32
     assert found.lowest is None
     np.testing.assert_array_equal(found.indices[:, 0], np.arange(2000))
@@ -51,12 +51,12 @@ def test_the_form_is_that_of_the_exact_search(index, effort):
     np.testing.assert_allclose(found.similarities, cosines, atol=1e-6)
 
 
-@pytest.mark.parametrize("index, efforts", [("ivf", (2, 10, 51)), ("hnsw", (20, 60, 500))])
-def test_the_recall_is_measured_and_grows_with_the_effort(index, efforts):
+@pytest.mark.parametrize("index, widths", [("ivf", (2, 10, 51)), ("hnsw", (20, 60, 500))])
+def test_the_recall_is_measured_and_grows_with_the_width_of_the_search(index, widths):
     recalls = []
-    for effort in efforts:
+    for width in widths:
         found, recall = find_neighbours_approximately(
-            FEATURES, 20, index, effort=effort, num_checked=2000
+            FEATURES, 20, index, nprobe=width, ef_search=width, num_checked=2000
         )
         assert recall == pytest.approx(true_recall(found.indices, EXACT.indices), abs=1e-3)
         recalls.append(recall)
@@ -64,16 +64,16 @@ def test_the_recall_is_measured_and_grows_with_the_effort(index, efforts):
 
 
 def test_all_lists_are_the_exact_search():
-    found, recall = find_neighbours_approximately(FEATURES, 20, effort=1000)
+    found, recall = find_neighbours_approximately(FEATURES, 20, nprobe=1000)
     assert recall == pytest.approx(1, abs=1e-3)
     assert true_recall(found.indices, EXACT.indices) > 0.9999
     np.testing.assert_allclose(found.similarities, EXACT.similarities, atol=1e-6)
 
 
 def test_a_sample_estimates_the_recall_and_follows_the_seed():
-    whole = find_neighbours_approximately(FEATURES, 20, effort=5, num_checked=2000)[1]
+    whole = find_neighbours_approximately(FEATURES, 20, nprobe=5, num_checked=2000)[1]
     sampled = [
-        find_neighbours_approximately(FEATURES, 20, effort=5, num_checked=200)[1] for _ in "12"
+        find_neighbours_approximately(FEATURES, 20, nprobe=5, num_checked=200)[1] for _ in "12"
     ]
     assert sampled[0] == sampled[1] != whole
     assert sampled[0] == pytest.approx(whole, abs=0.05)
@@ -81,7 +81,7 @@ def test_a_sample_estimates_the_recall_and_follows_the_seed():
 
 def test_inverted_files_repeat_themselves_and_differ_between_seeds():
     first, again, other = (
-        find_neighbours_approximately(FEATURES, 20, effort=3, seed=seed)[0] for seed in (1, 1, 2)
+        find_neighbours_approximately(FEATURES, 20, nprobe=3, seed=seed)[0] for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first.indices, again.indices)
     assert (first.indices != other.indices).any()
@@ -89,7 +89,7 @@ def test_inverted_files_repeat_themselves_and_differ_between_seeds():
 
 def test_rows_that_the_index_leaves_short_are_searched_exactly():
     # A list holds 39 images and more; hardly a row finds 200 neighbours in one.
-    found, recall = find_neighbours_approximately(FEATURES, 200, effort=1, num_checked=2000)
+    found, recall = find_neighbours_approximately(FEATURES, 200, nprobe=1, num_checked=2000)
     assert (found.indices >= 0).all()
     assert recall > 0.95
     exact = find_neighbours(FEATURES, 200)
@@ -130,7 +130,7 @@ def test_one_neighbour_and_one_image():
         (0, {}, "k=0"),
         (2001, {}, "k=2001"),
         (5, dict(index="flat"), "index='flat'"),
-        (5, dict(effort=0), "effort=0"),
+        (5, dict(nprobe=0), "nprobe=0"),
         (5, dict(num_checked=0), "num_checked=0"),
     ],
 )
@@ -151,7 +151,7 @@ def test_a_clusterer_searches_approximately_on_request_and_says_what_it_missed(i
     centres = rng.standard_normal((60, 32))
     features = unit_rows(np.repeat(centres, 20, 0) + 0.3 * rng.standard_normal((1200, 32)))
     exact = JaccardDBSCAN(k1=20)(features, seed=0, epoch=0)
-    clusterer = JaccardDBSCAN(k1=20, search=index, effort=256)
+    clusterer = JaccardDBSCAN(k1=20, search=index, nprobe=256, ef_search=256)
     assert clusterer.prepare(features, over_ranks=True) == {}
     labels = clusterer(features, seed=0, epoch=0)
     assert 0.9 < clusterer.info["recall"] <= 1

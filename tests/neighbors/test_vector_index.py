@@ -40,10 +40,11 @@ def test_of_equal_images_the_first_comes_first():
 
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
-def test_more_effort_finds_more_until_nothing_is_missed(faiss, kind):
+def test_a_wider_search_finds_more_until_nothing_is_missed(faiss, kind):
     index = VectorIndex(GALLERY, kind)
     recalls = []
-    for index.effort in (1, 900):
+    for width in (1, 900):
+        index.nprobe = index.ef_search = width
         similarities, indices = index.search(QUERIES, 10)
         hits = [np.isin(true, found).mean() for true, found in zip(NEAREST, indices)]
         recalls.append(np.mean(hits))
@@ -56,11 +57,12 @@ def test_more_effort_finds_more_until_nothing_is_missed(faiss, kind):
 
 @pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
 def test_an_index_reads_back_as_it_was(faiss, kind, tmp_path):
-    index = VectorIndex(GALLERY, kind, effort=7)
+    index = VectorIndex(GALLERY, kind, nprobe=7, ef_search=8)
     np.savez(tmp_path / "index.npz", **index.arrays())
     with np.load(tmp_path / "index.npz") as arrays:
         again = VectorIndex.from_arrays(arrays)
-    assert (again.kind, again.effort, len(again), again.dim) == (kind, 7, 900, 24)
+    assert (again.kind, len(again), again.dim) == (kind, 900, 24)
+    assert (again.nprobe, again.ef_search) == (7, 8)
     for one, other in zip(index.search(QUERIES, 5), again.search(QUERIES, 5)):
         np.testing.assert_array_equal(one, other)
 
@@ -81,7 +83,7 @@ def test_vectors_of_any_length_are_scaled():
         (lambda: VectorIndex(GALLERY[0]), r"shape \(24,\)"),
         (lambda: VectorIndex(GALLERY[:0]), r"shape \(0, 24\)"),
         (lambda: VectorIndex(GALLERY, "tree"), "kind='tree' .*'flat', 'ivf' or 'hnsw'"),
-        (lambda: VectorIndex(GALLERY, effort=0), "effort=0"),
+        (lambda: VectorIndex(GALLERY, ef_search=0), "ef_search=0"),
         (lambda: VectorIndex(GALLERY).search(QUERIES[:, :5], 3), r"expected \(Q, 24\)"),
         (lambda: VectorIndex(GALLERY).search(QUERIES, 0), "k=0 .* of at least 1"),
         (lambda: VectorIndex(GALLERY).search(QUERIES, "3"), "k='3'"),

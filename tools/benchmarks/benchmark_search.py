@@ -43,7 +43,11 @@ def parse_args() -> argparse.Namespace:
         "--index", nargs="+", choices=INDEX_KINDS, default=list(INDEX_KINDS), help="indexes"
     )
     parser.add_argument(
-        "--efforts", nargs="+", type=at_least(1), default=[16, 64, 256], help="of ivf and hnsw"
+        "--widths",
+        nargs="+",
+        type=at_least(1),
+        default=[16, 64, 256],
+        help="nprobe of ivf, ef_search of hnsw",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the features")
     parser.add_argument("--json", type=writable(), help="write the figures to this file")
@@ -82,8 +86,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Measure all indexes.
 
     Returns:
-        ``rows``: per index and effort ``index``, ``effort``, ``build_seconds``, the figures of :func:`measure_search`
-        and ``recall``; and the circumstances.
+        ``rows``: per index and width (nprobe or ef_search) ``index``, ``width``, ``build_seconds``, the figures of
+        :func:`measure_search` and ``recall``; and the circumstances.
     """
     from mmreid_uda.neighbors import VectorIndex
 
@@ -98,13 +102,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         started = time.perf_counter()
         index = VectorIndex(gallery, kind, seed=args.seed)
         seconds = time.perf_counter() - started
-        for effort in args.efforts[:1] if kind == "flat" else args.efforts:
-            index.effort = effort
+        for width in args.widths[:1] if kind == "flat" else args.widths:
+            index.nprobe = index.ef_search = width
             figures = measure_search(index, queries, args.topk)
             score = recall(figures.pop("found"), expected)
-            # The flat index knows no effort.
-            spent = None if kind == "flat" else effort
-            row = dict(index=kind, effort=spent, build_seconds=seconds, **figures, recall=score)
+            # The flat index looks at all.
+            looked_at = None if kind == "flat" else width
+            row = dict(index=kind, width=looked_at, build_seconds=seconds, **figures, recall=score)
             rows.append(row)
             print(report(row), flush=True)
         del index  # before the next one is built: each holds a copy of the features
@@ -120,9 +124,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(row: dict[str, Any]) -> str:
     """One line of the table."""
-    effort = "" if row["effort"] is None else row["effort"]
+    width = "" if row["width"] is None else row["width"]
     return (
-        f"{row['index']:5} {effort:>5}{row['build_seconds']:10.1f}{row['latency_ms']:12.2f}"
+        f"{row['index']:5} {width:>5}{row['build_seconds']:10.1f}{row['latency_ms']:12.2f}"
         f"{row['latency_p95_ms']:10.2f}{row['queries_per_second']:12.0f}{row['recall']:9.3f}"
     )
 
@@ -139,7 +143,7 @@ def main() -> None:
         "threads"
     )
     print(
-        f"{'index':5} {'effort':>5}{'build s':>9}{'ms/query':>12}{'p95':>10}{'queries/s':>12}{'recall':>9}"
+        f"{'index':5} {'width':>5}{'build s':>9}{'ms/query':>12}{'p95':>10}{'queries/s':>12}{'recall':>9}"
     )
     figures = measure(args)
     if args.json:
