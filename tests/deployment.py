@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import torch
 
-from mmreid_uda.apis import find_config
+from mmreid_uda.apis.model import find_config
 from mmreid_uda.config import load_config
 from mmreid_uda.registry import MODELS
 

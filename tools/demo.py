@@ -48,7 +48,7 @@ def step(text: str) -> None:
 
 def draw(runner: Runner, path: Path) -> None:
     """Draw the rank lists of a few queries with the initial and with the trained weights."""
-    from mmreid_uda.apis import extract_features
+    from mmreid_uda.engine import extract_features
     from mmreid_uda.registry import MODELS
     from mmreid_uda.visualization import draw_rank_list, query_caption, rank_rows, write_picture
     from mmreid_uda.visualization.tiles import spread

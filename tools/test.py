@@ -48,11 +48,11 @@ def main() -> None:
     args = parse_args()
     from mmengine.dist import is_main_process
 
-    from mmreid_uda.apis import load_tested
     from mmreid_uda.checkpoint import find_checkpoint
     from mmreid_uda.cli.launch import init_processes, num_processes
     from mmreid_uda.config import load_config, require_tests
     from mmreid_uda.engine import build_runner, unwrap
+    from mmreid_uda.models.weights import load_tested
 
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     if args.checkpoint is not None and "://" not in args.checkpoint:

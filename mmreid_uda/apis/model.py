@@ -17,11 +17,11 @@ from mmengine.logging import MMLogger
 import mmreid_uda
 from mmreid_uda.config.recipe import load_config
 from mmreid_uda.models.algorithms import BaseReID
-from mmreid_uda.models.weights import COUNTERS, load_tested, tested_state
+from mmreid_uda.models.weights import COUNTERS, load_tested
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
-__all__ = ["find_config", "init_model", "load_tested", "model_fingerprint", "tested_state"]
+__all__ = ["find_config", "init_model", "model_fingerprint"]
 
 _CONFIG_PATTERNS = ("configs/*/*.py", "projects/**/configs/*.py")
 

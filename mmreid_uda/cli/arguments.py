@@ -221,7 +221,7 @@ def images_of_arguments(args: argparse.Namespace, cfg: Config, names: Sequence[s
         cfg: The model's config, whose data sets are known by name.
         names: Files, folders, or data sets.
     """
-    from mmreid_uda.apis import name_images
+    from mmreid_uda.apis.inputs import name_images
 
     skipped: list[str] = []
     images = name_images(cfg, names, args.split, skipped if args.corrupt == "skip" else None)

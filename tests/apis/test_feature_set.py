@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mmreid_uda.apis import FeatureSet, choose_queries, load_pseudo_labels, save_features
+from mmreid_uda.apis import FeatureSet, load_pseudo_labels, save_features
+from mmreid_uda.apis.feature_set import choose_queries
 from mmreid_uda.utils import InputError
 
 

@@ -9,7 +9,8 @@ import torch
 from deployment import SMALL, call_tool, make_model, write_checkpoint
 from torch.utils.data import Subset, TensorDataset
 
-from mmreid_uda.apis import ReIDInferencer, list_inputs, model_fingerprint
+from mmreid_uda.apis import ReIDInferencer, model_fingerprint
+from mmreid_uda.apis.inputs import list_inputs
 from mmreid_uda.datasets import build_dataset
 from mmreid_uda.utils import InputError
 

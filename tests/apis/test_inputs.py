@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmreid_uda.apis import find_dataset, list_inputs, name_images
+from mmreid_uda.apis.inputs import find_dataset, list_inputs, name_images
 from mmreid_uda.utils import InputError
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from deployment import REPOSITORY, SMALL, make_model, write_checkpoint
 
-from mmreid_uda import apis
-from mmreid_uda.apis import find_config, init_model, model_fingerprint
+from mmreid_uda.apis import init_model, model_fingerprint
+from mmreid_uda.apis.model import find_config
 from mmreid_uda.config import load_config
+from mmreid_uda.models import weights
 from mmreid_uda.utils import InputError
 
 ABMT = "abmt_mbv2_syntha2synthb"
@@ -32,7 +33,7 @@ def test_an_unknown_config_gets_the_nearest_names(name):
 
 
 def prefixes_of(model):
-    return {name.partition("encoder.")[0] + "encoder" for name in apis.tested_state(model)}
+    return {name.partition("encoder.")[0] + "encoder" for name in weights.tested_state(model)}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def prefixes_of(model):
 def test_the_tested_weights_are_all_that_features_depend_on(config, prefixes, tmp_path):
     model = make_model(config)
     assert prefixes_of(model) == prefixes
-    torch.save({"state_dict": apis.tested_state(model)}, tmp_path / "slim.pth")
+    torch.save({"state_dict": weights.tested_state(model)}, tmp_path / "slim.pth")
     loaded = init_model(config, tmp_path / "slim.pth", "cpu", {**SMALL, "stage1": None})
     x = torch.randn(2, 3, 64, 32)
     with torch.no_grad():
@@ -79,8 +80,8 @@ def test_a_memory_of_another_size_does_not_matter(checkpoint, tmp_path):
         init_model("ise_mbv2_synthb", path, "cpu", SMALL)
         for path in (tmp_path / "other.pth", checkpoint)
     )
-    for name, value in apis.tested_state(model).items():
-        assert torch.equal(value, apis.tested_state(expected)[name])
+    for name, value in weights.tested_state(model).items():
+        assert torch.equal(value, weights.tested_state(expected)[name])
 
 
 def test_a_checkpoint_of_another_model_is_one_sentence(checkpoint, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from deployment import SMALL_ARGUMENTS, call_tool
 from processes import run_script
 
-from mmreid_uda.apis import FeatureSet, ReIDInferencer, choose_queries
+from mmreid_uda.apis import FeatureSet, ReIDInferencer
+from mmreid_uda.apis.feature_set import choose_queries
 from mmreid_uda.datasets import DATASET_CATALOG
 
 CONFIG = "configs/ise/ise_mbv2_synthb.py"

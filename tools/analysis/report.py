@@ -163,7 +163,7 @@ def life_section(curves: Mapping[str, Curve]) -> str:
 
 def query_section(images: FeatureSet, num: int, worst: bool) -> str:
     """Rank lists of some queries."""
-    from mmreid_uda.apis import choose_queries
+    from mmreid_uda.apis.feature_set import choose_queries
     from mmreid_uda.visualization import draw_rank_list, encode_picture
 
     chosen, captions = choose_queries(images, num, worst)

@@ -59,7 +59,7 @@ def verify(inferencer: ReIDInferencer, model: str, images: list[str], threads: i
     Raises:
         InputError: It is larger than the precision explains, features are not finite, or onnxruntime is missing.
     """
-    from mmreid_uda.apis import list_inputs
+    from mmreid_uda.apis.inputs import list_inputs
 
     import_package("onnxruntime", "--verify", "'mmreid_uda[deploy]'", "leave --verify out")
     from run_onnx import DeploymentError, OnnxExtractor

@@ -43,8 +43,9 @@ def slim_checkpoint(model: Any, checkpoint: Path) -> dict[str, Any]:
     Returns:
         ``state_dict`` (the tested weights) and ``meta``: config, fingerprint, input size, epoch, version.
     """
-    from mmreid_uda.apis import model_fingerprint, tested_state
+    from mmreid_uda.apis import model_fingerprint
     from mmreid_uda.checkpoint import load_from_local
+    from mmreid_uda.models.weights import tested_state
 
     # Cloned: a view would be saved with the whole storage that it looks at.
     state = {name: tensor.detach().clone() for name, tensor in tested_state(model).items()}
@@ -66,7 +67,8 @@ def check_features(config: str, options: dict[str, Any] | None, model: Any, slim
     """
     import torch
 
-    from mmreid_uda.apis import init_model, tested_state
+    from mmreid_uda.apis import init_model
+    from mmreid_uda.models.weights import tested_state
 
     width, height = next(step["scale"] for step in model.cfg.test_pipeline if "scale" in step)
     noise = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))

@@ -33,8 +33,9 @@ def main() -> None:
     import torch
     from mmengine.dataset import Compose
 
-    from mmreid_uda.apis import init_model, list_inputs
+    from mmreid_uda.apis import init_model
     from mmreid_uda.apis.feature_set import test_images
+    from mmreid_uda.apis.inputs import list_inputs
     from mmreid_uda.datasets.transforms import reid_collate
     from mmreid_uda.registry import TRANSFORMS
     from mmreid_uda.visualization import activation_energy, draw_activation_maps, write_picture

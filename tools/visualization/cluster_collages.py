@@ -30,7 +30,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Read both, compare, draw."""
     args = parse_args()
-    from mmreid_uda.apis import find_config, load_pseudo_labels, target_images
+    from mmreid_uda.apis import load_pseudo_labels
+    from mmreid_uda.apis.feature_set import target_images
+    from mmreid_uda.apis.model import find_config
     from mmreid_uda.config import load_config
     from mmreid_uda.visualization import cluster_kinds, draw_cluster_collage, write_picture
 

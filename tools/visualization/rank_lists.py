@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Rank, choose, draw."""
     args = parse_args()
-    from mmreid_uda.apis import choose_queries
+    from mmreid_uda.apis.feature_set import choose_queries
     from mmreid_uda.visualization import draw_rank_list, write_picture
 
     images = features_of_arguments(args, "test")
