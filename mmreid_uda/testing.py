@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mmreid_uda.registry import MODELS
-from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
+from mmreid_uda.structures import PseudoLabelState, ReIDDataSample, TrainingImages
 
 __all__ = ["random_batch", "ready_model"]
 
@@ -20,8 +20,8 @@ _IMAGES, _CLASSES = 12, 4
 def ready_model(cfg: Config, seed: int = 0) -> Any:
     """Build the model of a config, untrained, and give it four classes, as the hooks do before training.
 
-    Pseudo-labels of twelve random images go to ``on_relabel``. A model that trains on labels alone gets the number of
-    people through ``on_source``; one that remembers labelled images gets those through ``remember_source``.
+    Of twelve random images ``cluster_features`` chooses the features, and their pseudo-labels go to ``on_relabel``. A
+    model that trains on labels alone gets the number of people through ``on_source``.
 
     Args:
         cfg: A loaded config (:func:`load_config`).
@@ -39,9 +39,9 @@ def ready_model(cfg: Config, seed: int = 0) -> Any:
     width = encoder.feat_dim if model.feature == "pooled" else encoder.embed_dim
     features = F.normalize(torch.randn(_IMAGES, width), dim=1)
     labels = torch.arange(_IMAGES) % _CLASSES
-    if cfg.get("source") and hasattr(model, "remember_source"):
-        model.remember_source(features, labels)
-    model.on_relabel(PseudoLabelState(epoch=0, labels=labels, features=features))
+    images = TrainingImages(None, [None] if cfg.get("source") else [], labels)
+    features = model.cluster_features(lambda network, dataset: features, images)
+    model.on_relabel(PseudoLabelState(0, labels, features, cluster=lambda features: labels))
     return model
 
 

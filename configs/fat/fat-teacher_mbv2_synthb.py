@@ -6,11 +6,11 @@ model = dict(terms="XE")
 default_hooks = dict(
     cluster=dict(
         interval=5,
-        soft_labels=True,
         clusterer=dict(
             _delete_=True, type="ConfidentLabels", threshold=0.5, min_per_class=2, first_epoch=5
         ),
     ),
+    soft_labels=dict(write=True),
     optimizer_reset=dict(type="OptimizerResetHook", interval=5),
 )
 global_batch_size = 32

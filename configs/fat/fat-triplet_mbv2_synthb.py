@@ -9,7 +9,7 @@ model = dict(
     test_cfg=dict(flip=True, feature="pooled"),
 )
 default_hooks = dict(
-    cluster=dict(type="ClusterHook", interval=10),
+    cluster=dict(interval=10),
     optimizer_reset=None,  # the moments of the annotated classes stay
 )
 num_instances = 4

@@ -35,7 +35,7 @@ class ConfidentLabels(Clusterer):
 
     Example:
         >>> default_hooks = dict(cluster=dict(
-        ...     type='FATHook', interval=5, clusterer=dict(type='ConfidentLabels', threshold=0.9, first_epoch=5)))
+        ...     type='ClusterHook', interval=5, clusterer=dict(type='ConfidentLabels', threshold=0.9, first_epoch=5)))
     """
 
     def __init__(

@@ -42,6 +42,7 @@ def extract_features(
     num_workers: int | Literal["auto"] = "auto",
     amp_dtype: torch.dtype | None = None,
     reached: Callable[[int], Any] | None = None,
+    network: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Compute the test features of all images of a data set, on all ranks together.
 
@@ -56,6 +57,8 @@ def extract_features(
         amp_dtype: Autocast to this type during the forward pass; ``None`` computes in float32.
         reached: Called after every batch with the number of images done so far. Defaults to None: a line in the log
             every half minute.
+        network: Maps normalised images (B, 3, H, W) to the features (B, D) that are wanted of them, with parts of the
+            model. Defaults to None: the model's test features.
 
     Returns:
         float32 (N, D) on the model's device, finite, in the order of the data set, the same on every rank.
@@ -86,7 +89,12 @@ def extract_features(
     for number, batch in enumerate(loader, 1):
         batch = algorithm.data_preprocessor(batch, False)
         with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
-            parts.append(algorithm(batch["inputs"], batch["data_samples"], mode="tensor").float())
+            if network is None:
+                part = algorithm(batch["inputs"], batch["data_samples"], mode="tensor")
+            else:
+                with algorithm.autocast_for_encoders():
+                    part = network(batch["inputs"])
+            parts.append(part.float())
         reached(min(size, number * batch_size * world_size))
     algorithm.train(was_training)
     features = _gather_in_turn(parts, len(batches), batch_size, size, device)

@@ -4,5 +4,13 @@ from .class_means import class_means
 from .pseudo_label_state import PseudoLabelState
 from .reid_data_sample import ReIDDataSample
 from .soft_labels import SoftLabels
+from .training_images import Extract, TrainingImages
 
-__all__ = ["PseudoLabelState", "ReIDDataSample", "SoftLabels", "class_means"]
+__all__ = [
+    "Extract",
+    "PseudoLabelState",
+    "ReIDDataSample",
+    "SoftLabels",
+    "TrainingImages",
+    "class_means",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -9,6 +10,10 @@ from torch import Tensor
 from .class_means import class_means
 
 __all__ = ["PseudoLabelState"]
+
+
+def _not_clustered(features: Tensor) -> Tensor:
+    raise RuntimeError("this state was made by hand: nothing clusters other features for it")
 
 
 @dataclass
@@ -20,9 +25,12 @@ class PseudoLabelState:
     Args:
         epoch: Epoch that is about to be trained, 0-based.
         labels: int64 (N,), ``0..num_clusters-1``, -1 = outlier; every class has at least one member.
-        features: float32 (N, D), the features that were clustered, rows of unit norm.
+        features: float32 (N, D), what was clustered, as ``cluster_features`` gave it: mostly of unit norm.
         seed: Seed for draws that depend on the labels (for instance a random instance per cluster).
         statistics: Figures for the log: clusters, outliers, quality, seconds.
+        cluster: Clusters other features of the same images, float32 (N, D), with the same clusterer, seed and epoch,
+            and gives int64 (N,) as ``labels``. All ranks call it together; rank 0 does the work. No limit is put on
+            the result, and the clusterer's own state stays.
     """
 
     epoch: int
@@ -30,6 +38,7 @@ class PseudoLabelState:
     features: Tensor
     seed: int = 0
     statistics: dict[str, float] = field(default_factory=dict)
+    cluster: Callable[[Tensor], Tensor] = field(default=_not_clustered, repr=False)
 
     @property
     def num_clusters(self) -> int:

@@ -9,16 +9,14 @@ expert's soft labels count.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.runner import Runner
+from mmengine.logging import print_log
 from torch import Tensor
 
-from mmreid_uda.datasets import ReIDDataset
-from mmreid_uda.engine import unwrap
-from mmreid_uda.engine.hooks import ClusterHook
 from mmreid_uda.models.algorithms import MMT, MeanTeacherOutput, mean_distance
 from mmreid_uda.models.losses import (
     mean_of,
@@ -26,9 +24,15 @@ from mmreid_uda.models.losses import (
     soft_softmax_triplet,
     softmax_triplet,
 )
-from mmreid_uda.registry import HOOKS, MODELS
-from mmreid_uda.structures import ReIDDataSample, class_means
-from mmreid_uda.utils.dist import gather_batch, run_on_rank0
+from mmreid_uda.registry import MODELS
+from mmreid_uda.structures import (
+    Extract,
+    PseudoLabelState,
+    ReIDDataSample,
+    TrainingImages,
+    class_means,
+)
+from mmreid_uda.utils.dist import gather_batch
 
 
 def scatter_ratio(features: np.ndarray, labels: np.ndarray) -> float:
@@ -64,8 +68,8 @@ class MEBNet(MMT):
         L = sum_j (1-a) CE_ls(z_j, y) + (1-b) ST_hard(f_j, y)
           + sum_{i≠j} a_i / (M-1) · (a SCE(z_j | t_i) + b ST_soft(f_j | u_i))
 
-    for M students j and teachers i. Needs an :class:`ExpertsHook` in the place of the cluster hook; until it has been
-    called, all a_i are 1, and this is MMT.
+    for M students j and teachers i. Until they have clustered, all a_i are 1, and this is MMT. The clusterer serves the
+    mean of the experts' features, then each expert.
 
     Args:
         *args: As for :class:`MMT`.
@@ -78,6 +82,8 @@ class MEBNet(MMT):
     def __init__(self, *args: Any, num_students: int = 3, **kwargs: Any) -> None:
         super().__init__(*args, num_students=num_students, **kwargs)
         self.register_buffer("authority", torch.ones(num_students))
+        # Features of each expert, from cluster_features to on_relabel.
+        self._alone: list[Tensor] = []
 
     def loss_target(self, out: MeanTeacherOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_ce_1``, ``loss_soft_ce_1``, ... of student 1, and so on."""
@@ -97,38 +103,25 @@ class MEBNet(MMT):
         losses["diversity_supervision"] = mean_distance(taught)
         return losses
 
+    def cluster_features(self, extract: Extract, images: TrainingImages) -> Tensor:
+        """Mean of the teachers' unit features, not scaled again; each is kept for its authority."""
+        self._alone = [
+            extract(partial(self.extract_feat, network=number), images.target)
+            for number in range(1, len(self.teachers) + 1)
+        ]
+        return torch.stack(self._alone).mean(0)
 
-@HOOKS.register_module()
-class ExpertsHook(ClusterHook):
-    """A ``ClusterHook`` that also lets every expert cluster its own features, and sets the authorities.
-
-    Arguments as for :class:`ClusterHook`; the clusterer serves each expert, then the mean of their features.
-    """
-
-    def extract(self, runner: Runner, dataset: ReIDDataset) -> Tensor:
-        """Mean of the teachers' unit features, not scaled again."""
-        experts = [self._alone(runner, dataset, i + 1) for i in range(len(_teachers(runner)))]
-        scores = run_on_rank0(lambda: [self._score(runner, features) for features in experts])
-        model = unwrap(runner.model)
-        model.authority = authority(scores).to(model.authority.device)
-        shares = ", ".join(f"{share:.3f}" for share in model.authority.tolist())
-        runner.logger.info(f"Authority of the experts before epoch {runner.epoch + 1}: {shares}")
-        return torch.stack(experts).mean(0)
-
-    def _alone(self, runner: Runner, dataset: ReIDDataset, number: int) -> Tensor:
-        """Features of one teacher."""
-        model = unwrap(runner.model)
-        network, model.network = model.network, number
-        try:
-            return super().extract(runner, dataset)
-        finally:
-            model.network = network
-
-    def _score(self, runner: Runner, features: Tensor) -> float:
-        rows = features.cpu().numpy()
-        labels = self.clusterer(rows, seed=runner.seed, epoch=runner.epoch)
-        return scatter_ratio(rows[labels >= 0], labels[labels >= 0])
-
-
-def _teachers(runner: Runner) -> Any:
-    return unwrap(runner.model).teachers
+    def on_relabel(self, state: PseudoLabelState) -> None:
+        """Let every expert cluster its own features, and set the authorities; new rows for the classifiers."""
+        scores = []
+        for features in self._alone:
+            rows, labels = features.cpu().numpy(), state.cluster(features).numpy()
+            scores.append(scatter_ratio(rows[labels >= 0], labels[labels >= 0]))
+        self._alone = []
+        if scores:
+            self.authority = authority(scores).to(self.authority.device)
+            shares = ", ".join(f"{share:.3f}" for share in self.authority.tolist())
+            print_log(
+                f"Authority of the experts before epoch {state.epoch + 1}: {shares}", "current"
+            )
+        super().on_relabel(state)

@@ -10,23 +10,19 @@ network's features of the day. Without a source the same is fully unsupervised.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.runner import Runner
 from torch import Tensor
 
 from mmreid_uda.clustering import JaccardClusterer, dbscan
-from mmreid_uda.datasets import ReIDDataset
-from mmreid_uda.engine import unwrap
-from mmreid_uda.engine.hooks import ClusterHook
 from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.memories import InstanceMemory, momentum_update
-from mmreid_uda.registry import CLUSTERERS, HOOKS, MODELS
-from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
+from mmreid_uda.registry import CLUSTERERS, MODELS
+from mmreid_uda.structures import Extract, PseudoLabelState, ReIDDataSample, TrainingImages
 from mmreid_uda.utils import InputError, full_precision
 from mmreid_uda.utils.dist import gather_batch
 from mmreid_uda.utils.values import Count, Fraction, OpenFraction
@@ -181,7 +177,7 @@ class HybridMemory(InstanceMemory):
     """A unit vector per source class and one per target image (SpCL, §3.1).
 
     The vector of a target class is the mean of its images' vectors, not normalised again. After a relabelling the rows
-    are the features that were clustered; with a :class:`HybridMemoryHook` these are the rows themselves.
+    are the features that were clustered; of :class:`SpCL` these are the rows themselves.
 
     Args:
         momentum: Share of the old vector in an update, 0 <= m < 1. Defaults to 0.2 (Eq. 2 and 3).
@@ -242,18 +238,15 @@ class SpCL(BaseReID):
     and then moves it. In the released code the gradient, not the value, of the source loss sees rows that the target
     has moved already, which follows from the order of autograd; not so here.
 
-    Needs a :class:`HybridMemoryHook` in the place of the cluster hook. With a source, the encoder has domain-specific
-    batch normalisation (``norm=dict(type='DomainBN', keep_frozen=False)``). Arguments as for :class:`BaseReID`.
+    With a source, the encoder has domain-specific batch normalisation
+    (``norm=dict(type='DomainBN', keep_frozen=False)``). Arguments as for :class:`BaseReID`.
     """
+
+    required_hooks: ClassVar = dict(cluster=dict(type="ClusterHook"))
 
     def loss_source(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_source`` of the L2-normalised embedding."""
         memory = self.head.memory
-        if not memory.num_source:
-            raise InputError(
-                "found source images in the batch and no source class in the memory: set "
-                "default_hooks.cluster.type='HybridMemoryHook', or source=None."
-            )
         (x, logits), y = self.head(out), gather_batch(samples.gt_label)
         self.remember(memory.update_source, x, y)
         return dict(loss_source=guarded_cross_entropy(logits, y))
@@ -265,37 +258,14 @@ class SpCL(BaseReID):
         self.remember(memory.update, x, y, gather_batch(samples.sample_idx))
         return dict(loss_target=guarded_cross_entropy(logits, y + memory.num_source))
 
-    @torch.no_grad()
-    def remember_source(self, features: Tensor, labels: Tensor) -> None:
-        """Start the memory of the source: float32 (M, D) features of all its images, int64 (M,) identities."""
-        self.head.memory.reset_source(features, labels)
-
-
-@HOOKS.register_module()
-class HybridMemoryHook(ClusterHook):
-    """A ``ClusterHook`` that clusters what the memory holds; the network fills it once, before the first epoch.
-
-    Arguments as for :class:`ClusterHook`.
-    """
-
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Fill the memory of the source before the first epoch; cluster before each."""
-        if runner.epoch == 0:
-            self.fill_source(runner)
-        super().before_train_epoch(runner)
-
-    def fill_source(self, runner: Runner) -> None:
-        """Fill the memory of the source; without one, empty it of the source of a ``load_from`` checkpoint."""
-        dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
-        if not dataset.source_datasets:
-            model.head.memory.forget_source()
-            return
-        features = [self.extract(runner, source) for source in dataset.source_datasets]
-        labels = dataset.labels[torch.from_numpy(dataset.domains == 0)]
-        model.remember_source(torch.cat(features), labels)
-
-    def extract(self, runner: Runner, dataset: ReIDDataset) -> Tensor:
-        """The memory's rows of the target; before the first epoch, and of a source, the network's features."""
-        if runner.epoch == 0 or dataset is not runner.train_dataloader.dataset.target:
-            return super().extract(runner, dataset)
-        return unwrap(runner.model).head.memory.rows
+    def cluster_features(self, extract: Extract, images: TrainingImages) -> Tensor:
+        """The memory's rows of the target; the network fills the memory once, before the first epoch."""
+        memory = self.head.memory
+        if images.epoch > 0:
+            return memory.rows
+        if images.sources:
+            sources = [extract(self, source) for source in images.sources]
+            memory.reset_source(torch.cat(sources), images.source_labels)
+        else:  # the weights may be those of a run with a source
+            memory.forget_source()
+        return extract(self, images.target)

@@ -123,14 +123,6 @@ def test_both_domains_are_compared_with_the_memory_as_it_was():
     assert moved.tolist() == [0, 1, 4, 5]
 
 
-def test_a_source_without_its_hook_is_one_sentence():
-    cfg = load_config(UDA)
-    model = ready_model(cfg)
-    model.head.memory.centroids = torch.zeros(0, 0)
-    with pytest.raises(InputError, match="HybridMemoryHook"):
-        model(*random_batch(cfg), mode="loss")
-
-
 def test_a_memory_of_another_size_loads():
     saved = HybridMemory()
     saved.reset_source(ROWS, LABELS)

@@ -22,11 +22,11 @@ TEACHER = """
 default_hooks['cluster'] = dict(
     num_workers=0,
     interval=2,
-    soft_labels=True,
     clusterer=dict(
         _delete_=True, type='ConfidentLabels', threshold=0.5, min_per_class=2, first_epoch=2
     ),
 )
+default_hooks['soft_labels'] = dict(write=True)
 default_hooks['optimizer_reset'] = dict(type='OptimizerResetHook', interval=2)
 target['noise'] = dict(wrong_id=0.2, duplicate=0.1, seed=1)
 param_scheduler = None

@@ -220,3 +220,60 @@ def test_unknown_types_of_mixed_precision_are_refused():
 def test_unknown_policies_are_refused():
     with pytest.raises(InputError, match="policy='ignore'"):
         ClusterHook(dict(type="GroundTruthLabels"), pipeline=[], policy="ignore")
+
+
+class Answers(ScriptedLabels):
+    """A clusterer that asks for an attribute of the data set and for a method of the model."""
+
+    requires = ("camids", "twice")
+
+    def cluster(self, features, *, camids, twice, **options):
+        np.testing.assert_array_equal(twice, 2 * features)
+        assert camids.shape == (len(features),)
+        self.state = getattr(self, "state", 0) + 1
+        return super().cluster(features, **options)
+
+
+CLUSTERERS.register_module(module=Answers, force=True)
+
+
+def test_what_a_clusterer_requires_is_answered_by_name_and_a_state_clusters_again(tiny, tmp_path):
+    option = {"default_hooks.cluster.clusterer.type": "Answers"}
+    runner = make_runner(tiny, tmp_path, ["good", "few"], **option)
+    [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
+    model, again = runner.model, []
+    model.twice = lambda extract, images: 2 * images.features
+    model.on_relabel = lambda state: again.append(state.cluster(state.features))
+    runner.call_hook("before_run")
+    hook.before_train_epoch(runner)
+    target = runner.train_dataloader.dataset.target
+    assert target.labels.max() == 7
+    # The second entry of the script, whose few clusters no limit refuses; the clusterer itself has been asked once.
+    assert again[0].dtype == torch.int64 and again[0].max() == 3 and hook.clusterer.state == 1
+    del model.twice
+    with pytest.raises(
+        InputError, match=r"requires 'twice', which neither .*Synthetic.* nor .* ISE"
+    ):
+        hook.before_train_epoch(runner)
+
+
+def test_what_is_clustered_is_what_the_model_says(tiny, tmp_path):
+    source = dict(_delete_=True, name="syntha", num_train_ids=3, num_test_ids=3, images_per_id=4)
+    runner = make_runner(tiny, tmp_path, ["good"], source=source)
+    [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
+    model, seen = runner.model, []
+
+    def cluster_features(extract, images):
+        seen.append((images, extract(model, images.sources[0])))
+        return extract(lambda inputs: 3 * model.extract_feat(inputs), images.target)
+
+    model.cluster_features = cluster_features
+    model.on_relabel = lambda state: seen.append(state.features)
+    runner.call_hook("before_run")
+    hook.before_train_epoch(runner)
+    (images, of_source), features = seen
+    assert images.epoch == 0 and images.target is runner.train_dataloader.dataset.target
+    assert images.source_labels.tolist() == images.sources[0].true_labels.tolist()
+    torch.testing.assert_close(of_source, model.source_features(lambda *_: of_source, images))
+    torch.testing.assert_close(of_source.norm(dim=1), torch.ones(len(of_source)))
+    assert features is images.features and (features.norm(dim=1) > 2.9).all()

@@ -15,7 +15,7 @@ from mmreid_uda.models.heads import BranchOutput, FATHead
 from mmreid_uda.models.losses import NEGATIVE_SETS
 from mmreid_uda.models.memories import CENTROID_KINDS, ClassCentroids, class_centroids
 from mmreid_uda.registry import MODELS
-from mmreid_uda.structures import PseudoLabelState, ReIDDataSample, SoftLabels
+from mmreid_uda.structures import PseudoLabelState, ReIDDataSample, SoftLabels, TrainingImages
 from mmreid_uda.utils import InputError
 
 IMAGES = torch.tensor([[3.0, 0], [4, 1], [0, 2], [1, 3], [-2, -1], [-3, 0]])
@@ -355,16 +355,16 @@ def model():
     return MODELS.build(load_config("configs/fat/fat_mbv2_synthb.py").model)
 
 
-def test_plain_features_keep_their_length_and_test_features_do_not_know_their_batch(model):
+def test_clustered_features_keep_their_length_and_test_features_do_not_know_their_batch(model):
     images = torch.randn(5, 3, 64, 32)
+    seen = TrainingImages(images)
     model.eval()
     with torch.no_grad():
         unit = model.extract_feat(images)
-        with model.plain_features():
-            plain = model.extract_feat(images)
+        clustered = model.cluster_features(lambda network, images: network(images), seen)
         pooled = model.encoder(images).pooled
         mirrored = pooled + model.encoder(images.flip(-1)).pooled
-        torch.testing.assert_close(plain, pooled)
+        torch.testing.assert_close(clustered, pooled)
         torch.testing.assert_close(unit, F.normalize(mirrored, dim=1))
         single = torch.cat([model.extract_feat(image.unsqueeze(0)) for image in images])
     torch.testing.assert_close(single, unit, atol=1e-5, rtol=1e-4)
@@ -378,7 +378,7 @@ def test_probabilities_of_extracted_features_are_those_of_the_network(model):
         model.encoder.eval()
         out = model.encoder(images)
         model.train()
-        found = model.class_probabilities(out.pooled)
+        found = model.probabilities(None, TrainingImages(None, features=out.pooled))
         expected = model.head(out).logits[0].softmax(1)
     assert model.encoder.neck.training
     torch.testing.assert_close(found, expected)

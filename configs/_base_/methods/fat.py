@@ -13,6 +13,6 @@ model = dict(
     test_cfg=dict(flip=True, feature="pooled"),
 )
 default_hooks = dict(
-    cluster=dict(type="FATHook", clusterer=dict(type="GroundTruthLabels")),
+    cluster=dict(type="ClusterHook", clusterer=dict(type="GroundTruthLabels")),
 )
 val_evaluator = dict(ap="trapezoid")

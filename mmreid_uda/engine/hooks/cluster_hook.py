@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from mmreid_uda.clustering import cluster_quality, cluster_statistics
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.registry import CLUSTERERS, REFINERS
 from mmreid_uda.registry import HOOKS as _HOOKS
-from mmreid_uda.structures import PseudoLabelState
+from mmreid_uda.structures import Extract, PseudoLabelState, TrainingImages
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import broadcast_buffers, run_on_rank0
 from mmreid_uda.utils.files import atomic_path
@@ -43,9 +44,9 @@ _TARGET = 1
 class ClusterHook(Hook):
     """Give the target's training images new pseudo-labels before an epoch.
 
-    All ranks extract features; rank 0 clusters and refines them; every rank gets the same labels, writes them into the
-    data set's shared memory, and tells the model (``on_relabel``). A result that cannot be trained on is met by a
-    stated policy, and the log says why.
+    All ranks extract the features that the model chooses (``cluster_features``); rank 0 clusters and refines them; each
+    rank gets the same labels, writes them into the data set's shared memory, and tells the model (``on_relabel``). A
+    result that cannot be trained on is met by a stated policy, and the log says why.
 
     Args:
         clusterer: Config of the clusterer (features -> labels).
@@ -123,20 +124,26 @@ class ClusterHook(Hook):
         if runner.epoch % self.interval and bool((target.labels >= 0).any()):
             return
         started = time.monotonic()
-        features = self.extract(runner, target)
-        extras = self._extras(runner, target, features)
+        images, answers = self.collect(runner)
+        features = images.features
+        assert features is not None
         extracted = time.monotonic()
         prepared = self.clusterer.prepare(features, over_ranks=True)
         seconds = dict(extract=extracted - started)
         if prepared != {}:
             seconds["knn"] = time.monotonic() - extracted
         labels, statistics = run_on_rank0(
-            lambda: self._cluster(runner, features.cpu().numpy(), prepared, target, extras)
+            lambda: self._cluster(runner, features.cpu().numpy(), prepared, target, answers)
         )
         seconds.update({name: statistics.pop(f"seconds_{name}") for name in ("cluster", "refine")})
         seconds["broadcast"] = time.monotonic() - started - sum(seconds.values())
         state = PseudoLabelState(
-            runner.epoch, torch.from_numpy(labels), features, self._seed(runner), statistics
+            runner.epoch,
+            torch.from_numpy(labels),
+            features,
+            self._seed(runner),
+            statistics,
+            lambda features: self.label(runner, features, answers),
         )
         target.set_labels(state.labels)
         unwrap(runner.model).on_relabel(state)
@@ -171,25 +178,54 @@ class ClusterHook(Hook):
 
     # ---- steps
 
-    def extract(self, runner: Runner, dataset: ReIDDataset) -> Tensor:
-        """Features to cluster: those of the network as it is now. A method that remembers features overrides this.
+    @torch.no_grad()
+    def collect(
+        self, runner: Runner, also: Sequence[str] = ()
+    ) -> tuple[TrainingImages, dict[str, np.ndarray | None]]:
+        """Ask the model which features are clustered, and answer what the clusterer requires besides.
 
         Args:
             runner: The Runner; all ranks call this together.
-            dataset: The target, or a source whose features the clusterer asks for.
+            also: Names that are to be answered beside those of the clusterer.
 
         Returns:
-            float32 (N, D) on the model's device, in the order of the data set, the same on every rank.
+            The images with their features; and name -> array of each answer, None where the data have none.
 
         Raises:
-            InputError: If a feature is NaN or infinite.
+            InputError: A feature is NaN or infinite, or nobody answers a name.
         """
-        return extract_features(
-            runner.model,
-            with_pipeline(dataset, self.pipeline),
-            self.batch_size,
-            self.num_workers,
-            self.amp_dtype,
+        dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
+        labels = dataset.labels[torch.from_numpy(dataset.domains == 0)]
+        images = TrainingImages(_target(runner), dataset.source_datasets, labels, runner.epoch)
+
+        def extract(network: Callable[[Tensor], Tensor], dataset: ReIDDataset) -> Tensor:
+            seen = with_pipeline(dataset, self.pipeline)
+            return extract_features(
+                model, seen, self.batch_size, self.num_workers, self.amp_dtype, network=network
+            )
+
+        images.features = model.cluster_features(extract, images)
+        names = {*self.clusterer.requires, *also}
+        return images, {name: answer(name, model, extract, images) for name in sorted(names)}
+
+    def label(
+        self, runner: Runner, features: Tensor, answers: dict[str, np.ndarray | None]
+    ) -> Tensor:
+        """Cluster features once more, without refiners and limits; the clusterer's own state stays.
+
+        Args:
+            runner: The Runner; all ranks call this together.
+            features: float32 (N, D), the same on every rank.
+            answers: What the clusterer requires besides.
+
+        Returns:
+            int64 (N,), -1 = outlier, the same on every rank.
+        """
+        clusterer, seed = copy.deepcopy(self.clusterer), self._seed(runner)
+        return torch.from_numpy(
+            run_on_rank0(
+                lambda: clusterer(features.cpu().numpy(), seed=seed, epoch=runner.epoch, **answers)
+            )
         )
 
     def _seed(self, runner: Runner) -> int:
@@ -202,27 +238,13 @@ class ClusterHook(Hook):
         instances = sampler.num_instances[_TARGET]
         return sampler.global_batch_size // instances if instances else 2
 
-    def _extras(
-        self, runner: Runner, target: ReIDDataset, features: Tensor
-    ) -> dict[str, np.ndarray]:
-        """What the clusterer asks for besides the target's features."""
-        extras = {}
-        if "true_labels" in self.clusterer.requires:
-            extras["true_labels"] = target.true_labels
-        if "source_features" in self.clusterer.requires:
-            sources = runner.train_dataloader.dataset.source_datasets
-            extras["source_features"] = np.concatenate(
-                [self.extract(runner, source).cpu().numpy() for source in sources]
-            )
-        return extras
-
     def _cluster(
         self,
         runner: Runner,
         features: np.ndarray,
         prepared: dict[str, Any] | None,
         target: ReIDDataset,
-        extras: dict[str, np.ndarray],
+        answers: dict[str, np.ndarray | None],
     ) -> tuple[np.ndarray, dict[str, float]]:
         """Rank 0's part: labels int64 (N,) that satisfy the limits, and figures for the log.
 
@@ -237,7 +259,7 @@ class ClusterHook(Hook):
                 epoch=runner.epoch,
                 eps_scale=scale,
                 prepared=prepared,
-                **extras,
+                **answers,
             )
             clustered = time.monotonic()
             for refiner in self.refiners:
@@ -312,6 +334,35 @@ class ClusterHook(Hook):
                 paths=np.array(target.paths),
                 statistics=np.array(json.dumps(state.statistics)),
             )
+
+
+def answer(name: str, model: Any, extract: Extract, images: TrainingImages) -> np.ndarray | None:
+    """What a clusterer requires beside features, answered by name: by the target, or by the model.
+
+    Args:
+        name: That of an attribute of the data set, an array (N, ...); or of a method of the model with the arguments of
+            ``cluster_features``, which gives a tensor.
+        model: The algorithm.
+        extract: For methods of the model.
+        images: With the features that are clustered.
+
+    Returns:
+        The array; None where there is none for these data.
+
+    Raises:
+        InputError: Neither has the name.
+    """
+    if hasattr(images.target, name):
+        found = getattr(images.target, name)
+    elif callable(getattr(model, name, None)):
+        found = getattr(model, name)(extract, images)
+    else:
+        raise InputError(
+            f"found a clusterer that requires {name!r}, which neither the data set {type(images.target).__name__} nor "
+            f"the model {type(model).__name__} knows, expected an attribute of the one or a method of the other: "
+            "choose another default_hooks.cluster.clusterer, or another model.type."
+        )
+    return found.cpu().numpy() if isinstance(found, Tensor) else found
 
 
 def _target(runner: Runner) -> ReIDDataset:

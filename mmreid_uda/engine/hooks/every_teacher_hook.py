@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -47,27 +45,28 @@ class EveryTeacherHook(Hook):
         asked = self.interval is not None and runner.epoch % self.interval == 0
         if not asked and runner.epoch < runner.max_epochs:
             return
-        model, together = unwrap(runner.model), {}
-        network = model.network
-        for number in range(1, len(model.teachers) + 1):
-            model.network = number
+        together: dict[str, float] = {}
+        for number in range(1, len(unwrap(runner.model).teachers) + 1):
             figures = {
                 f"teacher_{number}/{name}": value
-                for name, value in _evaluate(runner, runner.val_loop).items()
+                for name, value in _evaluate(runner, number).items()
             }
             together.update(figures)
             text = ", ".join(f"{name} {value:.1f}" for name, value in figures.items())
             runner.logger.info(f"Teacher {number} alone: {text}")
-        model.network = network
         runner.visualizer.add_scalars(together, step=runner.epoch)
         if metrics is not None:
             metrics.update(together)
 
 
 @torch.no_grad()
-def _evaluate(runner: Runner, loop: Any) -> dict[str, float]:
-    """Figures of the model as it is, without the hooks of a validation loop."""
-    runner.model.eval()
+def _evaluate(runner: Runner, number: int) -> dict[str, float]:
+    """Figures of one teacher, without the hooks of a validation loop."""
+    model, loop = unwrap(runner.model), runner.val_loop
+    model.eval()
     for batch in loop.dataloader:
-        loop.evaluator.process(data_samples=runner.model.val_step(batch), data_batch=batch)
+        data = model.data_preprocessor(batch, False)
+        samples = data["data_samples"]
+        samples.features = model.extract_feat(data["inputs"], network=number)
+        loop.evaluator.process(data_samples=[samples], data_batch=batch)
     return loop.evaluator.evaluate(len(loop.dataloader.dataset))

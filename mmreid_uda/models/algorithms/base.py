@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.layers import domain_split, row_parameters
 from mmreid_uda.registry import MODELS
-from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
+from mmreid_uda.structures import Extract, PseudoLabelState, ReIDDataSample, TrainingImages
 from mmreid_uda.utils import InputError
 
 __all__ = ["BaseReID", "TestedFeature"]
@@ -31,9 +31,10 @@ class TestedFeature(TypedDict, total=False):
 class BaseReID(BaseModel):
     """An encoder and, by sub-class, a loss on source images, on target images, or on both.
 
-    A sub-class overrides at most :meth:`loss_source`, :meth:`loss_target` and :meth:`on_relabel`. What a memory learns
-    from a step it hands to :meth:`remember`. One that calls an encoder itself does so through :meth:`encode`; all else
-    is computed in full precision, also with ``--amp``.
+    Beside ``__init__`` and :meth:`build_networks`, a sub-class overrides :meth:`loss_source`, :meth:`loss_target`,
+    :meth:`cluster_features`, :meth:`on_relabel` and :attr:`required_hooks`, and nothing else. What a memory learns from
+    a step it hands to :meth:`remember`. One that calls an encoder itself does so through :meth:`encode`; all else is
+    computed in full precision, also with ``--amp``.
 
     Args:
         encoder: Config of the encoder, normally a ``ReIDEncoder``.
@@ -102,7 +103,7 @@ class BaseReID(BaseModel):
             raise ValueError(f"found mode={mode!r}, expected 'tensor', 'predict' or 'loss'")
         if data_samples is None and mode != "tensor":
             raise ValueError(f"mode={mode!r} needs data_samples")
-        with self._autocast_for_encoders():
+        with self.autocast_for_encoders():
             if mode == "tensor":
                 return self.extract_feat(inputs)
             assert data_samples is not None
@@ -118,7 +119,7 @@ class BaseReID(BaseModel):
     # ---- mixed precision
 
     @contextmanager
-    def _autocast_for_encoders(self) -> Iterator[None]:
+    def autocast_for_encoders(self) -> Iterator[None]:
         """Leave autocast, and keep it for :meth:`encode`.
 
         What comes behind the encoders compares: features with features, memories and classifiers. In half precision
@@ -217,6 +218,26 @@ class BaseReID(BaseModel):
         raise InputError(
             f"{type(self).__name__} does not train on a target; remove `target` from the config."
         )
+
+    # ---- pseudo-labels: without gradient
+
+    def cluster_features(self, extract: Extract, images: TrainingImages) -> Tensor:
+        """The features that are clustered before an epoch; all ranks call this together, and agree.
+
+        Args:
+            extract: ``extract(network, dataset)`` gives the features of all images of a data set: by ``self`` those
+                that are tested, by a function (B, 3, H, W) -> (B, D) what that gives.
+            images: The target, the sources, and the epoch.
+
+        Returns:
+            float32 (N, D), a row for each image of the target.
+        """
+        return extract(self, images.target)
+
+    def source_features(self, extract: Extract, images: TrainingImages) -> Tensor | None:
+        """Features of all sources, float32 (M, D), for clusterers that require them; None without a source."""
+        sources = [extract(self, source) for source in images.sources]
+        return torch.cat(sources) if sources else None
 
     @torch.no_grad()
     def on_relabel(self, state: PseudoLabelState) -> None:

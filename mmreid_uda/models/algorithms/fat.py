@@ -12,10 +12,8 @@ clusterer ``ConfidentLabels``; the student has ``head.soft_labels``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +23,7 @@ from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.heads import BranchOutput
 from mmreid_uda.models.losses import NegativeSet, compactness, point_to_set_hinge
 from mmreid_uda.registry import MODELS
-from mmreid_uda.structures import ReIDDataSample
+from mmreid_uda.structures import Extract, ReIDDataSample, TrainingImages
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import gather_batch
 from mmreid_uda.utils.values import Count
@@ -104,6 +102,12 @@ class FAT(BaseReID):
         >>> model = dict(type='FAT', terms='XE-triNorm-mgNorm', negatives='ctrdHM', head=dict(type='FATHead'))
     """
 
+    required_hooks: ClassVar = dict(
+        # Annotated labels have no radius that could be too small, and a selection of them is meant, however small.
+        cluster=dict(type="ClusterHook", max_outlier_ratio=1.0, policy="raise"),
+        soft_labels=dict(type="SoftLabelsHook"),
+    )
+
     def __init__(
         self,
         *args: Any,
@@ -136,8 +140,6 @@ class FAT(BaseReID):
         self.xe_weight, self.tri_weight = xe_weight, tri_weight
         self.mg_weight, self.mg_norm_weight = mg_weight, mg_norm_weight
 
-    _plain = False
-
     def build_networks(self, encoder: dict[str, Any], head: dict[str, Any] | None) -> None:
         """Make the encoder, and the head that fits its embedding."""
         self.encoder = MODELS.build(encoder)
@@ -145,37 +147,28 @@ class FAT(BaseReID):
             {"type": "FATHead", "in_channels": self.encoder.embed_dim, **(head or {})}
         )
 
-    @contextmanager
-    def plain_features(self) -> Iterator[None]:
-        """Within this context :meth:`extract_feat` gives f itself: unmirrored, not normalised."""
-        self._plain = True
-        try:
-            yield
-        finally:
-            self._plain = False
+    def cluster_features(self, extract: Extract, images: TrainingImages) -> Tensor:
+        """The pooled feature as it is, of the unmirrored image: its length belongs to the centroids."""
+        return extract(lambda inputs: self.encode(self.encoder, inputs).pooled, images.target)
 
-    def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Features for testing, unit rows; within :meth:`plain_features` those that centroids are made of."""
-        if self._plain:
-            return self.encode(self.encoder, inputs).pooled
-        return super().extract_feat(inputs)
-
-    @torch.no_grad()
-    def class_probabilities(self, features: Tensor) -> Tensor:
-        """What the classifier says about images whose features were extracted before.
+    def probabilities(self, extract: Extract, images: TrainingImages) -> Tensor:
+        """What the classifier says about the target, for ``ConfidentLabels``.
 
         Args:
-            features: float32 (N, D), pooled, not normalised.
+            extract: Not needed.
+            images: With the features of :meth:`cluster_features`.
 
         Returns:
             float32 (N, K), softmax in evaluation mode.
         """
+        assert images.features is not None
         neck = self.encoder.neck
         was_training = neck.training
         neck.eval()
-        blocks = [self.head.probabilities(neck(block)) for block in features.split(_BLOCK)]
+        blocks = images.features.split(_BLOCK)
+        probabilities = [self.head.probabilities(neck(block)) for block in blocks]
         neck.train(was_training)
-        return torch.cat(blocks)
+        return torch.cat(probabilities)
 
     def outputs(self, features: EncoderOutput, inputs: Tensor) -> BranchOutput:
         """Pooled features and logits of the global batch."""

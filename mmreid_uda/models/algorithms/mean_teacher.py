@@ -31,10 +31,14 @@ class MeanTeacherOutput(NamedTuple):
     """Of each teacher, in the same order, without."""
 
 
+TestedNetwork = Literal["teacher", "student"] | Count
+"""What gives the features that are tested: all teachers, the students, or one teacher by its number."""
+
+
 class TestedTeacher(TestedFeature, total=False):
     """``test_cfg``: the feature, and the network that it comes from."""
 
-    network: Literal["teacher", "student"] | Count
+    network: TestedNetwork
 
 
 class MeanTeacher(BaseReID):
@@ -89,7 +93,7 @@ class MeanTeacher(BaseReID):
                 "many as model.num_students."
             )
         tested: dict[str, Any] = dict(test_cfg or {})
-        self.network: Literal["teacher", "student"] | int = tested.pop("network", "teacher")
+        self.network: TestedNetwork = tested.pop("network", "teacher")
         if self.network not in ("teacher", "student", *range(1, num_students + 1)):
             raise InputError(
                 f"found model.test_cfg.network={self.network!r}, expected 'teacher', 'student' or the number of a "
@@ -130,21 +134,27 @@ class MeanTeacher(BaseReID):
 
     # ---- features
 
-    def _networks(self) -> list[nn.Module]:
-        """The networks whose features are clustered and tested."""
-        if self.network == "student":
+    def _networks(self, network: TestedNetwork | None = None) -> list[nn.Module]:
+        """The networks whose features are clustered and tested; None: as ``test_cfg.network`` says."""
+        network = self.network if network is None else network
+        if network == "student":
             return list(self.students)
         teachers = [teacher.module for teacher in self.teachers]
-        return teachers if self.network == "teacher" else [teachers[self.network - 1]]
+        return teachers if network == "teacher" else [teachers[network - 1]]
 
     def tested_encoders(self) -> list[nn.Module]:
         """Those of the teachers, or of the students or one teacher as ``test_cfg.network`` says."""
         return [network.encoder for network in self._networks()]  # type: ignore[misc]
 
-    def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Features for clustering: float32 (B, D), the mean of the networks' unit features."""
+    def extract_feat(self, inputs: Tensor, network: TestedNetwork | None = None) -> Tensor:
+        """Features for clustering: float32 (B, D), the mean of the networks' unit features.
+
+        Args:
+            inputs: float (B, 3, H, W).
+            network: ``'teacher'``, ``'student'`` or the number of a teacher. Defaults to ``test_cfg.network``.
+        """
         features = [
-            F.normalize(self.features_of(network, inputs), dim=1) for network in self._networks()
+            F.normalize(self.features_of(one, inputs), dim=1) for one in self._networks(network)
         ]
         if len(features) == 1:
             return features[0]

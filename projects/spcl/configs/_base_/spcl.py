@@ -15,7 +15,7 @@ model = dict(
 )
 default_hooks = dict(
     cluster=dict(
-        type="HybridMemoryHook",
+        type="ClusterHook",
         clusterer=dict(
             type="SelfPacedDBSCAN", eps=0.6, eps_gap=0.02, min_samples=4, share=0.9, k1=30, k2=6
         ),

@@ -1,4 +1,4 @@
-"""FATHook inside a real Runner: a teacher's selection stands, its report, and whose soft labels a student takes."""
+"""SoftLabelsHook inside a real Runner: a teacher's selection and report, and whose soft labels a student takes."""
 
 import json
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ import torch
 
 from mmreid_uda.config import load_config
 from mmreid_uda.engine import build_runner
-from mmreid_uda.engine.hooks.fat_hook import teacher_report
+from mmreid_uda.engine.hooks.soft_labels_hook import teacher_report
 from mmreid_uda.structures import SoftLabels
 from mmreid_uda.utils import InputError
 
@@ -56,7 +56,7 @@ def teacher(tmp_path_factory):
     )
     options = {
         "default_hooks.cluster.clusterer": unsure,
-        "default_hooks.cluster.soft_labels": True,
+        "default_hooks.soft_labels.write": True,
     }
     make_runner(photographs(folder / "one", "a"), folder / "teacher", **options).train()
     return folder / "teacher"

@@ -1,44 +1,36 @@
-"""The life cycle of FAT's centroids, and what a teacher leaves behind: soft labels and a report on planted noise."""
+"""What a teacher of label distillation leaves behind: soft labels, and a report on the noise that was planted."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import Tensor
 
 from mmreid_uda.datasets import ReIDDataset, precision_recall
 from mmreid_uda.registry import HOOKS
 from mmreid_uda.structures import SoftLabels
-from mmreid_uda.utils.dist import run_on_rank0
 from mmreid_uda.utils.files import atomic_path
 
 from ..extraction import unwrap
 from .cluster_hook import ClusterHook
 
-__all__ = ["FATHook"]
+__all__ = ["SoftLabelsHook"]
 
 
 @HOOKS.register_module()
-class FATHook(ClusterHook):
-    """A cluster hook for :class:`FAT`: features as they are, and the classifier's opinion of them.
-
-    Features are pooled ones of the unmirrored image, not normalised, since the lengths belong to FAT's centroids.
-    Clusterers that ask for ``probabilities`` get the softmax of the classifier.
-
-    Annotated labels have no radius that could be too small, and a selection of them is meant, however small: the
-    defaults of ``max_outlier_ratio`` and ``policy`` differ from those of :class:`ClusterHook`.
+class SoftLabelsHook(Hook):
+    """Both ends of FAT's label distillation: a student's soft labels are checked, a teacher's are written.
 
     Where the training set has ``noise``, what was planted, be it nothing, is written to ``work_dir/label_noise.npz``
     (``paths``, ``labels``, ``clean_labels`` and ``noise``) before the training.
 
-    ``teacher.json``, which a teacher leaves behind, has in percent
+    ``teacher.json``, which a teacher leaves beside its ``soft_labels.npz``, has in percent
 
     * ``confident``: images whose label the teacher trusts;
     * with ``noise`` in the training set, be it of no image: ``wrong``, images of planted labels, and, of the images of
@@ -50,46 +42,31 @@ class FATHook(ClusterHook):
       if there are none).
 
     Args:
-        clusterer: As for :class:`ClusterHook`.
-        pipeline: As for :class:`ClusterHook`.
-        soft_labels: Write ``work_dir/soft_labels.npz`` after the training: the run is a teacher. The images that the
-            clusterer keeps are the confident ones. Beside it lies ``teacher.json``. Defaults to False.
-        max_outlier_ratio: As for :class:`ClusterHook`. Defaults to 1.
-        policy: As for :class:`ClusterHook`. Defaults to ``'raise'``.
-        **kwargs: As for :class:`ClusterHook`.
+        write: The run is a teacher: after the training its ``probabilities`` are written to
+            ``work_dir/soft_labels.npz``. The images that the clusterer of the :class:`ClusterHook` keeps are the
+            confident ones. Defaults to False.
 
     Raises:
         InputError: Before the training, if a student's soft labels are missing or made for other data.
 
     Example:
-        >>> default_hooks = dict(cluster=dict(type='FATHook', clusterer=dict(type='GroundTruthLabels')))
+        >>> default_hooks = dict(soft_labels=dict(type='SoftLabelsHook', write=True))
     """
 
-    def __init__(
-        self,
-        clusterer: dict[str, Any],
-        pipeline: Sequence[Any],
-        soft_labels: bool = False,
-        max_outlier_ratio: float = 1.0,
-        policy: Literal["relax_eps", "keep_previous", "raise"] = "raise",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            clusterer, pipeline, max_outlier_ratio=max_outlier_ratio, policy=policy, **kwargs
-        )
-        self.soft_labels = soft_labels
+    # Before the ranks compare their data.
+    priority = "HIGH"
+
+    def __init__(self, write: bool = False) -> None:
+        self.write = write
 
     def before_train(self, runner: Runner) -> None:
-        """Check the target and the soft labels to learn from, and record the planted noise."""
-        super().before_train(runner)
+        """Check the soft labels to learn from, and record the planted noise."""
         target = runner.train_dataloader.dataset.target
         labels = torch.from_numpy(target.true_labels)
         unwrap(runner.model).head.check_soft_labels(labels, target.fingerprint)
         if target.has_clean_labels and is_main_process():
-            with (
-                atomic_path(Path(runner.work_dir) / "label_noise.npz") as path,
-                path.open("wb") as file,
-            ):
+            path = Path(runner.work_dir) / "label_noise.npz"
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.savez_compressed(
                     file,
                     paths=np.array(target.paths),
@@ -98,39 +75,19 @@ class FATHook(ClusterHook):
                     noise=target.noise,
                 )
 
-    def extract(self, runner: Runner, dataset: ReIDDataset) -> Tensor:
-        """Pooled features, not normalised: float32 (N, D)."""
-        with unwrap(runner.model).plain_features():
-            return super().extract(runner, dataset)
-
-    def _extras(
-        self, runner: Runner, target: ReIDDataset, features: Tensor
-    ) -> dict[str, np.ndarray]:
-        """What the clusterer asks for; also ``probabilities``, float32 (N, K)."""
-        extras = super()._extras(runner, target, features)
-        if "probabilities" in self.clusterer.requires:
-            probabilities = unwrap(runner.model).class_probabilities(features)
-            extras["probabilities"] = probabilities.cpu().numpy()
-        return extras
-
     def after_train(self, runner: Runner) -> None:
         """Write the soft labels, if this is a teacher."""
-        if not self.soft_labels:
+        if not self.write:
             return
-        target = runner.train_dataloader.dataset.target
-        features = self.extract(runner, target)
-        extras = self._extras(runner, target, features)
-        probabilities = unwrap(runner.model).class_probabilities(features).cpu()
-        labels = run_on_rank0(
-            lambda: self.clusterer(
-                features.cpu().numpy(), seed=self._seed(runner), epoch=runner.epoch, **extras
-            )
-        )
+        [clusters] = [hook for hook in runner.hooks if isinstance(hook, ClusterHook)]
+        images, answers = clusters.collect(runner, also=("probabilities",))
+        assert images.features is not None
+        kept = clusters.label(runner, images.features, answers) >= 0
         if is_main_process():
+            target = images.target
             given = torch.from_numpy(target.true_labels)
-            soft = SoftLabels(
-                given, probabilities, torch.from_numpy(labels) >= 0, target.fingerprint
-            )
+            probabilities = torch.from_numpy(answers["probabilities"])
+            soft = SoftLabels(given, probabilities, kept, target.fingerprint)
             soft.save(Path(runner.work_dir) / SoftLabels.FILE)
             # Of the file: rounded to half precision, two classes may tie.
             figures = teacher_report(SoftLabels.load(runner.work_dir), target)
@@ -147,7 +104,7 @@ def teacher_report(soft: SoftLabels, dataset: ReIDDataset) -> dict[str, Any]:
         dataset: What it was trained on.
 
     Returns:
-        The content of ``teacher.json``, see :class:`FATHook`.
+        The content of ``teacher.json``, see :class:`SoftLabelsHook`.
     """
     chosen, given = soft.probabilities.argmax(1).numpy(), dataset.true_labels
     figures: dict[str, Any] = dict(confident=_percent(soft.confident.numpy()))
