@@ -73,18 +73,17 @@ class ISE(ClusterContrast):
         k = self.num_neighbors
         supports = support_samples(x, y, self.head.memory.prototypes, self.support_scale, k)
         support_y, support_idx = y.repeat_interleave(k), sample_idx.repeat_interleave(k)
-        all_y = torch.cat([y, support_y])
+        all_x, all_y = torch.cat([x, supports]), torch.cat([y, support_y])
 
         if self.supports_in_loss:
-            all_logits = torch.cat([logits, self.head.compare(supports)])
-            losses = dict(loss_contrast=F.cross_entropy(all_logits, all_y))
+            losses = dict(loss_contrast=F.cross_entropy(self.head.compare(all_x), all_y))
         else:
             losses = dict(loss_contrast=F.cross_entropy(logits, y))
         if self.lp_weight:
             losses["loss_lp"] = self.lp_weight * self.lp_loss(x, y, supports, support_y)
 
         if self.supports_in_memory:
-            all_x, all_idx = torch.cat([x, supports]), torch.cat([sample_idx, support_idx])
+            all_idx = torch.cat([sample_idx, support_idx])
             self.remember(self.head.memory.update, all_x, all_y, all_idx)
         else:
             self.remember(self.head.memory.update, x, y, sample_idx)
