@@ -48,6 +48,10 @@ class $title($base):
         self.weight = weight
 
 $loss
+
+    # Beside the losses a method may say which networks there are (build_networks), which features are clustered
+    # (cluster_features), what follows from new labels (on_relabel) and which hooks it needs (required_hooks). It
+    # overrides nothing else: projects/README.md has the arguments, and what can be registered instead.
 '''
 
 # Where the output of a family of methods has pooled features, if not in itself.

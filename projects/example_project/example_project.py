@@ -29,5 +29,9 @@ class ExampleProject(ClusterContrast):
     def loss_target(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """The losses of ClusterContrast, and ``loss_norm``."""
         losses = super().loss_target(out, samples)
-        losses["loss_norm"] = self.weight * out.pooled.square().sum(1).mean()
+        losses["loss_norm"] = self.weight * out.pooled.square().sum(-1).mean()
         return losses
+
+    # Beside the losses a method may say which networks there are (build_networks), which features are clustered
+    # (cluster_features), what follows from new labels (on_relabel) and which hooks it needs (required_hooks). It
+    # overrides nothing else: projects/README.md has the arguments, and what can be registered instead.

@@ -46,6 +46,7 @@ ENCODER = dict(type="ReIDEncoder", backbone=dict(type="MobileNetV2", width_mult=
 def fat(terms, negatives="batchNeg", **options):
     """The loss of FAT as a function of a batch and the centroids."""
     model = FAT(ENCODER, terms=terms, negatives=negatives, **options)
+    model.head.forward = lambda out: out  # it is given what it would say
 
     def losses(features, labels, plain, unit, logits=None, targets=None):
         model.head.centroids.plain, model.head.centroids.unit = plain, unit
@@ -271,7 +272,7 @@ def test_the_head_hands_the_gradient_of_its_loss_to_the_features():
     through, direct = (ANCHORS.clone().requires_grad_() for _ in range(2))
     out = EncoderOutput(pooled=through, embedding=torch.ones(6, 4))
     samples = ReIDDataSample(gt_label=LABELS, sample_idx=torch.arange(6))
-    sum(model.loss_target(head(out), samples).values()).backward()
+    sum(model.loss_target(out, samples).values()).backward()
     losses = fat("tri-mg")(direct, LABELS, centroids("mean"), centroids("unit_mean_unit"))
     sum(losses.values()).backward()
     torch.testing.assert_close(through.grad, direct.grad)
@@ -329,7 +330,8 @@ def test_a_student_trains_on_what_the_teacher_says(tmp_path, soft_classes):
     model = FAT(ENCODER)
     model.head = head
     samples = ReIDDataSample(gt_label=LABELS[order], sample_idx=order)
-    losses = model.loss_target(output, samples)
+    head.forward = lambda out: output
+    losses = model.loss_target(None, samples)
     expected = -(TABLE[order] * logits.log_softmax(1)).sum(1).mean()
     assert losses["loss_xe"].item() == pytest.approx(expected.item(), abs=1e-3)  # half precision
     classes = TABLE.argmax(1)[order] if soft_classes else LABELS[order]

@@ -166,7 +166,7 @@ class DomainBatchSampler(Sampler[list[int]]):
         shape = len(self), self.global_batch_size
         passes, drawn = [], 0
         while drawn < math.prod(shape):
-            one = self._pass(domain, labels, camids, rng)
+            one = self.draw_pass(domain, labels, camids, rng)
             if self.drop_last:
                 one = one[: len(one) // self.global_batch_size * self.global_batch_size]
             if not one.size:
@@ -175,10 +175,22 @@ class DomainBatchSampler(Sampler[list[int]]):
             drawn += one.size
         return images[np.concatenate(passes)[: math.prod(shape)].reshape(shape)]
 
-    def _pass(
+    def draw_pass(
         self, domain: int, labels: np.ndarray, camids: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """Go once over the identities (or, plainly, the images) of a domain in a new random order."""
+        """Go once over the identities (or, plainly, the images) of a domain in a new random order.
+
+        A sampler of another rule overrides this; the rest, ranks and seeds among it, stays.
+
+        Args:
+            domain: 0 = source, 1 = target.
+            labels: int64 (N,), of the domain's images; negative ones, outliers, are not drawn.
+            camids: int64 (N,).
+            rng: Generator of the draws, from (seed, epoch, domain).
+
+        Returns:
+            int64 (M,), indices into ``labels``; global batches are cut from one pass after another.
+        """
         instances = self.num_instances[domain]
         if instances and self.distinct:
             return distinct_plan(labels, instances, rng)

@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmreid_uda.models.encoders import EncoderOutput
-from mmreid_uda.models.heads import BranchOutput
 from mmreid_uda.models.losses import NegativeSet, compactness, point_to_set_hinge
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import Extract, ReIDDataSample, TrainingImages
@@ -170,13 +169,9 @@ class FAT(BaseReID):
         neck.train(was_training)
         return torch.cat(probabilities)
 
-    def outputs(self, features: EncoderOutput, inputs: Tensor) -> BranchOutput:
-        """Pooled features and logits of the global batch."""
-        return self.head(features)
-
-    def loss_target(self, out: BranchOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
+    def loss_target(self, out: EncoderOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_xe``, ``loss_tri``, ``loss_tri_norm``, ``loss_mg``, ``loss_mg_norm``: those that the name has."""
-        [f], [z] = out
+        [f], [z] = self.head(out)
         y, q = self.head.targets(gather_batch(samples.gt_label), gather_batch(samples.sample_idx))
         c, unit_f, unit_c = (
             self.head.centroids.plain,
