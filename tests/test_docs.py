@@ -21,7 +21,14 @@ from mmreid_uda.utils import InputError
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     path
-    for pattern in ("README.md", "docs/**/*.md", "configs/*/README.md", "projects/**/*.md")
+    for pattern in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/**/*.md",
+        "configs/*/README.md",
+        "projects/**/*.md",
+    )
     for path in REPOSITORY.glob(pattern)
     if "_generated" not in path.parts  # copies that `make docs` leaves
 )
