@@ -40,25 +40,25 @@ def complete_hooks(hooks: dict[str, Any] | None, algorithm: Any) -> dict[str, An
         algorithm: The class of the model.
 
     Returns:
-        The same names in the same order with the keys that they do not set themselves, then the names they lack.
+        The required hooks in the order of their declaration, whatever single keys the config has of them; then the
+        others. Hooks of one priority are called in this order.
 
     Raises:
         InputError: One that must not is switched off.
     """
-    completed: dict[str, Any] = dict(hooks or {})
+    others, completed = dict(hooks or {}), {}
     for name, hook in required_hooks(algorithm).items():
-        optional = hook.pop(_OPTIONAL, False)
-        own = completed.get(name, {})
+        optional, own = hook.pop(_OPTIONAL, False), others.pop(name, {})
         if own is None and not optional:
             raise InputError(
                 f"found default_hooks.{name}=None, but {algorithm.__name__} cannot train without its {hook['type']}: "
                 f"remove the key, or change single ones such as default_hooks.{name}.priority."
             )
         if isinstance(own, dict):
-            completed[name] = Config._merge_a_into_b(
-                {name: copy.deepcopy(own)}, {name: ConfigDict(hook)}
-            )[name]
-    return completed
+            whole = {name: ConfigDict(hook)}
+            own = Config._merge_a_into_b({name: copy.deepcopy(own)}, whole)[name]
+        completed[name] = own
+    return {**completed, **others}
 
 
 def add_required_hooks(cfg: Config) -> None:

@@ -53,12 +53,12 @@ def test_what_the_methods_require(algorithm, names):
     assert list(required_hooks(algorithm)) == names
 
 
-def test_a_config_overrides_keys_and_keeps_its_order():
+def test_a_config_overrides_keys_and_the_order_is_that_of_the_method():
     ready = Hook()
-    own = dict(logger=dict(type="L"), cluster=dict(interval=5), more=ready, note=None)
+    own = dict(logger=dict(type="L"), more=ready, cluster=dict(interval=5), note=None)
     for _ in range(2):
         own = complete_hooks(own, Child)
-        assert list(own) == ["logger", "cluster", "more", "note"]
+        assert list(own) == ["cluster", "more", "logger", "note"]
         assert own["cluster"] == dict(type="ClusterHook", interval=5, policy="raise")
         assert own["more"] is ready and own["note"] is None
     replaced = complete_hooks(dict(cluster=dict(_delete_=True, type="Mine")), Child)

@@ -2,13 +2,14 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmreid_uda.clustering import Clusterer
+from mmreid_uda.clustering import Clusterer, KMeans
 from mmreid_uda.config import load_config
 from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import ClusterHook
@@ -277,3 +278,18 @@ def test_what_is_clustered_is_what_the_model_says(tiny, tmp_path):
     torch.testing.assert_close(of_source, model.source_features(lambda *_: of_source, images))
     torch.testing.assert_close(of_source.norm(dim=1), torch.ones(len(of_source)))
     assert features is images.features and (features.norm(dim=1) > 2.9).all()
+
+
+def label_on_a_rank(rank, features):
+    hook = ClusterHook(dict(type="KMeans", num_clusters=3), pipeline=[])
+    if rank:
+        hook.clusterer.cluster = None  # rank 0 alone clusters
+    runner = SimpleNamespace(seed=1, epoch=2)
+    return hook.label(runner, torch.from_numpy(features), {}).numpy()
+
+
+def test_a_state_clusters_again_on_rank_0_for_all(run_ranks):
+    features = np.random.default_rng(0).standard_normal((30, 4)).astype(np.float32)
+    expected = KMeans(num_clusters=3)(features, seed=1, epoch=2)
+    for found in run_ranks(label_on_a_rank, args=(features,)):
+        assert found.tolist() == expected.tolist()
