@@ -39,11 +39,6 @@ from mmreid_uda.utils.packages import import_package
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-    from mmreid_uda.evaluation import ReIDMetric
-
-
-__all__ = ["read_metric", "read_space", "search", "table"]
-
 TOOLS = Path(__file__).parent
 # Figures of the clustering that are made with the true identities of the training images.
 _WITH_IDENTITIES = ("nmi", "ari", "precision", "recall", "f_score", "purity")
@@ -117,33 +112,21 @@ def read_space(items: Sequence[str]) -> dict[str, Any]:
 
 
 def _distribution(text: str) -> Any:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna import distributions
 
     if text.startswith("choice:"):
         # Commas inside brackets belong to a tuple.
         choices = re.split(r",(?![^(\[]*[)\]])", text.removeprefix("choice:"))
-        return CategoricalDistribution(choices)
-    log = text.startswith("log:")
-    numbers = [_number(part) for part in text.removeprefix("log:").split(":")]
-    if len(numbers) not in ((2,) if log else (2, 3)):
-        raise ValueError(f"{len(numbers)} numbers are given.")
+        return distributions.CategoricalDistribution(choices)
+    log, parts = text.startswith("log:"), text.removeprefix("log:").split(":")
+    whole = all(re.fullmatch(r"[+-]?\d+", part) for part in parts)
+    numbers: list[Any] = [int(part) if whole else float(part) for part in parts]
+    if len(numbers) not in ((2,) if log else (2, 3)) or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{len(numbers)} numbers are given, or one is not finite.")
     low, high, *step = numbers
-    if low > high:
-        raise ValueError(f"{low} is above {high}.")
-    if all(isinstance(number, int) for number in numbers):
-        return IntDistribution(int(low), int(high), log, int(step[0]) if step else 1)
-    return FloatDistribution(low, high, log, step[0] if step else None)
-
-
-def _number(text: str) -> int | float:
-    number = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is no finite number.")
-    return number
+    if whole:
+        return distributions.IntDistribution(low, high, log, *step)
+    return distributions.FloatDistribution(low, high, log, *step)
 
 
 def as_options(params: Mapping[str, Any]) -> list[str]:
@@ -166,8 +149,7 @@ def check_config(config: str, space: Mapping[str, Any], options: Sequence[str]) 
 def check_metric(cfg: Config, metric: str) -> None:
     """Stop the search before it starts where no training can have the metric.
 
-    Figures of a clusterer of its own are known after a training alone; neither are those of other evaluators than
-    ``ReIDMetric``.
+    Which figures a clusterer or another evaluator than ``ReIDMetric`` gives is known after a training alone.
 
     Raises:
         InputError: There is no test set of that name, or no such figure; or pseudo-labels are not made, or not kept.
@@ -189,11 +171,7 @@ def check_metric(cfg: Config, metric: str) -> None:
 
 
 def _figures(cfg: Config) -> list[str]:
-    """Names of the figures that a training evaluates, from the evaluator itself; none where they cannot be told.
-
-    Raises:
-        InputError: Nothing is evaluated.
-    """
+    """Names of the figures that a training evaluates, asked of the evaluator; none where they cannot be told."""
     import torch
 
     from mmreid_uda.config import require_tests
@@ -205,14 +183,19 @@ def _figures(cfg: Config) -> list[str]:
     evaluator = cfg.val_evaluator
     if None in names or not isinstance(evaluator, Mapping) or evaluator["type"] != "ReIDMetric":
         return []
-    metric: ReIDMetric = METRICS.build({**evaluator, "dump_features": None, "device": "cpu"})
+    metric = METRICS.build({**evaluator, "dump_features": None, "device": "cpu"})
     metric.dataset_meta = {"set_names": names}
-    # Two people, each once as a query and once, by another camera, in the gallery.
-    one_set = [[person, camera, 1 - camera, camera] for camera in (0, 1) for person in (0, 1)]
-    labels = [[*image, number] for number in range(len(names)) for image in one_set]
-    columns = torch.tensor([[*image, index] for index, image in enumerate(labels)])
-    features = torch.eye(4)[columns[:, 0]]
-    found = metric.compute_metrics([(features, columns)])
+    # Two people, each once as a query and once, by another camera, in the gallery: pid, camera, query, gallery, set.
+    labels = torch.tensor(
+        [
+            [person, camera, 1 - camera, camera, number]
+            for number in range(len(names))
+            for camera in (0, 1)
+            for person in (0, 1)
+        ]
+    )
+    columns = torch.cat([labels, torch.arange(len(labels))[:, None]], 1)
+    found = metric.compute_metrics([(torch.eye(4)[columns[:, 0]], columns)])
     return [f"{metric.prefix}/{name}" if metric.prefix else name for name in found]
 
 
@@ -281,19 +264,7 @@ def read_metric(folder: Path, metric: str) -> float:
 
 
 def search(
-    config: str,
-    space: Mapping[str, Any],
-    metric: str,
-    work_dir: Path,
-    *,
-    trials: int,
-    minimize: bool = False,
-    sampler: str = "tpe",
-    seed: int = 0,
-    options: Sequence[str] = (),
-    flags: Sequence[str] = (),
-    processes: int = 1,
-    note: str = "",
+    args: argparse.Namespace, space: Mapping[str, Any], flags: Sequence[str], note: str
 ) -> Any:
     """Run trials until the study has as many as wanted.
 
@@ -302,57 +273,41 @@ def search(
     cut off is continued from its checkpoint.
 
     Args:
-        config: Config file.
+        args: Of the command line.
         space: Key -> distribution, see :func:`read_space`.
-        metric: See :func:`read_metric`.
-        work_dir: Folder of the study.
-        trials: Number of trials in all, those of earlier calls included.
-        minimize: Search for a small metric.
-        sampler: ``'tpe'`` or ``'random'``.
-        seed: Seed of the proposals.
-        options: ``key=value`` texts that all trials share.
         flags: Further flags of tools/train.py.
-        processes: Processes of a trial.
         note: A sentence to put above the table.
 
     Returns:
         The ``optuna.study.Study``.
 
     Raises:
-        InputError: The study in ``work_dir`` is of another search, or the metric is unknown.
+        InputError: The study in the folder is of another search, or the metric is unknown.
     """
     optuna = _optuna()
-    settings = dict(
-        config=config,
-        space={key: repr(one) for key, one in space.items()},
-        metric=metric,
-        minimize=minimize,
-        options=list(options),
-        flags=list(flags),
-    )
-    study = _open_study(optuna, work_dir, settings)
+    study = _open_study(args, space, flags)
     _requeue(study)
-    while (done := len(_finished(study))) < trials:
-        number = int(make_rng(seed, "search", done).integers(2**31))
-        kinds = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
-        study.sampler = kinds[sampler](seed=number)
+    kinds = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
+    while (done := len(_finished(study))) < args.trials:
+        number = int(make_rng(args.search_seed, "search", done).integers(2**31))
+        study.sampler = kinds[args.sampler](seed=number)
         trial = study.ask(dict(space))
-        folder = work_dir / f"trial_{trial.user_attrs.get('place', done):03d}"
-        trial.set_user_attr("place", trial.user_attrs.get("place", done))
-        values = as_options(trial.params)
-        print(f"==> trial {done + 1} of {trials}: {' '.join(values)}", flush=True)
+        place = trial.user_attrs.get("place", done)
+        trial.set_user_attr("place", place)
+        folder, values = Path(args.work_dir, f"trial_{place:03d}"), as_options(trial.params)
+        print(f"==> trial {done + 1} of {args.trials}: {' '.join(values)}", flush=True)
         started = time.monotonic()
-        error = train(config, folder, [*options, *values], flags, processes)
-        value = math.nan if error else read_metric(folder, metric)
+        error = train(args.config, folder, [*args.cfg_options, *values], flags, args.processes)
+        value = math.nan if error else read_metric(folder, args.metric)
         trial.set_user_attr("seconds", round(time.monotonic() - started, 1))
         if math.isfinite(value):
             study.tell(trial, value)
         else:
-            trial.set_user_attr("error", error or f"{metric} is {value}")
+            trial.set_user_attr("error", error or f"{args.metric} is {value}")
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        print(f"    {metric} {value:.2f}" if error is None else f"    failed: {error}", flush=True)
-        with atomic_path(work_dir / "trials.md") as path:
-            path.write_text(f"{note}\n\n{table(study, metric)}\n".lstrip())
+        print(f"    failed: {error}" if error else f"    {args.metric} {value:.2f}", flush=True)
+        with atomic_path(Path(args.work_dir, "trials.md")) as path:
+            path.write_text(f"{note}\n\n{table(study, args.metric)}\n".lstrip())
     return study
 
 
@@ -362,24 +317,29 @@ def _optuna() -> Any:
     return optuna
 
 
-def _open_study(optuna: Any, work_dir: Path, settings: dict[str, Any]) -> Any:
+def _open_study(args: argparse.Namespace, space: Mapping[str, Any], flags: Sequence[str]) -> Any:
     """Open the study of a folder, or begin it, and note what is searched; refuse to mix two searches in one study.
 
     Mistakes may be mended: of the metric as long as no trial has come to an end (the trainings are those of the right
     one), of anything as long as no training has begun.
     """
-    work_dir.mkdir(parents=True, exist_ok=True)
-    place = dict(storage=f"sqlite:///{work_dir.resolve() / 'study.db'}", study_name="search")
-    direction = "minimize" if settings["minimize"] else "maximize"
+    optuna = _optuna()
+    settings = {
+        name: getattr(args, name) for name in ("config", "metric", "minimize", "cfg_options")
+    }
+    settings |= dict(space={key: repr(one) for key, one in space.items()}, flags=list(flags))
+    folder = Path(args.work_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    place = dict(storage=f"sqlite:///{folder.resolve() / 'study.db'}", study_name="search")
+    direction = "minimize" if args.minimize else "maximize"
     study = optuna.create_study(**place, direction=direction, load_if_exists=True)
     known = study.user_attrs.get("settings", settings)
     changed = [name for name, value in settings.items() if known.get(name) != value]
-    begun = any(work_dir.glob("trial_*"))
-    mended = changed == ["metric"] and not _finished(study)
-    if changed and begun and not mended:
+    begun = any(folder.glob("trial_*"))
+    if changed and begun and (changed != ["metric"] or _finished(study)):
         name = changed[0]
         raise InputError(
-            f"found a study in '{work_dir}' with {name} {known.get(name)!r}, expected {settings[name]!r} to continue "
+            f"found a study in '{folder}' with {name} {known.get(name)!r}, expected {settings[name]!r} to continue "
             "it; give the command that began it, or another --work-dir."
         )
     if changed and not begun:
@@ -409,40 +369,32 @@ def table(study: Any, metric: str) -> str:
     """A Markdown table: a line per trial in the order of the trainings, the best one marked."""
     trials = _finished(study)
     keys = list(dict.fromkeys(key for one in trials for key in one.params))
-    scored = [one for one in trials if one.value is not None]
-    best = study.best_trial.number if scored else None
-    lines = [
-        f"| trial | {metric} | " + " | ".join(f"`{key}`" for key in keys) + " | seconds |",
-        "|" + "---|" * (len(keys) + 3),
-    ]
+    best = study.best_trial.number if any(one.value is not None for one in trials) else None
+    rows = [["trial", metric, *(f"`{key}`" for key in keys), "seconds"]]
     for one in trials:
-        value = "failed" if one.value is None else f"{one.value:.2f}"
-        cells = [
-            f"{one.params[key]:.4g}" if isinstance(one.params[key], float) else str(one.params[key])
-            for key in keys
-        ]
-        lines.append(
-            f"| {one.user_attrs['place']}{' (best)' if one.number == best else ''} | {value} | "
-            + " | ".join(cells)
-            + f" | {one.user_attrs['seconds']:.0f} |"
+        values = [one.params[key] for key in keys]
+        rows.append(
+            [
+                f"{one.user_attrs['place']}{' (best)' if one.number == best else ''}",
+                "failed" if one.value is None else f"{one.value:.2f}",
+                *(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values),
+                f"{one.user_attrs['seconds']:.0f}",
+            ]
         )
-    return "\n".join(lines)
+    head, *lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *lines])
 
 
 def caution(cfg: Config, metric: str) -> str:
     """A sentence where the metric uses labels of the target that an unsupervised method must not see, else ''."""
     group, _, name = metric.partition("/")
-    if group == "cluster":
-        if name not in _WITH_IDENTITIES:
-            return ""
-        return f"{metric} is measured with the true identities of the target's training images: not unsupervised."
     target = cfg.get("target")
     target = target.get("name") if isinstance(target, Mapping) else target
-    if target is None or group != target:
-        return ""
-    return (
-        f"{metric} is measured on the target's test set: values chosen by it are not unsupervised."
-    )
+    if group == "cluster" and name in _WITH_IDENTITIES:
+        return f"{metric} is measured with the true identities of the target's training images: not unsupervised."
+    if target is not None and group == target:
+        return f"{metric} is measured on the target's test set: values chosen by it are not unsupervised."
+    return ""
 
 
 def main() -> None:
@@ -452,29 +404,15 @@ def main() -> None:
     space = read_space(args.space)
     cfg = check_config(args.config, space, args.cfg_options)
     check_metric(cfg, args.metric)
-    note = caution(cfg, args.metric)
-    if note:
+    if note := caution(cfg, args.metric):
         print(f"Note: {note}", flush=True)
-    work_dir = Path(args.work_dir or Path("work_dirs", "search", Path(args.config).stem))
-    study = search(
-        args.config,
-        space,
-        args.metric,
-        work_dir,
-        trials=args.trials,
-        minimize=args.minimize,
-        sampler=args.sampler,
-        seed=args.search_seed,
-        options=args.cfg_options,
-        flags=flags,
-        processes=args.processes,
-        note=note,
-    )
+    args.work_dir = args.work_dir or str(Path("work_dirs", "search", Path(args.config).stem))
+    study = search(args, space, flags, note)
     print(table(study, args.metric))
     if all(one.value is None for one in _finished(study)):
         raise InputError(
             f"all {len(_finished(study))} trials failed, expected one to succeed; see train.log in the folders of "
-            f"'{work_dir}', and start again with another --work-dir."
+            f"'{args.work_dir}', and start again with another --work-dir."
         )
     best = shlex.join([*args.cfg_options, *as_options(study.best_params)])
     print(f"best: python tools/train.py {args.config} --cfg-options {best}")
