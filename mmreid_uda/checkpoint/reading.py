@@ -165,6 +165,9 @@ def non_finite(checkpoint: Mapping[str, Any]) -> list[str]:
 
     Args:
         checkpoint: As for :func:`find_state_dict`.
+
+    Returns:
+        The names; none if all is finite.
     """
     tensors = {
         name: value.detach()

@@ -56,6 +56,9 @@ def noted_checkpoint(run: Path) -> Path | None:
 
     The note has the file's name; that of mmengine has its path at the time of training. Either way
     the file beside the note is the one: the folder may have been moved, or copied, since.
+
+    Args:
+        run: Folder of a run.
     """
     note = run / "last_checkpoint"
     if not note.is_file():
@@ -68,7 +71,11 @@ def noted_checkpoint(run: Path) -> Path | None:
 
 
 def epoch_checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run that it can go on from, ``epoch_<n>.pth`` or ``iter_<n>.pth``, the newest first."""
+    """The checkpoints of a run that it can go on from, ``epoch_<n>.pth`` or ``iter_<n>.pth``, the newest first.
+
+    Args:
+        run: Folder of a run, there or not.
+    """
     numbered = []
     for path in run.glob("*.pth"):
         if found := re.fullmatch(r"(?:epoch|iter)_(\d+)", path.stem):

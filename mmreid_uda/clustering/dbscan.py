@@ -84,6 +84,8 @@ class JaccardDBSCAN(JaccardClusterer):
     :attr:`info` has ``eps`` (the radius used), ``mean_degree`` (images within it, itself included),
     ``seconds_jaccard`` and ``seconds_dbscan``.
 
+    Source: Ester et al., KDD 1996; the distance: Zhong et al., CVPR 2017.
+
     Args:
         eps: Radius in (0, 1), or ``'rho'``: the mean of the smallest ρ-share of all distances; ``'auto'`` is the same.
             Defaults to 0.6 (Cluster-Contrast, SpCL; ISE 0.4 on Market-1501, 0.7 on MSMT17).

@@ -66,7 +66,13 @@ def rho_eps(
 
 
 def stores_share(graph: sparse.csr_array, rho: float, near_zero: NearZero = "drop") -> bool:
-    """Whether a truncated graph holds all distances that :func:`rho_eps` averages."""
+    """Whether a truncated graph holds all distances that :func:`rho_eps` averages.
+
+    Args:
+        graph: float32 (N, N), sparse; what is not stored is farther than the graph was cut at.
+        rho: Share of the pairs, in (0, 1].
+        near_zero: As for :func:`rho_eps`.
+    """
     values, num = _distances(graph, near_zero)
     return values.size >= _share(num, rho)
 

@@ -31,6 +31,8 @@ class KMeans(Clusterer):
 
     :attr:`info` has ``inertia`` (sum of squared distances to the centres) and ``iterations``.
 
+    Source: Lloyd, 1982; the starts: Arthur & Vassilvitskii, "k-means++", SODA 2007.
+
     Args:
         num_clusters: K; MMT 500, 700 or 900 on Market-1501 and DukeMTMC-reID, up to 2000 on MSMT17.
         num_starts: Keep the best of so many starts. Defaults to 1 (MMT's scikit-learn of the time: 10).

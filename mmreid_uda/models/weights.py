@@ -88,7 +88,15 @@ def _read(checkpoint: str, raw: Mapping[str, Any] | None, logger: str) -> dict[s
 
 
 def best_prefixes(names: Iterable[str], wanted: set[str]) -> list[str]:
-    """Prefixes under which the most of the ``wanted`` names occur among ``names``; several if they tie, [] if none."""
+    """Prefixes under which the most of the ``wanted`` names occur among ``names``; several if they tie, [] if none.
+
+    Args:
+        names: Of the checkpoint.
+        wanted: Of the module.
+
+    Returns:
+        Prefixes that end with a dot, or ``''``.
+    """
     counts: Counter[str] = Counter()
     for name in names:
         parts = name.split(".")
@@ -104,6 +112,13 @@ def find_sources(wanted: Iterable[str], available: Mapping[str, Tensor]) -> dict
 
     For a :class:`~mmreid_uda.models.layers.DomainBN`, whose tensors are ``bn1.source.weight`` and
     ``bn1.target.weight``, a plain ``bn1.weight`` fills both.
+
+    Args:
+        wanted: Names of the module.
+        available: Tensors of the checkpoint, in the module's words.
+
+    Returns:
+        Name of the module -> name of the checkpoint; what has no source is left out.
     """
     sources = {}
     for name in wanted:
@@ -227,7 +242,14 @@ def load_complete(
 
 
 def tested_state(model: BaseReID) -> dict[str, Tensor]:
-    """The tensors that test features depend on: those of the encoders that are tested, by their names in the model."""
+    """The tensors that test features depend on: those of the encoders that are tested, by their names in the model.
+
+    Args:
+        model: The algorithm.
+
+    Returns:
+        Name in the model's state dict -> tensor, not copied.
+    """
     encoders = {id(encoder) for encoder in model.tested_encoders()}
     prefixes = tuple(f"{name}." for name, part in model.named_modules() if id(part) in encoders)
     return {

@@ -94,6 +94,15 @@ def neighbours_needed(num_images: int, k1: Count, variant: Variant = "faiss", k2
 
     'faiss' knows ``k1`` neighbours and averages over at most as many; 'full' uses ``k1 + 1``, or ``k2`` if it is more.
 
+    Args:
+        num_images: N.
+        k1: Neighbours of the k-reciprocal sets.
+        variant: ``'faiss'`` or ``'full'``, see :func:`jaccard_graph`.
+        k2: Neighbours of the query expansion.
+
+    Returns:
+        Neighbours per image, at most N.
+
     Raises:
         InputError: If ``k1`` or ``k2`` is below 1 or the variant is unknown.
     """

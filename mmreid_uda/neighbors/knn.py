@@ -137,7 +137,15 @@ def search_bytes(num: int, dimensions: int, k: int, precision: Precision = "floa
 
 
 def require_neighbours(shape: Sequence[int], k: int) -> None:
-    """Refuse features that are no matrix, and more neighbours than there are images."""
+    """Refuse features that are no matrix, and more neighbours than there are images.
+
+    Args:
+        shape: Of the features.
+        k: Neighbours per row.
+
+    Raises:
+        InputError: The shape is not (N, D), or ``k`` is outside 1..N.
+    """
     if len(shape) != 2 or not 1 <= k <= shape[0]:
         raise InputError(
             f"found features of shape {tuple(shape)} and k={k} neighbours, expected (N, D) with 1 <= k <= N: "

@@ -157,7 +157,14 @@ def build_engine(rows: np.ndarray, kind: str, seed: int) -> Any:
 
 
 def set_search_width(engine: Any, kind: str, nprobe: int, ef_search: int) -> None:
-    """Say how many lists (``'ivf'``) or candidates (``'hnsw'``) a search looks at."""
+    """Say how many lists (``'ivf'``) or candidates (``'hnsw'``) a search looks at.
+
+    Args:
+        engine: faiss's index, changed in place.
+        kind: ``'ivf'`` or ``'hnsw'``.
+        nprobe: Lists, of ``'ivf'``.
+        ef_search: Candidates, of ``'hnsw'``.
+    """
     if kind == "ivf":
         engine.nprobe = min(nprobe, engine.nlist)
     else:

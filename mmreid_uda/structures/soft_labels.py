@@ -36,7 +36,11 @@ class SoftLabels:
     FILE: ClassVar[str] = "soft_labels.npz"
 
     def save(self, path: str | Path) -> None:
-        """Write a file; probabilities are stored in half precision."""
+        """Write a file; probabilities are stored in half precision.
+
+        Args:
+            path: The ``.npz`` file.
+        """
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -49,6 +53,9 @@ class SoftLabels:
     @classmethod
     def load(cls, path: str | Path) -> SoftLabels:
         """Read a file, or the one in the folder of a run.
+
+        Args:
+            path: The file, or the folder of a run; ``~`` is expanded.
 
         Raises:
             InputError: There is none, or the file is broken.

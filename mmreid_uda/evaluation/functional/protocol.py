@@ -100,7 +100,11 @@ class Protocol:
         return array
 
     def without_junk(self, block: Tensor) -> Tensor:
-        """Drop the columns of junk images: (rows, G) to (rows, kept); the block itself if there is no junk."""
+        """Drop the columns of junk images: (rows, G) to (rows, kept); the block itself if there is no junk.
+
+        Args:
+            block: float32 (rows, G), distances.
+        """
         if len(self.kept) == self.num_gallery:
             return block
         return block[:, torch.from_numpy(self.kept).to(block.device)]
@@ -112,6 +116,10 @@ class Protocol:
 
         Returns:
             Two pairs of (row, column), int64, ascending by row, then by column; rows are counted from ``start``.
+
+        Args:
+            start: First query.
+            stop: Behind the last query.
         """
         length = self.run_length[start:stop]
         row = np.repeat(np.arange(stop - start), length)

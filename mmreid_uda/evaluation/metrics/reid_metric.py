@@ -62,6 +62,8 @@ class ReIDMetric(BaseMetric):
     ``rerank_mAP`` and so on, with ``query_expansion`` also ``qe_mAP`` and so on; with ``verification`` all of them are
     followed by ``TPR@FPR=0.1`` (0.01, 0.001, 0.0001), ``AUC`` and ``EER``.
 
+    Source: Zheng et al., "Scalable person re-identification: a benchmark", ICCV 2015; mINP: Ye et al., TPAMI 2022.
+
     Args:
         rerank: True evaluates a second time after k-reciprocal re-ranking; a dict sets ``k1``, ``k2``,
             ``lambda_value`` and ``precision`` of :func:`~mmreid_uda.evaluation.functional.rerank`.

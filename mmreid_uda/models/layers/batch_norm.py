@@ -66,13 +66,27 @@ class GhostBN(_BatchNorm):
             raise ValueError(f"expected 2 to 5 dimensions, got {input.dim()}")
 
     def group_sizes(self, batch_size: int) -> list[int]:
-        """Sizes of the contiguous groups of a batch; the remainder belongs to the last one."""
+        """Sizes of the contiguous groups of a batch; the remainder belongs to the last one.
+
+        Args:
+            batch_size: B.
+
+        Returns:
+            Images of each group; they add up to B.
+        """
         size = self.samples_per_group or batch_size
         groups = max(1, batch_size // size)
         return [size] * (groups - 1) + [batch_size - size * (groups - 1)]
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input`` (B, C, ...); the shape stays."""
+        """Normalise ``input`` (B, C, ...); the shape stays.
+
+        Args:
+            input: float (B, C, ...).
+
+        Returns:
+            The shape and type of ``input``.
+        """
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
@@ -201,7 +215,14 @@ class DomainBN(nn.Module):
         return self.num_source
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``x`` (B, C, ...), in train mode ``[source | target]``; the shape stays."""
+        """Normalise ``x`` (B, C, ...), in train mode ``[source | target]``; the shape stays.
+
+        Args:
+            x: float (B, C, ...).
+
+        Returns:
+            The shape and type of ``x``.
+        """
         if not self.training:
             return self.eval_norm(x)
         boundary = self._split(len(x))

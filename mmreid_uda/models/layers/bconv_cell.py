@@ -235,5 +235,9 @@ def _output(state: Tensor, gates: Tensor) -> Tensor:
 
 
 def latent_cells(model: nn.Module) -> Iterator[BConvCell]:
-    """All cells of a model, in the order of its modules."""
+    """All cells of a model, in the order of its modules.
+
+    Args:
+        model: Any tree of modules.
+    """
     return (module for module in model.modules() if isinstance(module, BConvCell))

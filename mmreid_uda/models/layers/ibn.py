@@ -26,6 +26,13 @@ class IBN(nn.Module):
         self.BN = nn.BatchNorm2d(self.sizes[1])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``x`` (B, C, H, W); the shape stays."""
+        """Normalise ``x`` (B, C, H, W); the shape stays.
+
+        Args:
+            x: float (B, C, H, W).
+
+        Returns:
+            float (B, C, H, W).
+        """
         instance, batch = x.split(self.sizes, dim=1)
         return torch.cat([self.IN(instance), self.BN(batch)], dim=1)

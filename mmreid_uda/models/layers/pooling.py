@@ -15,7 +15,14 @@ class GlobalAvgPool(nn.Module):
     """Mean over the map: (B, C, H, W) to (B, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool a map ``x`` (B, C, H, W) to (B, C)."""
+        """Pool a map ``x`` (B, C, H, W) to (B, C).
+
+        Args:
+            x: float (B, C, H, W).
+
+        Returns:
+            float (B, C): ``1/HW · sum x``.
+        """
         return x.mean(dim=(2, 3))
 
 
@@ -24,7 +31,14 @@ class GlobalMaxPool(nn.Module):
     """Maximum over the map: (B, C, H, W) to (B, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool a map ``x`` (B, C, H, W) to (B, C)."""
+        """Pool a map ``x`` (B, C, H, W) to (B, C).
+
+        Args:
+            x: float (B, C, H, W).
+
+        Returns:
+            float (B, C): ``max x``.
+        """
         return x.amax(dim=(2, 3))
 
 
@@ -55,7 +69,14 @@ class GeM(nn.Module):
             self.register_buffer("p", exponent)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool a map ``x`` (B, C, H, W) to (B, C), in the precision of ``x``."""
+        """Pool a map ``x`` (B, C, H, W) to (B, C), in the precision of ``x``.
+
+        Args:
+            x: float (B, C, H, W).
+
+        Returns:
+            float (B, C): ``(1/HW · sum x^p)^(1/p)``.
+        """
         with torch.autocast(x.device.type, enabled=False):
             p = self.p.float()
             pooled = x.float().clamp(min=self.eps).pow(p).mean(dim=(2, 3)).pow(1.0 / p)

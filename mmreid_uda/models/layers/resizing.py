@@ -62,12 +62,25 @@ class ResizingRows(nn.Module):
         return next(self.parameters(recurse=False)).shape[self.row_dim]
 
     def draw_rows(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
-        """Initial values of rows of the parameter ``name``."""
+        """Initial values of rows of the parameter ``name``.
+
+        Args:
+            name: Of the parameter.
+            shape: Of the rows that are missing.
+            rng: Of the draws.
+
+        Returns:
+            Values of that shape.
+        """
         raise NotImplementedError
 
     @torch.no_grad()
     def set_rows(self, tensors: Mapping[str, Tensor]) -> None:
-        """Give parameters, by their names, other rows."""
+        """Give parameters, by their names, other rows.
+
+        Args:
+            tensors: Name of a parameter -> its values, with any number of rows.
+        """
         for name, rows in tensors.items():
             parameter = self._parameters[name]
             assert parameter is not None
@@ -137,7 +150,11 @@ def keep_active_rows(state_dict: dict[str, Any], prefix: str, names: Mapping[str
 
 
 def row_parameters(module: nn.Module) -> Iterator[tuple[str, ResizingRows, nn.Parameter]]:
-    """Name, owner and parameter of all that :class:`ResizingRows` hold inside a module."""
+    """Name, owner and parameter of all that :class:`ResizingRows` hold inside a module.
+
+    Args:
+        module: Any tree of modules.
+    """
     for path, part in module.named_modules():
         if isinstance(part, ResizingRows):
             for name, parameter in part.named_parameters(recurse=False):
@@ -145,7 +162,14 @@ def row_parameters(module: nn.Module) -> Iterator[tuple[str, ResizingRows, nn.Pa
 
 
 def resizing_names(module: nn.Module) -> set[str]:
-    """Names, in the state dict of a module, of the tensors whose shape may differ from a checkpoint's."""
+    """Names, in the state dict of a module, of the tensors whose shape may differ from a checkpoint's.
+
+    Args:
+        module: Any tree of modules.
+
+    Returns:
+        Names as in ``module.state_dict()``.
+    """
     buffers = {
         f"{path}.{name}" if path else name
         for path, part in module.named_modules()
