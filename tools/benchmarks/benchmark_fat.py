@@ -221,8 +221,7 @@ def draw(figures: dict[str, Any], path: str) -> None:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
-    figures = measure(args)
-    show(args, figures, report(figures), draw)
+    show(args, measure(args), report, draw)
 
 
 if __name__ == "__main__":

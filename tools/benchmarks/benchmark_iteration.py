@@ -182,10 +182,9 @@ def report(figures: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Run the tool."""
     args = parse_args()
-    figures = measure(args)
-    show(args, figures, report(figures))
+    show(args, measure(args), report)
 
 
 if __name__ == "__main__":

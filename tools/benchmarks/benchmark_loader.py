@@ -281,7 +281,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             make_crops(folder, args.num_images, tuple(args.crop_size))
             figures = measure(folder, args)
-    show(args, figures, report(figures))
+    show(args, figures, report)
 
 
 if __name__ == "__main__":

@@ -47,18 +47,18 @@ def add_output_options(parser: ToolParser, repetitions: int, figure: bool = Fals
 def show(
     args: argparse.Namespace,
     figures: dict[str, Any],
-    report: str,
+    report: Callable[[dict[str, Any]], str],
     draw: Callable[[dict[str, Any], str], None] | None = None,
 ) -> None:
-    """Print the report, and write and draw the figures where the command line says so.
+    """Print a report, and write and draw the figures where the command line says so.
 
     Args:
         args: Of :func:`add_output_options`.
         figures: What was measured.
-        report: The same as text.
+        report: Lays them out as text.
         draw: Draws them into a file.
     """
-    print(report)
+    print(report(figures))
     if args.json:
         write_json(args.json, figures)
     if draw is not None and args.figure:
