@@ -39,7 +39,7 @@ def ready_model(cfg: Config, seed: int = 0) -> Any:
     width = encoder.feat_dim if model.feature == "pooled" else encoder.embed_dim
     features = F.normalize(torch.randn(_IMAGES, width), dim=1)
     labels = torch.arange(_IMAGES) % _CLASSES
-    images = TrainingImages(None, [None] if cfg.get("source") else [], labels)
+    images = TrainingImages(None, [None] if cfg.train_dataloader.dataset.get("source") else [], labels)
     features = model.cluster_features(lambda network, dataset: features, images)
     model.on_relabel(PseudoLabelState(0, labels, features, cluster=lambda features: labels))
     return model
@@ -59,7 +59,10 @@ def random_batch(cfg: Config, seed: int = 0) -> tuple[Tensor | tuple[Tensor, ...
     generator = torch.Generator().manual_seed(seed)
     sampler = cfg.train_dataloader.get("batch_sampler", {})
     drawn = sampler.get("domains", ("source", "target"))
-    domains = [d for d, name in enumerate(("source", "target")) if cfg.get(name) and name in drawn]
+    dataset = cfg.train_dataloader.dataset
+    domains = [
+        d for d, name in enumerate(("source", "target")) if dataset.get(name) and name in drawn
+    ]
     domains = domains or [0]  # images of other kinds: one set, with labels
     views = [
         step.num_views for step in cfg.get("train_pipeline", ()) if step["type"] == "MultiView"

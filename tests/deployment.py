@@ -9,7 +9,6 @@ from unittest.mock import patch
 
 import torch
 
-from mmreid_uda.apis.model import find_config
 from mmreid_uda.config import load_config
 from mmreid_uda.registry import MODELS
 
@@ -20,7 +19,7 @@ SMALL_ARGUMENTS = ("--cfg-options", "input_size=(64,32)")
 
 def make_model(config, options=None, initial=False):
     """A model with initial weights, or as training might leave it: teachers and running statistics of their own."""
-    cfg = load_config(find_config(config), {**SMALL, "stage1": None, **(options or {})})
+    cfg = load_config(config, {**SMALL, "stage1": None, **(options or {})})
     model = MODELS.build(cfg.model)
     if initial:
         model.init_weights()

@@ -33,7 +33,7 @@ STEPS = {
     "source": ("configs/source/source_mbv2_syntha2synthb.py", {}),
     "clustering baseline": ("configs/mmt/cluster-baseline_mbv2_syntha2synthb.py", {}),
     "MMT": ("configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py", {}),
-    "MMT without theta_2": ("configs/mmt/mmt-wo-theta2_mbv2_syntha2synthb.py", {}),
+    "MMT without theta_2": ("mmt-wo-theta2_mbv2_syntha2synthb", {}),
     "ABMT": ("configs/abmt/abmt_mbv2_syntha2synthb.py", {}),
     "strong baseline": ("configs/strong_baseline/strong-baseline_mbv2_syntha2synthb.py", {}),
     "FAT": (_FAT, {}),
@@ -43,9 +43,9 @@ STEPS = {
         {"model.terms": "XE-doubleTri-mg", "model.negatives": "ctrdAll"},
     ),
     "PTL": ("configs/ptl/ptl_mbv2_synthb.py", {}),
-    "PTL-v2": ("configs/ptl/ptl-v2_mbv2_synthb.py", {}),
+    "PTL-v2": ("ptl-v2_mbv2_synthb", {}),
     "PTL on MGN": ("configs/ptl/mgn-ptl_r50_market.py", _MGN),
-    "STD": ("configs/ptl/std_mbv2_synthb.py", {"model.teacher.checkpoint": "none"}),
+    "STD": ("std_mbv2_synthb", {"model.teacher.checkpoint": "none"}),
     "classification": ("configs/ptl/ptl_mbv2_digits.py", {}),
     "SpCL": ("projects/spcl/configs/spcl_mbv2_synthb.py", {}),
     "SpCL, two domains": ("projects/spcl/configs/spcl_mbv2_syntha2synthb.py", {}),
@@ -58,11 +58,14 @@ STEPS = {
 def make_step(name, copies=2):
     """Model, optimiser wrapper (SGD) and batch of a step with four people, ``copies`` images of each per domain."""
     config, options = STEPS[name]
-    cfg = load_config(REPOSITORY / config, {"stage1": None, **options})
+    cfg = load_config(config, {"stage1": None, **options})
     model = ready_model(cfg).train()
     sampler = cfg.train_dataloader.get("batch_sampler", {})
     drawn = sampler.get("domains", ("source", "target"))
-    domains = [d for d, kind in enumerate(("source", "target")) if cfg.get(kind) and kind in drawn]
+    dataset = cfg.train_dataloader.dataset
+    domains = [
+        d for d, kind in enumerate(("source", "target")) if dataset.get(kind) and kind in drawn
+    ]
     views = [
         step.num_views for step in cfg.get("train_pipeline", ()) if step["type"] == "MultiView"
     ]

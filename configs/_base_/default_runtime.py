@@ -1,5 +1,8 @@
 # What every run shares: logs, checkpoints, evaluation, checks over ranks.
 default_scope = "mmreid_uda"
+# RUNNERS.build(Config.fromfile(...)) trains as tools/train.py does: this Runner applies the recipe.
+runner_type = "mmreid_uda.ReIDRunner"
+custom_imports = dict(imports=["mmreid_uda.registry"])
 
 default_hooks = dict(
     timer=dict(type="IterTimerHook"),

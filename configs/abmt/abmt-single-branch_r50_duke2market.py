@@ -7,5 +7,4 @@ _base_ = [
 
 source = "dukemtmc"
 target = "market1501"
-test = ["market1501"]
-stage1 = "work_dirs/source_r50_duke2market"
+stage1 = "work_dirs/source_{encoder}_{source}2{target}"

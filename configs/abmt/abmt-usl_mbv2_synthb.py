@@ -1,10 +1,10 @@
 # ABMT on rendered people without a source.
 _base_ = [
-    "../_base_/methods/abmt_usl.py",
+    "../_base_/methods/abmt.py",
     "../_base_/encoders/mbv2_two_branches.py",
     "../_base_/schedules/uda_small.py",
 ]
 
 target = "synthb"
 # Ten images per person among fifteen hundred: a larger share of pairs than on Market-1501, and fewer neighbours.
-default_hooks = dict(cluster=dict(clusterer=dict(rho=5e-3, near_zero="drop", k1=10, k2=4)))
+clusterer = dict(rho=5e-3, near_zero="drop", k1=10, k2=4, source_weight=0.0)

@@ -5,6 +5,7 @@ _base_ = [
     "../_base_/schedules/uda_40e.py",
 ]
 
+source = "dukemtmc"
 target = "market1501"
-stage1 = "work_dirs/source-ab_r50_duke2market"
-default_hooks = dict(cluster=dict(clusterer=dict(rho=2e-3, freeze_eps=False)))
+stage1 = "work_dirs/source-ab_{encoder}_{source}2{target}"
+clusterer = dict(rho=2e-3, freeze_eps=False)

@@ -7,7 +7,5 @@ _base_ = [
 
 source = "syntha"
 target = "synthb"
-test = ["synthb"]
-stage1 = "work_dirs/source-ab_mbv2_syntha2synthb"
 # Ten images per person among fifteen hundred: a larger share of pairs than on Market-1501, and fewer neighbours.
-default_hooks = dict(cluster=dict(clusterer=dict(rho=5e-3, near_zero="drop", k1=10, k2=4)))
+clusterer = dict(rho=5e-3, near_zero="drop", k1=10, k2=4)

@@ -7,5 +7,3 @@ _base_ = [
 
 source = "dukemtmc"
 target = "market1501"
-test = ["market1501"]
-stage1 = "work_dirs/source-ab_r50-ibn_duke2market"

@@ -1,6 +1,9 @@
-_base_ = "./abmt_r50_duke2market.py"
+# ABMT from PersonX to MSMT17.
+_base_ = [
+    "../_base_/methods/abmt.py",
+    "../_base_/encoders/r50_two_branches.py",
+    "../_base_/schedules/uda_40e.py",
+]
 
 source = "personx"
 target = "msmt17"
-test = ["msmt17"]
-stage1 = "work_dirs/source-ab_r50_personx2msmt17"

@@ -7,4 +7,4 @@ _base_ = [
 
 target = "synthb"
 # Ten images per person: fewer neighbours than on Market-1501, where there are seventeen.
-default_hooks = dict(cluster=dict(clusterer=dict(eps=0.55, k1=10, k2=4)))
+clusterer = dict(eps=0.55, k1=10, k2=4)

@@ -1,10 +1,9 @@
 # Cluster-Contrast as released: GeM pooling, momentum memory, eps 0.6, 200 iterations.
 _base_ = [
     "../_base_/methods/cluster_contrast.py",
-    "../_base_/encoders/r50.py",
+    "../_base_/encoders/r50_gem.py",
     "../_base_/schedules/usl_50e.py",
 ]
 
 target = "market1501"
-encoder = dict(pool=dict(type="GeM"))
 iters_per_epoch = 200

@@ -1,3 +1,9 @@
-_base_ = "./cluster-contrast_r50_market.py"
+# Cluster-Contrast as released: GeM pooling, momentum memory, eps 0.6, 200 iterations.
+_base_ = [
+    "../_base_/methods/cluster_contrast.py",
+    "../_base_/encoders/r50_gem.py",
+    "../_base_/schedules/usl_50e.py",
+]
 
 target = "personx"
+iters_per_epoch = 200

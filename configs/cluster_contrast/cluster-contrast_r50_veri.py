@@ -1,4 +1,8 @@
-_base_ = "./cluster-contrast_r50_market.py"
+# Cluster-Contrast as released: GeM pooling, momentum memory, eps 0.6, 400 iterations.
+_base_ = [
+    "../_base_/methods/cluster_contrast.py",
+    "../_base_/encoders/r50_gem.py",
+    "../_base_/schedules/usl_50e.py",
+]
 
 target = "veri776"
-iters_per_epoch = 400

@@ -1,10 +1,4 @@
 # ISE on Market-1501: average pooling, hard memory with m = 0.2, eps 0.4, 70 epochs.
-_base_ = [
-    "../_base_/methods/ise.py",
-    "../_base_/encoders/r50.py",
-    "../_base_/schedules/usl_50e.py",
-]
+_base_ = ["../_base_/methods/ise.py", "../_base_/encoders/r50.py", "../_base_/schedules/usl_70e.py"]
 
 target = "market1501"
-param_scheduler = dict(step_size=30)
-train_cfg = dict(max_epochs=70)

@@ -5,7 +5,8 @@ _base_ = [
     "../_base_/schedules/uda_small.py",
 ]
 
+source = "syntha"
 target = "synthb"
-stage1 = "work_dirs/source_mbv2_syntha2synthb-seed1"
+stage1 = "work_dirs/source_{encoder}_{source}2{target}-seed1"
 # Ten images per person among fifteen hundred: a larger share of pairs than on Market-1501, and fewer neighbours.
-default_hooks = dict(cluster=dict(clusterer=dict(rho=5e-3, near_zero="drop", k1=10, k2=4)))
+clusterer = dict(rho=5e-3, near_zero="drop", k1=10, k2=4)

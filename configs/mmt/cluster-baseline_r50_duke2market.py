@@ -5,5 +5,5 @@ _base_ = [
     "../_base_/schedules/uda_40e.py",
 ]
 
+source = "dukemtmc"
 target = "market1501"
-stage1 = "work_dirs/source-mmt_r50_duke2market"

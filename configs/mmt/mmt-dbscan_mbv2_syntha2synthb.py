@@ -1,11 +1,15 @@
 # MMT on rendered people, campus to street; trains on a CPU.
 _base_ = [
-    "../_base_/methods/mmt_dbscan.py",
+    "../_base_/methods/mmt.py",
     "../_base_/encoders/mbv2.py",
     "../_base_/schedules/uda_small.py",
 ]
 
+source = "syntha"
 target = "synthb"
-stage1 = ["work_dirs/source_mbv2_syntha2synthb-seed1", "work_dirs/source_mbv2_syntha2synthb-seed2"]
+stage1 = [
+    "work_dirs/source_{encoder}_{source}2{target}-seed1",
+    "work_dirs/source_{encoder}_{source}2{target}-seed2",
+]
 # Ten images per person among fifteen hundred: a larger share of pairs than on Market-1501, and fewer neighbours.
-default_hooks = dict(cluster=dict(clusterer=dict(rho=5e-3, near_zero="drop", k1=10, k2=4)))
+clusterer = dict(rho=5e-3, near_zero="drop", k1=10, k2=4)

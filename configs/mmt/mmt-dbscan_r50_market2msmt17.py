@@ -1,7 +1,9 @@
-_base_ = "./mmt-dbscan_r50_duke2market.py"
-
-target = "msmt17"
-stage1 = [
-    "work_dirs/source-mmt_r50_market2msmt17-seed1",
-    "work_dirs/source-mmt_r50_market2msmt17-seed2",
+# MMT from Market-1501 to MSMT17, DBSCAN.
+_base_ = [
+    "../_base_/methods/mmt.py",
+    "../_base_/encoders/r50_uda.py",
+    "../_base_/schedules/uda_40e.py",
 ]
+
+source = "market1501"
+target = "msmt17"

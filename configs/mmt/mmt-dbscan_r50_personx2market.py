@@ -1,7 +1,9 @@
-_base_ = "./mmt-dbscan_r50_duke2market.py"
-
-target = "market1501"
-stage1 = [
-    "work_dirs/source-mmt_r50_personx2market-seed1",
-    "work_dirs/source-mmt_r50_personx2market-seed2",
+# MMT from PersonX to Market-1501, DBSCAN.
+_base_ = [
+    "../_base_/methods/mmt.py",
+    "../_base_/encoders/r50_uda.py",
+    "../_base_/schedules/uda_40e.py",
 ]
+
+source = "personx"
+target = "market1501"

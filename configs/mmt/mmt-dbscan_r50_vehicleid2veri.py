@@ -1,7 +1,9 @@
-_base_ = "./mmt-dbscan_r50_duke2market.py"
-
-target = "veri776"
-stage1 = [
-    "work_dirs/source-mmt_r50_vehicleid2veri-seed1",
-    "work_dirs/source-mmt_r50_vehicleid2veri-seed2",
+# MMT from VehicleID to VeRi-776, DBSCAN.
+_base_ = [
+    "../_base_/methods/mmt.py",
+    "../_base_/encoders/r50_uda.py",
+    "../_base_/schedules/uda_40e.py",
 ]
+
+source = "vehicleid"
+target = "veri776"

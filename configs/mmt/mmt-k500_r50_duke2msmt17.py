@@ -1,7 +1,11 @@
-_base_ = "./mmt-k500_r50_duke2market.py"
-
-target = "msmt17"
-stage1 = [
-    "work_dirs/source-mmt_r50_duke2msmt17-seed1",
-    "work_dirs/source-mmt_r50_duke2msmt17-seed2",
+# MMT from DukeMTMC-reID to MSMT17, 500 clusters.
+_base_ = [
+    "../_base_/methods/mmt.py",
+    "../_base_/encoders/r50_uda.py",
+    "../_base_/schedules/uda_40e.py",
 ]
+
+source = "dukemtmc"
+target = "msmt17"
+model = dict(renormalize=False)  # k-means takes the mean of the two teachers' features as it is
+clusterer = dict(_delete_=True, type="KMeans", num_clusters=500)

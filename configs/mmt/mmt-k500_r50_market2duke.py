@@ -1,7 +1,11 @@
-_base_ = "./mmt-k500_r50_duke2market.py"
-
-target = "dukemtmc"
-stage1 = [
-    "work_dirs/source-mmt_r50_market2duke-seed1",
-    "work_dirs/source-mmt_r50_market2duke-seed2",
+# MMT from Market-1501 to DukeMTMC-reID, 500 clusters.
+_base_ = [
+    "../_base_/methods/mmt.py",
+    "../_base_/encoders/r50_uda.py",
+    "../_base_/schedules/uda_40e.py",
 ]
+
+source = "market1501"
+target = "dukemtmc"
+model = dict(renormalize=False)  # k-means takes the mean of the two teachers' features as it is
+clusterer = dict(_delete_=True, type="KMeans", num_clusters=500)

@@ -1,5 +1,11 @@
-_base_ = "./mgn-ptl_r50_market.py"
+# MGN with PTL's ladder, as released.
+_base_ = [
+    "../_base_/methods/ptl.py",
+    "../_base_/encoders/r50_mgn_ptl.py",
+    "../_base_/schedules/ptl_450e.py",
+]
 
 source = "dukemtmc"
-test = "dukemtmc"
+input_size = (384, 128)
+model = dict(head=dict(num_globals=3))
 iters_per_epoch = 175  # 702 people, four at a time

@@ -1,4 +1,4 @@
-# MGN with PTL's ladder on Market-1501, as released.
+# MGN with PTL's ladder, as released.
 _base_ = [
     "../_base_/methods/ptl.py",
     "../_base_/encoders/r50_mgn_ptl.py",
@@ -6,6 +6,5 @@ _base_ = [
 ]
 
 source = "market1501"
-test = "market1501"
 input_size = (384, 128)
 model = dict(head=dict(num_globals=3))

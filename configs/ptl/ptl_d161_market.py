@@ -6,6 +6,5 @@ _base_ = [
 ]
 
 source = "market1501"
-test = "market1501"
 input_size = (256, 128)
 model = dict(head=dict(hidden=(512, 512)))

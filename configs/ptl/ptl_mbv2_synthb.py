@@ -7,6 +7,5 @@ _base_ = [
 
 input_size = (64, 32)
 source = dict(_delete_=True, name="synthb", num_train_ids=80, num_test_ids=60, images_per_id=8)
-test = [dict(name="synthb", num_train_ids=80, num_test_ids=60, images_per_id=8)]
 train_dataloader = dict(num_workers=1)
 val_dataloader = dict(num_workers=1)

@@ -6,5 +6,4 @@ _base_ = [
 ]
 
 source = "market1501"
-test = "market1501"
 input_size = (256, 128)

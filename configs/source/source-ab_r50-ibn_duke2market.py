@@ -7,4 +7,3 @@ _base_ = [
 
 source = "dukemtmc"
 target = "market1501"
-test = ["market1501", "dukemtmc"]  # direct transfer, and the source itself

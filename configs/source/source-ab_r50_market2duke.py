@@ -1,5 +1,9 @@
-_base_ = "./source-ab_r50_duke2market.py"
+# Stage 1 of ABMT: both branches, their losses averaged.
+_base_ = [
+    "../_base_/methods/source.py",
+    "../_base_/encoders/r50_two_branches.py",
+    "../_base_/schedules/source_80e.py",
+]
 
 source = "market1501"
 target = "dukemtmc"
-test = ["dukemtmc", "market1501"]  # direct transfer, and the source itself

@@ -1,5 +1,9 @@
-_base_ = "./source-mmt_r50_duke2market.py"
+# Stage 1 of MMT: everything comes one epoch earlier than in ABMT's, with half as many iterations.
+_base_ = [
+    "../_base_/methods/source.py",
+    "../_base_/encoders/r50_uda.py",
+    "../_base_/schedules/source_mmt_80e.py",
+]
 
 source = "dukemtmc"
 target = "msmt17"
-test = ["msmt17", "dukemtmc"]  # direct transfer, and the source itself

@@ -7,4 +7,3 @@ _base_ = [
 
 source = "syntha"
 target = "synthb"
-test = ["synthb", "syntha"]  # direct transfer, and the source itself

@@ -1,5 +1,9 @@
-_base_ = "./source_r50_duke2market.py"
+# Stage 1 for Market-1501 to DukeMTMC-reID, plain encoder.
+_base_ = [
+    "../_base_/methods/source.py",
+    "../_base_/encoders/r50_uda.py",
+    "../_base_/schedules/source_80e.py",
+]
 
 source = "market1501"
 target = "dukemtmc"
-test = ["dukemtmc", "market1501"]  # direct transfer, and the source itself

@@ -7,8 +7,8 @@ _base_ = [
 
 source = "syntha"
 target = "synthb"
-test = ["synthb"]
-stage1 = "work_dirs/source_mbv2_syntha2synthb-seed1"
+stage1 = "work_dirs/source_{encoder}_{source}2{target}-seed1"
 model = dict(head=dict(init="random"))  # what the figures on the page were measured with
 encoder = dict(norm=dict(type="DomainBN", keep_frozen=False))
-default_hooks = dict(cluster=dict(interval=2, clusterer=dict(eps=0.55, k1=10, k2=4)))
+relabel = dict(interval=2)
+clusterer = dict(eps=0.55, k1=10, k2=4)

@@ -7,8 +7,6 @@ _base_ = [
 
 source = "dukemtmc"
 target = "market1501"
-test = ["market1501"]
-stage1 = "work_dirs/source-gem_r50_duke2market"
-encoder = dict(pool=dict(_delete_=True, type="GeM"), norm=dict(type="DomainBN", keep_frozen=False))
+encoder = dict(pool=dict(type="GeM"), norm=dict(type="DomainBN", keep_frozen=False))
 iters_per_epoch = 300
 train_cfg = dict(max_epochs=200)

@@ -1,6 +1,12 @@
-_base_ = "./strong-baseline_r50_duke2market.py"
+# The UDA strong baseline from Market-1501 to DukeMTMC-reID: GeM, 200 epochs of 300 iterations.
+_base_ = [
+    "../_base_/methods/strong_baseline.py",
+    "../_base_/encoders/r50_uda.py",
+    "../_base_/schedules/uda_40e.py",
+]
 
 source = "market1501"
 target = "dukemtmc"
-test = ["dukemtmc"]
-stage1 = "work_dirs/source-gem_r50_market2duke"
+encoder = dict(pool=dict(type="GeM"), norm=dict(type="DomainBN", keep_frozen=False))
+iters_per_epoch = 300
+train_cfg = dict(max_epochs=200)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from mmreid_uda.config.recipe import require_tests
+from mmreid_uda.config import require_tests
 from mmreid_uda.datasets import ReIDDataset, ReIDTestDataset, build_dataset
 from mmreid_uda.datasets.base_reid import sorted_ids
 from mmreid_uda.datasets.files import file_numbers

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
+from mmreid_uda.config import test_sets
 from mmreid_uda.datasets import DATASET_CATALOG, ReIDDataset, build_dataset
 from mmreid_uda.datasets.files import IMAGE_EXTENSIONS, decodable, file_numbers, walk_images
 from mmreid_uda.utils import InputError
@@ -157,7 +158,7 @@ def known_datasets(cfg: Config) -> dict[str, Any]:
 def _named_datasets(cfg: Config) -> Iterator[tuple[str, Any]]:
     """Names of the config's data sets, and their configs; of equal names the last, the target, counts."""
     for key in ("test", "source", "target"):
-        value = cfg.get(key) or (cfg.get("target") if key == "test" else None)
+        value = test_sets(cfg) if key == "test" else cfg.get(key)
         several = value if isinstance(value, (list, tuple)) else [] if value is None else [value]
         for number, one in enumerate(several):
             own = one if isinstance(one, str) else _own_name(one)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -14,49 +13,13 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-import mmreid_uda
-from mmreid_uda.config.recipe import load_config
+from mmreid_uda.config import load_config
 from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.models.weights import COUNTERS, load_tested
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
-__all__ = ["find_config", "init_model", "model_fingerprint"]
-
-_CONFIG_PATTERNS = ("configs/*/*.py", "projects/**/configs/*.py")
-
-
-def find_config(name: str | Path) -> Path:
-    """Find a config by its path, or by its name among those of the working folder and of this repository.
-
-    Args:
-        name: ``'configs/ise/ise_r50_market.py'``, or ``'ise_r50_market'``.
-
-    Returns:
-        The file.
-
-    Raises:
-        InputError: There is none; the sentence has the nearest names.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    repository = Path(mmreid_uda.__file__).parents[1]
-    configs = {
-        file.stem: file
-        for root in (repository, Path())  # the working folder wins
-        for pattern in _CONFIG_PATTERNS
-        for file in root.glob(pattern)
-        if file.parent.name != "_base_"
-    }
-    stem = path.name.removesuffix(".py")
-    if len(path.parts) == 1 and stem in configs:
-        return configs[stem]
-    near = difflib.get_close_matches(stem, configs, n=3) or ["ise_r50_market"]
-    raise InputError(
-        f"found no config {str(name)!r}, neither as a file nor among the {len(configs)} in the folder configs/; give a "
-        f"path, or a name such as {', '.join(near)}."
-    )
+__all__ = ["init_model", "model_fingerprint"]
 
 
 def init_model(
@@ -68,7 +31,7 @@ def init_model(
     """Build a model, load what is tested of it, and put it in evaluation mode.
 
     Args:
-        config: Path or name of a config, see :func:`find_config`.
+        config: Path or name of a config, see :func:`~mmreid_uda.config.find_model`.
         checkpoint: File, folder of a run (its last checkpoint), or URL; also one of ``tools/deploy/publish_model.py``.
             ``None`` takes the config's initial weights, such as ImageNet's.
         device: Where the model computes; ``None`` takes a GPU if there is one.
@@ -83,7 +46,7 @@ def init_model(
     Example:
         >>> model = init_model('ise_r50_market', 'work_dirs/ise_r50_market', device='cuda:0')
     """
-    cfg = load_config(find_config(config), options)
+    cfg = load_config(config, options)
     if "test_pipeline" not in cfg:
         raise InputError(
             f"the config {str(config)!r} has loaders of its own and no test_pipeline; use tools/test.py."

@@ -90,15 +90,16 @@ def training_arguments(run: str | Path) -> list[str] | None:
         run: Folder of a run, there or not, or a checkpoint in it.
 
     Returns:
-        Config and flags, or None if no config of this repository has that name.
+        Name of the config and flags, or None if there is none of that name.
     """
+    from mmreid_uda.config.index import named_model  # which stands above this module
+
     path = Path(run)
     folder = path.parent if path.suffix else path
     config, _, seed = folder.name.partition("-seed")
-    found = sorted(Path().glob(f"configs/*/{config}.py")) if config else []
-    if not found:
+    if not config or named_model(config) is None:
         return None
-    arguments = [str(found[0])]
+    arguments = [config]
     if seed:
         arguments += ["--seed", seed]
     if folder != Path("work_dirs", config):

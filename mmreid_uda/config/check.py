@@ -55,6 +55,7 @@ class Recipe(TypedDict, total=False):
         _Name | None, "the name of a data set, dict(name=..., ...), dict(type=..., ...) or None"
     ]
     source: Annotated[_Name | Sequence[_Name] | None, "a data set, a list of data sets or None"]
+    train: Sequence[Literal["source", "target"]]
     test: Annotated[_Name | Sequence[_Name] | None, "a data set, a list of data sets or None"]
     input_size: Annotated[
         tuple[Count, Count] | None, "height and width in pixels, such as input_size=(256,128)"
@@ -64,8 +65,12 @@ class Recipe(TypedDict, total=False):
     train_pipeline: _Pipeline
     test_pipeline: _Pipeline
     encoder: dict[str, Any]
+    encoder_name: str
     reference_gpus: Count
     stage1: str | Sequence[str] | None
+    clusterer: dict[str, Any] | None
+    refiners: Sequence[dict[str, Any]] | None
+    relabel: dict[str, Any] | None
     global_batch_size: Count
     num_instances: Natural | _Instances
     iters_per_epoch: Count | None
@@ -123,6 +128,7 @@ class _Environment(TypedDict, total=False):
 class Settings(Recipe, total=False):
     """Every key at the top level of a config, those of mmengine's Runner among them."""
 
+    runner_type: str
     model: dict[str, Any]
     work_dir: str
     train_dataloader: _Loader | None
@@ -330,7 +336,11 @@ def _resolved(cfg: Config) -> Iterator[tuple[str, dict[str, Any], Any, Registry 
             EpochBasedTrainLoop if loop.get("by_epoch", True) else IterBasedTrainLoop,
             None,
         )
-    for where, node, role in _components("", cfg._cfg_dict):
+    # A clusterer stands in the recipe and in its hook; the place that a user writes is named.
+    nodes = sorted(
+        _components("", cfg._cfg_dict), key=lambda one: one[0].startswith("default_hooks")
+    )
+    for where, node, role in nodes:
         if where.partition(".")[0].partition("[")[0] not in _WRITTEN_ELSEWHERE:
             target, registry = _resolve(node.get("type"), role)
             if target is not None:

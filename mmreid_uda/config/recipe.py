@@ -6,161 +6,58 @@ A recipe key is written once, at the top level, where a child config, or ``--cfg
 ``data_root``        folder that holds the data sets
 ``target``           name (or config) of the unlabelled training set
 ``source``           name, or list of names, of labelled training sets; ``None`` = fully unsupervised
-``test``             names of the test sets; ``None`` = the target's, if it has some; ``[]`` = train without evaluation
+``train``            which of both a run loads, ``['source', 'target']`` unless given; a second stage that learns from
+                     the target alone has ``['target']``
+``test``             names of the test sets; the words ``'source'`` and ``'target'`` stand for those that the keys name;
+                     ``None`` = the target's, if it has some; ``[]`` = train without evaluation
 ``input_size``       (height, width) in pixels; ``None`` = what is usual for the target
 ``resize_backend``   ``'pillow'`` or ``'cv2'``, which resizes in both pipelines; ``None`` = what each of them says
 ``cache``            memory for decoded images of each training set, such as ``'2GiB'``; ``None`` = none
 ``train_pipeline``   transforms of training images
 ``test_pipeline``    transforms of test images and of the features that are clustered
 ``encoder``          the network of every model that has one
+``encoder_name``     its name in those of configs and runs, such as ``r50``
 ``reference_gpus``   GPUs of the released run, 4 unless given: without ``samples_per_group``, a ``GhostBN`` or
                      ``DomainBN`` normalises ``global_batch_size / reference_gpus`` images together, as each GPU did
 ``stage1``           run (its folder) or checkpoint of source pre-training that the encoder starts from, or a list with
-                     one for each student; ``None`` = the encoder's own initial weights
+                     one for each student; ``None`` = the encoder's own initial weights. ``{encoder}``, ``{source}`` and
+                     ``{target}`` become the short names of these; without a source there is no first stage
+``clusterer``        what makes labels of features, before every ``relabel.interval``-th epoch
+``refiners``         what makes better labels of these, one after the other
+``relabel``          settings of the hook that clusters, such as ``dict(interval=2, policy='raise')``
 ``global_batch_size`` images per iteration and domain, over all ranks
 ``num_instances``    K of the P×K batch, or ``dict(source=, target=)``; 0 = images in plain random order
 ``iters_per_epoch``  iterations between two clusterings; ``None`` = one pass over the images
 ==================== =====================================================================================
+
+What ``default_hooks.cluster`` says about the clusterer, its refiners and the hook is the same in another place.
 """
 
 from __future__ import annotations
 
 import copy
-import difflib
-from collections.abc import Iterator
-from importlib import import_module
-from pathlib import Path
+import re
 from typing import Any
 
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.config import Config, ConfigDict
 
-from mmreid_uda import compat
-from mmreid_uda.datasets import dataset_config, input_size, offered_splits
+from mmreid_uda.datasets import dataset_config, input_size, offered_splits, short_name
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.values import checked, closest
 
-from .check import check_components, check_settings, check_types, known_keys
-from .file import import_plugins, read_config_file
-from .required_hooks import add_required_hooks
-
-__all__ = ["apply_recipe", "finish_config", "load_config"]
+__all__ = ["apply_recipe", "gather_clustering", "require_tests", "test_sets"]
 
 # The papers of most recipes trained on four GPUs.
 _REFERENCE_GPUS = 4
-
-
-@checked
-def load_config(
-    path: str | Path, options: dict[str, Any] | None = None, world_size: int = 1
-) -> Config:
-    """Read a config file, merge options into it, put the recipe in place and check every key.
-
-    Args:
-        path: Config file.
-        options: Dotted keys -> values, as ``--cfg-options`` gives them.
-        world_size: Number of processes the global batch is divided over.
-
-    Returns:
-        A config that ``Runner.from_cfg`` takes.
-
-    Raises:
-        InputError: For a file that is missing or cannot be read, a misspelt key, an option that nothing reads, an
-            unknown name, a value of the wrong kind or out of range, a batch that cannot be divided.
-    """
-    cfg = read_config_file(path)
-    if options:
-        _merge_options(cfg, options)
-    finish_config(cfg, world_size)
-    return cfg
-
-
-def finish_config(cfg: Config, world_size: int = 1) -> None:
-    """Import the plug-ins of a config, put the recipe in place and check every key; all that follows its reading.
-
-    Args:
-        cfg: What the file says, changed in place.
-        world_size: Number of processes the global batch is divided over.
-
-    Raises:
-        InputError: As by :func:`load_config`.
-    """
-    compat.install()
-    check_settings(cfg)
-    import_plugins(cfg)
-    _enter_scope(cfg.get("default_scope") or "mmreid_uda")
-    add_required_hooks(cfg)
-    check_types(cfg)
-    apply_recipe(cfg, world_size)
-    check_components(cfg)
-
-
-def _enter_scope(scope: str) -> None:
-    """Let names without a scope be those of a package."""
-    try:
-        import_module(scope)
-    except (ImportError, TypeError, ValueError) as error:
-        raise InputError(
-            f"found default_scope={scope!r} in the config, but there is no package of that name: set it to "
-            "'mmreid_uda', or install the package."
-        ) from error
-    init_default_scope(scope)
-
-
-def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
-    """Merge dotted keys into a config; one below a name, such as ``target.noise`` of a set's name, says how.
-
-    Raises:
-        InputError: For a key that nothing reads, or that cannot be in the config.
-    """
-    for key in options:
-        top, *below = key.split(".")
-        if top not in cfg and top not in known_keys():
-            raise InputError(
-                f"found the option `{key}`, which nothing reads: expected {_whole_key(key, cfg)}."
-            )
-        name = cfg.get(top)
-        if below and isinstance(name, str) and f"{top}._delete_" not in options:
-            raise InputError(
-                f"found the option `{key}`, but `{top}` is the name {name!r} and has no keys; give {top}._delete_=True "
-                f"{top}.name={name} as well."
-            )
-    try:
-        cfg.merge_from_dict(options)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        reason = str(error.args[0]).partition(" [")[0]  # behind it a whole list is printed
-        raise InputError(
-            f"found the options {', '.join(f'`{key}`' for key in options)}, of which one does not fit the config: "
-            f"{reason.rstrip('.')}."
-        ) from error
-
-
-def _whole_key(key: str, cfg: Config) -> str:
-    """The key of the config that ends like one that nothing reads, or the closest at the top level."""
-    name = key.rpartition(".")[2]
-    whole = [path for path in _paths("", cfg._cfg_dict) if path.endswith(f".{name}")]
-    if whole:
-        near = max(whole, key=lambda path: difflib.SequenceMatcher(None, key, path).ratio())
-        return f"a whole key such as `{near}`"
-    return closest(key.partition(".")[0], {*cfg, *known_keys()})
-
-
-def _paths(where: str, node: Any) -> Iterator[str]:
-    """Dotted keys of all that a config holds, as options name it."""
-    items: Any = node.items() if isinstance(node, dict) else ()
-    if isinstance(node, (list, tuple)):
-        items = enumerate(node)
-    for key, value in items:
-        path = f"{where}.{key}" if where else str(key)
-        yield path
-        yield from _paths(path, value)
+_DOMAINS = ("source", "target")
+# What the hook that clusters has of its own, beside its settings.
+_OF_THE_HOOK = ("type", "priority", "pipeline")
 
 
 def apply_recipe(cfg: Config, world_size: int = 1) -> None:
     """Write the recipe keys to where mmengine expects them, in place. Applying it again changes nothing."""
+    _apply_clustering(cfg)
     if "model" in cfg and "encoder" in cfg:
         cfg.model.encoder = _encoders(cfg)
-    _read_teacher(cfg)
     # A config that names no data set in the recipe's way (images of other kinds) has loaders of its own.
     if any(key in cfg for key in ("source", "target", "test")):
         _require_recipe(cfg)
@@ -173,6 +70,42 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
     if "val_dataloader" in cfg:
         _require(cfg, "val_evaluator", needed_by="val_dataloader")
         cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+
+
+def gather_clustering(cfg: Config) -> None:
+    """Move what a config says in ``default_hooks.cluster`` to the recipe keys, of which it changes single keys."""
+    hook: Any = (cfg.get("default_hooks") or {}).get("cluster")
+    if not isinstance(hook, dict):
+        return
+    if hook.get("_delete_"):  # a hook of one's own
+        cfg.clusterer = cfg.refiners = cfg.relabel = None
+        return
+    said = {key: hook.pop(key) for key in list(hook) if key not in _OF_THE_HOOK}
+    changes = {key: said.pop(key) for key in ("clusterer", "refiners") if key in said}
+    if said:
+        changes["relabel"] = said
+    for key, change in changes.items():
+        if isinstance(change, dict) and isinstance(cfg.get(key), dict):
+            cfg.merge_from_dict({key: change})
+        else:
+            cfg[key] = change
+            if isinstance(change, dict):
+                cfg[key].pop("_delete_", None)
+
+
+def _apply_clustering(cfg: Config) -> None:
+    """Write the recipe keys of clustering to their hook, unless it is switched off."""
+    hooks: Any = cfg.get("default_hooks") or {}
+    if (
+        cfg.get("clusterer") is None
+        or not cfg.get("train_dataloader")
+        or not hooks.get("cluster", True)
+    ):
+        return
+    hook = hooks.setdefault("cluster", ConfigDict(type="ClusterHook"))
+    hook.update(cfg.get("relabel") or {}, clusterer=cfg.clusterer)
+    if cfg.get("refiners"):
+        hook.refiners = cfg.refiners
 
 
 def _require_recipe(cfg: Config) -> None:
@@ -227,7 +160,7 @@ def _require(cfg: Config, *keys: str, needed_by: str) -> None:
 
 def _input_size(cfg: Config) -> tuple[int, int]:
     size: Any = cfg.get("input_size")
-    named = [one for key in ("target", "test", "source") for one in _names(cfg, key)]
+    named = [*_names(cfg, "target"), *test_sets(cfg), *_names(cfg, "source")]
     return tuple(input_size(named[0]) if size is None else size)
 
 
@@ -249,9 +182,12 @@ def _apply_training(cfg: Config, world_size: int) -> None:
             **cache,
         )
 
+    loaded = cfg.get("train", _DOMAINS)
+    sources = _names(cfg, "source") if "source" in loaded else []
+    target = cfg.get("target") if "target" in loaded else None
     cfg.train_dataloader.dataset.update(
-        source=[training_set(name, "truth", 0) for name in _names(cfg, "source")],
-        target=training_set(cfg.target, "hidden", 1) if cfg.get("target") else None,
+        source=[training_set(name, "truth", 0) for name in sources],
+        target=training_set(target, "hidden", 1) if target else None,
     )
     batch, instances = cfg.global_batch_size, cfg.num_instances
     if isinstance(instances, dict):
@@ -273,16 +209,29 @@ def _apply_training(cfg: Config, world_size: int) -> None:
 def _apply_testing(cfg: Config) -> None:
     if not cfg.get("val_dataloader"):
         return
-    sets = _names(cfg, "test")
-    if cfg.get("test") is None and cfg.get("target"):
-        offered = offered_splits(cfg.target, data_root=cfg.data_root)
-        sets = [cfg.target] if {"query", "gallery"} <= {*offered} else []
+    sets = test_sets(cfg)
     if not sets:
         cfg.val_dataloader = None
         return
     cfg.val_dataloader.dataset.update(
         sets=sets, data_root=cfg.data_root, pipeline=cfg.test_pipeline
     )
+
+
+def test_sets(cfg: Config) -> list[Any]:
+    """The test sets of a config, by name or as dicts.
+
+    Of those that a word stands for, and of the target, only what has queries and a gallery.
+    """
+    sets = []
+    for name in ["target"] if cfg.get("test") is None else _names(cfg, "test"):
+        if name not in _DOMAINS:
+            sets.append(name)
+            continue
+        for one in _names(cfg, name):
+            if {"query", "gallery"} <= {*offered_splits(one, data_root=cfg.data_root)}:
+                sets.append(one)
+    return sets
 
 
 def _drop_empty_loops(cfg: Config) -> None:
@@ -299,6 +248,7 @@ def _drop_empty_loops(cfg: Config) -> None:
 def _encoders(cfg: Config) -> Any:
     """The recipe's encoder with the weights of ``stage1``: one config, or one for each of several runs."""
     _set_norm_groups(cfg)
+    _name_stage1(cfg)
     encoders = []
     for run in _names(cfg, "stage1"):
         encoder = copy.deepcopy(cfg.encoder)
@@ -307,6 +257,39 @@ def _encoders(cfg: Config) -> Any:
         encoder.init_cfg = dict(type="Pretrained", checkpoint=run)
         encoders.append(encoder)
     return encoders if len(encoders) > 1 else [*encoders, cfg.encoder][0]
+
+
+def _name_stage1(cfg: Config) -> None:
+    """Put the names of encoder, source and target into those of the first stage's runs, in place.
+
+    Raises:
+        InputError: One of them has no name.
+    """
+    if not isinstance(cfg.get("stage1"), (str, list, tuple)) or "{" not in str(cfg.stage1):
+        return
+
+    def name_of(found: re.Match[str]) -> str:
+        key = found[1]
+        names = [
+            cfg.get("encoder_name")
+            if key == "encoder"
+            else short_name(one, of_source=key == "source")
+            for one in _names(cfg, key)
+        ]
+        if not names or None in names:
+            raise InputError(
+                f"found {found.string!r} in stage1, and no name of the {key}: set "
+                f"{'encoder_name' if key == 'encoder' else key}, or name the run of the first stage in stage1; None "
+                "goes without."
+            )
+        return "+".join(names)
+
+    runs = [
+        re.sub(r"\{(encoder|source|target)\}", name_of, run)
+        for run in _names(cfg, "stage1")
+        if cfg.get("source") or "{source}" not in run
+    ]
+    cfg.stage1 = (runs if len(runs) != 1 else runs[0]) or None
 
 
 def _set_norm_groups(cfg: Config) -> None:
@@ -320,13 +303,6 @@ def _set_norm_groups(cfg: Config) -> None:
             images = cfg.global_batch_size * accumulated
             share = min(cfg.global_batch_size, images // cfg.get("reference_gpus", _REFERENCE_GPUS))
             norm.setdefault("samples_per_group", max(2, share))  # one image has no variance
-
-
-def _read_teacher(cfg: Config) -> None:
-    """A teacher that is given by its config file (STD) becomes the model of that file."""
-    teacher: Any = cfg.model.get("teacher")
-    if isinstance(teacher, dict) and "config" in teacher:
-        teacher["model"] = load_config(teacher.pop("config")).model
 
 
 def _names(cfg: Config, key: str) -> list[Any]:

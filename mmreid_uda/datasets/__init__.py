@@ -10,6 +10,7 @@ from .catalog import (
     input_size,
     offered_splits,
     register_dataset,
+    short_name,
 )
 from .cuhk03 import CUHK03NP
 from .digits import DigitsDataset
@@ -58,6 +59,7 @@ __all__ = [
     "queries_with_match",
     "register_dataset",
     "samplers",
+    "short_name",
     "statistics_table",
     "synthetic",
     "transforms",

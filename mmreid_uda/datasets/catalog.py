@@ -23,6 +23,7 @@ __all__ = [
     "offered_splits",
     "orl_faces_folder",
     "register_dataset",
+    "short_name",
 ]
 
 
@@ -69,6 +70,27 @@ DATASET_CATALOG: dict[str, dict[str, Any]] = {
     },
 }
 """Name -> ``type`` and arguments of the data set; see :func:`register_dataset` for the other keys."""
+
+
+# What data sets are called in names of configs and runs, where it is something else.
+_SHORT_NAMES = {"market1501": "market", "dukemtmc": "duke", "veri776": "veri"}
+
+
+def short_name(dataset: str | Mapping, of_source: bool = False) -> str | None:
+    """What a data set is called in the names of configs and runs, such as ``duke2market``.
+
+    Args:
+        dataset: Its name, or a dict, which may have none.
+        of_source: Whether a 2 follows, as behind a source; then numbers at the end are left out.
+
+    Returns:
+        ``'market'`` for ``'market1501'``; None for a data set without a name.
+    """
+    name = dataset if isinstance(dataset, str) else dataset.get("name")
+    if name is None:
+        return None
+    name = _SHORT_NAMES.get(name, name)
+    return name.rstrip("0123456789") if of_source else name
 
 
 def register_dataset(name: str, **config: Any) -> None:

@@ -3,33 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from deployment import REPOSITORY, SMALL, make_model, write_checkpoint
+from deployment import SMALL, make_model, write_checkpoint
 
 from mmreid_uda.apis import init_model, model_fingerprint
-from mmreid_uda.apis.model import find_config
 from mmreid_uda.config import load_config
 from mmreid_uda.models import weights
 from mmreid_uda.utils import InputError
 
 ABMT = "abmt_mbv2_syntha2synthb"
 MMT = "mmt-k150_mbv2_syntha2synthb"
-
-
-def test_a_config_is_found_by_path_by_name_and_from_anywhere(tmp_path, monkeypatch):
-    expected = REPOSITORY / "configs/ise/ise_r50_market.py"
-    assert find_config(expected) == expected
-    monkeypatch.chdir(tmp_path)
-    assert find_config("ise_r50_market") == find_config("ise_r50_market.py") == expected
-    own = tmp_path / "configs" / "mine" / "ise_r50_market.py"
-    own.parent.mkdir(parents=True)
-    own.write_text("")
-    assert find_config("ise_r50_market").resolve() == own
-
-
-@pytest.mark.parametrize("name", ["ise_r50_markt", "configs/ise/ise_r50_markt.py"])
-def test_an_unknown_config_gets_the_nearest_names(name):
-    with pytest.raises(InputError, match="ise_r50_market"):
-        find_config(name)
 
 
 def prefixes_of(model):
@@ -111,7 +93,7 @@ def test_a_fingerprint_sees_the_structure_that_no_weight_shows():
 def test_a_fingerprint_does_not_depend_on_the_runs_that_teachers_started_from():
     model = make_model(MMT)
     known = model_fingerprint(model, model.cfg)
-    started = load_config(find_config(MMT), SMALL)
+    started = load_config(MMT, SMALL)
     assert isinstance(started.model.encoder, list)
     assert model_fingerprint(model, started) == known
     started.model.encoder[1].pool.type = "GlobalMaxPool"

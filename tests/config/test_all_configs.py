@@ -1,54 +1,70 @@
 """Every config builds and takes a training step; a small one of each folder trains two epochs for real."""
 
-from pathlib import Path
+import ast
 
 import pytest
 import torch
 
-from mmreid_uda.config import load_config
+from mmreid_uda.config import load_config, model_index
 from mmreid_uda.engine import build_runner
 from mmreid_uda.registry import CLUSTERERS, HOOKS, METRICS
 from mmreid_uda.structures import SoftLabels
 from mmreid_uda.testing import random_batch, ready_model
 
-CONFIGS = sorted(
-    str(path)
-    for folder in ("configs", "projects")
-    for path in Path(folder).rglob("*.py")
-    if "_base_" not in path.parts and (folder == "configs" or "configs" in path.parts)
-)
+CONFIGS = model_index()
 
 
-def words(path):
-    return set(Path(path).stem.replace("-", "_").split("_"))
+def words(name):
+    return set(name.replace("-", "_").split("_"))
+
+
+def project_of(name):
+    """The folder of a paper in configs/, or of a project."""
+    return CONFIGS[name].file.parts[-2 if "projects" not in CONFIGS[name].file.parts else -3]
 
 
 # Trained by tests of their own: projects (beside them), digits, students of a trained teacher and PTL's ablations
 # (test_ptl_runs.py).
 ELSEWHERE = {"digits", "std", "nocarry", "backbone"}
 SMALL = [
-    path
-    for path in CONFIGS
-    if "_mbv2_" in path and path.startswith("configs") and not ELSEWHERE & words(path)
+    name
+    for name, model in CONFIGS.items()
+    if "_mbv2_" in name and "projects" not in model.file.parts and not ELSEWHERE & words(name)
 ]
 
 
 # Variants differ by a key or two, which the step of each has shown to work: the shortest name stands for a folder.
-TRAINED = {Path(path).parent: path for path in sorted(SMALL, key=len, reverse=True)}
+TRAINED = {project_of(name): name for name in sorted(SMALL, key=len, reverse=True)}
 
 
 def test_configs_are_found():
-    assert len(CONFIGS) > 30 and len(SMALL) >= 8 and len(TRAINED) >= 5
+    assert len(CONFIGS) > 200 and len(SMALL) >= 8 and len(TRAINED) >= 5
+
+
+def depth(file):
+    """Files in the longest chain from a config to a base without one."""
+    bases = []
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_base_":
+            bases = ast.literal_eval(node.value)
+    bases = [bases] if isinstance(bases, str) else bases
+    return 1 + max((depth((file.parent / base).resolve()) for base in bases), default=0)
+
+
+def test_no_chain_of_files_is_longer_than_three():
+    files = {model.file for model in CONFIGS.values()}
+    depths = {file.name: depth(file) for file in files}
+    assert len(files) < 110 and max(depths.values()) == 3, depths
 
 
 # Models that have taken their step: configs that differ in the names of data sets alone share one.
 STEPPED = set()
 
 
-@pytest.mark.parametrize("path", CONFIGS)
-def test_a_config_builds_and_its_model_takes_a_step(path, tmp_path):
-    cfg = load_config(path, {"stage1": None})
-    assert Path(path).stem.count("_") == 2, "<method>[-<variant>]_<backbone>_<data>.py"
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_builds_and_its_model_takes_a_step(name, tmp_path):
+    cfg = load_config(name, {"stage1": None})
+    assert name.count("_") == 2, "<method>[-<variant>]_<backbone>_<data>.py"
     METRICS.build(cfg.val_evaluator)
     for hook in filter(None, cfg.default_hooks.values()):
         HOOKS.build(hook)
@@ -93,8 +109,8 @@ def memories(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", TRAINED.values())
-def test_a_small_config_trains_two_epochs(path, tmp_path):
+@pytest.mark.parametrize("name", TRAINED.values())
+def test_a_small_config_trains_two_epochs(name, tmp_path):
     options = {
         "train_cfg.max_epochs": 2,
         "train_cfg.val_interval": 2,
@@ -106,7 +122,7 @@ def test_a_small_config_trains_two_epochs(path, tmp_path):
         "default_hooks.report.evaluate_before": False,
         "work_dir": str(tmp_path),
     }
-    cfg = load_config(path, options)
+    cfg = load_config(name, options)
     clusters = bool(cfg.default_hooks.get("cluster"))
     if clusters:
         cfg.default_hooks.cluster.num_workers = 0

@@ -170,7 +170,7 @@ def test_a_hook_set_to_none_stays_so_when_the_recipe_is_applied_again():
         ("model.head.temprature", "model.head.temprature", "temperature"),
         ("model.lp_wieght", "model.lp_wieght", "lp_weight"),
         ("encoder.backbone.dpeth", "model.encoder.backbone.dpeth", "depth"),
-        ("default_hooks.cluster.clusterer.epss", "default_hooks.cluster.clusterer.epss", "eps"),
+        ("clusterer.epss", "`clusterer.epss`", "eps"),
         ("train_dataloader.batch_sampler.use_camera", "batch_sampler.use_camera", "use_cameras"),
         ("optim_wrapper.optimizer.weigth_decay", "optimizer.weigth_decay", "weight_decay"),
         ("param_scheduler.gama", "param_scheduler.gama", "gamma"),
@@ -209,7 +209,7 @@ def test_a_dict_over_a_name_needs_delete(tmp_path):
 @pytest.mark.parametrize(
     "option, expected",
     [
-        ("eps", "whole key such as `default_hooks.cluster.clusterer.eps`"),
+        ("eps", "whole key such as `clusterer.eps`"),
         ("lr", "whole key such as `optim_wrapper.optimizer.lr`"),
         ("optimizer.lr", "`optim_wrapper.optimizer.lr`"),
         ("modell.type", "`model.type`"),

@@ -107,7 +107,7 @@ def folder(tmp_path, monkeypatch):
         ),
         (
             ON_BASE + "default_hooks = dict(cluster=dict(clusterer=dict(eps='x')))\n",
-            r"default_hooks\.cluster\.clusterer\.eps='x' .* a number",
+            r"clusterer\.eps='x' .* a number",
         ),
         (ON_BASE + "val_evaluator = dict(type='Accuracy', topk='x')\n", "topk='x'"),
         # keys that are missing
@@ -117,7 +117,7 @@ def folder(tmp_path, monkeypatch):
         (
             ON_BASE
             + "default_hooks = dict(cluster=dict(clusterer=dict(_delete_=True, type='KMeans')))\n",
-            r"found no `default_hooks\.cluster\.clusterer\.num_clusters`",
+            r"found no `clusterer\.num_clusters`",
         ),
     ],
 )

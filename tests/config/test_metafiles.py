@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mmreid_uda.config import model_index
+
 REPOSITORY = Path(__file__).parents[2]
 METAFILES = sorted(
     path
@@ -19,6 +21,13 @@ def configs_of(folder):
     if folder.parent.name == "projects":
         folder = folder / "configs"
     return {path.relative_to(REPOSITORY).as_posix() for path in folder.glob("*.py")}
+
+
+def test_the_index_imports_every_metafile_and_no_figure_is_lost():
+    index = yaml.safe_load((REPOSITORY / "model-index.yml").read_text())
+    assert index["Import"] == [path.relative_to(REPOSITORY).as_posix() for path in METAFILES]
+    figures = sum(len(model.results) for model in model_index().values())
+    assert figures >= 95
 
 
 def test_every_folder_of_a_paper_has_a_metafile_and_a_readme():
@@ -35,8 +44,10 @@ def test_a_metafile_is_complete_and_consistent(path):
     assert (REPOSITORY / collection["README"]).is_file()
     assert (REPOSITORY / collection["Code"]["Path"]).is_file()
     assert {model["Config"] for model in meta["Models"]} == configs_of(path.parent)
+    names = [model["Name"] for model in meta["Models"]]
+    assert len(names) == len(set(names))
     for model in meta["Models"]:
-        assert model["Name"] == Path(model["Config"]).stem
+        assert (model["Name"] == Path(model["Config"]).stem) == ("Overrides" not in model)
         assert model["In Collection"] == collection["Name"]
         assert model["Metadata"]["Training Data"] and model["Metadata"]["Backbone"]
 
@@ -44,12 +55,14 @@ def test_a_metafile_is_complete_and_consistent(path):
 @pytest.mark.parametrize("path", METAFILES, ids=lambda path: path.parent.name)
 def test_figures_say_where_they_come_from_and_agree_with_the_readme(path):
     readme = (path.parent / "README.md").read_text()
-    rows = re.findall(r"^\| \[[^]]+\]\(([^)]+\.py)\) (.*)$", readme, re.MULTILINE)
-    rows = {Path(link).name: row for link, row in rows}
+    # A file is linked, a variant has its name alone.
+    rows = re.findall(r"^\| (?:\[([^]]+)\]\([^)]+\.py\)|`([\w-]+_[\w-]+)`) (.*)$", readme, re.M)
+    rows = {file or variant: (bool(variant), row) for file, variant, row in rows[::-1]}
     models = yaml.safe_load(path.read_text())["Models"]
-    assert rows.keys() == {Path(model["Config"]).name for model in models}
+    assert rows.keys() == {model["Name"] for model in models}
     for model in models:
-        row = rows[Path(model["Config"]).name]
+        is_variant, row = rows[model["Name"]]
+        assert is_variant == ("Overrides" in model)
         results = model.get("Results", [])
         assert bool(results) == (re.search(r"\d+\.\d / \d+\.\d", row) is not None)
         for result in results:

@@ -13,10 +13,10 @@ import pytest
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
 from PIL import Image
-from test_all_configs import CONFIGS
+from test_all_configs import CONFIGS, project_of
 from torch import nn
 
-from mmreid_uda.config import load_config
+from mmreid_uda.config import find_model, load_config
 from mmreid_uda.models.encoders import MGNEncoder
 from mmreid_uda.models.heads import ClassifierHead, PTLHead
 from mmreid_uda.models.layers import support_samples
@@ -24,7 +24,7 @@ from mmreid_uda.registry import HOOKS, TRANSFORMS
 from mmreid_uda.structures import PseudoLabelState
 
 # Recipes of the papers; the small ones for CPUs, and projects that show how a project looks, have values of their own.
-PUBLISHED = [path for path in CONFIGS if "_mbv2_" not in path]
+PUBLISHED = [name for name in CONFIGS if "_mbv2_" not in name]
 ROWS = []
 
 
@@ -51,10 +51,7 @@ def folders(paths):
     """Recipes by the folder of their paper."""
     found = {}
     for path in paths:
-        folder = Path(path).parent
-        found.setdefault(
-            folder.parent.name if folder.name == "configs" else folder.name, []
-        ).append(path)
+        found.setdefault(project_of(path), []).append(path)
     return found.items()
 
 
@@ -104,7 +101,7 @@ def test_r1_a_resized_crop_is_that_of_pil(size):
 def test_r2_every_recipe_of_mmt_stands_on_its_own_source_stage():
     runs = {}
     for path in PUBLISHED:
-        if Path(path).parent.name == "mmt":
+        if project_of(path) == "mmt":
             stage1 = resolve(path).stage1
             runs[path] = [stage1] if isinstance(stage1, str) else list(stage1)
     kinds = {Path(run).name.split("_")[0] for found in runs.values() for run in found}
@@ -114,9 +111,9 @@ def test_r2_every_recipe_of_mmt_stands_on_its_own_source_stage():
         for run in found:
             source, _, _ = Path(run).name.partition("-seed")
             assert source == f"source-mmt_{backbone}_{data}"
-            assert Path("configs/source", f"{source}.py").is_file()
+            assert find_model(source).file.parent.name == "source"
     for backbone in ("r50", "r50-ibn"):
-        cfg = resolve(f"configs/source/source-mmt_{backbone}_market2duke.py")
+        cfg = resolve(f"source-mmt_{backbone}_market2duke")
         where = f"source-mmt_{backbone}"
         compare("R2", where, "iterations per epoch", 100, cfg.iters_per_epoch)
         found = rates(cfg, 80)
@@ -205,16 +202,16 @@ def test_r7_mgn_starts_as_released(path, deviation, bias):
 
 def test_r8_meb_nets_source_stage_normalises_32_images():
     for data in ("duke2market", "market2duke"):
-        cfg = resolve(f"configs/source/source-meb_r50_{data}.py")
+        cfg = resolve(f"source-meb_r50_{data}")
         group = cfg.model.encoder.norm.samples_per_group
         compare("R8", f"source-meb_r50_{data}", "batch-norm group", 32, group)
-        runs = resolve(f"projects/mebnet/configs/mebnet_r50_{data}.py").stage1
+        runs = resolve(f"mebnet_r50_{data}").stage1
         found = {Path(run).name.partition("-seed")[0] for run in runs}
         compare("R8", f"mebnet_r50_{data}", "stage1", {f"source-meb_r50_{data}"}, found)
 
 
 def test_r9_the_supports_of_an_image_stand_together():
-    k = resolve("configs/ise/ise-k2_r50_market.py").model.num_neighbors
+    k = resolve("ise-k2_r50_market").model.num_neighbors
     features, centroids = torch.eye(4)[:2], torch.eye(4)
     centroids = nn.functional.normalize(centroids + 0.1 * torch.rand(4, 4), dim=1)
     supports = support_samples(features, torch.tensor([0, 1]), centroids, 0.2, k)
@@ -240,7 +237,7 @@ def test_r10_each_teacher_is_evaluated_at_the_end_of_every_run(path):
     [
         ("configs/ise/ise_r50_market.py", 256, 64),
         ("configs/ise/ise_r50_market.py", 64, 16),
-        ("configs/cluster_contrast/cluster-contrast-b64_r50_market.py", None, 16),
+        ("cluster-contrast-b64_r50_market", None, 16),
         ("configs/mmt/mmt-k500_r50_duke2market.py", None, 16),
         ("configs/strong_baseline/strong-baseline_r50_duke2market.py", None, 16),
         ("projects/spcl/configs/spcl_r50_market.py", None, 16),

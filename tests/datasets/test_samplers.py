@@ -128,7 +128,7 @@ def test_distinct_draws_are_distributed_as_in_the_slow_loop(num_instances):
 
 @pytest.mark.parametrize("config", ["mgn-ptl_r50_market", "mgn_r50_duke", "ptl_mbv2_synthb"])
 def test_ptl_shows_four_images_of_a_person_who_has_four(config):
-    options = load_config(f"configs/ptl/{config}.py").train_dataloader.batch_sampler
+    options = load_config(config).train_dataloader.batch_sampler
     dataset = FakeData(source=48, target=0)
     dataset.labels = torch.arange(48) // 4
     options = {**options, "type": "DomainBatchSampler", "batch_size": 16, "iters_per_epoch": 3}

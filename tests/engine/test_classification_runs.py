@@ -1,6 +1,5 @@
 """Data sets of other packages in a real Runner: items with ``data_samples`` instead of this package's samples."""
 
-from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +7,7 @@ from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.structures import BaseDataElement
 from torch.utils.data import Dataset
 
-from mmreid_uda.config import load_config
+from mmreid_uda.config import load_config, read_config
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.engine import build_runner
 from mmreid_uda.models import ReIDDataPreprocessor
@@ -45,7 +44,7 @@ val_dataloader = dict(
 train_cfg = dict(max_epochs=1, val_interval=1)
 default_hooks = dict(report=dict(evaluate_before=False))
 """
-BASE = Path(__file__).parents[2] / "configs/ptl/backbone_mbv2_digits.py"
+BASE = "backbone_mbv2_digits"
 
 
 @DATASETS.register_module()
@@ -70,7 +69,8 @@ def test_labels_are_learnt_however_the_items_of_a_data_set_have_them(tmp_path):
     weights, accuracies = [], []
     for pack, collate in (("sample", "pseudo_collate"), ("number", "default_collate")):
         path = tmp_path / f"{pack}.py"
-        path.write_text(CHILD.format(base=BASE, pack=pack, collate=collate))
+        read_config(BASE).dump(tmp_path / "base.py")
+        path.write_text(CHILD.format(base="./base.py", pack=pack, collate=collate))
         runner = build_runner(load_config(str(path), {"work_dir": str(tmp_path / pack)}))
         before = [row.clone() for row in runner.model.head.parameters()]
         runner.train()

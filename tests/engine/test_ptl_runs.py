@@ -24,8 +24,8 @@ from mmreid_uda.utils import InputError
 
 REPOSITORY = Path(__file__).parents[2]
 PTL = "configs/ptl/ptl_mbv2_digits.py"
-STD = "configs/ptl/std_mbv2_digits.py"
-BACKBONE = "configs/ptl/backbone_mbv2_digits.py"
+STD = "std_mbv2_digits"
+BACKBONE = "backbone_mbv2_digits"
 # Forty digits, a quarter of the widths, no ImageNet weights: two iterations of 16 images and a rest of 8.
 TINY = {
     "encoder.backbone.trunk.width_mult": 0.25,

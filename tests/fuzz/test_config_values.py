@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 
 from mmreid_uda.cli import parse_options
 from mmreid_uda.cli.options import parse_value
-from mmreid_uda.config.file import read_config_file
-from mmreid_uda.config.recipe import finish_config
+from mmreid_uda.config import finish_config, read_config
 from mmreid_uda.registry import HOOKS, METRICS, MODELS, TRANSFORMS
 from mmreid_uda.utils import InputError
 
 CONFIGS = (
     "configs/cluster_contrast/cluster-contrast_mbv2_synthb.py",
     "configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py",
-    "configs/fat/fat-distill_mbv2_synthb.py",
-    "configs/ptl/std_mbv2_synthb.py",
+    "fat-distill_mbv2_synthb",
+    "std_mbv2_synthb",
 )
 MANY = settings(
     derandomize=True,
@@ -61,7 +60,7 @@ values = st.recursive(
 
 @functools.cache
 def read(path):
-    return read_config_file(path)
+    return read_config(path)
 
 
 def places(node, where=()):

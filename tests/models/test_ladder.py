@@ -163,7 +163,7 @@ def test_a_ladder_that_does_not_fit_is_one_sentence(rungs, message):
     "name, cells", [("ptl_r50_market", 6), ("ptl_d161_market", 5), ("ptl-late_r50_market", 2)]
 )
 def test_the_ladders_of_the_configs_have_their_cells(name, cells):
-    encoder = load_config(f"configs/ptl/{name}.py").encoder
+    encoder = load_config(name).encoder
     assert sum(len(rung.get("cells", ())) for rung in encoder.backbone.rungs) == cells
 
 

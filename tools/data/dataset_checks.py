@@ -16,7 +16,7 @@ import numpy as np
 from mmengine.config import Config
 
 from mmreid_uda.apis.inputs import known_datasets
-from mmreid_uda.config import load_config
+from mmreid_uda.config import load_config, test_sets
 from mmreid_uda.datasets import (
     DATASET_CATALOG,
     ReIDDataset,
@@ -157,7 +157,7 @@ def read_splits(cfg: Config, root: str) -> list[tuple[str | Mapping, tuple[Split
         return [value] if isinstance(value, (str, Mapping)) else list(value or ())
 
     trained = [*several(cfg.get("source")), *several(cfg.get("target"))]
-    tested = several(cfg.get("test")) or several(cfg.get("target"))
+    tested = test_sets(cfg)
     read = []
     for one in trained:
         offered = offered_splits(one, data_root=root)

@@ -32,11 +32,10 @@ def main() -> None:
     args = parse_args()
     from mmreid_uda.apis import load_pseudo_labels
     from mmreid_uda.apis.feature_set import target_images
-    from mmreid_uda.apis.model import find_config
     from mmreid_uda.config import load_config
     from mmreid_uda.visualization import cluster_kinds, draw_cluster_collage, write_picture
 
-    target = target_images(load_config(find_config(args.config), args.cfg_options))
+    target = target_images(load_config(args.config, args.cfg_options))
     labels = load_pseudo_labels(args.labels, target.paths)
     kinds = cluster_kinds(labels, target.true_labels)
     picture = draw_cluster_collage(

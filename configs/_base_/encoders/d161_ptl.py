@@ -1,5 +1,6 @@
 # DenseNet-161 as the paper describes it: a cell on the image, one beside each of the first four blocks; 512-d.
 # Widths and strides of the cells are not published; these fit the trunk's.
+encoder_name = "d161"
 encoder = dict(
     type="ReIDEncoder",
     backbone=dict(

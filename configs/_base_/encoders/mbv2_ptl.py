@@ -1,4 +1,5 @@
 # MobileNetV2 with a small ladder; 512-d, trains on a CPU.
+encoder_name = "mbv2"
 encoder = dict(
     type="ReIDEncoder",
     backbone=dict(

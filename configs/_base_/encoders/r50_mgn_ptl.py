@@ -1,4 +1,5 @@
 # MGN on ResNet-50 with PTL's ladder, as released: 2048-d, the eight vectors together; rungs = None is plain MGN.
+encoder_name = "r50"
 encoder = dict(
     type="MGNEncoder",
     backbone=dict(

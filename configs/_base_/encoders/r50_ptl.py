@@ -1,4 +1,5 @@
 # ResNet-50 with the widths of the released ladder up to the last stage; 512-d.
+encoder_name = "r50"
 encoder = dict(
     type="ReIDEncoder",
     backbone=dict(

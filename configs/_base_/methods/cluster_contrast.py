@@ -9,10 +9,4 @@ model = dict(
         memory=dict(type="ClusterMemory", update="momentum", momentum=0.1, init="mean"),
     ),
 )
-default_hooks = dict(
-    cluster=dict(
-        type="ClusterHook",
-        max_outlier_ratio=1.0,  # as released: the first epochs train on the few clusters there are
-        clusterer=dict(type="JaccardDBSCAN", eps=0.6, min_samples=4, k1=30, k2=6),
-    ),
-)
+clusterer = dict(type="JaccardDBSCAN", eps=0.6, min_samples=4, k1=30, k2=6)

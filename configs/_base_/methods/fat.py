@@ -12,7 +12,16 @@ model = dict(
     ),
     test_cfg=dict(flip=True, feature="pooled"),
 )
-default_hooks = dict(
-    cluster=dict(type="ClusterHook", clusterer=dict(type="GroundTruthLabels")),
-)
+# Random crops of 384 x 128 out of 432 x 144.
+input_size = (384, 128)
+train_pipeline = [
+    dict(type="LoadReIDImage"),
+    dict(
+        type="Resize", scale=(144, 432), interpolation="bicubic", backend="pillow"
+    ),  # (width, height)
+    dict(type="RandomCrop", crop_size=(384, 128)),
+    dict(type="RandomHorizontalFlip", prob=0.5),
+    dict(type="PackReIDInputs"),
+]
+clusterer = dict(type="GroundTruthLabels")
 val_evaluator = dict(ap="trapezoid")

@@ -1,6 +1,7 @@
 # PTL: supervised training of a network with batch-related cells, whose state is reset before every epoch.
 _base_ = ["../default_runtime.py", "../datasets/reid.py"]
 
+test = ["source"]
 model = dict(
     type="PTL",
     ce_weight=1.0,
@@ -20,8 +21,6 @@ train_pipeline = [
 ]
 train_dataloader = dict(batch_sampler=dict(use_cameras=False, distinct=True))
 default_hooks = dict(
-    source_classes=dict(type="SourceClassesHook"),
-    latent_state=dict(type="LatentStateHook", reset="epoch"),
     # With the three moments of AMSGrad a checkpoint of MGN and cells takes 1.3 GB: every tenth epoch, two are kept.
     checkpoint=dict(interval=10, max_keep_ckpts=2),
 )

@@ -2,6 +2,7 @@
 # without a loss, so that batch normalisation sees both domains; target = None leaves it out.
 _base_ = ["../default_runtime.py", "../datasets/reid.py"]
 
+test = ["target", "source"]  # direct transfer, and the source itself
 model = dict(
     type="Supervised",
     ce_weight=1.0,
@@ -17,4 +18,3 @@ train_pipeline = [
     dict(type="PadRandomCrop", padding=10),
     dict(type="PackReIDInputs"),
 ]
-default_hooks = dict(source_classes=dict(type="SourceClassesHook"))

@@ -27,9 +27,9 @@ ALGORITHMS = (
     "configs/mmt/cluster-baseline_mbv2_syntha2synthb.py",
     "configs/mmt/mmt-k150_mbv2_syntha2synthb.py",
     "configs/fat/fat_mbv2_synthb.py",
-    "configs/fat/fat-teacher_mbv2_synthb.py",
-    "configs/ptl/ptl-v2_mbv2_synthb.py",
-    "configs/ptl/std_mbv2_synthb.py",
+    "fat-teacher_mbv2_synthb",
+    "ptl-v2_mbv2_synthb",
+    "std_mbv2_synthb",
     "projects/spcl/configs/spcl_mbv2_synthb.py",
     "projects/spcl/configs/spcl_mbv2_syntha2synthb.py",
     "projects/mebnet/configs/mebnet_mbv2_syntha2synthb.py",
@@ -37,9 +37,9 @@ ALGORITHMS = (
 """Those that train on rendered people, the most telling first."""
 
 STEPS_ALONE = (
-    "configs/fat/fat-triplet_mbv2_synthb.py",
+    "fat-triplet_mbv2_synthb",
     "configs/ptl/ptl_mbv2_digits.py",
-    "configs/ptl/std_mbv2_digits.py",
+    "std_mbv2_digits",
     "projects/example_project/configs/example-project_mbv2_synthb.py",
     "configs/ptl/mgn-ptl_r50_market.py",
     "configs/ptl/mgn_r50_market.py",

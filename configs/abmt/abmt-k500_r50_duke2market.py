@@ -1,6 +1,0 @@
-# ABMT with 500 clusters of k-means.
-_base_ = "./abmt_r50_duke2market.py"
-
-default_hooks = dict(
-    cluster=dict(clusterer=dict(_delete_=True, type="KMeans", num_clusters=500)),
-)

@@ -1,3 +1,0 @@
-_base_ = "./abmt-usl_r50_market.py"
-
-target = "dukemtmc"

@@ -1,3 +1,0 @@
-_base_ = "./cluster-contrast_mbv2_synthb.py"
-
-target = "synthc"

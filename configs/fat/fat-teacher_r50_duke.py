@@ -1,3 +1,0 @@
-_base_ = "./fat-teacher_r50_msmt17.py"
-
-target = "dukemtmc"

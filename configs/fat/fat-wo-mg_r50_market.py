@@ -1,4 +1,0 @@
-# Without compactness.
-_base_ = "./fat_r50_market.py"
-
-model = dict(terms="XE-tri")

@@ -1,3 +1,0 @@
-_base_ = "./ise_mbv2_synthb.py"
-
-target = "synthc"

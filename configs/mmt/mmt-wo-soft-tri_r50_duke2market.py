@@ -1,4 +1,0 @@
-# Without soft triplets: b = 0.
-_base_ = "./mmt-k500_r50_duke2market.py"
-
-model = dict(soft_triplet_weight=0.0)

@@ -1,6 +1,0 @@
-# For comparison: the network without cells, the same 1x1 convolution behind it.
-_base_ = "./ptl_r50_market.py"
-
-model = dict(type="PTLBaseline")
-encoder = dict(backbone=dict(rungs=[dict(tap="layer4", fuse=512)]))
-default_hooks = dict(latent_state=None)

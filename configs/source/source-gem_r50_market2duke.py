@@ -1,5 +1,0 @@
-_base_ = "./source-gem_r50_duke2market.py"
-
-source = "market1501"
-target = "dukemtmc"
-test = ["dukemtmc", "market1501"]  # direct transfer, and the source itself

@@ -1,5 +1,0 @@
-_base_ = "./source_r50_duke2market.py"
-
-source = "personx"
-target = "msmt17"
-test = ["msmt17", "personx"]  # direct transfer, and the source itself

@@ -1,5 +1,0 @@
-_base_ = "./source_r50_duke2market.py"
-
-source = "vehicleid"
-target = "veri776"
-test = ["veri776", "vehicleid"]  # direct transfer, and the source itself

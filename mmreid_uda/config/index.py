@@ -1,0 +1,125 @@
+"""Which configs there are: files, and entries of ``model-index.yml``, which change a few keys of a file.
+
+An entry of a ``metafile.yml`` has ``Name`` and ``Config``; a published variant has ``Overrides``, too, dotted keys as
+``--cfg-options`` takes them. Both kinds of names, and those of other pairs of data sets
+(``mmt-dbscan_r50_msmt2market``), stand for a config wherever one is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from mmreid_uda.datasets import DATASET_CATALOG, short_name
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import repository
+
+__all__ = ["Model", "config_roots", "find_model", "model_index", "named_model"]
+
+_CONFIG_PATTERNS = ("configs/*/*.py", "projects/**/configs/*.py")
+
+
+class Model(NamedTuple):
+    """A config by its name."""
+
+    name: str
+    file: Path
+    overrides: dict[str, Any]
+    """Dotted keys -> values in place of the file's."""
+    results: list[dict[str, Any]]
+    """Figures: ``Dataset``, ``Metrics`` and their ``Origin``."""
+
+
+def config_roots() -> list[Path]:
+    """Folders with ``configs/``, ``projects/`` and ``model-index.yml``: ours, and the working folder, which wins."""
+    return [repository(), Path()]
+
+
+def _files() -> dict[str, Path]:
+    return {
+        file.stem: file
+        for root in config_roots()
+        for pattern in _CONFIG_PATTERNS
+        for file in root.glob(pattern)
+        if file.parent.name != "_base_"
+    }
+
+
+@cache
+def _read_yaml(path: Path) -> dict[str, Any]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(encoding="utf-8"), loader)
+
+
+def model_index() -> dict[str, Model]:
+    """Name -> every config there is: the entries of the model index, and files that it does not name."""
+    models = {name: Model(name, file, {}, []) for name, file in _files().items()}
+    for root in map(Path.resolve, config_roots()):
+        index = root / "model-index.yml"
+        for metafile in _read_yaml(index)["Import"] if index.is_file() else ():
+            for entry in _read_yaml(root / metafile)["Models"]:
+                models[entry["Name"]] = Model(
+                    entry["Name"],
+                    root / entry["Config"],
+                    entry.get("Overrides", {}),
+                    entry.get("Results", []),
+                )
+    return models
+
+
+def find_model(name: str | Path) -> Model:
+    """Find a config by its path, or by a name.
+
+    Args:
+        name: ``'configs/ise/ise_r50_market.py'``; ``'ise_r50_market'``, the name of a file; ``'ise-pli_r50_market'``,
+            that of an entry of the model index; or one of these with another pair of data sets, such as
+            ``'mmt-dbscan_r50_msmt2market'``.
+
+    Returns:
+        Its file and the keys that differ.
+
+    Raises:
+        InputError: There is no such file, or config of that name; the sentence has the nearest names.
+    """
+    path = Path(name)
+    if path.exists():
+        return Model(path.stem, path, {}, [])
+    stem = path.name.removesuffix(".py")
+    found = named_model(stem) if len(path.parts) == 1 else None
+    if found is None:
+        models = model_index()
+        near = difflib.get_close_matches(stem, models, n=3) or ["ise_r50_market"]
+        raise InputError(
+            f"found no config file {str(name)!r}, and none of that name among the {len(models)} of configs/ and "
+            f"model-index.yml; give a path, or a name such as {', '.join(near)}."
+        )
+    return found
+
+
+def named_model(name: str) -> Model | None:
+    """The config of a name, as :func:`find_model` finds it, or None."""
+    files = _files()
+    if name in files:
+        return Model(name, files[name], {}, [])
+    models = model_index()
+    return models.get(name) or _of_another_pair(name, models)
+
+
+def _of_another_pair(name: str, models: dict[str, Model]) -> Model | None:
+    """A method with a source by the short names of two data sets that no config has yet."""
+    recipe, _, pair = name.rpartition("_")
+    source, _, target = pair.rpartition("2")
+    like = [one for one in models if one.startswith(f"{recipe}_") and "2" in one]
+    sources, targets = (
+        {short_name(one, of_source=of_source): one for one in DATASET_CATALOG}
+        for of_source in (True, False)
+    )
+    if not like or source not in sources or target not in targets:
+        return None
+    pattern = models[like[0]]
+    changes = dict(source=sources[source], target=targets[target])
+    return Model(name, pattern.file, {**pattern.overrides, **changes}, [])

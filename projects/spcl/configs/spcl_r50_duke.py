@@ -1,3 +1,0 @@
-_base_ = "./spcl_r50_market.py"
-
-target = "dukemtmc"

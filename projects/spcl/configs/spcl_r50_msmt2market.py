@@ -1,3 +1,0 @@
-_base_ = "./spcl_r50_duke2market.py"
-
-source = "msmt17"

@@ -1,0 +1,63 @@
+"""Names of configs: files, entries of the model index, and other pairs of data sets."""
+
+from pathlib import Path
+
+import pytest
+
+from mmreid_uda.config import find_model, load_config, model_index, read_config
+from mmreid_uda.utils import InputError
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_a_file_is_found_by_path_by_name_and_from_anywhere(tmp_path, monkeypatch):
+    expected = REPOSITORY / "configs/ise/ise_r50_market.py"
+    assert find_model(expected).file == expected
+    monkeypatch.chdir(tmp_path)
+    assert find_model("ise_r50_market").file == find_model("ise_r50_market.py").file == expected
+    own = tmp_path / "configs" / "mine" / "ise_r50_market.py"
+    own.parent.mkdir(parents=True)
+    own.write_text("")
+    assert find_model("ise_r50_market").file.resolve() == own
+
+
+@pytest.mark.parametrize("name", ["ise_r50_markt", "configs/ise/ise_r50_markt.py"])
+def test_an_unknown_config_gets_the_nearest_names(name):
+    with pytest.raises(InputError, match=f"found no config file '{name}'.* ise_r50_market"):
+        find_model(name)
+
+
+def test_an_entry_of_the_index_changes_keys_of_its_file():
+    found = find_model("ise-pli_r50_msmt17")
+    assert found.file == REPOSITORY / "configs/ise/ise_r50_msmt17.py"
+    assert found.overrides == {"model.lp_weight": 0.0}
+    assert found.results[0]["Metrics"] == {"mAP": 33.5, "Rank-1": 63.9}
+    cfg = load_config("ise-pli_r50_msmt17", {"model.num_neighbors": 2})
+    assert (cfg.model.lp_weight, cfg.model.num_neighbors) == (0.0, 2)
+    assert Path(cfg.filename).name == "ise-pli_r50_msmt17.py", "names the run and what is published"
+    assert load_config("ise-pli_r50_msmt17", {"model.lp_weight": 1.0}).model.lp_weight == 1.0
+    assert model_index()["ise-pli_r50_msmt17"] == found
+
+
+def test_a_pair_without_an_entry_is_a_name_too():
+    cfg = load_config("abmt_r50_msmt2market")
+    assert (cfg.source, cfg.target) == ("msmt17", "market1501")
+    assert cfg.stage1 == "work_dirs/source-ab_r50_msmt2market"
+    assert (
+        load_config(cfg.stage1.partition("/")[2]).train_dataloader.dataset.source[0].type
+        == "MSMT17"
+    )
+    with pytest.raises(InputError, match="found no config file 'abmt_r50_msmt2nowhere'"):
+        find_model("abmt_r50_msmt2nowhere")
+    with pytest.raises(InputError, match="found no config file 'ise_r50_duke2market'"):
+        find_model("ise_r50_duke2market")
+
+
+def test_an_entry_can_be_the_base_of_a_config(tmp_path):
+    read_config("mmt-k700_r50_duke2market").dump(tmp_path / "base.py")
+    (tmp_path / "mine.py").write_text(
+        "_base_ = './base.py'\ntarget = 'msmt17'\nclusterer = dict(num_clusters=9)\n"
+    )
+    cfg = load_config(tmp_path / "mine.py")
+    assert cfg.default_hooks.cluster.clusterer == dict(type="KMeans", num_clusters=9)
+    assert cfg.stage1[0] == "work_dirs/source-mmt_r50_duke2msmt17-seed1"
