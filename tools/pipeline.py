@@ -39,7 +39,7 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
         description="Train a config and, before it, the source runs it starts from.",
         epilog="Further flags, such as --amp or --seed, are given to tools/train.py in the last stage.",
     )
-    parser.add_argument("config", help="config of the second stage")
+    parser.add_config("config of the second stage, or its name")
     parser.add_argument("--processes", type=at_least(1), default=1, help="GPUs, or CPU processes")
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], help="key=value pairs for the second stage"

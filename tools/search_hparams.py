@@ -51,7 +51,7 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
         description="Search values of a config's keys.",
         epilog="Further flags, such as --amp or --seed, are given to tools/train.py.",
     )
-    parser.add_argument("config", help="config file of the trainings")
+    parser.add_argument("config", help="config file of the trainings, or its name")
     parser.add_argument(
         "--space", nargs="+", required=True, metavar="KEY=RANGE", help=f"what to search: {_FORMS}"
     )

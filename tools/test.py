@@ -25,7 +25,7 @@ from mmreid_uda.utils.files import atomic_path
 def parse_args() -> argparse.Namespace:
     """Read the command line; flags are OpenMMLab's."""
     parser = ToolParser(description="Evaluate a re-ID model.")
-    parser.add_argument("config", help="config file")
+    parser.add_config()
     parser.add_argument(
         "checkpoint", nargs="?", help="checkpoint file (default: the config's initial weights)"
     )

@@ -2,6 +2,7 @@
 
 Examples:
     python tools/train.py configs/ise/ise_r50_market.py
+    python tools/train.py --model ise-pli_r50_msmt17
     tools/dist_train.sh configs/ise/ise_r50_market.py 4 --amp
 """
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def parse_args() -> argparse.Namespace:
     """Read the command line; flags are OpenMMLab's."""
     parser = ToolParser(description="Train a re-ID model.")
-    parser.add_argument("config", help="config file")
+    parser.add_config()
     parser.add_argument(
         "--work-dir", help="folder for checkpoints and logs (default: work_dirs/<config name>)"
     )

@@ -74,6 +74,26 @@ class ToolParser(argparse.ArgumentParser):
         self.exit(2, f"error: {message.rstrip('.')}; see {self.prog} --help.\n")
 
 
+    def add_config(self, what: str = "config file, or its name") -> None:
+        """Let a tool begin with a config; ``--model NAME`` is another way to write that argument.
+
+        Args:
+            what: What it is, for ``--help``.
+        """
+        self.add_argument("config", help=what)
+        self.add_argument(
+            "--model", metavar="NAME", help="the config by its name, in place of the first argument"
+        )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read ``--model NAME`` as the first argument."""
+        words = list(sys.argv[1:] if args is None else args)
+        if "--model" in words[:-1] and "--model" in self._option_string_actions:
+            place = words.index("--model")
+            words = [words[place + 1], *words[:place], *words[place + 2 :]]
+        return super().parse_known_args(words, namespace)
+
+
 class _HelpWithDefaults(argparse.HelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         default, text = action.default, action.help or ""

@@ -270,12 +270,9 @@ def _name_stage1(cfg: Config) -> None:
 
     def name_of(found: re.Match[str]) -> str:
         key = found[1]
-        names = [
-            cfg.get("encoder_name")
-            if key == "encoder"
-            else short_name(one, of_source=key == "source")
-            for one in _names(cfg, key)
-        ]
+        names: list[Any] = [cfg.get("encoder_name")]
+        if key != "encoder":
+            names = [short_name(one, of_source=key == "source") for one in _names(cfg, key)]
         if not names or None in names:
             raise InputError(
                 f"found {found.string!r} in stage1, and no name of the {key}: set "

@@ -1,6 +1,5 @@
 """Data sets of other packages in a real Runner: items with ``data_samples`` instead of this package's samples."""
 
-
 import pytest
 import torch
 from mmengine.dataset import default_collate, pseudo_collate
