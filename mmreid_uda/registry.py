@@ -31,6 +31,7 @@ __all__ = [
     "OPTIM_WRAPPER_CONSTRUCTORS",
     "PARAM_SCHEDULERS",
     "REFINERS",
+    "RUNNERS",
     "TRANSFORMS",
     "VISBACKENDS",
     "VISUALIZERS",
@@ -132,6 +133,13 @@ HOOKS = Registry("hook", parent=mmengine_registries.HOOKS, locations=["mmreid_ud
 # Optimiser wrappers: mixed precision that also runs on the CPU.
 OPTIM_WRAPPERS = Registry(
     "optim_wrapper", parent=mmengine_registries.OPTIM_WRAPPERS, locations=["mmreid_uda.engine"]
+)
+# Runners; built by mmengine's own rule, which looks at `runner_type`.
+RUNNERS = mmengine_registries.Registry(
+    "runner",
+    parent=mmengine_registries.RUNNERS,
+    scope="mmreid_uda",
+    locations=["mmreid_uda.engine"],
 )
 # Evaluation metrics.
 METRICS = Registry(

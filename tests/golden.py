@@ -19,9 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 
-REPOSITORY = Path(__file__).parents[1]
 CURVES = Path(__file__).with_name("golden_curves.json")
 # Fewer people than the configs have, and small batches: all curves take ten minutes of one core.
 PEOPLE = dict(num_train_ids=40, num_test_ids=4, images_per_id=8)
@@ -34,14 +32,11 @@ NEEDS = {
 }
 
 
-def small_configs() -> dict[str, Path]:
-    """Name -> file of every config that trains on a CPU."""
-    found = [
-        path
-        for folder in ("configs", "projects")
-        for path in sorted((REPOSITORY / folder).rglob("*_mbv2_*.py"))
-    ]
-    return {path.stem: path for path in found if "_base_" not in path.parts}
+def small_configs() -> list[str]:
+    """Names of every config that trains on a CPU."""
+    from mmreid_uda.config import model_index
+
+    return sorted(name for name in model_index() if "_mbv2_" in name)
 
 
 def cpu() -> str:
@@ -60,7 +55,7 @@ def curve(name: str, data_root: str, folder: str) -> list[dict[str, float]]:
     from mmreid_uda.engine import build_runner
 
     torch.set_num_threads(1)
-    cfg = load_config(small_configs()[name], _options(name, data_root, folder))
+    cfg = load_config(name, _options(name, data_root, folder))
     cfg.work_dir = f"{folder}/{name}"
     noted: list[dict[str, float]] = []
 
@@ -77,6 +72,8 @@ def curve(name: str, data_root: str, folder: str) -> list[dict[str, float]]:
 
 
 def _options(name: str, data_root: str, folder: str) -> dict[str, Any]:
+    from mmreid_uda.config import read_config
+
     options: dict[str, Any] = {
         "train_cfg.max_epochs": EPOCHS,
         "train_cfg.val_interval": 100,
@@ -89,7 +86,7 @@ def _options(name: str, data_root: str, folder: str) -> dict[str, Any]:
         options.update(
             data_root=data_root, test=[], global_batch_size=32, iters_per_epoch=ITERATIONS
         )
-        cfg = Config.fromfile(small_configs()[name])
+        cfg = read_config(name)
         for key in ("source", "target"):
             one = cfg.get(key)
             one = one.get("name") if isinstance(one, dict) else one
@@ -143,7 +140,7 @@ def main() -> None:
     """Record all curves, or compare some."""
     command, *names = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
-        found = curves(names or list(small_configs()), f"{folder}/data", folder, processes=2)
+        found = curves(names or small_configs(), f"{folder}/data", folder, processes=2)
     if command == "record":
         lines = [f"{json.dumps(name)}: {json.dumps(one)}" for name, one in sorted(found.items())]
         head = dict(cpu=cpu(), torch=torch.__version__)

@@ -20,7 +20,9 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(description="List the configs there are.")
     parser.add_argument("pattern", nargs="?", default="*", help="names to list, with * and ?")
     parser.add_argument(
-        "--overrides", action="store_true", help="the file of each, and the keys that a variant changes"
+        "--overrides",
+        action="store_true",
+        help="the file of each, and the keys that a variant changes",
     )
     return parser.parse_args()
 
@@ -35,7 +37,9 @@ def main() -> None:
 
     models = [one for name, one in model_index().items() if fnmatch(name, args.pattern)]
     if not models:
-        raise InputError(f"found no config that is named like {args.pattern!r}; give another pattern.")
+        raise InputError(
+            f"found no config that is named like {args.pattern!r}; give another pattern."
+        )
     width = max(len(one.name) for one in models)
     for one in models:
         figures = [

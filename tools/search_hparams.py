@@ -5,7 +5,7 @@ A search space is written like ``--cfg-options``: ``key=low:high`` (whole number
 
 Examples:
     python tools/search_hparams.py configs/ise/ise_mbv2_synthb.py --metric synthb/mAP --trials 10 \
-        --space default_hooks.cluster.clusterer.eps=0.4:0.7 optim_wrapper.optimizer.lr=log:1e-5:1e-3
+        --space clusterer.eps=0.4:0.7 optim_wrapper.optimizer.lr=log:1e-5:1e-3
     python tools/search_hparams.py configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py --metric syntha/mAP \
         --space model.teacher.alpha=choice:0.99,0.999 --cfg-options test=syntha
 """
@@ -159,7 +159,7 @@ def check_metric(cfg: Config, metric: str) -> None:
         if hook is None or not hook.get("save_labels", True):
             raise InputError(
                 f"found --metric {metric} and no pseudo-labels that a training keeps, expected a config with "
-                "default_hooks.cluster and its save_labels=True; or take a metric of a test set."
+                "a clusterer and relabel.save_labels=True; or take a metric of a test set."
             )
         return
     known = _figures(cfg)
@@ -239,7 +239,7 @@ def read_metric(folder: Path, metric: str) -> float:
         if not files:
             raise InputError(
                 f"found no pseudo-labels in '{folder}', expected those that {metric} is a figure of; set "
-                "default_hooks.cluster.save_labels=True, or take a metric of a test set."
+                "relabel.save_labels=True, or take a metric of a test set."
             )
         expected = "expected what ClusterHook saves; train that trial again"
         with open_arrays(files[-1], "holds no pseudo-labels", expected) as content:

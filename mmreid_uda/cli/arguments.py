@@ -73,7 +73,6 @@ class ToolParser(argparse.ArgumentParser):
             self.exit(2)
         self.exit(2, f"error: {message.rstrip('.')}; see {self.prog} --help.\n")
 
-
     def add_config(self, what: str = "config file, or its name") -> None:
         """Let a tool begin with a config; ``--model NAME`` is another way to write that argument.
 

@@ -90,7 +90,7 @@ class Clusterer(ABC):
             if array is None:
                 raise InputError(
                     f"found no {name} for {type(self).__name__}, which was configured to use them: check the data sets "
-                    "of the config (`source`, `target`) or change default_hooks.cluster.clusterer."
+                    "of the config (`source`, `target`) or change clusterer."
                 )
         self.info = {}
         if prepared is None:

@@ -195,8 +195,8 @@ _ROLES: dict[str, _Registries] = {
     "val_evaluator": _METRICS,
     "test_evaluator": _METRICS,
 }
-# Every registry whose entries a config can name, with mmengine's as their parents.
-_REGISTRIES = tuple(getattr(registries, name) for name in registries.__all__)
+# Every registry whose entries a config can name in a dict(type=...), with mmengine's as their parents.
+_REGISTRIES = tuple(getattr(registries, name) for name in registries.__all__ if name != "RUNNERS")
 # Components of these are built from their dict alone, so that it must have every argument without a default.
 _WHOLE = (
     registries.CLUSTERERS,

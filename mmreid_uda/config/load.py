@@ -23,6 +23,9 @@ from .required_hooks import add_required_hooks
 
 __all__ = ["finish_config", "load_config", "read_config"]
 
+# An attribute, which copies of a config keep and its text does not have.
+_FINISHED = "_is_finished"
+
 
 @checked
 def load_config(
@@ -75,6 +78,8 @@ def read_config(path: str | Path) -> Config:
 def finish_config(cfg: Config, world_size: int = 1) -> None:
     """Import the plug-ins of a config, put the recipe in place and check every key; all that follows its reading.
 
+    Of a config that is finished nothing is changed any more: what was set in it since then stays.
+
     Args:
         cfg: What the file says, changed in place.
         world_size: Number of processes the global batch is divided over.
@@ -83,6 +88,8 @@ def finish_config(cfg: Config, world_size: int = 1) -> None:
         InputError: As by :func:`load_config`.
     """
     compat.install()
+    if cfg.__dict__.get(_FINISHED):
+        return
     check_settings(cfg)
     import_plugins(cfg)
     _enter_scope(cfg.get("default_scope") or "mmreid_uda")
@@ -92,6 +99,7 @@ def finish_config(cfg: Config, world_size: int = 1) -> None:
     _read_teacher(cfg)
     apply_recipe(cfg, world_size)
     check_components(cfg)
+    cfg.__dict__[_FINISHED] = True
 
 
 def _enter_scope(scope: str) -> None:

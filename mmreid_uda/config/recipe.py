@@ -50,7 +50,7 @@ __all__ = ["apply_recipe", "gather_clustering", "require_tests", "test_sets"]
 _REFERENCE_GPUS = 4
 _DOMAINS = ("source", "target")
 # What the hook that clusters has of its own, beside its settings.
-_OF_THE_HOOK = ("type", "priority", "pipeline")
+_OF_THE_HOOK = ("type", "priority", "pipeline", "clusterer", "refiners")
 
 
 def apply_recipe(cfg: Config, world_size: int = 1) -> None:
@@ -80,9 +80,8 @@ def gather_clustering(cfg: Config) -> None:
     if hook.get("_delete_"):  # a hook of one's own
         cfg.clusterer = cfg.refiners = cfg.relabel = None
         return
-    said = {key: hook.pop(key) for key in list(hook) if key not in _OF_THE_HOOK}
-    changes = {key: said.pop(key) for key in ("clusterer", "refiners") if key in said}
-    if said:
+    changes = {key: hook.pop(key) for key in ("clusterer", "refiners") if key in hook}
+    if said := {key: hook.pop(key) for key in list(hook) if key not in _OF_THE_HOOK}:
         changes["relabel"] = said
     for key, change in changes.items():
         if isinstance(change, dict) and isinstance(cfg.get(key), dict):
@@ -103,7 +102,9 @@ def _apply_clustering(cfg: Config) -> None:
     ):
         return
     hook = hooks.setdefault("cluster", ConfigDict(type="ClusterHook"))
-    hook.update(cfg.get("relabel") or {}, clusterer=cfg.clusterer)
+    hook.update(cfg.get("relabel") or {})
+    cfg.relabel = {key: hook[key] for key in hook if key not in _OF_THE_HOOK}
+    hook.clusterer = cfg.clusterer
     if cfg.get("refiners"):
         hook.refiners = cfg.refiners
 

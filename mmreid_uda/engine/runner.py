@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+import inspect
 import logging
 import os
 import re
@@ -11,25 +13,38 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import MMLogger, print_log
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.runner.checkpoint import _load_checkpoint_to_model as fill_what_fits
+from mmengine.runner.runner import ConfigType
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from mmreid_uda import compat
 from mmreid_uda.checkpoint import epoch_checkpoints
+from mmreid_uda.config import finish_config
 from mmreid_uda.config.required_hooks import complete_hooks
 from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.models.weights import load_complete, load_tested
-from mmreid_uda.utils import InputError, loading_processes, num_cores
-from mmreid_uda.utils.dist import noticing_lost_ranks
+from mmreid_uda.registry import RUNNERS
+from mmreid_uda.utils import (
+    InputError,
+    in_a_line,
+    keep_freed_memory,
+    loading_processes,
+    num_cores,
+    raised_here,
+)
+from mmreid_uda.utils.dist import noticing_lost_ranks, run_on_rank0
+from mmreid_uda.utils.files import require_writable_folder
 from mmreid_uda.utils.run_lock import RunLock
 
 from .extraction import unwrap
@@ -49,6 +64,7 @@ _OWN_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_schedule
 _CONSOLE_LINES = 30
 
 
+@RUNNERS.register_module()
 class ReIDRunner(Runner):
     """mmengine's Runner, whose answers to bad cases are those of the table in ``docs/robustness.md``.
 
@@ -62,12 +78,62 @@ class ReIDRunner(Runner):
     Arguments are those of mmengine's Runner.
     """
 
+    keeps_config: ClassVar[bool] = True
+    """Whether the config is written to the work dir, as by a training."""
     lock: RunLock | None = None
     """The right to the work dir, held as long as this Runner lives."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         compat.install()
         super().__init__(*args, **kwargs)
+
+    @classmethod
+    def from_cfg(cls, cfg: ConfigType) -> ReIDRunner:
+        """Build the Runner of a config, also where there is no GPU.
+
+        There, ranks are joined without device ids, memory is not pinned, and what is freed is kept for the next step.
+        A training has its work dir to itself as long as the Runner lives.
+
+        Args:
+            cfg: A config of :func:`load_config`; or as its file says, then the recipe and all checks are applied here.
+                Without ``work_dir`` it is ``work_dirs/<name of the config>``.
+
+        Raises:
+            InputError: The work dir cannot be written, another run is at work there, or the checks, mmengine or a
+                plug-in refuse what the config says.
+        """
+        cfg = copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(cfg)
+        launched = cfg.get("launcher", "none") != "none"
+        finish_config(cfg, int(os.environ.get("WORLD_SIZE", 1)) if launched else 1)
+        cfg.setdefault("work_dir", f"work_dirs/{Path(cfg.filename or 'run').stem}")
+        locks: list[RunLock] = []
+
+        def claim() -> None:
+            require_writable_folder(cfg.work_dir)
+            if cls.keeps_config and "train_cfg" in cfg:
+                locks.append(RunLock(cfg.work_dir))
+
+        run_on_rank0(claim)
+        if cfg.get("randomness", {}).get("deterministic"):
+            # cuBLAS reads it when its first product is computed; a value of the user's stays.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            cfg.env_cfg = dict(cfg.get("env_cfg", {}), cudnn_benchmark=False)
+        if not torch.cuda.is_available():
+            keep_freed_memory()
+            for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+                if name in cfg:
+                    cfg[name].pin_memory = False
+        cfg.setdefault("model_wrapper_cfg", _wrapper(cfg))
+        try:
+            runner = super().from_cfg(cfg)
+        except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, InputError) or raised_here(error):
+                raise
+            raise InputError(
+                f"a part of the config cannot be built ({type(error).__name__}: {in_a_line(error)}): correct that key."
+            ) from error
+        runner.lock = next(iter(locks), None)
+        return runner
 
     # ---- log
 
@@ -301,7 +367,7 @@ def _sentence(error: BaseException) -> str | None:
         reason = text.partition("\n")[0].rstrip(".") or "of the machine"
         return (
             f"rank {get_rank()} ran out of memory ({reason}): lower global_batch_size or "
-            "default_hooks.cluster.batch_size, add --amp, or take more processes; then go on with --resume."
+            "relabel.batch_size, add --amp, or take more processes; then go on with --resume."
         )
     if "DataLoader worker" in text:
         reason = re.sub(r"\s+", " ", text).split(". ")[0].rstrip(".")
@@ -318,3 +384,16 @@ def _sentence(error: BaseException) -> str | None:
         place = error.filename or "a file of the run"
         return f"{place} cannot be written ({error.strerror}): make room, then go on with --resume."
     return None
+
+
+def _wrapper(cfg: Config) -> dict[str, Any]:
+    """The config of DistributedDataParallel: buffers are shared once per epoch, by the consistency hook."""
+    names = inspect.signature(DistributedDataParallel.__init__).parameters
+    # The newer name of what it otherwise warns of.
+    sync = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+    return {
+        "type": "MMDistributedDataParallel",
+        "device_ids": [int(os.environ.get("LOCAL_RANK", 0))] if torch.cuda.is_available() else None,
+        sync: False,
+        "find_unused_parameters": cfg.get("find_unused_parameters", False),
+    }

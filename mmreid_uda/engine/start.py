@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 from typing import Any
 
-import torch
 from mmengine.config import Config
-from torch.nn.parallel import DistributedDataParallel
 
 from mmreid_uda.checkpoint import find_checkpoint
-from mmreid_uda.utils import InputError, in_a_line, keep_freed_memory, raised_here
 from mmreid_uda.utils.dist import run_on_rank0
-from mmreid_uda.utils.files import require_writable_folder
-from mmreid_uda.utils.run_lock import RunLock
 
 from .resume import checkpoint_to_resume, finished_note, read_resumable
 from .runner import ReIDRunner
@@ -24,6 +17,8 @@ __all__ = ["build_runner", "nothing_to_train"]
 
 class _TestRunner(ReIDRunner):
     """A Runner that leaves the config in the work dir alone, which is that of the training, and whole."""
+
+    keeps_config = False
 
     def dump_config(self) -> None:
         """Write nothing; the log's folder has what is tested with."""
@@ -76,10 +71,7 @@ def _require_checkpoints(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config, dump_config: bool = True) -> ReIDRunner:
-    """Build the Runner of a loaded config (:func:`load_config`), also where there is no GPU.
-
-    There, ranks are joined without device ids, memory is not pinned, and what is freed is kept for the next step.
-    A training has its work dir to itself as long as the Runner lives.
+    """Build the Runner of a config, see :meth:`ReIDRunner.from_cfg`.
 
     Args:
         cfg: The config.
@@ -89,45 +81,4 @@ def build_runner(cfg: Config, dump_config: bool = True) -> ReIDRunner:
         InputError: The work dir cannot be written, another run is at work there, or mmengine or a plug-in refuses what
             the config says.
     """
-    locks: list[RunLock] = []
-
-    def claim() -> None:
-        if cfg.get("work_dir"):
-            require_writable_folder(cfg.work_dir)
-            if dump_config and "train_cfg" in cfg:
-                locks.append(RunLock(cfg.work_dir))
-
-    run_on_rank0(claim)
-    if cfg.get("randomness", {}).get("deterministic"):
-        # cuBLAS reads it when its first product is computed; a value of the user's stays.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        cfg.env_cfg = dict(cfg.get("env_cfg", {}), cudnn_benchmark=False)
-    if not torch.cuda.is_available():
-        keep_freed_memory()
-        for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
-            if name in cfg:
-                cfg[name].pin_memory = False
-    cfg.setdefault("model_wrapper_cfg", _wrapper(cfg))
-    try:
-        runner = (ReIDRunner if dump_config else _TestRunner).from_cfg(cfg)
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError) or raised_here(error):
-            raise
-        raise InputError(
-            f"a part of the config cannot be built ({type(error).__name__}: {in_a_line(error)}): correct that key."
-        ) from error
-    runner.lock = next(iter(locks), None)
-    return runner
-
-
-def _wrapper(cfg: Config) -> dict[str, Any]:
-    """The config of DistributedDataParallel: buffers are shared once per epoch, by the consistency hook."""
-    names = inspect.signature(DistributedDataParallel.__init__).parameters
-    # The newer name of what it otherwise warns of.
-    sync = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
-    return {
-        "type": "MMDistributedDataParallel",
-        "device_ids": [int(os.environ.get("LOCAL_RANK", 0))] if torch.cuda.is_available() else None,
-        sync: False,
-        "find_unused_parameters": cfg.get("find_unused_parameters", False),
-    }
+    return (ReIDRunner if dump_config else _TestRunner).from_cfg(cfg)

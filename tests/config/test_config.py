@@ -158,6 +158,17 @@ def test_applying_the_recipe_twice_changes_nothing():
     assert cfg.pretty_text == before
 
 
+@pytest.mark.parametrize(
+    "name", [SMALL, "mmt-dbscan_mbv2_syntha2synthc", "fat-teacher_mbv2_synthb"]
+)
+def test_a_written_config_is_the_same_when_it_is_read_again(name, tmp_path):
+    cfg = load_config(name)
+    cfg.dump(tmp_path / "again.py")
+    assert load_config(tmp_path / "again.py").to_dict() == cfg.to_dict()
+    changed = load_config(tmp_path / "again.py", {"clusterer": dict(_delete_=True, type="InfoMap")})
+    assert changed.default_hooks.cluster.clusterer == dict(type="InfoMap")
+
+
 def test_a_hook_set_to_none_stays_so_when_the_recipe_is_applied_again():
     cfg = load_config(SMALL, {"default_hooks.report": None})
     apply_recipe(cfg)
@@ -285,6 +296,40 @@ def test_several_runs_of_stage_one_make_an_encoder_for_each_student():
     encoders = load_config(MMT).model.encoder
     runs = [f"work_dirs/source-mmt_r50_duke2market-seed{seed}" for seed in (1, 2)]
     assert [encoder.init_cfg.checkpoint for encoder in encoders] == runs
+
+
+def test_stage_one_is_named_by_method_encoder_and_pair():
+    cfg = load_config(MMT, {"source": "msmt17", "target": "veri776"})
+    assert cfg.stage1 == [f"work_dirs/source-mmt_r50_msmt2veri-seed{seed}" for seed in (1, 2)]
+    assert cfg.val_dataloader.dataset.sets == ["veri776"]
+    assert cfg.train_dataloader.dataset.source == [] and cfg.train == ["target"]
+    assert load_config(ABMT, {"source": None, "clusterer.source_weight": 0}).stage1 is None
+    assert load_config(ABMT, {"stage1": "a{b}.pth"}).model.encoder.init_cfg.checkpoint == "a{b}.pth"
+    mine = dict(_delete_=True, type="FolderReIDDataset", data_root="data/mine")
+    with pytest.raises(InputError, match="and no name of the source: set source, or name the run"):
+        load_config(ABMT, {"source": mine})
+
+
+def test_words_among_the_tests_stand_for_source_and_target():
+    path = "configs/source/source_r50_duke2market.py"
+    assert load_config(path).val_dataloader.dataset.sets == ["market1501", "dukemtmc"]
+    changed = load_config(path, {"source": ["personx", "vehiclex"], "test": ["source", "msmt17"]})
+    assert changed.val_dataloader.dataset.sets == ["personx", "msmt17"], "VehicleX has no tests"
+
+
+def test_the_clusterer_is_said_at_the_top_or_in_its_hook():
+    options = {"clusterer.eps": 0.3, "relabel.policy": "raise", "default_hooks.cluster.interval": 2}
+    hook = load_config(SMALL, options).default_hooks.cluster
+    assert (hook.clusterer.eps, hook.policy, hook.interval, hook.max_outlier_ratio) == (
+        0.3,
+        "raise",
+        2,
+        1.0,
+    )
+    assert load_config(SMALL, {"default_hooks.cluster.clusterer.eps": 0.2}).clusterer.eps == 0.2
+    own = dict(_delete_=True, type="ClusterHook", clusterer=dict(type="InfoMap"))
+    replaced = load_config(SMALL, {"default_hooks.cluster": own}).default_hooks.cluster
+    assert set(replaced) == {"type", "clusterer", "pipeline"}, "nothing else of the recipe's"
 
 
 def test_domains_may_have_instances_of_their_own():

@@ -100,9 +100,7 @@ def test_nan_features(tiny, run_tool):
 
 
 def test_everything_an_outlier(tiny, run_tool):
-    message = refused(
-        run_tool, tiny(), "--cfg-options", "default_hooks.cluster.clusterer.min_samples=40"
-    )
+    message = refused(run_tool, tiny(), "--cfg-options", "clusterer.min_samples=40")
     assert "without a cluster" in message and "eps" in message
 
 

@@ -123,7 +123,7 @@ class TimedLabels(ScriptedLabels):
     [("ScriptedLabels", "cluster"), ("TimedLabels", "knn / jaccard")],
 )
 def test_the_log_has_the_seconds_of_each_step_once(tiny, tmp_path, clusterer, steps):
-    option = {"default_hooks.cluster.clusterer.type": clusterer}
+    option = {"clusterer.type": clusterer}
     make_runner(tiny, tmp_path, ["good"], **option).train()
     [log] = (tmp_path / "run").glob("*/*.log")
     [line] = [line for line in log.read_text().splitlines() if "Pseudo-labels of epoch 1" in line]
@@ -152,7 +152,7 @@ def test_a_recipe_trains_on_few_clusters_unless_a_limit_is_set(tiny, tmp_path):
     runner.train()
     [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
     assert hook.clusterer.scales == [1] and hook.max_outlier_ratio == 1
-    limit = {"default_hooks.cluster.max_outlier_ratio": 0.5, "work_dir": str(tmp_path / "again")}
+    limit = {"relabel.max_outlier_ratio": 0.5, "work_dir": str(tmp_path / "again")}
     runner = make_runner(tiny, tmp_path, ["few", "good"], **limit)
     runner.train()
     [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
@@ -160,7 +160,7 @@ def test_a_recipe_trains_on_few_clusters_unless_a_limit_is_set(tiny, tmp_path):
 
 
 def test_the_previous_labels_stay_when_the_policy_says_so(tiny, tmp_path):
-    policy = {"default_hooks.cluster.policy": "keep_previous"}
+    policy = {"relabel.policy": "keep_previous"}
     runner = make_runner(tiny, tmp_path, ["good", "outliers"], epochs=2, **policy)
     runner.train()
     first, second = (
@@ -180,7 +180,7 @@ def test_the_previous_labels_stay_when_the_policy_says_so(tiny, tmp_path):
     ],
 )
 def test_an_unusable_first_clustering_ends_in_a_sentence(tiny, tmp_path, script, policy, words):
-    runner = make_runner(tiny, tmp_path, [script], **{"default_hooks.cluster.policy": policy})
+    runner = make_runner(tiny, tmp_path, [script], **{"relabel.policy": policy})
     with pytest.raises(InputError, match=words) as caught:
         runner.train()
     assert "eps" in str(caught.value) and runner.iter == 0

@@ -14,7 +14,7 @@ pytest.importorskip("optuna")
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs" / "ise" / "ise_mbv2_synthb.py")
-LR, EPS = "optim_wrapper.optimizer.lr", "default_hooks.cluster.clusterer.eps"
+LR, EPS = "optim_wrapper.optimizer.lr", "clusterer.eps"
 # The best eps is 0.6. Files beside the study make the training fail, or cut it off.
 TRAINING = """
 import json, pathlib, sys
@@ -26,7 +26,7 @@ if (folder.parent / "stop").exists():
     sys.exit(130)
 if (folder.parent / "fail").exists():
     sys.exit("error: the loss is not finite")
-score = 100 - 100 * abs(float(values["default_hooks.cluster.clusterer.eps"]) - 0.6)
+score = 100 - 100 * abs(float(values["clusterer.eps"]) - 0.6)
 epochs = {"2": {"synthb/mAP": 0.0}, "10": {"synthb/mAP": score, "synthb/R1": 1.0}}
 (folder / "results.json").write_text(json.dumps(dict(last_epoch=10, epochs=epochs)))
 """
@@ -119,7 +119,7 @@ def test_a_misspelt_key_or_an_unknown_metric_stops_the_search(run, tmp_path):
     for metric in ("market1501/mAP", "synthb/map", "synthb/rerank_mAP", "mAP", "clusters/nmi"):
         with pytest.raises(InputError, match=f"found no '{metric}' .*one of synthb/mAP, synthb/R1"):
             run("study", 1, metric=metric)
-    options = ("--cfg-options", "default_hooks.cluster.save_labels=False")
+    options = ("--cfg-options", "relabel.save_labels=False")
     with pytest.raises(InputError, match="no pseudo-labels that a training keeps"):
         run("study", 1, *options, metric="cluster/nmi")
     with pytest.raises(InputError, match=r"`eps`, which nothing reads.*clusterer\.eps"):

@@ -290,7 +290,7 @@ class ClusterHook(Hook):
                 kept_previous=1.0,
             )
         raise InputError(
-            f"clustering before epoch {runner.epoch + 1}: {complaint}; change default_hooks.cluster.clusterer (eps, "
+            f"clustering before epoch {runner.epoch + 1}: {complaint}; change clusterer (eps, "
             "min_samples, k1), use better initial weights, or lower global_batch_size."
         )
 

@@ -185,7 +185,7 @@ def _without_weights(node: Any) -> dict[str, Any]:
 
 def _few_clusters(cfg: Config) -> dict[str, Any]:
     """Options of the clusterer for a dozen people."""
-    clusterer = cfg.default_hooks.cluster.clusterer
+    clusterer = cfg.clusterer
     if "num_clusters" in clusterer:
         return dict(clusterer=dict(num_clusters=_PEOPLE["num_train_ids"]))
     if "k1" in clusterer:
