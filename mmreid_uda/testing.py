@@ -39,7 +39,9 @@ def ready_model(cfg: Config, seed: int = 0) -> Any:
     width = encoder.feat_dim if model.feature == "pooled" else encoder.embed_dim
     features = F.normalize(torch.randn(_IMAGES, width), dim=1)
     labels = torch.arange(_IMAGES) % _CLASSES
-    images = TrainingImages(None, [None] if cfg.train_dataloader.dataset.get("source") else [], labels)
+    images = TrainingImages(
+        None, [None] if cfg.train_dataloader.dataset.get("source") else [], labels
+    )
     features = model.cluster_features(lambda network, dataset: features, images)
     model.on_relabel(PseudoLabelState(0, labels, features, cluster=lambda features: labels))
     return model

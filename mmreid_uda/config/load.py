@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterator
 from importlib import import_module
@@ -134,7 +135,7 @@ def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
                 f"{top}.name={name} as well."
             )
     try:
-        cfg.merge_from_dict(options)
+        cfg.merge_from_dict(copy.deepcopy(options))  # merging takes _delete_ out
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = str(error.args[0]).partition(" [")[0]  # behind it a whole list is printed
         raise InputError(

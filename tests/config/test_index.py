@@ -39,6 +39,11 @@ def test_an_entry_of_the_index_changes_keys_of_its_file():
     assert model_index()["ise-pli_r50_msmt17"] == found
 
 
+def test_an_entry_is_the_same_each_time():
+    first, second = (load_config("fat-triplet_mbv2_synthb").to_dict() for _ in range(2))
+    assert first == second and "terms" not in second["model"]
+
+
 def test_a_pair_without_an_entry_is_a_name_too():
     cfg = load_config("abmt_r50_msmt2market")
     assert (cfg.source, cfg.target) == ("msmt17", "market1501")
