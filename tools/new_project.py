@@ -10,8 +10,10 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import ast
 import keyword
 import os
+import re
 from pathlib import Path
 from string import Template
 from typing import Any, get_type_hints
@@ -64,10 +66,14 @@ LOSS = '''    def $method(self, out: $output, samples: ReIDDataSample) -> dict[s
         return losses'''
 
 CONFIG = """# $title on the data of $base_stem.
-_base_ = "$base_path"
-custom_imports = dict(imports=["projects.$name.$name"])
+_base_ = [
+$bases
+]
 
-model = dict(type="$title", weight=0.01)
+$settings
+
+custom_imports = dict(imports=["projects.$name.$name"])
+$model(type="$title", weight=0.01)
 """
 
 TEST = '''"""$title: its config trains, and the new loss is added to those of $base."""
@@ -224,6 +230,27 @@ def import_lines(base: Any, output: Any) -> str:
     return "\n".join(sorted(lines))
 
 
+def config_parts(config: Path, folder: Path) -> dict[str, str]:
+    """What the new config has of the one it starts from: its bases, seen from ``folder``, and its own settings."""
+    source = config.read_text(encoding="utf-8")
+    [bases] = (
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_base_"
+    )
+    named = ast.literal_eval(bases.value)
+    paths = [
+        Path(os.path.relpath(config.parent / one, folder)).as_posix()
+        for one in ([named] if isinstance(named, str) else named)
+    ]
+    settings = "\n".join(source.splitlines()[bases.end_lineno :]).strip()
+    return dict(
+        bases="\n".join(f'    "{path}",' for path in paths),
+        settings=settings,
+        model="model.update" if re.search(r"^model = ", settings, re.M) else "model = dict",
+    )
+
+
 def write_project(name: str, config: Path, root: Path) -> Path:
     """Write the files of a project.
 
@@ -275,7 +302,7 @@ def write_project(name: str, config: Path, root: Path) -> Path:
         method=method,
         stem=stem,
         base_stem=config.stem,
-        base_path=Path(os.path.relpath(config, folder / "configs")).as_posix(),
+        **config_parts(config, folder / "configs"),
         backbone=backbone,
         data=data,
         output=output.__name__,

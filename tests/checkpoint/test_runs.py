@@ -32,7 +32,7 @@ def test_the_folder_of_a_run_stands_for_its_last_checkpoint(tmp_path):
 def test_a_missing_run_of_a_config_comes_with_the_command_that_makes_it(missing, command):
     with pytest.raises(InputError) as caught:
         find_checkpoint(missing)
-    expected = f"`python tools/train.py configs/source/source_r50_duke2market.py{command}`"
+    expected = f"`python tools/train.py source_r50_duke2market{command}`"
     assert expected in str(caught.value) and f"{missing} does not exist" in str(caught.value)
 
 

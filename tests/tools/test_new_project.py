@@ -27,9 +27,11 @@ def run(*command, cwd):
 
 
 def files(folder):
-    """Names and texts of a project, without the way to the base, which depends on where the project is."""
+    """Names and texts of a project, without the ways to the bases, which depend on where the project is."""
     return {
-        path.relative_to(folder).as_posix(): re.sub("_base_ = .*", "", path.read_text())
+        path.relative_to(folder).as_posix(): re.sub(
+            r"_base_ = \[.*?\]", "", path.read_text(), flags=re.DOTALL
+        )
         for path in folder.rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
