@@ -88,18 +88,16 @@ class MEBNet(MMT):
     def loss_target(self, out: MeanTeacherOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_ce_1``, ``loss_soft_ce_1``, ... of student 1, and so on."""
         y, a, b = gather_batch(samples.gt_label), self.soft_ce_weight, self.soft_triplet_weight
-        losses, taught = {}, []
-        for j, student in enumerate(out.students):
-            f, z = student
-            teachers = enumerate(zip(self.authority, out.teachers))
-            others = [(a_i, teacher) for i, (a_i, teacher) in teachers if i != j]
+        losses, taught, experts = {}, [], list(zip(self.authority, out.teachers))
+        for j, (f, z) in enumerate(out.students):
+            others = experts[:j] + experts[j + 1 :]
             losses[f"loss_ce_{j + 1}"] = (1 - a) * self.cross_entropy(z, y)
             losses[f"loss_triplet_{j + 1}"] = (1 - b) * softmax_triplet(f, y)
             soft_ce = mean_of(a_i * soft_cross_entropy(z, t) for a_i, (_, t) in others)
             losses[f"loss_soft_ce_{j + 1}"] = a * soft_ce
             soft_triplet = mean_of(a_i * soft_softmax_triplet(f, u, y) for a_i, (u, _) in others)
             losses[f"loss_soft_triplet_{j + 1}"] = b * soft_triplet
-            taught += [(student, teacher) for _, teacher in others]
+            taught += [(f, u) for _, (u, _) in others]
         losses["diversity_supervision"] = mean_distance(taught)
         return losses
 

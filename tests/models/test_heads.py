@@ -1,4 +1,4 @@
-"""ClusterMemoryHead: a hand-checked example, and the order of loss and update."""
+"""What all heads share; ClusterMemoryHead: a hand-checked example, and the order of loss and update."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from mmreid_uda.models.algorithms import ClusterContrast
 from mmreid_uda.models.encoders import EncoderOutput
-from mmreid_uda.models.heads import ClusterMemoryHead
+from mmreid_uda.models.heads import ClassifierHead, ClusterMemoryHead, FATHead, PTLHead
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample
 from mmreid_uda.utils import InputError
 
@@ -70,3 +70,25 @@ def test_autocast_does_not_touch_the_logits():
 def test_a_temperature_of_zero_is_refused():
     with pytest.raises(InputError, match="temperature"):
         ClusterMemoryHead(temperature=0)
+
+
+@pytest.mark.parametrize("kind", [ClassifierHead, ClusterMemoryHead, FATHead, PTLHead])
+def test_all_heads_follow_the_clusters_and_compare_a_batch_with_each(kind):
+    head = kind() if kind is ClusterMemoryHead else kind(in_channels=4)
+    for epoch, classes in enumerate((3, 5)):
+        labels, features = torch.arange(10) % classes, torch.randn(10, 4)
+        head.on_relabel(PseudoLabelState(epoch, labels, F.normalize(features, dim=1)))
+        assert head.num_classes == classes
+        features, logits = head(EncoderOutput(torch.randn(6, 4), torch.randn(6, 4)))
+        assert features.shape[-2:] == (6, 4) and logits.shape[-2:] == (6, classes)
+
+
+def test_classifiers_of_parts_start_anew_after_a_clustering():
+    head = PTLHead(in_channels=4, num_branches=2)
+    rows = []
+    for epoch in (0, 1, 1):
+        head.on_relabel(PseudoLabelState(epoch, torch.arange(3), torch.randn(3, 4), seed=7))
+        rows.append([layers[-1].weight.detach().clone() for layers in head.classifiers])
+    (first, _), (second, other), (again, _) = rows
+    assert not torch.equal(first, second) and not torch.equal(second, other)
+    assert torch.equal(second, again)

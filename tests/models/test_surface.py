@@ -9,7 +9,7 @@ import pytest
 from mmreid_uda.engine import hooks
 from mmreid_uda.models import algorithms
 from mmreid_uda.models.algorithms import BaseReID, ClusterContrast
-from mmreid_uda.models.algorithms.ptl import _Distilled
+from mmreid_uda.models.algorithms.std import _Distilled
 from mmreid_uda.models.algorithms.supervised import _Classification
 
 REPOSITORY = Path(__file__).parents[2]

@@ -8,7 +8,8 @@ from .image_classifier import ImageClassifier
 from .ise import ISE
 from .mean_teacher import MeanTeacher, MeanTeacherOutput, mean_distance
 from .mmt import MMT
-from .ptl import PTL, STD, DistilledOutput, PTLBaseline, STDClassifier
+from .ptl import PTL, PTLBaseline
+from .std import STD, DistilledOutput, STDClassifier
 from .strong_baseline import StrongBaseline
 from .supervised import ClusterBaseline, Supervised
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from torch import Tensor
 
-from mmreid_uda.models.heads import BranchOutput
 from mmreid_uda.models.losses import cross_entropy, soft_cross_entropy, soft_softmax_triplet
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
@@ -65,13 +64,13 @@ class ABMT(MeanTeacher):
 
     def loss_target(self, out: MeanTeacherOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
         """``loss_ce``, ``loss_soft_ce`` and ``loss_soft_triplet``."""
-        [student], [teacher] = out
-        (x, z), (u, t), y = student, teacher, gather_batch(samples.gt_label)
+        [(x, z)], [(u, t)] = out
+        y = gather_batch(samples.gt_label)
         if self.cross:
             u, t = u.flip(0), t.flip(0)
         return dict(
             loss_ce=self.ce_weight * self.cross_entropy(z, y),
             loss_soft_ce=self.soft_ce_weight * soft_cross_entropy(z, t),
             loss_soft_triplet=self.soft_triplet_weight * soft_softmax_triplet(x, u, y),
-            diversity_supervision=mean_distance([(student, BranchOutput(u, t))]),
+            diversity_supervision=mean_distance([(x, u)]),
         )

@@ -173,11 +173,8 @@ class FAT(BaseReID):
         """``loss_xe``, ``loss_tri``, ``loss_tri_norm``, ``loss_mg``, ``loss_mg_norm``: those that the name has."""
         [f], [z] = self.head(out)
         y, q = self.head.targets(gather_batch(samples.gt_label), gather_batch(samples.sample_idx))
-        c, unit_f, unit_c = (
-            self.head.centroids.plain,
-            F.normalize(f, dim=1),
-            self.head.centroids.unit,
-        )
+        c, unit_c = self.head.centroids.plain, self.head.centroids.unit
+        unit_f = F.normalize(f, dim=1)
         losses = {}
         if "xe" in self.terms:
             losses["loss_xe"] = self.xe_weight * F.cross_entropy(z, q)

@@ -213,11 +213,11 @@ class MeanTeacher(BaseReID):
             the two branches of the teacher, or, of several single-branch networks, between the first two teachers;
             absent for one network with one branch.
         """
-        own = mean_distance(list(zip(*out)))
+        own = mean_distance([(one.pooled, other.pooled) for one, other in zip(*out)])
         measures = dict(diversity_teacher=own, diversity_supervision=own)
         branches = torch.cat([teacher.pooled for teacher in out.teachers])
         if len(branches) > 1:
-            measures["diversity_branches"] = _apart(branches[0], branches[1])
+            measures["diversity_branches"] = mean_distance([(branches[0], branches[1])])
         return measures
 
     @torch.no_grad()
@@ -240,12 +240,10 @@ class MeanTeacher(BaseReID):
 
 
 @torch.no_grad()
-def mean_distance(pairs: list[tuple[BranchOutput, BranchOutput]]) -> Tensor:
-    """Mean over pairs, batch and branches of the distance between unit features before the neck: a scalar, 0..2."""
-    return torch.stack([_apart(one.pooled, other.pooled) for one, other in pairs]).mean()
-
-
-def _apart(first: Tensor, second: Tensor) -> Tensor:
-    """Mean distance between unit features (..., D)."""
-    first, second = F.normalize(first.float(), dim=-1), F.normalize(second.float(), dim=-1)
-    return (first - second).norm(dim=-1).mean()
+def mean_distance(pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Mean over pairs of features (..., D) and all their rows of the distance between unit vectors: a scalar, 0..2."""
+    units = (
+        (F.normalize(one.float(), dim=-1), F.normalize(other.float(), dim=-1))
+        for one, other in pairs
+    )
+    return torch.stack([(one - other).norm(dim=-1).mean() for one, other in units]).mean()

@@ -75,20 +75,18 @@ class MMT(MeanTeacher):
         """``loss_ce_1``, ``loss_soft_ce_1``, ... of student 1, and so on."""
         y, a, b = gather_batch(samples.gt_label), self.soft_ce_weight, self.soft_triplet_weight
         losses, taught = {}, []
-        for i, student in enumerate(out.students, 1):
-            f, z = student
-            others = [t for j, t in enumerate(out.teachers, 1) if j != i] or out.teachers
+        for i, (f, z) in enumerate(out.students):
+            others = out.teachers[:i] + out.teachers[i + 1 :] or out.teachers
             if a < 1:
-                losses[f"loss_ce_{i}"] = (1 - a) * self.cross_entropy(z, y)
+                losses[f"loss_ce_{i + 1}"] = (1 - a) * self.cross_entropy(z, y)
             if b < 1:
-                losses[f"loss_triplet_{i}"] = (1 - b) * softmax_triplet(f, y)
+                losses[f"loss_triplet_{i + 1}"] = (1 - b) * softmax_triplet(f, y)
             if a > 0:
-                losses[f"loss_soft_ce_{i}"] = a * mean_of(
-                    soft_cross_entropy(z, t) for _, t in others
-                )
+                soft_ce = mean_of(soft_cross_entropy(z, t) for _, t in others)
+                losses[f"loss_soft_ce_{i + 1}"] = a * soft_ce
             if b > 0:
                 soft_triplet = mean_of(soft_softmax_triplet(f, u, y) for u, _ in others)
-                losses[f"loss_soft_triplet_{i}"] = b * soft_triplet
-            taught += [(student, teacher) for teacher in others]
+                losses[f"loss_soft_triplet_{i + 1}"] = b * soft_triplet
+            taught += [(f, u) for u, _ in others]
         losses["diversity_supervision"] = mean_distance(taught)
         return losses

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmreid_uda.models.encoders import EncoderOutput
@@ -17,34 +16,18 @@ from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import full_precision, make_rng
 from mmreid_uda.utils.dist import gather_live
 
-__all__ = ["BranchOutput", "ClassifierHead"]
+from .base_head import BaseHead, BranchOutput
+
+__all__ = ["ClassifierHead"]
 
 # Standard deviation of classifier rows that do not start from centroids (MMT's and ABMT's released code).
 _STD = 0.001
 
 
-class BranchOutput(NamedTuple):
-    """What a network says about the *global* batch, branch by branch (most networks have one)."""
-
-    pooled: Tensor
-    """float32 (branches, B, D): features before the neck, not normalised."""
-    logits: Tensor
-    """float32 (branches, B, K)."""
-
-    @classmethod
-    def of(cls, pooled: Tensor, logits: Tensor) -> BranchOutput:
-        """Join both, so that a loss of the pooled features alone gives neck and classifier a gradient, of zero.
-
-        ``DistributedDataParallel`` waits for the gradient of each parameter.
-        """
-        return cls(pooled + 0 * logits.sum(), logits)
-
-
 @MODELS.register_module()
-class ClassifierHead(ResizingRows, BaseModule):
+class ClassifierHead(ResizingRows, BaseHead):
     """Linear classifiers without bias, one per branch. What is made of their logits is said by the algorithms.
 
-    Under several ranks the head works on the global batch, gathered in rank order: all ranks compute the same losses.
     The number of classes K changes with every clustering, and the number of rows with it, see :class:`ResizingRows`.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmreid_uda.models.encoders import EncoderOutput
@@ -13,6 +12,8 @@ from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import full_precision
 from mmreid_uda.utils.dist import gather_live
 from mmreid_uda.utils.values import Positive
+
+from .base_head import BaseHead
 
 __all__ = ["ClusterMemoryHead", "MemoryOutput"]
 
@@ -27,11 +28,10 @@ class MemoryOutput(NamedTuple):
 
 
 @MODELS.register_module()
-class ClusterMemoryHead(BaseModule):
+class ClusterMemoryHead(BaseHead):
     """Similarities ``x · M^T / tau`` to a memory, which is updated after all losses used it (Cluster-Contrast, Eq. 3).
 
-    Under several ranks the head works on the *global* batch, gathered in rank order: all ranks compute the same loss
-    and hold the same memory, and W ranks equal one rank.
+    Under several ranks all hold the same memory, and W ranks equal one rank.
 
     Args:
         memory: Config of the memory bank. Defaults to ``dict(type='ClusterMemory')``: ``update`` is ``'momentum'``,
@@ -52,6 +52,11 @@ class ClusterMemoryHead(BaseModule):
         super().__init__(init_cfg)
         self.memory = MODELS.build(memory or dict(type="ClusterMemory"))
         self.temperature = temperature
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of prototypes."""
+        return len(self.memory.prototypes)
 
     def on_relabel(self, state: PseudoLabelState) -> None:
         """Rebuild the memory from the new clusters."""

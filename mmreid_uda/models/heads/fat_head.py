@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmreid_uda.models.encoders import EncoderOutput
@@ -13,13 +12,14 @@ from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, SoftLabels
 from mmreid_uda.utils import full_precision
 
-from .classifier_head import BranchOutput, ClassifierHead
+from .base_head import BaseHead, BranchOutput
+from .classifier_head import ClassifierHead
 
 __all__ = ["FATHead"]
 
 
 @MODELS.register_module()
-class FATHead(BaseModule):
+class FATHead(BaseHead):
     """A classifier of the embedding, and the centroids that the pooled feature is compared with.
 
     Classes are those of the cluster hook, normally the annotated ones, so that rows of the classifier keep their
@@ -57,6 +57,11 @@ class FATHead(BaseModule):
         self.soft_classes = soft_classes
         self._source = soft_labels
         self._soft_labels: SoftLabels | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of rows of the classifier."""
+        return self.classifier.num_classes
 
     @property
     def soft_labels(self) -> SoftLabels | None:

@@ -8,26 +8,26 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.models.layers import ResizingRows, keep_active_rows, row_parameters
 from mmreid_uda.registry import MODELS
+from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import full_precision, make_rng
 from mmreid_uda.utils.dist import gather_live
 
-from .classifier_head import BranchOutput
+from .base_head import BaseHead, BranchOutput
 
 __all__ = ["PTLHead"]
 
 
 @MODELS.register_module()
-class PTLHead(BaseModule):
+class PTLHead(BaseHead):
     """Classifiers with bias, one per part.
 
-    MGN has eight parts and three global features, other networks one of each. Under several ranks the head works on the
-    global batch, gathered in rank order. Weights start Kaiming-normal, biases at 0.
+    MGN has eight parts and three global features, other networks one of each. Weights start Kaiming-normal,
+    biases at 0.
 
     Source: Yu et al., "Progressive transfer learning for person re-identification", IJCAI 2019, released code; the
     hidden layers are the "three FC layers" that the paper trains on its DenseNet.
@@ -79,6 +79,14 @@ class PTLHead(BaseModule):
         """Set the number of classes; rows that are there keep their values, further ones are drawn from ``seed``."""
         for number, layer in enumerate(self._last):
             layer.resize(num_classes, make_rng(seed, number, "classifier"))
+
+    @torch.no_grad()
+    def on_relabel(self, state: PseudoLabelState) -> None:
+        """Start the last layers anew, with a row for every cluster."""
+        for number, layer in enumerate(self._last):
+            rng = make_rng(state.seed, state.epoch, number, "classifier")
+            layer.resize(0, rng)
+            layer.resize(state.num_clusters, rng)
 
     @full_precision
     def forward(self, out: EncoderOutput) -> BranchOutput:
