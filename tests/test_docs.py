@@ -1,5 +1,6 @@
 """Every example of the documentation is real: configs load and build, commands and links exist."""
 
+import argparse
 import importlib.util
 import re
 import shlex
@@ -13,6 +14,7 @@ from unittest.mock import patch
 import pytest
 
 from mmreid_uda.cli import parse_options
+from mmreid_uda.cli.main import COMMANDS
 from mmreid_uda.config import load_config
 from mmreid_uda.datasets.catalog import DATASET_CATALOG
 from mmreid_uda.registry import MODELS
@@ -123,6 +125,11 @@ def check_command(words, monkeypatch):
         subprocess.run(["make", "-n", *rest], check=True, capture_output=True)
     elif name == "python" and rest[0].startswith("tools/"):
         check_tool(rest[0], rest[1:], monkeypatch)
+    elif program == "mmreid":
+        flags = argparse.ArgumentParser(add_help=False)
+        flags.add_argument("--processes", type=int, default=1)
+        args, words = flags.parse_known_args(rest[1:])
+        check_tool(f"tools/{COMMANDS[rest[0]][0]}", words, monkeypatch, args.processes)
     elif program == "tools/dist_train.sh":
         config, processes, *flags = rest
         check_tool("tools/train.py", [config, *flags], monkeypatch, int(processes))
@@ -182,6 +189,8 @@ NOTICED = (AssertionError, InputError, SystemExit, subprocess.CalledProcessError
         "python tools/train.py configs/none.py",
         "python tools/train.py configs/ise/ise_r50_market.py --nonsense",
         "python tools/train.py configs/ise/ise_r50_market.py --cfg-options model.nonsense=1",
+        "mmreid train ise_r50_market --processes 3",
+        "mmreid train ise_r50_market --nonsense",
         "python tools/pipeline.py configs/none.py",
         "python tools/pipeline.py configs/mmt/mmt-dbscan_r50_duke2market.py --nonsense",
         "python tools/search_hparams.py configs/ise/ise_mbv2_synthb.py --metric a --space model.nonsense=0:1",
