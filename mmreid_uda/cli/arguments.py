@@ -61,8 +61,12 @@ class ToolParser(argparse.ArgumentParser):
         **kwargs: For ``argparse.ArgumentParser``.
     """
 
+    program: str | None = None
+    """What the user has called, where it is not the tool's file."""
+
     def __init__(self, description: str | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", _HelpWithDefaults)
+        kwargs.setdefault("prog", self.program)
         super().__init__(description=description, **kwargs)
 
     def error(self, message: str) -> NoReturn:

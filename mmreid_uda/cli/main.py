@@ -44,15 +44,16 @@ def main() -> None:
     command = parser.parse_args(sys.argv[1:2]).command
     words = sys.argv[2:]
     tools = repository() / "tools"
-    script, name = tools / COMMANDS[command][0], f"mmreid {command}"
+    script = tools / COMMANDS[command][0]
     if command in _SEVERAL:
         several = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         several.add_argument("--processes", type=at_least(1), default=1)
         args, words = several.parse_known_args(words)
         if args.processes > 1 and words:
             words = [script.name, words[0], str(args.processes), *words[1:]]
-            script, name = tools / "launch.py", str(tools / "launch.py")
-    sys.argv = [name, *words]
+            script = tools / "launch.py"
+    ToolParser.program = f"mmreid {command}"
+    sys.argv = [str(script), *words]
     sys.path.insert(0, str(script.parent))  # as `python SCRIPT` does: tools import their neighbors
     runpy.run_path(str(script), run_name="__main__")
 

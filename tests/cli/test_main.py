@@ -1,11 +1,13 @@
 """The command ``mmreid``: which tool runs, with which words."""
 
 import runpy
+import subprocess
 import sys
 
 import pytest
 from processes import REPOSITORY
 
+from mmreid_uda.cli import ToolParser
 from mmreid_uda.cli.main import COMMANDS, main
 
 
@@ -17,6 +19,7 @@ def ran(monkeypatch):
         runpy, "run_path", lambda path, run_name: started.append((path, list(sys.argv)))
     )
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(ToolParser, "program", None)
 
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["mmreid", *words])
@@ -33,7 +36,8 @@ def test_a_command_runs_its_tool_with_the_words_that_follow(ran, command):
     script, argv = ran(command, "config", "--flag", "--processes=1")
     assert (REPOSITORY / "tools" / script).is_file() and script == COMMANDS[command][0]
     rest = [] if command in ("train", "test") else ["--processes=1"]
-    assert argv == [f"mmreid {command}", "config", "--flag", *rest]
+    assert argv[1:] == ["config", "--flag", *rest]
+    assert ToolParser("Works.").prog == f"mmreid {command}"
 
 
 @pytest.mark.parametrize(
@@ -63,3 +67,13 @@ def test_what_is_no_command_is_one_sentence(monkeypatch, capsys, words, status, 
         main()
     printed = capsys.readouterr()
     assert stopped.value.code == status and said in printed.out + printed.err
+
+
+def test_help_is_there_before_torch_is_imported():
+    code = (
+        "import sys\nfrom mmreid_uda.cli.main import main\nsys.argv = ['mmreid', 'train', '--help']\n"
+        "try:\n    main()\nfinally:\n    print(sorted({'torch', 'mmengine'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: mmreid train [-h]") and done.stdout.endswith("\n[]\n")
