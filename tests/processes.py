@@ -28,6 +28,8 @@ PRELOADED = (
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
     "scipy.stats",
+    "sklearn.cluster",
+    "sklearn.datasets",
     "sklearn.metrics",
     "torch._dynamo",
     "processes",

@@ -38,7 +38,7 @@ def num_processes(launcher: Launcher) -> int:
     if not size.isdigit() or int(size) < 1:
         raise InputError(
             f"found --launcher {launcher} and {_SIZES[launcher]}={size!r} in the environment, expected the number of "
-            "processes: start them with tools/dist_train.sh or tools/slurm_train.sh."
+            "processes: start them with mmreid train --processes N, tools/dist_train.sh or tools/slurm_train.sh."
         )
     note_launcher(os.environ.get(RANK_VARIABLES[launcher], ""))
     return int(size)
