@@ -29,9 +29,7 @@ _QUERIES, _TOP = 4, 8
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ToolParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--config", default="configs/ise/ise_mbv2_syntha.py", help="config to train"
-    )
+    parser.add_argument("--config", default="ise_mbv2_syntha", help="config file, or its name")
     parser.add_argument(
         "--work-dir",
         type=writable_folder,
