@@ -321,7 +321,7 @@ def test_a_pair_that_does_not_fit_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"24 dimensions in the student and 16"):
         MODELS.build(wide)
     missing = dict(cfg, checkpoint="work_dirs/ptl_mbv2_digits-seed9")
-    with pytest.raises(InputError, match=r"configs/ptl/ptl_mbv2_digits.py --seed 9"):
+    with pytest.raises(InputError, match=r"train.py ptl_mbv2_digits --seed 9"):
         build("STD", teacher=missing).init_weights()
 
 
