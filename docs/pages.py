@@ -23,6 +23,9 @@ REPOSITORY = DOCS.parent
 GENERATED = DOCS / "_generated"
 PACKAGES = (
     "apis",
+    "config",
+    "checkpoint",
+    "neighbors",
     "clustering",
     "evaluation",
     "datasets",
@@ -31,6 +34,7 @@ PACKAGES = (
     "datasets.synthetic",
     "models",
     "models.algorithms",
+    "models.encoders",
     "models.backbones",
     "models.heads",
     "models.layers",
