@@ -134,7 +134,7 @@ def test_a_missing_first_stage_is_one_sentence_with_its_command(tiny, run_tool):
     status, output = run_tool("tools/train.py", config, check=False)
     [sentence] = [line for line in output.splitlines() if line.startswith("error: ")]
     assert status == 2 and "Traceback" not in output
-    command = f"configs/source/source_mbv2_syntha2synthb.py --seed 7 --work-dir {run}`"
+    command = f"source_mbv2_syntha2synthb --seed 7 --work-dir {run}`"
     assert f"make it with `python tools/train.py {command}" in sentence
 
 
