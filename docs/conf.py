@@ -42,7 +42,7 @@ PAGES = {
     "Use": ["evaluation", "clustering", "tuning", "inference", "visualization", "faq"],
     "Papers": ["_generated/model_zoo", "_generated/methods/*"],
     "Extend": ["_generated/projects/index", "_generated/projects/*"],
-    "Reference": ["_generated/api/*"],
+    "Reference": ["glossary", "_generated/api/*"],
 }
 
 

@@ -53,7 +53,7 @@ def install() -> None:
     repair_package_lookup()
     shim_torchvision()
     register_loaders()
-    quieten()
+    quiet()
     format_configs_once()
     _installed = True
 
@@ -129,7 +129,7 @@ def format_configs_once() -> None:
 # -------------------------------------------------------------------------------------------------------- warnings
 
 
-def quieten() -> None:
+def quiet() -> None:
     """Keep warnings away that tell a user nothing to do: torch's advice about the number of loading processes.
 
     Every loader would repeat it for a number that somebody has chosen; the log says the number, and that of the cores.

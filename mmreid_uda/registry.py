@@ -1,4 +1,4 @@
-"""Registries: children of mmengine's, filled lazily from the rooms named in ``locations``.
+"""Registries: children of mmengine's, filled lazily from the modules named in ``locations``.
 
 The constructor of a class that is registered here, in this package or in one's own, holds its arguments against their
 annotations (:mod:`mmreid_uda.utils.values`), so that no class has to check what its declaration says.
@@ -104,7 +104,7 @@ class Registry(mmengine_registries.Registry):
         )
 
 
-# Data sets of images, and the wrappers that join domains or test sets.
+# Datasets of images, and the wrappers that join domains or test sets.
 DATASETS = Registry(
     "dataset", parent=mmengine_registries.DATASETS, locations=["mmreid_uda.datasets"]
 )

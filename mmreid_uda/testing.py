@@ -12,12 +12,12 @@ from torch import Tensor
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample, TrainingImages
 
-__all__ = ["random_batch", "ready_model"]
+__all__ = ["build_model", "random_batch"]
 
 _IMAGES, _CLASSES = 12, 4
 
 
-def ready_model(cfg: Config, seed: int = 0) -> Any:
+def build_model(cfg: Config, seed: int = 0) -> Any:
     """Build the model of a config, untrained, and give it four classes, as the hooks do before training.
 
     Of twelve random images ``cluster_features`` chooses the features, and their pseudo-labels go to ``on_relabel``. A

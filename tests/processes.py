@@ -35,7 +35,7 @@ PRELOADED = (
     "processes",
 )
 
-# What was imported stays: mmengine looks through all of it once for every data set.
+# What was imported stays: mmengine looks through all of it once for every dataset.
 gc.freeze()
 # mmengine lays a config out as handsome code for every Runner: half a second that no test needs.
 mmengine.config.config.FormatCode = lambda code, **_: (code, True)

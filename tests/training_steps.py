@@ -7,7 +7,7 @@ from mmengine.optim import OptimWrapper
 
 from mmreid_uda.config import load_config
 from mmreid_uda.datasets.transforms import reid_collate
-from mmreid_uda.testing import ready_model
+from mmreid_uda.testing import build_model
 
 REPOSITORY = Path(__file__).parents[1]
 _ISE = "configs/ise/ise_mbv2_synthb.py"
@@ -59,7 +59,7 @@ def make_step(name, copies=2):
     """Model, optimiser wrapper (SGD) and batch of a step with four people, ``copies`` images of each per domain."""
     config, options = STEPS[name]
     cfg = load_config(config, {"stage1": None, **options})
-    model = ready_model(cfg).train()
+    model = build_model(cfg).train()
     sampler = cfg.train_dataloader.get("batch_sampler", {})
     drawn = sampler.get("domains", ("source", "target"))
     dataset = cfg.train_dataloader.dataset

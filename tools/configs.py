@@ -1,6 +1,6 @@
 """List the configs there are: files, and the variants of ``model-index.yml``, with the figures of their papers.
 
-Each name stands for a config wherever one is asked for. Another pair of data sets is a name, too:
+Each name stands for a config wherever one is asked for. Another pair of datasets is a name, too:
 ``mmt-dbscan_r50_msmt2market``.
 
 Examples:
@@ -42,11 +42,11 @@ def main() -> None:
         )
     width = max(len(one.name) for one in models)
     for one in models:
-        figures = [
+        metrics = [
             f"{figure['Dataset']} {figure['Metrics']['mAP']} / {figure['Metrics']['Rank-1']}, {figure['Origin']}"
             for figure in one.results
         ]
-        print(f"{one.name:{width}}  {'; '.join(figures)}".rstrip())
+        print(f"{one.name:{width}}  {'; '.join(metrics)}".rstrip())
         if args.overrides:
             changes = " ".join(f"{key}={value}" for key, value in one.overrides.items())
             print(f"    {one.file}  {changes}".rstrip())

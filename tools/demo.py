@@ -101,14 +101,14 @@ def main() -> None:
         step("Drawing rank lists")
         draw(runner, picture)
 
-        def figures(epoch: int) -> dict[str, float]:
+        def metrics(epoch: int) -> dict[str, float]:
             return {
                 name: results["epochs"][str(epoch)][f"{target}/{name}"] for name in ("mAP", "R1")
             }
 
         summary = dict(
-            before=figures(0),
-            after=figures(results["last_epoch"]),
+            before=metrics(0),
+            after=metrics(results["last_epoch"]),
             config=args.config,
             seconds=round(time.monotonic() - started, 1),
         )

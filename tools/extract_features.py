@@ -1,6 +1,6 @@
-"""Write the features of a folder, or of a data set, to an .npz file: features, paths, fingerprint.
+"""Write the features of a folder, or of a dataset, to an .npz file: features, paths, fingerprint.
 
-The file is what ``ReIDInferencer.load_gallery`` and ``tools/search_gallery.py`` search; of a data set it also holds
+The file is what ``ReIDInferencer.load_gallery`` and ``tools/search_gallery.py`` search; of a dataset it also holds
 ``pid`` (integers or texts), ``camid`` and ``has_cameras``.
 
 Examples:
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
     parser.add_argument(
         "input",
-        help="folder of images, an image, or a data set (target, source, test, or its name)",
+        help="folder of images, an image, or a dataset (target, source, test, or its name)",
     )
     parser.add_argument(
         "--out", type=writable(".npz"), required=True, help="the .npz file to write"

@@ -84,14 +84,14 @@ import pytest
 import torch
 
 from mmreid_uda.config import load_config
-from mmreid_uda.testing import random_batch, ready_model
+from mmreid_uda.testing import random_batch, build_model
 
 CONFIG = Path(__file__).parent / "configs" / "$stem.py"
 
 
 def losses(weight):
     cfg = load_config(CONFIG, {"model.weight": weight, "stage1": None})
-    model = ready_model(cfg)
+    model = build_model(cfg)
     return model, model(*random_batch(cfg), mode="loss")
 
 

@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     for command in (build, query):
         command.add_argument("config", help="config file, or its name")
         command.add_argument("checkpoint", help="checkpoint file, or folder of a run")
-    build.add_argument("images", nargs="+", help="folders, images, or data sets")
+    build.add_argument("images", nargs="+", help="folders, images, or datasets")
     build.add_argument("--out", type=writable(".npz"), required=True, help="the .npz file to write")
     build.add_argument(
         "--index", choices=INDEX_KINDS, default="flat", help="kind of index; flat is exact"
@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
         "--ef-search", type=at_least(1), default=64, help="candidates that a search of hnsw keeps"
     )
     query.add_argument("gallery", help="file of `build`, extract_features.py or run_onnx.py")
-    query.add_argument("images", nargs="+", help="folders, images, or data sets")
+    query.add_argument("images", nargs="+", help="folders, images, or datasets")
     query.add_argument("--topk", type=at_least(1), default=10, help="matches per query")
     query.add_argument("--json", action="store_true", help="print JSON in place of the table")
     for command in (build, query):

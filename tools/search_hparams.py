@@ -162,7 +162,7 @@ def check_metric(cfg: Config, metric: str) -> None:
                 "a clusterer and relabel.save_labels=True; or take a metric of a test set."
             )
         return
-    known = _figures(cfg)
+    known = _metrics(cfg)
     if known and metric not in known:
         raise InputError(
             f"found no {metric!r} among the figures of the test sets, expected one of {', '.join(known)}, or "
@@ -170,7 +170,7 @@ def check_metric(cfg: Config, metric: str) -> None:
         )
 
 
-def _figures(cfg: Config) -> list[str]:
+def _metrics(cfg: Config) -> list[str]:
     """Names of the figures that a training evaluates, asked of the evaluator; none where they cannot be told."""
     import torch
 
@@ -244,7 +244,7 @@ def read_metric(folder: Path, metric: str) -> float:
         expected = "expected what ClusterHook saves; train that trial again"
         with open_arrays(files[-1], "holds no pseudo-labels", expected) as content:
             found = json.loads(str(content["statistics"]))
-        figures = {f"cluster/{name}": value for name, value in found.items()}
+        metrics = {f"cluster/{name}": value for name, value in found.items()}
     else:
         path = folder / "results.json"
         if not path.is_file():
@@ -252,12 +252,12 @@ def read_metric(folder: Path, metric: str) -> float:
                 f"found no results.json in '{folder}', expected what ReportHook writes; leave default_hooks.report on."
             )
         results = read_results(path)
-        figures = results[max(results)] if results else {}
-    if metric not in figures:
+        metrics = results[max(results)] if results else {}
+    if metric not in metrics:
         raise InputError(
-            f"found no {metric!r} in '{folder}', expected one of {', '.join(figures)}; set --metric."
+            f"found no {metric!r} in '{folder}', expected one of {', '.join(metrics)}; set --metric."
         )
-    return float(figures[metric])
+    return float(metrics[metric])
 
 
 # ---- the study

@@ -8,4 +8,4 @@ _base_ = [
 source = "market1501"
 input_size = (384, 128)
 model = dict(type="PTLBaseline", head=dict(num_globals=3, init="fan_out"))
-encoder = dict(rungs=None)
+encoder = dict(blocks=None)

@@ -60,8 +60,8 @@ class FeatureGraph(nn.Module):
         pixels = images.permute(0, 3, 1, 2).float()
         if self.bgr_to_rgb:
             pixels = pixels.flip(1)
-        normalised = (pixels - self.mean) / self.std
-        return F.normalize(self.model.extract_feat(normalised.to(self.dtype)), dim=1)
+        normalized = (pixels - self.mean) / self.std
+        return F.normalize(self.model.extract_feat(normalized.to(self.dtype)), dim=1)
 
     def halved(self, images: Tensor) -> FeatureGraph:
         """Copy the graph to float16, batch norms folded into convolutions before anything is rounded.

@@ -72,11 +72,9 @@ class FeatureSet:
         expected = "an .npz file of tools/extract_features.py"
         require_file(path, expected)
         with open_arrays(path, "is no file of features", f"expected {expected}") as arrays:
-            remedy = "extract them again with tools/extract_features.py"
+            hint = "extract them again with tools/extract_features.py"
             paths = _column(arrays["paths"], "paths", None, "U").tolist()
-            features = check_vectors(
-                arrays["features"], f"features of '{path}'", remedy, names=paths
-            )
+            features = check_vectors(arrays["features"], f"features of '{path}'", hint, names=paths)
             num = len(paths)
             require_same_length(len(features), num)
             pids = _column(arrays.get("pid", np.full(num, -1)), "pid", num, "iuU")
@@ -198,7 +196,7 @@ class FeatureSet:
 
 
 def _numbers(ids: np.ndarray) -> np.ndarray:
-    """Number texts (N,) as data sets do: int64 (N,), -1 for a text that stands for no name."""
+    """Number texts (N,) as datasets do: int64 (N,), -1 for a text that stands for no name."""
     names = [known(one) for one in ids.tolist()]
     number_of = {one: number for number, one in enumerate(sorted_ids(filter(None, names)))}
     return np.array([number_of.get(one, -1) for one in names], dtype=np.int64)
@@ -226,7 +224,7 @@ def target_images(cfg: Config) -> ReIDDataset:
             "take --part test."
         )
     return build_dataset(
-        cfg.target, "train", data_root=cfg.data_root, pipeline=cfg.test_pipeline, labels="hidden"
+        cfg.target, "train", data_root=cfg.data_root, pipeline=cfg.test_pipeline, labels="unlabeled"
     )
 
 

@@ -87,7 +87,7 @@ class ReIDInferencer:
 
         Args:
             inputs: An image (a file, or an array as OpenCV reads it: uint8 (H, W, 3) in BGR order), a folder, a list of
-                these (see :func:`list_inputs`), or a data set. A :class:`ReIDDataset` is seen through the test
+                these (see :func:`list_inputs`), or a dataset. A :class:`ReIDDataset` is seen through the test
                 pipeline, whatever its own; items of any other are taken as they are, as the test pipeline packs them.
 
         Returns:
@@ -103,9 +103,9 @@ class ReIDInferencer:
             dataset = _packed(inputs)
         else:
             dataset = _Images(list_inputs(inputs), self.cfg.test_pipeline)
-        with self._progress(len(dataset)) as reached:
+        with self._progress(len(dataset)) as update:
             features = extract_features(
-                self.model, dataset, self.batch_size, self.num_workers, reached=reached
+                self.model, dataset, self.batch_size, self.num_workers, update=update
             )
         # The mean of two teachers is clustered as it is, but tested at unit norm.
         rows = check_vectors(features, "features", names=getattr(dataset, "paths", None))
@@ -139,7 +139,7 @@ class ReIDInferencer:
         """Compute the features of many images and index them; :meth:`search` searches them from now on.
 
         Args:
-            inputs: As for :meth:`extract`, other than data sets.
+            inputs: As for :meth:`extract`, other than datasets.
             index: ``'flat'`` is exact, ``'ivf'`` and ``'hnsw'`` are approximate and need faiss.
             nprobe: Lists that a search of ``'ivf'`` looks at; more finds more.
             ef_search: Candidates that a search of ``'hnsw'`` keeps; likewise.
@@ -198,12 +198,12 @@ class ReIDInferencer:
 
 
 def _packed(dataset: Any) -> Dataset:
-    """A data set whose items are packed for the network, as its first one shows."""
+    """A dataset whose items are packed for the network, as its first one shows."""
     item = dataset[0] if len(dataset) else None
     if item is not None and not (isinstance(item, dict) and {"inputs", "samples"} <= set(item)):
         raise InputError(
             f"found a {type(item).__name__} as the first item of a {type(dataset).__name__}, expected what the test "
-            "pipeline packs (inputs, samples): build the data set with pipeline=inferencer.cfg.test_pipeline."
+            "pipeline packs (inputs, samples): build the dataset with pipeline=inferencer.cfg.test_pipeline."
         )
     return dataset
 
@@ -226,6 +226,6 @@ class _Images(Dataset):
         try:
             return self.prepare(self.load({"img_path": image}))
         except InputError as error:
-            # The reader's advice is about data sets and their options.
+            # The reader's advice is about datasets and their options.
             found = str(error).partition(";")[0]
             raise InputError(f"{found}; restore the file, or leave it out.") from error

@@ -1,4 +1,4 @@
-"""What is given to a model: files, folders, arrays, or data sets by their names."""
+"""What is given to a model: files, folders, arrays, or datasets by their names."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ ImageInput = str | Path | np.ndarray
 
 @dataclass(frozen=True)
 class NamedImages:
-    """Image files, and what a data set knows about them.
+    """Image files, and what a dataset knows about them.
 
     Args:
         paths: Files.
-        labels: Of a data set: ``pid`` (N,), integers with -1 = unknown or texts with '' = unknown, ``camid`` int64
+        labels: Of a dataset: ``pid`` (N,), integers with -1 = unknown or texts with '' = unknown, ``camid`` int64
             (N,) with -1 = unknown, ``has_cameras`` (). Else nothing.
     """
 
@@ -89,16 +89,16 @@ def name_images(
     split: Split | None = None,
     skipped: list[str] | None = None,
 ) -> NamedImages:
-    """Files of a command line: its words are files, folders, or names of data sets.
+    """Files of a command line: its words are files, folders, or names of datasets.
 
     Args:
         cfg: A config of :func:`load_config`.
         names: The words, at least one.
-        split: Split of data sets; None takes a word that is a file or folder for that, and the gallery of data sets.
+        split: Split of datasets; None takes a word that is a file or folder for that, and the gallery of datasets.
         skipped: As in :func:`list_inputs`.
 
     Returns:
-        The files in the order of the words; with labels if they are those of one data set.
+        The files in the order of the words; with labels if they are those of one dataset.
 
     Raises:
         InputError: As :func:`list_inputs` and :func:`find_dataset`.
@@ -110,7 +110,7 @@ def name_images(
             paths += map(str, list_inputs(name))
         elif split is not None and os.path.exists(name) and name not in known_datasets(cfg):
             raise InputError(
-                f"found --split {split} for the files in {name!r}, expected it with data sets only; leave it out."
+                f"found --split {split} for the files in {name!r}, expected it with datasets only; leave it out."
             )
         else:
             dataset = find_dataset(cfg, name, split or "gallery")
@@ -121,7 +121,7 @@ def name_images(
 
 
 def find_dataset(cfg: Config, name: str, split: Split) -> ReIDDataset:
-    """Build a split of a data set by its name.
+    """Build a split of a dataset by its name.
 
     Args:
         cfg: A config of :func:`load_config`.
@@ -130,7 +130,7 @@ def find_dataset(cfg: Config, name: str, split: Split) -> ReIDDataset:
         split: ``'train'``, ``'query'`` or ``'gallery'``.
 
     Returns:
-        The data set without a pipeline; identities of training images need not be known.
+        The dataset without a pipeline; identities of training images need not be known.
 
     Raises:
         InputError: There is none of this name, or it cannot be read.
@@ -138,7 +138,7 @@ def find_dataset(cfg: Config, name: str, split: Split) -> ReIDDataset:
     known = known_datasets(cfg)
     if name not in known:
         raise InputError(
-            f"found neither a file or folder {name!r} nor a data set of this name, expected a path or one of "
+            f"found neither a file or folder {name!r} nor a dataset of this name, expected a path or one of "
             f"{', '.join(known)}."
         )
     dataset = known[name]
@@ -146,17 +146,17 @@ def find_dataset(cfg: Config, name: str, split: Split) -> ReIDDataset:
         # Of a test set: the rule of its evaluation, and one that is put together from two.
         dataset = {key: value for key, value in dataset.items() if key != "same_camera"}
         dataset = dataset[split] if split in dataset and "type" not in dataset else dataset
-    labels = {"labels": "hidden"} if split == "train" else {}
+    labels = {"labels": "unlabeled"} if split == "train" else {}
     return build_dataset(dataset, split, data_root=cfg.data_root, **labels)
 
 
 def known_datasets(cfg: Config) -> dict[str, Any]:
-    """Data sets by their names: those of the config, which win, and of the catalogue."""
+    """Datasets by their names: those of the config, which win, and of the catalogue."""
     return {name: name for name in DATASET_CATALOG} | dict(_named_datasets(cfg))
 
 
 def _named_datasets(cfg: Config) -> Iterator[tuple[str, Any]]:
-    """Names of the config's data sets, and their configs; of equal names the last, the target, counts."""
+    """Names of the config's datasets, and their configs; of equal names the last, the target, counts."""
     for key in ("test", "source", "target"):
         value = test_sets(cfg) if key == "test" else cfg.get(key)
         several = value if isinstance(value, (list, tuple)) else [] if value is None else [value]
@@ -168,7 +168,7 @@ def _named_datasets(cfg: Config) -> Iterator[tuple[str, Any]]:
 
 
 def _own_name(dataset: Mapping[str, Any]) -> str:
-    """What logs call a data set that is given as a config, as far as that can be told without reading it."""
+    """What logs call a dataset that is given as a config, as far as that can be told without reading it."""
     if dataset.get("name"):
         return str(dataset["name"])
     if "query" in dataset:
@@ -179,7 +179,7 @@ def _own_name(dataset: Mapping[str, Any]) -> str:
 
 
 def _labels(dataset: ReIDDataset, kept: list[int]) -> dict[str, np.ndarray]:
-    """What a file of features says about the images of a data set."""
+    """What a file of features says about the images of a dataset."""
     pids = [dataset.pids[one] for one in kept]
     if all(pid is None or isinstance(pid, (int, np.integer)) for pid in pids):
         numbers = np.array([-1 if pid is None else int(pid) for pid in pids], dtype=np.int64)
@@ -226,7 +226,7 @@ def _spread(one: Any) -> list[str | np.ndarray]:
     if not isinstance(one, (str, Path)):
         raise InputError(
             f"found a {type(one).__name__} among the images, expected a file, a folder, an array (uint8, (H, W, 3), "
-            "BGR), a list of these, or a data set."
+            "BGR), a list of these, or a dataset."
         )
     if os.path.isdir(one):
         names = walk_images(str(one), IMAGE_EXTENSIONS)

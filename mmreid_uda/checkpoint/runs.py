@@ -47,7 +47,7 @@ def find_checkpoint(name: str | Path) -> Path:
             "the newest there, instead of the folder."
         )
     raise InputError(
-        f"Checkpoint {name} does not exist, expected a .pth file or the folder of a finished run: {_remedy(path)}."
+        f"Checkpoint {name} does not exist, expected a .pth file or the folder of a finished run: {_hint(path)}."
     )
 
 
@@ -107,7 +107,7 @@ def training_arguments(run: str | Path) -> list[str] | None:
     return arguments
 
 
-def _remedy(path: Path) -> str:
+def _hint(path: Path) -> str:
     """How to get a missing checkpoint: the command that trains it, if its folder is named like a config."""
     arguments = training_arguments(path)
     if arguments is None:

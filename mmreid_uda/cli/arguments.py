@@ -222,11 +222,11 @@ def inferencer_of_arguments(
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """Let a tool read images of data sets, and leave out those that cannot be read."""
+    """Let a tool read images of datasets, and leave out those that cannot be read."""
     parser.add_argument(
         "--split",
         choices=SPLITS,
-        help="split of data sets, which the inputs then name (default: gallery, of names that are no files)",
+        help="split of datasets, which the inputs then name (default: gallery, of names that are no files)",
     )
     parser.add_argument(
         "--corrupt",
@@ -241,8 +241,8 @@ def images_of_arguments(args: argparse.Namespace, cfg: Config, names: Sequence[s
 
     Args:
         args: Parsed arguments.
-        cfg: The model's config, whose data sets are known by name.
-        names: Files, folders, or data sets.
+        cfg: The model's config, whose datasets are known by name.
+        names: Files, folders, or datasets.
     """
     from mmreid_uda.apis.inputs import name_images
 

@@ -46,16 +46,16 @@ def run_tool(main: Callable[[], None], resume: str = "") -> None:
                 sys.stdout.flush()
     except Exception as error:  # the one door behind which no traceback is meant for the user
         status = _say(error)
-        _leave_processes(together=False)
+        _shutdown_dist(together=False)
         sys.exit(status)
     except KeyboardInterrupt as stopped:
         by = f" by {stopped}" if isinstance(stopped, Interrupted) else ""
         ranks = _ranks()
         if ranks is None or ranks.launched_rank() == 0:
             print(f"interrupted{by}; {resume}" if resume else f"interrupted{by}", file=sys.stderr)
-        _leave_processes(together=False)
+        _shutdown_dist(together=False)
         sys.exit(stopped.status if isinstance(stopped, Interrupted) else 130)
-    _leave_processes(together=True)
+    _shutdown_dist(together=True)
 
 
 def _ranks() -> Any:
@@ -63,9 +63,9 @@ def _ranks() -> Any:
     return sys.modules.get("mmreid_uda.utils.dist")
 
 
-def _leave_processes(together: bool) -> None:
+def _shutdown_dist(together: bool) -> None:
     if ranks := _ranks():
-        ranks.leave_processes(together)
+        ranks.shutdown_dist(together)
 
 
 def _say(error: Exception) -> int:

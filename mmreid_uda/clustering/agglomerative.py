@@ -67,7 +67,7 @@ class Agglomerative(JaccardClusterer):
         self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
     ) -> np.ndarray:
         """Cluster; nothing here is random. ``eps_scale`` multiplies the threshold, which ends at ``max_distance``."""
-        graph = self.graph(features, self.max_distance, seed, extras.get("neighbours"))
+        graph = self.graph(features, self.max_distance, seed, extras.get("neighbors"))
         threshold = min(self.distance_threshold * eps_scale, self.max_distance)
         labels = np.empty(len(features), np.int64)
         component = _components(graph, threshold)

@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
-from mmreid_uda.neighbors.knn import find_neighbours, unit_rows
+from mmreid_uda.neighbors.knn import find_neighbors, unit_rows
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, check_vectors, make_rng
 from mmreid_uda.utils.packages import import_package
@@ -59,15 +59,15 @@ class InfoMap(Clusterer):
     ) -> dict[str, Any] | None:
         """Find the neighbours, on the device of the features; every rank takes a share of the blocks."""
         rows = unit_rows(check_vectors(features, "features to cluster"))
-        neighbours = find_neighbours(rows, min(self.k1, len(rows)), over_ranks=over_ranks)
-        return None if neighbours is None else dict(neighbours=neighbours)
+        neighbors = find_neighbors(rows, min(self.k1, len(rows)), over_ranks=over_ranks)
+        return None if neighbors is None else dict(neighbors=neighbors)
 
     def cluster(
         self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
     ) -> np.ndarray:
         """Cluster; ``eps_scale`` multiplies the largest cosine distance of a link, ``1 - min_similarity``."""
-        indices = extras["neighbours"].indices
-        similarities = extras["neighbours"].similarities
+        indices = extras["neighbors"].indices
+        similarities = extras["neighbors"].similarities
         min_similarity = 1 - (1 - self.min_similarity) * eps_scale
         linked = similarities >= min_similarity
         linked[:, 0] = False  # the image itself

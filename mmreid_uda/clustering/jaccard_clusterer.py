@@ -9,15 +9,15 @@ from mmengine.logging import print_log
 from scipy import sparse
 from torch import Tensor
 
-from mmreid_uda.neighbors.approximate import find_neighbours_approximately
+from mmreid_uda.neighbors.approximate import find_neighbors_approximately
 from mmreid_uda.neighbors.jaccard import (
     BYTES_PER_PAIR,
     Variant,
     jaccard_distances,
     jaccard_encodings,
-    neighbours_needed,
+    neighbors_needed,
 )
-from mmreid_uda.neighbors.knn import Neighbours, Precision, find_neighbours, search_bytes, unit_rows
+from mmreid_uda.neighbors.knn import Neighbors, Precision, find_neighbors, search_bytes, unit_rows
 from mmreid_uda.utils import InputError, check_vectors, parse_size
 from mmreid_uda.utils.values import Count
 
@@ -39,7 +39,7 @@ class JaccardClusterer(Clusterer):
             :func:`~mmreid_uda.neighbors.jaccard_graph`.
         search: ``'exact'`` (default), or, for a million images and more, ``'ivf'`` or ``'hnsw'``, approximate indexes
             of faiss; what they miss is measured and stands as ``recall`` in :attr:`info`. Only for the 'faiss' variant.
-        nprobe: Of the search ``'ivf'``, see :func:`~mmreid_uda.neighbors.find_neighbours_approximately`.
+        nprobe: Of the search ``'ivf'``, see :func:`~mmreid_uda.neighbors.find_neighbors_approximately`.
         ef_search: Of the search ``'hnsw'``, likewise.
         precision: Of the exact search: ``'float32'`` (default), or ``'int8'``: find candidates on rows rounded to 8
             bits and rank them by float32 similarities, several times faster on CPUs, see
@@ -78,48 +78,48 @@ class JaccardClusterer(Clusterer):
     ) -> dict[str, Any] | None:
         """Find the neighbours, on the device of the features; every rank takes a share of an exact search."""
         rows = unit_rows(check_vectors(features, "features to cluster"))
-        k = neighbours_needed(len(rows), self.k1, self.variant, self.k2)
+        k = neighbors_needed(len(rows), self.k1, self.variant, self.k2)
         if self.search != "exact":
             # Not shared: rank 0 makes the index when it clusters.
             return {}
-        self._announce(len(rows), rows.shape[1], k)
-        neighbours = find_neighbours(
+        self._log_memory(len(rows), rows.shape[1], k)
+        neighbors = find_neighbors(
             rows,
             k,
             precision=self.precision,
-            with_lowest=self.variant == "full",
+            with_min_similarity=self.variant == "full",
             over_ranks=over_ranks,
         )
-        return None if neighbours is None else dict(neighbours=neighbours)
+        return None if neighbors is None else dict(neighbors=neighbors)
 
     def encode(
-        self, features: np.ndarray, seed: int, neighbours: Neighbours | None = None
+        self, features: np.ndarray, seed: int, neighbors: Neighbors | None = None
     ) -> tuple[sparse.csr_array, int | None]:
         """What the distances are computed from.
 
         Args:
             features: float32 (N, D), rows of unit norm.
             seed: Of the approximate search.
-            neighbours: What :meth:`prepare` found; None searches approximately.
+            neighbors: What :meth:`prepare` found; None searches approximately.
 
         Returns:
             The encodings, float32 (N, N); and how many pairs of images within reach the budget allows, None = any.
         """
-        if neighbours is None:
-            neighbours, recall = find_neighbours_approximately(
+        if neighbors is None:
+            neighbors, recall = find_neighbors_approximately(
                 features,
-                neighbours_needed(len(features), self.k1, self.variant, self.k2),
+                neighbors_needed(len(features), self.k1, self.variant, self.k2),
                 self.search,  # type: ignore[arg-type]
                 nprobe=self.nprobe,
                 ef_search=self.ef_search,
                 seed=seed,
             )
             self.info["recall"] = recall
-        encodings = jaccard_encodings(features, neighbours, self.k1, self.k2, variant=self.variant)
+        encodings = jaccard_encodings(features, neighbors, self.k1, self.k2, variant=self.variant)
         if self.max_memory is None:
             return encodings, None
         # The encodings are there by row and by column.
-        held = 8 * neighbours.indices.size + 16 * encodings.nnz
+        held = 8 * neighbors.indices.size + 16 * encodings.nnz
         return encodings, max(0, self.max_memory - held) // BYTES_PER_PAIR
 
     def graph(
@@ -127,7 +127,7 @@ class JaccardClusterer(Clusterer):
         features: np.ndarray,
         max_distance: float,
         seed: int,
-        neighbours: Neighbours | None = None,
+        neighbors: Neighbors | None = None,
     ) -> sparse.csr_array:
         """The Jaccard distances up to a limit.
 
@@ -135,15 +135,15 @@ class JaccardClusterer(Clusterer):
             features: float32 (N, D), no zero rows.
             max_distance: The limit, in (0, 1].
             seed: As :meth:`encode`.
-            neighbours: As :meth:`encode`.
+            neighbors: As :meth:`encode`.
 
         Returns:
             Symmetric float32 (N, N), zero diagonal stored; a pair that is not stored is farther away.
         """
-        encodings, max_pairs = self.encode(unit_rows(features), seed, neighbours)
+        encodings, max_pairs = self.encode(unit_rows(features), seed, neighbors)
         return jaccard_distances(encodings, max_distance, max_pairs)
 
-    def _announce(self, num: int, dimensions: int, k: int) -> None:
+    def _log_memory(self, num: int, dimensions: int, k: int) -> None:
         """Say what a long search takes, and refuse one that takes too much."""
         needed = search_bytes(num, dimensions, k, self.precision)
         budget = "" if self.max_memory is None else f" of {self.max_memory / 2**20:.0f} MiB"

@@ -89,7 +89,7 @@ class Clusterer(ABC):
         for name, array in needed.items():
             if array is None:
                 raise InputError(
-                    f"found no {name} for {type(self).__name__}, which was configured to use them: check the data sets "
+                    f"found no {name} for {type(self).__name__}, which was configured to use them: check the datasets "
                     "of the config (`source`, `target`) or change clusterer."
                 )
         self.info = {}
@@ -131,7 +131,7 @@ class GroundTruthLabels(Clusterer):
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """The data set's ``true_labels``, int64 (N,)."""
+        """The dataset's ``true_labels``, int64 (N,)."""
         return ("true_labels",)
 
     def cluster(

@@ -14,9 +14,9 @@ from mmreid_uda.neighbors.jaccard import (
     Variant,
     jaccard_distances,
     jaccard_encodings,
-    neighbours_needed,
+    neighbors_needed,
 )
-from mmreid_uda.neighbors.knn import Neighbours, find_neighbours, unit_rows
+from mmreid_uda.neighbors.knn import Neighbors, find_neighbors, unit_rows
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.values import Count, OpenFraction, PositiveFraction, checked
 
@@ -37,12 +37,12 @@ class SweepResult:
 
     Args:
         setting: Of DBSCAN ``eps``, ``min_samples``, ``k1`` and ``k2``, of K-means ``num_clusters``.
-        figures: Those of :func:`cluster_statistics`, of :func:`cluster_quality` if the truth is known, and ``rho_eps``,
+        metrics: Those of :func:`cluster_statistics`, of :func:`cluster_quality` if the truth is known, and ``rho_eps``,
             the radius of the ρ-rule, if it was asked for and there is a distance above 0.
     """
 
     setting: dict[str, float]
-    figures: dict[str, float]
+    metrics: dict[str, float]
 
 
 _T = TypeVar("_T")
@@ -84,12 +84,12 @@ def sweep_dbscan(
         InputError: If a setting is out of range or the features cannot be clustered.
     """
     rows = unit_rows(check_vectors(features, "features to cluster"))
-    needed = max(neighbours_needed(len(rows), a, variant, b) for a in k1 for b in k2)
-    neighbours = find_neighbours(rows, needed, with_lowest=variant == "full")
-    assert neighbours is not None
+    needed = max(neighbors_needed(len(rows), a, variant, b) for a in k1 for b in k2)
+    neighbors = find_neighbors(rows, needed, with_min_similarity=variant == "full")
+    assert neighbors is not None
     for a in k1:
         for b in k2:
-            own = _first(neighbours, neighbours_needed(len(rows), a, variant, b))
+            own = _first(neighbors, neighbors_needed(len(rows), a, variant, b))
             encodings = jaccard_encodings(rows, own, a, b, variant=variant)
             reach = max(*eps, _RHO_REACH if rho is not None else 0.0)
             graph = jaccard_distances(encodings, reach)
@@ -104,7 +104,7 @@ def sweep_dbscan(
                 for radius in eps:
                     labels = dbscan(graph, radius, least)
                     setting = dict(eps=radius, min_samples=least, k1=a, k2=b)
-                    yield SweepResult(setting, {**_figures(labels, true_labels), **extra})
+                    yield SweepResult(setting, {**_metrics(labels, true_labels), **extra})
 
 
 def sweep_kmeans(
@@ -130,18 +130,18 @@ def sweep_kmeans(
     """
     for number in num_clusters:
         labels = KMeans(number)(features, seed=seed, epoch=0)
-        yield SweepResult(dict(num_clusters=number), _figures(labels, true_labels))
+        yield SweepResult(dict(num_clusters=number), _metrics(labels, true_labels))
 
 
-def _first(neighbours: Neighbours, k: int) -> Neighbours:
+def _first(neighbors: Neighbors, k: int) -> Neighbors:
     """The first k neighbours: those that a search for k would have found."""
-    return Neighbours(
-        np.ascontiguousarray(neighbours.indices[:, :k]),
-        np.ascontiguousarray(neighbours.similarities[:, :k]),
-        neighbours.lowest,
+    return Neighbors(
+        np.ascontiguousarray(neighbors.indices[:, :k]),
+        np.ascontiguousarray(neighbors.similarities[:, :k]),
+        neighbors.min_similarity,
     )
 
 
-def _figures(labels: np.ndarray, true_labels: np.ndarray | None) -> dict[str, float]:
+def _metrics(labels: np.ndarray, true_labels: np.ndarray | None) -> dict[str, float]:
     quality = {} if true_labels is None else cluster_quality(labels, true_labels)
     return {**quality, **cluster_statistics(labels)}

@@ -52,11 +52,11 @@ class Recipe(TypedDict, total=False):
 
     data_root: str
     target: Annotated[
-        _Name | None, "the name of a data set, dict(name=..., ...), dict(type=..., ...) or None"
+        _Name | None, "the name of a dataset, dict(name=..., ...), dict(type=..., ...) or None"
     ]
-    source: Annotated[_Name | Sequence[_Name] | None, "a data set, a list of data sets or None"]
+    source: Annotated[_Name | Sequence[_Name] | None, "a dataset, a list of datasets or None"]
     train: Sequence[Literal["source", "target"]]
-    test: Annotated[_Name | Sequence[_Name] | None, "a data set, a list of data sets or None"]
+    test: Annotated[_Name | Sequence[_Name] | None, "a dataset, a list of datasets or None"]
     input_size: Annotated[
         tuple[Count, Count] | None, "height and width in pixels, such as input_size=(256,128)"
     ]

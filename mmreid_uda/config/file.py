@@ -43,7 +43,7 @@ def read_config_file(path: str | Path) -> Config:
     try:
         cfg = Config.fromfile(str(path), import_custom_modules=False)
     except (Exception, SystemExit) as error:  # a config is a program, which can fail in any way
-        raise InputError(f"the config {str(path)!r} {_complaint(error, path)}") from error
+        raise InputError(f"the config {str(path)!r} {_reason(error, path)}") from error
     if not len(cfg):
         raise InputError(
             f"the config {str(path)!r} is empty, expected what differs from a base: name that in `_base_`."
@@ -51,7 +51,7 @@ def read_config_file(path: str | Path) -> Config:
     return cfg
 
 
-def _complaint(error: BaseException, path: Path) -> str:
+def _reason(error: BaseException, path: Path) -> str:
     """The end of the sentence about a config that cannot be read."""
     text = str(error.args[0] if error.args else error).strip().rstrip(".")
     if isinstance(error, RecursionError):
@@ -112,10 +112,10 @@ def import_plugins(cfg: Config) -> None:
         except (Exception, SystemExit) as error:  # a plug-in can fail in any way
             if plugins.get("allow_failed_imports") and isinstance(error, ImportError):
                 continue
-            raise InputError(_plugin_complaint(name, error)) from error
+            raise InputError(_plugin_reason(name, error)) from error
 
 
-def _plugin_complaint(name: str, error: BaseException) -> str:
+def _plugin_reason(name: str, error: BaseException) -> str:
     missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
     if missing and f"{name}.".startswith(f"{missing}."):
         return (

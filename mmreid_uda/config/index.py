@@ -1,7 +1,7 @@
 """Which configs there are: files, and entries of ``model-index.yml``, which change a few keys of a file.
 
 An entry of a ``metafile.yml`` has ``Name`` and ``Config``; a published variant has ``Overrides``, too, dotted keys as
-``--cfg-options`` takes them. Both kinds of names, and those of other pairs of data sets
+``--cfg-options`` takes them. Both kinds of names, and those of other pairs of datasets
 (``mmt-dbscan_r50_msmt2market``), stand for a config wherever one is asked for.
 """
 
@@ -76,7 +76,7 @@ def find_model(name: str | Path) -> Model:
 
     Args:
         name: ``'configs/ise/ise_r50_market.py'``; ``'ise_r50_market'``, the name of a file; ``'ise-pli_r50_market'``,
-            that of an entry of the model index; or one of these with another pair of data sets, such as
+            that of an entry of the model index; or one of these with another pair of datasets, such as
             ``'mmt-dbscan_r50_msmt2market'``.
 
     Returns:
@@ -110,7 +110,7 @@ def named_model(name: str) -> Model | None:
 
 
 def _of_another_pair(name: str, models: dict[str, Model]) -> Model | None:
-    """A method with a source by the short names of two data sets that no config has yet."""
+    """A method with a source by the short names of two datasets that no config has yet."""
     recipe, _, pair = name.rpartition("_")
     source, _, target = pair.rpartition("2")
     like = [one for one in models if one.startswith(f"{recipe}_") and "2" in one]

@@ -3,7 +3,7 @@
 A recipe key is written once, at the top level, where a child config, or ``--cfg-options``, changes it in one line:
 
 ==================== =====================================================================================
-``data_root``        folder that holds the data sets
+``data_root``        folder that holds the datasets
 ``target``           name (or config) of the unlabelled training set
 ``source``           name, or list of names, of labelled training sets; ``None`` = fully unsupervised
 ``train``            which of both a run loads, ``['source', 'target']`` unless given; a second stage that learns from
@@ -58,7 +58,7 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
     _apply_clustering(cfg)
     if "model" in cfg and "encoder" in cfg:
         cfg.model.encoder = _encoders(cfg)
-    # A config that names no data set in the recipe's way (images of other kinds) has loaders of its own.
+    # A config that names no dataset in the recipe's way (images of other kinds) has loaders of its own.
     if any(key in cfg for key in ("source", "target", "test")):
         _require_recipe(cfg)
         size = _input_size(cfg)
@@ -127,7 +127,7 @@ def _require_recipe(cfg: Config) -> None:
         _require(cfg, "val_dataloader.dataset", needed_by="val_dataloader")
     if not any(_names(cfg, key) for key in ("target", "test", "source")):
         raise InputError(
-            "found neither `target`, `test` nor `source` in the config, expected the name of a data set in one of "
+            "found neither `target`, `test` nor `source` in the config, expected the name of a dataset in one of "
             "them: set target, test, or source."
         )
 
@@ -144,7 +144,7 @@ def require_tests(cfg: Config, otherwise: str = "") -> None:
     """
     if not cfg.get("val_dataloader"):
         raise InputError(
-            f"found no labelled test images in {cfg.filename}, expected queries and a gallery: name a data set in "
+            f"found no labelled test images in {cfg.filename}, expected queries and a gallery: name a dataset in "
             f"`test`, for instance by --cfg-options test=market1501{', or ' if otherwise else ''}{otherwise}."
         )
 
@@ -169,7 +169,7 @@ def _apply_training(cfg: Config, world_size: int) -> None:
     if not cfg.get("train_dataloader"):
         return
 
-    # Not given where not asked for: a data set class of one's own need not have it.
+    # Not given where not asked for: a dataset class of one's own need not have it.
     cache = {} if cfg.get("cache") is None else {"cache": cfg.cache}
 
     def training_set(name: Any, labels: str, domain: int) -> dict[str, Any]:
@@ -187,8 +187,8 @@ def _apply_training(cfg: Config, world_size: int) -> None:
     sources = _names(cfg, "source") if "source" in loaded else []
     target = cfg.get("target") if "target" in loaded else None
     cfg.train_dataloader.dataset.update(
-        source=[training_set(name, "truth", 0) for name in sources],
-        target=training_set(target, "hidden", 1) if target else None,
+        source=[training_set(name, "ground_truth", 0) for name in sources],
+        target=training_set(target, "unlabeled", 1) if target else None,
     )
     batch, instances = cfg.global_batch_size, cfg.num_instances
     if isinstance(instances, dict):
@@ -304,7 +304,7 @@ def _set_norm_groups(cfg: Config) -> None:
 
 
 def _names(cfg: Config, key: str) -> list[Any]:
-    """The entries of a recipe key; names of data sets may stand in one text, with commas between them."""
+    """The entries of a recipe key; names of datasets may stand in one text, with commas between them."""
     value: Any = cfg.get(key)
     if value is None:
         return []

@@ -1,4 +1,4 @@
-"""Data sets, samplers and transforms."""
+"""Datasets, samplers and transforms."""
 
 from . import samplers, synthetic, transforms
 from .base_reid import ReIDDataset

@@ -1,4 +1,4 @@
-"""The data set every adapter derives from: images with identities, cameras, and labels that workers see change."""
+"""The dataset every adapter derives from: images with identities, cameras, and labels that workers see change."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def log_once(message: str, level: int = logging.INFO) -> None:
 
 
 class SharedLabels:
-    """An int64 tensor in shared memory that stays one tensor when the data set around it is copied.
+    """An int64 tensor in shared memory that stays one tensor when the dataset around it is copied.
 
     ``copy.deepcopy`` of a plain tensor makes a private one, and a worker that holds it would train on the labels of
     the first epoch for ever.
@@ -93,7 +93,7 @@ class SharedLabels:
 
 @checked
 class ReIDDataset(BaseDataset):
-    """Images of one split of a re-ID data set, sorted by path.
+    """Images of one split of a re-ID dataset, sorted by path.
 
     An image is its file: entries that lead to one file, by another spelling, a link or twice in a list, are merged,
     and a line in the log says so. What is unknown of an image is never a value, see :mod:`.unknown`. An adapter sets
@@ -102,9 +102,9 @@ class ReIDDataset(BaseDataset):
     Args:
         data_root: Folder of the data; adapters take the set's own folder or the one above it.
         split: ``'train'``, ``'query'`` or ``'gallery'``.
-        pipeline: Transforms, as configs or callables, applied to what :meth:`describe` gives.
-        labels: ``'truth'`` trains on the identities. ``'hidden'`` (unlabelled target): items carry ``gt_label=-1``
-            until :meth:`set_labels`, and the identities stay in :attr:`true_labels` for diagnostics.
+        pipeline: Transforms, as configs or callables, applied to what :meth:`get_item` gives.
+        labels: ``'ground_truth'`` trains on the identities. ``'unlabeled'`` (unlabelled target): items carry
+            ``gt_label=-1`` until :meth:`set_labels`, and the identities stay in :attr:`true_labels` for diagnostics.
         domain: 0 source, 1 target; copied into every item.
         corrupt: ``'raise'`` leaves a broken image to the loading transform, which names it; ``'skip'`` decodes every
             image once at the start, drops the broken ones and logs how many.
@@ -113,8 +113,8 @@ class ReIDDataset(BaseDataset):
         indices: Keep only these images of the sorted list; an int keeps the first (or, negative, the last) ones.
         cache: Memory for decoded and resized images, such as ``'2GiB'``: they are decoded once and not every epoch.
             As many of the first images as fit; the items stay the same to the last bit. The memory is shared by the
-            workers of a process (each rank has its own) and by views of the data set. Defaults to None: no cache.
-        noise: Wrong identities planted in the split ``'train'`` (others are left as they are): arguments of
+            workers of a process (each rank has its own) and by views of the dataset. Defaults to None: no cache.
+        noise: Wrong identities injected in the split ``'train'`` (others are left as they are): arguments of
             :class:`LabelNoise`, such as ``dict(wrong_id=0.2, seed=1)``. Defaults to None: labels as given.
 
     Attributes:
@@ -156,7 +156,7 @@ class ReIDDataset(BaseDataset):
         split: Split = "train",
         pipeline: Sequence[dict | Callable] = (),
         *,
-        labels: Literal["truth", "hidden"] = "truth",
+        labels: Literal["ground_truth", "unlabeled"] = "ground_truth",
         domain: Literal[0, 1] = 0,
         corrupt: Literal["raise", "skip"] = "raise",
         seed: Natural = 0,
@@ -166,9 +166,9 @@ class ReIDDataset(BaseDataset):
         noise: NoiseOptions | None = None,
         **kwargs: Any,
     ) -> None:
-        if labels == "hidden" and split != "train":
+        if labels == "unlabeled" and split != "train":
             raise InputError(
-                f"labels='hidden' was given for split='{split}', which is scored by its identities; "
+                f"labels='unlabeled' was given for split='{split}', which is scored by its identities; "
                 "remove it, or use split='train'"
             )
         data_root = os.fspath(data_root)
@@ -177,7 +177,7 @@ class ReIDDataset(BaseDataset):
         self.seed = seed
         self.name = name or type(self).name or type(self).__name__.lower()
         self.root = data_root
-        self._hidden = labels == "hidden"
+        self._unlabeled = labels == "unlabeled"
         self._skip_corrupt = corrupt == "skip"
         self._selection = indices
         self._noise = LabelNoise(**noise) if noise and split == "train" else None
@@ -208,7 +208,7 @@ class ReIDDataset(BaseDataset):
 
     @classmethod
     def offers(cls, split: str, **options: Any) -> bool:
-        """Tell by a glance whether a data set can have a split, with the identities that tests need.
+        """Tell by a glance whether a dataset can have a split, with the identities that tests need.
 
         Args:
             split: ``'train'``, ``'query'`` or ``'gallery'``.
@@ -235,7 +235,7 @@ class ReIDDataset(BaseDataset):
         if not os.path.isdir(self.data_root):
             raise InputError(
                 f"data_root '{self.data_root}' of {self.name} is not a folder (working folder: '{os.getcwd()}'), "
-                "expected the one of the data set or the one above it; set data_root to where your copy lies"
+                "expected the one of the dataset or the one above it; set data_root to where your copy lies"
             )
         level = [self.data_root]
         for _ in range(4):
@@ -246,7 +246,7 @@ class ReIDDataset(BaseDataset):
         raise InputError(
             f"found no {wanted} of {self.name} in data_root '{self.data_root}', which holds "
             f"{listing(self.data_root)}, nor in sub-folders of it named like {', '.join(self.folder_names)}; "
-            "set data_root to the folder of the data set or the one above it"
+            "set data_root to the folder of the dataset or the one above it"
         )
 
     def _named_children(self, folder: str) -> list[str]:
@@ -275,7 +275,9 @@ class ReIDDataset(BaseDataset):
         self._number_cameras(records)
         self._check()
         labels = (
-            torch.full((len(records),), -1) if self._hidden else torch.from_numpy(self.true_labels)
+            torch.full((len(records),), -1)
+            if self._unlabeled
+            else torch.from_numpy(self.true_labels)
         )
         self._labels = SharedLabels(labels)
         self.fingerprint = self._hash(records)
@@ -382,17 +384,17 @@ class ReIDDataset(BaseDataset):
             raise InputError(
                 f"{where} has 0 usable images, expected at least one; check data_root, indices and corrupt"
             )
-        unlabelled = int((self.true_labels < 0).sum())
-        if unlabelled and not self._hidden:
+        unlabeled = int((self.true_labels < 0).sum())
+        if unlabeled and not self._unlabeled:
             raise InputError(
-                f"{unlabelled} of the {len(self.paths)} images of {where} have no identity, expected one for each; "
-                "give identities (a folder per identity, a pattern or a pid column), or set labels='hidden' for "
+                f"{unlabeled} of the {len(self.paths)} images of {where} have no identity, expected one for each; "
+                "give identities (a folder per identity, a pattern or a pid column), or set labels='unlabeled' for "
                 "unlabelled training data"
             )
-        if self.split == "train" and not self._hidden and self.num_pids < 2:
+        if self.split == "train" and not self._unlabeled and self.num_pids < 2:
             raise InputError(
                 f"{where} has {self.num_pids} identity in {len(self.paths)} images, expected at least 2 to train "
-                "with labels='truth'; check that data_root is the folder above the identities"
+                "with labels='ground_truth'; check that data_root is the folder above the identities"
             )
 
     def _relative(self, path: str) -> str:
@@ -453,7 +455,7 @@ class ReIDDataset(BaseDataset):
             pipeline: Transforms, as configs or callables.
 
         Raises:
-            InputError: The data set has a cache, and the pipeline nothing that can be cached.
+            InputError: The dataset has a cache, and the pipeline nothing that can be cached.
         """
         # Built here, so that our transforms are found without a Runner having set the default scope.
         transforms = [TRANSFORMS.build(one) if isinstance(one, dict) else one for one in pipeline]
@@ -480,7 +482,7 @@ class ReIDDataset(BaseDataset):
             info["pid"] = int(pids[index])
         return info
 
-    def describe(self, idx: int) -> dict:
+    def get_item(self, idx: int) -> dict:
         """What the pipeline starts from: :meth:`get_data_info` and ``rng``, the generator of this item's augmentation.
 
         Args:
@@ -489,7 +491,7 @@ class ReIDDataset(BaseDataset):
         """
         info = self.get_data_info(idx)
         if self._cache is not None:
-            # Data sets that join several ones number the samples anew.
+            # Datasets that join several ones number the samples anew.
             info["place"] = info["sample_idx"]
         info["rng"] = (
             make_rng(idx.seed)
@@ -499,12 +501,12 @@ class ReIDDataset(BaseDataset):
         return info
 
     def __getitem__(self, idx: int) -> Any:
-        return self.pipeline(self.describe(idx))
+        return self.pipeline(self.get_item(idx))
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
         """Not offered: labels, cameras and identities belong to the full list."""
-        raise NotImplementedError("build the data set with indices=... instead of taking a subset")
+        raise NotImplementedError("build the dataset with indices=... instead of taking a subset")
 
     def get_subset(self, indices: int | Sequence[int]) -> BaseDataset:
         """Not offered: labels, cameras and identities belong to the full list."""
-        raise NotImplementedError("build the data set with indices=... instead of taking a subset")
+        raise NotImplementedError("build the dataset with indices=... instead of taking a subset")

@@ -17,15 +17,15 @@ __all__ = ["CachedImages", "ImageCache"]
 
 
 class ImageCache:
-    """The images of one data set, decoded and resized, within a budget.
+    """The images of one dataset, decoded and resized, within a budget.
 
     Pipelines that begin alike share what they begin with: training and the extraction of features decode an image
     once between them. Pipelines that begin differently (another size) are cached apart, from what is left.
 
     Args:
         budget: Most bytes to take, as :func:`~mmreid_uda.utils.parse_size` reads them.
-        num_images: Images N of the data set.
-        name: The data set, for log and messages.
+        num_images: Images N of the dataset.
+        name: The dataset, for log and messages.
 
     Raises:
         InputError: The budget is no size.
@@ -90,10 +90,10 @@ class ImageCache:
 
 
 class CachedImages:
-    """Loading and resizing of the first images of a data set, done once and then copied out of memory.
+    """Loading and resizing of the first images of a dataset, done once and then copied out of memory.
 
     Whichever process comes to an image first, worker or not, fills its place for all: the memory is shared with
-    workers that are forked or spawned later, and stays the same when a data set is copied. Two processes that fill one
+    workers that are forked or spawned later, and stays the same when a dataset is copied. Two processes that fill one
     place at a time write the same bytes.
 
     Args:
@@ -125,7 +125,7 @@ class CachedImages:
         """Do what loading and resizing do to an item.
 
         Args:
-            results: An item with ``img_path``, and ``place``, its position in the data set, which is taken out.
+            results: An item with ``img_path``, and ``place``, its position in the dataset, which is taken out.
         """
         place = results.pop("place")
         places = self.places

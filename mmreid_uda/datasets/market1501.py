@@ -20,7 +20,7 @@ JUNK = -1
 
 
 class MarketStyleDataset(ReIDDataset):
-    """A data set with one folder per split and names like ``0002_c1s1_000451_03.jpg``.
+    """A dataset with one folder per split and names like ``0002_c1s1_000451_03.jpg``.
 
     An adapter is its class attributes. Images of identity -1 are dropped; identity 0, where a set has it, is an
     ordinary identity of the gallery (distractors). Image files of every kind are read, since somebody may have added
@@ -48,7 +48,7 @@ class MarketStyleDataset(ReIDDataset):
         if self.split not in self.split_folders:
             raise InputError(
                 f"{self.name} has no split '{self.split}', only {', '.join(self.split_folders)}; "
-                "use it as a source and name another data set for testing"
+                "use it as a source and name another dataset for testing"
             )
         self.root = self.find_root(*self.split_folders.values())
         folder = os.path.join(self.root, self.split_folders[self.split])
@@ -65,7 +65,7 @@ class MarketStyleDataset(ReIDDataset):
         if match is None:
             raise InputError(
                 f"{shown(name)} in '{folder}' does not match the file names of {self.name} ({self.pattern}); remove "
-                "the file, or set data_root to the folder of this data set"
+                "the file, or set data_root to the folder of this dataset"
             )
         pid = int(match["pid"])
         path = os.path.join(folder, name)
@@ -79,7 +79,7 @@ class MarketStyleDataset(ReIDDataset):
         if self.pid_range is not None and pid != JUNK and pid not in self.pid_range:
             raise InputError(
                 f"'{path}' has identity {pid}, expected {self.pid_range[0]} to {self.pid_range[-1]} in {self.name}; "
-                "set data_root to the folder of this data set"
+                "set data_root to the folder of this dataset"
             )
         return pid
 
@@ -87,7 +87,7 @@ class MarketStyleDataset(ReIDDataset):
         if camera not in self.cameras:
             raise InputError(
                 f"'{path}' has camera {camera}, expected one of {', '.join(map(str, self.cameras))} in {self.name}; "
-                "set data_root to the folder of this data set"
+                "set data_root to the folder of this dataset"
             )
         return self.cameras.index(camera)
 

@@ -1,4 +1,4 @@
-"""Label noise planted in a training set, to measure what a method makes of wrong labels."""
+"""Label noise injected in a training set, to measure what a method makes of wrong labels."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class LabelNoise:
         total = len(records)
         if any(record["pid"] is None for record in records):
             raise InputError(
-                f"found images without identity among {total}, expected one for each to plant noise; remove `noise`."
+                f"found images without identity among {total}, expected one for each to inject noise; remove `noise`."
             )
         records = [dict(record) for record in records]
         rng = make_rng(self.seed, "label noise")

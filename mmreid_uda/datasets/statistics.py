@@ -10,14 +10,14 @@ from .base_reid import ReIDDataset, log_once
 
 __all__ = ["log_statistics", "statistics_table"]
 
-_HEADER = ("data set", "split", "ids", "images", "cameras")
+_HEADER = ("dataset", "split", "ids", "images", "cameras")
 
 
 def statistics_table(datasets: Iterable[ReIDDataset]) -> str:
-    """Lay out the size of each data set.
+    """Lay out the size of each dataset.
 
     Args:
-        datasets: Splits of any data sets.
+        datasets: Splits of any datasets.
 
     Returns:
         One line per split under a header, with the version of data that have several; ``-`` stands for unknown
@@ -37,7 +37,7 @@ def statistics_table(datasets: Iterable[ReIDDataset]) -> str:
 def log_statistics(datasets: Iterable[ReIDDataset]) -> None:
     """Write the table to the log of rank 0, once per process and content: val and test often read the same sets."""
     if is_main_process():
-        log_once(f"Data sets:\n{statistics_table(datasets)}")
+        log_once(f"Datasets:\n{statistics_table(datasets)}")
 
 
 def _row(dataset: ReIDDataset) -> tuple[str, str, str, str, str]:

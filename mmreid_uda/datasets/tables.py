@@ -25,19 +25,19 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _DELIMITERS = (",", ";", "\t", "|")
-_REMEDY = (
+_HINT = (
     "save it as UTF-8 (in a spreadsheet 'CSV UTF-8'), or set encoding to the one it has, such as 'cp1252', 'gbk' or "
     "'utf-16'"
 )
 
 
-def read_text(path: str, encoding: str | None = None, remedy: str = _REMEDY) -> str:
+def read_text(path: str, encoding: str | None = None, hint: str = _HINT) -> str:
     """Read a text file.
 
     Args:
         path: The file.
         encoding: Its encoding. Defaults to None: what its byte order mark says, else UTF-8.
-        remedy: What to do about a file that is written otherwise, for the message.
+        hint: What to do about a file that is written otherwise, for the message.
 
     Raises:
         InputError: The file cannot be read, or is no text in this encoding.
@@ -58,15 +58,15 @@ def read_text(path: str, encoding: str | None = None, remedy: str = _REMEDY) -> 
         place = getattr(error, "start", 0)
         raise InputError(
             f"{shown(path)} is not {encoding} text: byte 0x{content[place : place + 1].hex()} "
-            f"in line {content[:place].count(10) + 1}; {remedy}"
+            f"in line {content[:place].count(10) + 1}; {hint}"
         ) from error
     except (LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"encoding={encoding!r} was given for {shown(path)}, expected one that Python knows; {remedy}"
+            f"encoding={encoding!r} was given for {shown(path)}, expected one that Python knows; {hint}"
         ) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise InputError(f"line {line} of {shown(path)} holds a NUL, which no text does; {remedy}")
+        raise InputError(f"line {line} of {shown(path)} holds a NUL, which no text does; {hint}")
     return text
 
 
@@ -82,7 +82,7 @@ def read_lines(path: str) -> Iterator[tuple[str, str]]:
     Raises:
         InputError: See :func:`read_text`.
     """
-    text = read_text(path, remedy="take the list file of the release, or save it as UTF-8")
+    text = read_text(path, hint="take the list file of the release, or save it as UTF-8")
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
         if line.strip():
             yield f"{path}:{number}", line.strip()

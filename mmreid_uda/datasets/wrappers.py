@@ -1,4 +1,4 @@
-"""Data sets put together: source and target for training, queries and galleries of all test sets for evaluation."""
+"""Datasets put together: source and target for training, queries and galleries of all test sets for evaluation."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ __all__ = ["CrossDomainDataset", "ReIDTestDataset", "queries_with_match"]
 CameraRule = Literal["auto", "remove", "keep"]
 
 DatasetLike = str | Mapping | ReIDDataset
-"""A name of the catalogue, a config, or a built data set."""
+"""A name of the catalogue, a config, or a built dataset."""
 
 
 class _JoinedDataset(Dataset):
-    """Several data sets one after the other; an index with a seed keeps it on the way to its data set.
+    """Several datasets one after the other; an index with a seed keeps it on the way to its dataset.
 
     Args:
-        datasets: Data sets in order.
+        datasets: Datasets in order.
     """
 
     def __init__(self, datasets: Sequence[ReIDDataset]) -> None:
@@ -49,7 +49,7 @@ class _JoinedDataset(Dataset):
         return self.starts[-1]
 
     def _locate(self, idx: int) -> tuple[int, int]:
-        """Number of the data set that holds an index, and the index inside it."""
+        """Number of the dataset that holds an index, and the index inside it."""
         index = range(self.starts[-1])[idx]
         part = bisect.bisect_right(self.starts, index) - 1
         local = index - self.starts[part]
@@ -57,7 +57,7 @@ class _JoinedDataset(Dataset):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the fingerprints of all data sets, equal on ranks that read the same data."""
+        """Hash of the fingerprints of all datasets, equal on ranks that read the same data."""
         return hashlib.sha256(
             "".join(one.fingerprint for one in self.datasets).encode()
         ).hexdigest()
@@ -69,13 +69,13 @@ class CrossDomainDataset(_JoinedDataset):
 
     Items carry ``domain`` 0 for sources and 1 for the target. ``sample_idx`` counts inside all sources, or inside the
     target. Identities and known cameras of several sources are numbered on, so that they stay distinct. Sources are
-    built with ``labels='truth'``, the target with ``labels='hidden'``, unless their dicts say otherwise.
+    built with ``labels='ground_truth'``, the target with ``labels='unlabeled'``, unless their dicts say otherwise.
 
     Args:
-        source: Name, config or data set, or a list of them; None for a target alone (USL).
-        target: Name, config or data set; None for sources alone (supervised training).
-        data_root: Folder of the data sets that are given by name.
-        pipeline: Transforms of every data set whose dict has no ``pipeline`` of its own.
+        source: Name, config or dataset, or a list of them; None for a target alone (USL).
+        target: Name, config or dataset; None for sources alone (supervised training).
+        data_root: Folder of the datasets that are given by name.
+        pipeline: Transforms of every dataset whose dict has no ``pipeline`` of its own.
 
     Attributes:
         source_datasets: The sources, possibly none.
@@ -109,7 +109,7 @@ class CrossDomainDataset(_JoinedDataset):
         self.target = (
             None
             if target is None
-            else build_dataset(target, "train", domain=1, labels="hidden", **common)
+            else build_dataset(target, "train", domain=1, labels="unlabeled", **common)
         )
         datasets = [*self.source_datasets, *([self.target] if self.target is not None else [])]
         if not datasets:
@@ -137,7 +137,7 @@ class CrossDomainDataset(_JoinedDataset):
 
     @property
     def metainfo(self) -> dict:
-        """Names of the data sets: ``source_names`` (list) and ``target_name`` (None without a target)."""
+        """Names of the datasets: ``source_names`` (list) and ``target_name`` (None without a target)."""
         return {
             "source_names": [one.name for one in self.source_datasets],
             "target_name": None if self.target is None else self.target.name,
@@ -146,7 +146,7 @@ class CrossDomainDataset(_JoinedDataset):
     def __getitem__(self, idx: int) -> Any:
         part, local = self._locate(idx)
         dataset = self.datasets[part]
-        info = dataset.describe(local)
+        info = dataset.get_item(local)
         label_offset, camera_offset = self._offsets(part)
         if info["gt_label"] >= 0:
             info["gt_label"] += label_offset
@@ -157,7 +157,7 @@ class CrossDomainDataset(_JoinedDataset):
         return dataset.pipeline(info)
 
     def _offsets(self, part: int) -> tuple[int, int]:
-        """What is added to labels and cameras of a data set; the target keeps its own numbers."""
+        """What is added to labels and cameras of a dataset; the target keeps its own numbers."""
         if part >= len(self.source_datasets):
             return 0, 0
         return self._label_offsets[part], self._camera_offsets[part]
@@ -180,9 +180,9 @@ class ReIDTestDataset(_JoinedDataset):
 
     Args:
         sets: Test sets: names, configs (``split`` is set here), or ``dict(query=, gallery=, name=)`` with two
-            configs or data sets. A dict may hold its own ``same_camera``.
-        data_root: Folder of the data sets that are given by name.
-        pipeline: Transforms of every data set whose dict has no ``pipeline`` of its own.
+            configs or datasets. A dict may hold its own ``same_camera``.
+        data_root: Folder of the datasets that are given by name.
+        pipeline: Transforms of every dataset whose dict has no ``pipeline`` of its own.
         same_camera: ``'remove'`` applies the rule and asks for known cameras; ``'keep'`` lets images of one camera
             match each other; ``'auto'`` removes where cameras are known and keeps where none is.
 
@@ -271,7 +271,7 @@ class ReIDTestDataset(_JoinedDataset):
     def __getitem__(self, idx: int) -> Any:
         index = range(len(self))[idx]
         part, local = self._locate(idx)
-        info = self.datasets[part].describe(local)
+        info = self.datasets[part].get_item(local)
         info.update(
             sample_idx=index,
             pid=int(self.pids[index]),

@@ -41,38 +41,36 @@ def extract_features(
     batch_size: int = 64,
     num_workers: int | Literal["auto"] = "auto",
     amp_dtype: torch.dtype | None = None,
-    reached: Callable[[int], Any] | None = None,
+    update: Callable[[int], Any] | None = None,
     network: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Compute the test features of all images of a data set, on all ranks together.
+    """Compute the test features of all images of a dataset, on all ranks together.
 
     Ranks take whole batches in turn: every image is computed in the same batch whatever the number of ranks, and its
     feature is the same to the last bit. The model is put in evaluation mode and back.
 
     Args:
         model: An algorithm, wrapped or not; its ``data_preprocessor`` and ``mode='tensor'`` are used.
-        dataset: A data set with the *test* pipeline, ``N`` items.
+        dataset: A dataset with the *test* pipeline, ``N`` items.
         batch_size: Images per forward pass and rank.
         num_workers: Loading processes per rank; ``'auto'`` follows the machine.
         amp_dtype: Autocast to this type during the forward pass; ``None`` computes in float32.
-        reached: Called after every batch with the number of images done so far. Defaults to None: a line in the log
+        update: Called after every batch with the number of images done so far. Defaults to None: a line in the log
             every half minute.
         network: Maps normalised images (B, 3, H, W) to the features (B, D) that are wanted of them, with parts of the
             model. Defaults to None: the model's test features.
 
     Returns:
-        float32 (N, D) on the model's device, finite, in the order of the data set, the same on every rank.
+        float32 (N, D) on the model's device, finite, in the order of the dataset, the same on every rank.
 
     Raises:
-        InputError: The data set is empty, or a feature is not finite.
+        InputError: The dataset is empty, or a feature is not finite.
     """
     algorithm = unwrap(model)
     device = next(algorithm.parameters()).device
     size, rank, world_size = len(dataset), get_rank(), get_world_size()  # type: ignore[arg-type]
     if not size:
-        raise InputError(
-            "found a data set of 0 images to extract features of, expected at least 1."
-        )
+        raise InputError("found a dataset of 0 images to extract features of, expected at least 1.")
     batches = torch.arange(size).split(batch_size)
     own = list(batches[rank::world_size])
     loader = DataLoader(
@@ -85,7 +83,7 @@ def extract_features(
     )
     was_training, parts = algorithm.training, []
     algorithm.eval()
-    reached = reached or Progress("extracting features", size, "images").reached
+    update = update or Progress("extracting features", size, "images").update
     for number, batch in enumerate(loader, 1):
         batch = algorithm.data_preprocessor(batch, False)
         with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
@@ -95,7 +93,7 @@ def extract_features(
                 with algorithm.autocast_for_encoders():
                     part = network(batch["inputs"])
             parts.append(part.float())
-        reached(min(size, number * batch_size * world_size))
+        update(min(size, number * batch_size * world_size))
     algorithm.train(was_training)
     features = _gather_in_turn(parts, len(batches), batch_size, size, device)
     return check_vectors(features, "features", names=getattr(dataset, "paths", None), zeros=True)

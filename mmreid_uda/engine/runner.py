@@ -269,8 +269,8 @@ class ReIDRunner(Runner):
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         model = unwrap(self.model)
         if self._resume:
-            remedy = "resume with the config of the run, or take its weights with load_from."
-            load_complete(model, filename, remedy, checkpoint)
+            hint = "resume with the config of the run, or take its weights with load_from."
+            load_complete(model, filename, hint, checkpoint)
             self._compare(filename, checkpoint.get("meta") or {})
         elif isinstance(model, BaseReID):
             load_tested(model, filename, checkpoint)

@@ -111,14 +111,14 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             float32 (B, 3, H, W).
         """
         batch, height, width, _ = images.shape
-        normalised = torch.empty((batch, 3, height, width), device=images.device)
+        normalized = torch.empty((batch, 3, height, width), device=images.device)
         for channel in range(3):
-            normalised[:, channel] = images[..., 2 - channel if self.bgr_to_rgb else channel]
-        normalised.sub_(self.mean).div_(self.std)
+            normalized[:, channel] = images[..., 2 - channel if self.bgr_to_rgb else channel]
+        normalized.sub_(self.mean).div_(self.std)
         if boxes is not None:
             # lerp gives its end exactly where the weight is 1, and its start where it is 0.
-            normalised.lerp_(self.erase_value, box_masks(boxes, height, width))
-        return normalised
+            normalized.lerp_(self.erase_value, box_masks(boxes, height, width))
+        return normalized
 
 
 def box_masks(boxes: Tensor, height: int, width: int) -> Tensor:

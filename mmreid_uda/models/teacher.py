@@ -87,20 +87,20 @@ class EMATeacher(nn.Module):
                 if isinstance(layer, _BatchNorm):
                     layer.momentum = 0.0
 
-    def share(self, step: int) -> float:
+    def decay(self, step: int) -> float:
         """alpha_t: the share of the old teacher in the update after step ``step`` (0-based)."""
         return min(1 - 1 / (step + 1), self.alpha) if self.warmup else self.alpha
 
     @torch.no_grad()
     def update(self, student: nn.Module, step: int) -> None:
         """Move towards the student after its optimiser step number ``step`` (0-based)."""
-        average = get_ema_multi_avg_fn(self.share(step))
+        average = get_ema_multi_avg_fn(self.decay(step))
         average(list(self.module.parameters()), list(student.parameters()), step)
         if self.buffer_policy == "own":
             return
         for own, other in zip(self.module.buffers(), student.buffers()):
             if self.buffer_policy == "ema" and own.is_floating_point():
-                own.lerp_(other, 1 - self.share(step))
+                own.lerp_(other, 1 - self.decay(step))
             else:
                 own.copy_(other)
 

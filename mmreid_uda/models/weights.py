@@ -13,7 +13,7 @@ from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from mmreid_uda.checkpoint import find_state_dict, rename_released
+from mmreid_uda.checkpoint import convert_official, find_state_dict
 from mmreid_uda.utils import InputError
 
 from .layers import resizing_names
@@ -151,7 +151,7 @@ def load_pretrained(
     """Fill a module from a checkpoint and log how many tensors were loaded, missing and unexpected.
 
     Checkpoints that the authors of MMT, ABMT, SpCL, Cluster-Contrast and ISE released are known by their names, see
-    :func:`~mmreid_uda.checkpoint.rename_released`.
+    :func:`~mmreid_uda.checkpoint.convert_official`.
 
     Args:
         module: Backbone or encoder.
@@ -169,7 +169,7 @@ def load_pretrained(
             missing, or a shape differs (another depth or width).
     """
     raw = CheckpointLoader.load_checkpoint(checkpoint, map_location=map_location, logger="current")
-    tensors = rename_released(find_state_dict(raw))
+    tensors = convert_official(find_state_dict(raw))
     prefix = _choose_prefix(tensors, module, prefix, checkpoint)
     available = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     own = module.state_dict()

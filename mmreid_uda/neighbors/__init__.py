@@ -1,7 +1,7 @@
 """Nearest neighbours: exact and approximate search, indices, k-reciprocal graphs; arrays only."""
 
 from .approximate import (
-    find_neighbours_approximately,
+    find_neighbors_approximately,
 )
 from .jaccard import (
     add_source_term,
@@ -9,12 +9,12 @@ from .jaccard import (
     jaccard_encodings,
     jaccard_from_encodings,
     jaccard_graph,
-    neighbours_needed,
+    neighbors_needed,
     source_distances,
 )
 from .knn import (
-    Neighbours,
-    find_neighbours,
+    Neighbors,
+    find_neighbors,
     knn,
     unit_rows,
 )
@@ -23,17 +23,17 @@ from .vector_index import (
 )
 
 __all__ = [
-    "Neighbours",
+    "Neighbors",
     "VectorIndex",
     "add_source_term",
-    "find_neighbours",
-    "find_neighbours_approximately",
+    "find_neighbors",
+    "find_neighbors_approximately",
     "jaccard_distances",
     "jaccard_encodings",
     "jaccard_from_encodings",
     "jaccard_graph",
     "knn",
-    "neighbours_needed",
+    "neighbors_needed",
     "source_distances",
     "unit_rows",
 ]

@@ -10,14 +10,14 @@ import torch
 from mmreid_uda.utils import check_vectors, make_rng
 from mmreid_uda.utils.values import Count, checked
 
-from .knn import Neighbours, require_neighbours, search_all
+from .knn import Neighbors, require_neighbors, search_all
 from .vector_index import build_engine, set_search_width
 
-__all__ = ["find_neighbours_approximately"]
+__all__ = ["find_neighbors_approximately"]
 
 
 @checked
-def find_neighbours_approximately(
+def find_neighbors_approximately(
     features: np.ndarray,
     k: int,
     index: Literal["ivf", "hnsw"] = "ivf",
@@ -26,8 +26,8 @@ def find_neighbours_approximately(
     ef_search: Count = 64,
     num_checked: Count = 1000,
     seed: int = 0,
-) -> tuple[Neighbours, float]:
-    """:func:`find_neighbours` without the promise to find all of them, in less than N² products.
+) -> tuple[Neighbors, float]:
+    """:func:`find_neighbors` without the promise to find all of them, in less than N² products.
 
     ``'ivf'`` sorts the images into ``4·sqrt(N)`` lists by k-means and compares an image with those of the nearest lists
     (Sivic & Zisserman, ICCV 2003); it repeats itself. ``'hnsw'`` walks a graph of near images (Malkov & Yashunin, TPAMI
@@ -45,14 +45,14 @@ def find_neighbours_approximately(
         seed: Of the sample and of the k-means.
 
     Returns:
-        The neighbours (as :func:`find_neighbours` gives them, ``lowest`` is None), and the recall: the share of the
-        true neighbours of the sample that was found, the rows themselves left out.
+        The neighbours (as :func:`find_neighbors` gives them, ``min_similarity`` is None), and the recall: the share of
+        the true neighbours of the sample that was found, the rows themselves left out.
 
     Raises:
         InputError: If a parameter is out of range, features are not finite, or the package faiss is missing.
     """
     rows = check_vectors(features, "features to cluster")
-    require_neighbours(rows.shape, k)
+    require_neighbors(rows.shape, k)
     engine = build_engine(rows, index, seed)
     set_search_width(engine, index, nprobe, ef_search)
     similarities, indices = engine.search(rows, k)
@@ -64,7 +64,7 @@ def find_neighbours_approximately(
     checked = rng.choice(len(rows), min(num_checked, len(rows)), replace=False)
     recall = _recall(indices[checked], _search_exactly(rows, checked, k)[1])
     similarities[:, 0] = np.einsum("nd,nd->n", rows, rows)
-    return Neighbours(indices.astype(np.int32), similarities), recall
+    return Neighbors(indices.astype(np.int32), similarities), recall
 
 
 def _itself_first(indices: np.ndarray, similarities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from mmreid_uda.utils import InputError, kernels_available
 from mmreid_uda.utils.values import Count, FractionBelowOne, PositiveFraction, checked
 
 from . import jaccard_scipy
-from .knn import Neighbours, find_neighbours
+from .knn import Neighbors, find_neighbors
 
 __all__ = [
     "BYTES_PER_PAIR",
@@ -27,7 +27,7 @@ __all__ = [
     "jaccard_encodings",
     "jaccard_from_encodings",
     "jaccard_graph",
-    "neighbours_needed",
+    "neighbors_needed",
     "source_distances",
 ]
 
@@ -75,11 +75,13 @@ def jaccard_graph(
         InputError: If a parameter is out of range, or λ > 0 without source features.
     """
     features = torch.as_tensor(features)
-    neighbours = find_neighbours(
-        features, neighbours_needed(len(features), k1, variant, k2), with_lowest=variant == "full"
+    neighbors = find_neighbors(
+        features,
+        neighbors_needed(len(features), k1, variant, k2),
+        with_min_similarity=variant == "full",
     )
-    assert neighbours is not None
-    encodings = jaccard_encodings(features, neighbours, k1, k2, variant=variant)
+    assert neighbors is not None
+    encodings = jaccard_encodings(features, neighbors, k1, k2, variant=variant)
     from_source = None
     if source_features is not None and len(source_features):
         from_source = source_distances(features, source_features)
@@ -89,7 +91,7 @@ def jaccard_graph(
 
 
 @checked
-def neighbours_needed(num_images: int, k1: Count, variant: Variant = "faiss", k2: Count = 1) -> int:
+def neighbors_needed(num_images: int, k1: Count, variant: Variant = "faiss", k2: Count = 1) -> int:
     """Columns of the rank matrix, never more than there are images.
 
     'faiss' knows ``k1`` neighbours and averages over at most as many; 'full' uses ``k1 + 1``, or ``k2`` if it is more.
@@ -111,7 +113,7 @@ def neighbours_needed(num_images: int, k1: Count, variant: Variant = "faiss", k2
 
 def jaccard_encodings(
     features: np.ndarray | Tensor,
-    neighbours: Neighbours,
+    neighbors: Neighbors,
     k1: int,
     k2: int,
     *,
@@ -121,7 +123,7 @@ def jaccard_encodings(
 
     Args:
         features: float32 (N, D), rows of unit norm.
-        neighbours: Of these features, with :func:`neighbours_needed` columns.
+        neighbors: Of these features, with :func:`neighbors_needed` columns.
         k1: As in :func:`jaccard_graph`.
         k2: As in :func:`jaccard_graph`.
         variant: As in :func:`jaccard_graph`.
@@ -132,19 +134,21 @@ def jaccard_encodings(
     half = int(np.around(k1 / 2)) + 1  # halves round to even, as in the papers: k1 = 5 gives 2 + 1
     farthest = None
     if variant == "full":
-        assert neighbours.lowest is not None, "the 'full' variant needs with_lowest=True"
-        farthest = np.maximum(2 - 2 * neighbours.lowest, np.finfo(np.float32).tiny)
+        assert neighbors.min_similarity is not None, (
+            "the 'full' variant needs with_min_similarity=True"
+        )
+        farthest = np.maximum(2 - 2 * neighbors.min_similarity, np.finfo(np.float32).tiny)
     if kernels_available():
         from . import jaccard_numba
 
         rows = torch.as_tensor(features).cpu().numpy()
-        return jaccard_numba.encode_and_expand(rows, neighbours, (k1 + 1, half, k2), farthest)
-    ranks = neighbours.indices
+        return jaccard_numba.encode_and_expand(rows, neighbors, (k1 + 1, half, k2), farthest)
+    ranks = neighbors.indices
     sets = jaccard_scipy.expand_sets(
         jaccard_scipy.k_reciprocal_sets(ranks[:, : k1 + 1]),
         jaccard_scipy.k_reciprocal_sets(ranks[:, :half]),
     )
-    encodings = jaccard_scipy.encode(sets, features, neighbours, farthest)
+    encodings = jaccard_scipy.encode(sets, features, neighbors, farthest)
     return jaccard_scipy.expand_queries(encodings, ranks[:, :k2])
 
 

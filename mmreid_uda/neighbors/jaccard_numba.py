@@ -10,14 +10,14 @@ from scipy import sparse
 from mmreid_uda.utils import over_rows
 
 from . import kernels
-from .knn import Neighbours
+from .knn import Neighbors
 
 __all__ = ["encode_and_expand", "pairs_within"]
 
 
 def encode_and_expand(
     features: np.ndarray,
-    neighbours: Neighbours,
+    neighbors: Neighbors,
     sizes: tuple[int, int, int],
     farthest: np.ndarray | None,
 ) -> sparse.csr_array:
@@ -25,14 +25,14 @@ def encode_and_expand(
 
     Args:
         features: float32 (N, D), rows of unit norm.
-        neighbours: Of these features.
+        neighbors: Of these features.
         sizes: Neighbours that make a set, a half set, and the query expansion.
         farthest: float32 (N,), by which distances are divided; None leaves them as they are.
 
     Returns:
         float32 (N, N), sorted indices.
     """
-    ranks, num = np.ascontiguousarray(neighbours.indices), len(neighbours.indices)
+    ranks, num = np.ascontiguousarray(neighbors.indices), len(neighbors.indices)
     k, half, k2 = (min(size, ranks.shape[1]) for size in sizes)
     expanded = over_rows(
         kernels.expand_sets, num, *_reciprocal_sets(ranks, k), *_reciprocal_sets(ranks, half)
@@ -48,7 +48,7 @@ def encode_and_expand(
         columns,
         features,
         ranks,
-        neighbours.similarities,
+        neighbors.similarities,
         scale,
         weights,
     )
@@ -70,7 +70,7 @@ def pairs_within(
     the cache. The entries of a row keep their order, and so overlaps their last bit.
     """
     num = encodings.shape[0]
-    order = kernels.walk(encodings.indptr, encodings.indices)
+    order = kernels.bfs_order(encodings.indptr, encodings.indices)
     by_place = _renumbered(encodings, order)
     by_column = by_place.tocsc()
     found = over_rows(

@@ -9,7 +9,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from .knn import Neighbours
+from .knn import Neighbors
 
 __all__ = ["encode", "expand_queries", "expand_sets", "k_reciprocal_sets", "pairs_within"]
 
@@ -58,7 +58,7 @@ def expand_sets(sets: sparse.csr_array, half_sets: sparse.csr_array) -> sparse.c
 def encode(
     sets: sparse.csr_array,
     features: np.ndarray | Tensor,
-    neighbours: Neighbours,
+    neighbors: Neighbors,
     farthest: np.ndarray | None = None,
 ) -> sparse.csr_array:
     """Step 4: weigh the members of each set by ``exp(-D_ij)``, normalised over the set.
@@ -66,7 +66,7 @@ def encode(
     Args:
         sets: (N, N), non-zero at the members of R*(i), sorted indices.
         features: float32 (N, D), rows of unit norm.
-        neighbours: Whose similarities are used again; other pairs are multiplied anew.
+        neighbors: Whose similarities are used again; other pairs are multiplied anew.
         farthest: float32 (N,), largest ``2 - 2·cos`` of each row, > 0, by which its distances are divided ('full');
             None leaves them as they are ('faiss').
 
@@ -74,7 +74,7 @@ def encode(
         float32 (N, N), rows sum to 1.
     """
     rows = np.repeat(np.arange(sets.shape[0], dtype=np.int64), np.diff(sets.indptr))
-    distances = 2 - 2 * _pair_similarities(rows, sets.indices, features, neighbours)
+    distances = 2 - 2 * _pair_similarities(rows, sets.indices, features, neighbors)
     if farthest is not None:
         distances /= farthest[rows]
     weights = np.exp(-distances)
@@ -133,13 +133,13 @@ def _rank_matrix(ranks: np.ndarray) -> sparse.csr_array:
 
 
 def _pair_similarities(
-    rows: np.ndarray, columns: np.ndarray, features: np.ndarray | Tensor, neighbours: Neighbours
+    rows: np.ndarray, columns: np.ndarray, features: np.ndarray | Tensor, neighbors: Neighbors
 ) -> np.ndarray:
     """Cosines float32 of the pairs (row, column): looked up in the neighbour lists, else multiplied."""
-    num = len(neighbours.indices)
-    order = np.argsort(neighbours.indices, axis=1)
-    known = np.take_along_axis(neighbours.indices, order, 1) + num * np.arange(num)[:, None]
-    known, values = known.ravel(), np.take_along_axis(neighbours.similarities, order, 1).ravel()
+    num = len(neighbors.indices)
+    order = np.argsort(neighbors.indices, axis=1)
+    known = np.take_along_axis(neighbors.indices, order, 1) + num * np.arange(num)[:, None]
+    known, values = known.ravel(), np.take_along_axis(neighbors.similarities, order, 1).ravel()
     similarities = np.zeros(len(rows), np.float32)
     missing = np.arange(len(rows))
     for left, right in ((rows, columns), (columns, rows)):

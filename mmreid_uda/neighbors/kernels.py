@@ -10,14 +10,14 @@ import numpy as np
 from numba import njit
 
 __all__ = [
-    "absorb_columns",
-    "absorb_rows",
     "average_encodings",
     "distances_within",
     "expand_sets",
+    "merge_topk",
+    "merge_topk_columns",
     "reciprocal_sets",
     "rescore",
-    "rescore_lowest",
+    "rescore_min_similarity",
     "round_rows",
     "weigh_sets",
 ]
@@ -44,7 +44,7 @@ def _insert(indices, similarities, row, index, similarity):
 
 
 @njit(nogil=True, fastmath=_FAST, cache=True)
-def absorb_rows(block, first_row, first_column, indices, similarities, lowest):
+def merge_topk(block, first_row, first_column, indices, similarities, min_similarity):
     """Let a block of similarities compete for the places in the lists of its rows.
 
     Args:
@@ -53,7 +53,7 @@ def absorb_rows(block, first_row, first_column, indices, similarities, lowest):
         first_column: Number of its first column.
         indices: int32 (N, k), the lists so far, changed in place.
         similarities: (N, k), the type of the block, descending, changed in place.
-        lowest: (N,), smallest similarity so far, changed in place; or (0,) if nobody asks.
+        min_similarity: (N,), smallest similarity so far, changed in place; or (0,) if nobody asks.
     """
     num_columns, last_place = block.shape[1], indices.shape[1] - 1
     for local in range(block.shape[0]):
@@ -73,16 +73,16 @@ def absorb_rows(block, first_row, first_column, indices, similarities, lowest):
                 ):
                     _insert(indices, similarities, row, first_column + column, value)
                     threshold = similarities[row, last_place]
-        if lowest.size:
-            smallest = lowest[row]
+        if min_similarity.size:
+            smallest = min_similarity[row]
             for column in range(num_columns):
                 smallest = min(smallest, block[local, column])
-            lowest[row] = smallest
+            min_similarity[row] = smallest
 
 
 @njit(nogil=True, fastmath=_FAST, cache=True)
-def absorb_columns(block, first_row, first_column, indices, similarities, lowest):
-    """:func:`absorb_rows` for the block's transpose, read row by row all the same."""
+def merge_topk_columns(block, first_row, first_column, indices, similarities, min_similarity):
+    """:func:`merge_topk` for the block's transpose, read row by row all the same."""
     num_rows, num_columns, last_place = block.shape[0], block.shape[1], indices.shape[1] - 1
     thresholds = np.empty(_CHUNK, block.dtype)
     for start in range(0, num_columns, _CHUNK):
@@ -103,11 +103,11 @@ def absorb_columns(block, first_row, first_column, indices, similarities, lowest
                 ):
                     _insert(indices, similarities, row, first_row + local, value)
                     thresholds[column - start] = similarities[row, last_place]
-    if lowest.size:
+    if min_similarity.size:
         for local in range(num_rows):
             for column in range(num_columns):
-                lowest[first_column + column] = min(
-                    lowest[first_column + column], block[local, column]
+                min_similarity[first_column + column] = min(
+                    min_similarity[first_column + column], block[local, column]
                 )
 
 
@@ -163,7 +163,7 @@ def rescore(first, last, features, candidates, scores, limits, indices, similari
 
 
 @njit(nogil=True, fastmath=_FAST, cache=True)
-def rescore_lowest(first, last, features, candidates, scores, limits, lowest):
+def rescore_min_similarity(first, last, features, candidates, scores, limits, min_similarity):
     """The smallest exact similarity among the candidates of a coarse search for the farthest rows.
 
     Args:
@@ -173,13 +173,15 @@ def rescore_lowest(first, last, features, candidates, scores, limits, lowest):
         candidates: int32 (N, c), by descending score.
         scores: int32 (N, c), the higher the farther.
         limits: int64 (N,): a candidate below cannot be the farthest.
-        lowest: float32 (N,), filled with inf; the result.
+        min_similarity: float32 (N,), filled with inf; the result.
     """
     for row in range(first, last):
         for place in range(candidates.shape[1]):
             if scores[row, place] < limits[row]:
                 break
-            lowest[row] = min(lowest[row], _dot(features, row, candidates[row, place]))
+            min_similarity[row] = min(
+                min_similarity[row], _dot(features, row, candidates[row, place])
+            )
 
 
 @njit(nogil=True, cache=True)
@@ -197,12 +199,12 @@ def reciprocal_sets(first, last, ranks, k, members, sizes):
     for row in range(first, last):
         size = 0
         for place in range(k):
-            neighbour = ranks[row, place]
+            neighbor = ranks[row, place]
             mutual = False
             for back in range(k):
-                mutual |= ranks[neighbour, back] == row
+                mutual |= ranks[neighbor, back] == row
             if mutual:
-                members[row, size] = neighbour
+                members[row, size] = neighbor
                 size += 1
         sizes[row] = size
 
@@ -318,8 +320,8 @@ def average_encodings(first, last, ranks, k2, indptr, columns, weights):
     for row in range(first, last):
         start = end
         for place in range(k2):
-            neighbour = ranks[row, place]
-            for entry in range(indptr[neighbour], indptr[neighbour + 1]):
+            neighbor = ranks[row, place]
+            for entry in range(indptr[neighbor], indptr[neighbor + 1]):
                 column = columns[entry]
                 if seen[column] != row:
                     seen[column] = row
@@ -336,7 +338,7 @@ def average_encodings(first, last, ranks, k2, indptr, columns, weights):
 
 
 @njit(nogil=True, cache=True)
-def walk(indptr, columns):
+def bfs_order(indptr, columns):
     """An order of the rows in which those that share columns stand close together: breadth first along the columns.
 
     Args:

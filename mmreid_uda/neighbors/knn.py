@@ -26,11 +26,11 @@ from mmreid_uda.utils.progress import Progress
 from mmreid_uda.utils.values import checked
 
 __all__ = [
-    "Neighbours",
+    "Neighbors",
     "Precision",
-    "find_neighbours",
+    "find_neighbors",
     "knn",
-    "require_neighbours",
+    "require_neighbors",
     "search_all",
     "search_bytes",
     "unit_rows",
@@ -61,19 +61,19 @@ _INDEX_MASK = (1 << _INDEX_BITS) - 1
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """The nearest neighbours of N unit vectors, nearest first.
 
     Args:
         indices: int32 (N, k); the first column is the row itself.
         similarities: float32 (N, k), cosine of each of them, descending after the first column.
-        lowest: float32 (N,), the smallest similarity of a row to *any* other row: its farthest point. None if it was
-            not asked for.
+        min_similarity: float32 (N,), the smallest similarity of a row to *any* other row: its farthest point. None if
+            it was not asked for.
     """
 
     indices: np.ndarray
     similarities: np.ndarray
-    lowest: np.ndarray | None = None
+    min_similarity: np.ndarray | None = None
 
 
 def knn(
@@ -106,13 +106,13 @@ def knn(
             unknown.
     """
     rows = check_vectors(features, "features", "scale finite rows to unit norm", zeros=True)
-    found = find_neighbours(rows, k, precision=precision, block_size=block_size)
+    found = find_neighbors(rows, k, precision=precision, block_size=block_size)
     assert found is not None
     return found.indices, found.similarities
 
 
 def search_bytes(num: int, dimensions: int, k: int, precision: Precision = "float32") -> int:
-    """Memory that :func:`find_neighbours` takes on a CPU beside the features.
+    """Memory that :func:`find_neighbors` takes on a CPU beside the features.
 
     Args:
         num: N.
@@ -136,7 +136,7 @@ def search_bytes(num: int, dimensions: int, k: int, precision: Precision = "floa
     return lists + blocks + coarse
 
 
-def require_neighbours(shape: Sequence[int], k: int) -> None:
+def require_neighbors(shape: Sequence[int], k: int) -> None:
     """Refuse features that are no matrix, and more neighbours than there are images.
 
     Args:
@@ -154,22 +154,23 @@ def require_neighbours(shape: Sequence[int], k: int) -> None:
 
 
 @checked
-def find_neighbours(
+def find_neighbors(
     features: np.ndarray | Tensor,
     k: int,
     *,
     precision: Precision = "float32",
-    with_lowest: bool = False,
+    with_min_similarity: bool = False,
     block_size: int | None = None,
     over_ranks: bool = False,
-) -> Neighbours | None:
+) -> Neighbors | None:
     """:func:`knn`, with the similarity to the farthest point as a by-product, and shared among ranks.
 
     Args:
         features: As :func:`knn`; the same on every rank.
         k: As :func:`knn`.
         precision: As :func:`knn`.
-        with_lowest: Fill :attr:`Neighbours.lowest`, which scales the distances of the 'full' Jaccard variant.
+        with_min_similarity: Fill :attr:`Neighbors.min_similarity`, which scales the distances of the 'full' Jaccard
+            variant.
         block_size: As :func:`knn`.
         over_ranks: Deal the blocks out to all ranks, which must all call this; the result is that of one process.
 
@@ -180,7 +181,7 @@ def find_neighbours(
         InputError: As :func:`knn`.
     """
     rows = torch.as_tensor(features)
-    require_neighbours(rows.shape, k)
+    require_neighbors(rows.shape, k)
     rows = rows.to(torch.float32).contiguous()
     compiled = rows.device.type == "cpu" and kernels_available()
     size = block_size or (_KERNEL_BLOCK if compiled else _TORCH_BLOCK)
@@ -192,12 +193,12 @@ def find_neighbours(
     if not compiled:
         searches = [_search_without_kernels(rows, k, blocks, size)]
     elif not coarse:
-        searches = [_Lists.empty(len(rows), k, np.float32, with_lowest)]
+        searches = [_Lists.empty(len(rows), k, np.float32, with_min_similarity)]
         _search(_float_product(rows.numpy(), size), searches, blocks, size)
     else:
         scale = max(map(abs, map(float, rows.aminmax()))) / _INT8
         searches = [_Lists.empty(len(rows), min(k + _SPARE_CANDIDATES, len(rows)), np.int32)]
-        if with_lowest:
+        if with_min_similarity:
             far = max(1, min(_FAR_CANDIDATES, len(rows) - 1))
             searches.append(_Lists.empty(len(rows), far, np.int32))
         _search(_int8_product(rows, scale, size), searches, blocks, size)
@@ -205,13 +206,17 @@ def find_neighbours(
         searches = _joined(searches)
         if not searches:
             return None
-    lists, lowest = searches[0], searches[0].lowest
+    lists, min_similarity = searches[0], searches[0].min_similarity
     if coarse:
         lists = _rank_candidates(rows.numpy(), k, searches[0], scale)
-        lowest = _find_lowest(rows.numpy(), searches[1], scale) if with_lowest else lowest
+        min_similarity = (
+            _find_min_similarity(rows.numpy(), searches[1], scale)
+            if with_min_similarity
+            else min_similarity
+        )
     lists.scores[:, 0] = torch.einsum("nd,nd->n", rows, rows).cpu().numpy()
-    lowest = lowest if len(rows) > 1 else lists.scores[:, 0]
-    return Neighbours(lists.indices, lists.scores, lowest if with_lowest else None)
+    min_similarity = min_similarity if len(rows) > 1 else lists.scores[:, 0]
+    return Neighbors(lists.indices, lists.scores, min_similarity if with_min_similarity else None)
 
 
 def search_all(
@@ -272,25 +277,25 @@ class _Lists:
         indices: int32 (N, k).
         scores: float32 (N, k), similarities, or int32 (N, k), those of rounded rows; descending. The row itself has
             the largest value of the type.
-        lowest: float32 (N,), smallest similarity so far; or (0,) if nobody asks.
+        min_similarity: float32 (N,), smallest similarity so far; or (0,) if nobody asks.
     """
 
     indices: np.ndarray
     scores: np.ndarray
-    lowest: np.ndarray
+    min_similarity: np.ndarray
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All of it, for sending."""
-        return self.indices, self.scores, self.lowest
+        return self.indices, self.scores, self.min_similarity
 
     @classmethod
-    def empty(cls, num: int, k: int, dtype: type, with_lowest: bool = False) -> _Lists:
+    def empty(cls, num: int, k: int, dtype: type, with_min_similarity: bool = False) -> _Lists:
         """Lists of ``num`` rows with ``k`` free places each."""
         return cls(
             np.full((num, k), num, np.int32),
             np.full((num, k), -_largest(dtype), dtype),
-            np.full(num if with_lowest else 0, np.inf, np.float32),
+            np.full(num if with_min_similarity else 0, np.inf, np.float32),
         )
 
     @classmethod
@@ -302,7 +307,7 @@ class _Lists:
         return cls(
             np.take_along_axis(indices, order, 1),
             np.take_along_axis(scores, order, 1),
-            np.min([part.lowest for part in parts], axis=0),
+            np.min([part.min_similarity for part in parts], axis=0),
         )
 
 
@@ -345,9 +350,9 @@ def _search(
     itself = _largest(searches[0].scores.dtype)
     progress = Progress("finding neighbours", len(blocks), "blocks")
 
-    def absorb(number: int) -> None:
+    def merge(number: int) -> None:
         first, second = blocks[number]
-        progress.reached(number)
+        progress.update(number)
         scores = product(first, second)
         if first == second:
             np.fill_diagonal(scores, itself)
@@ -356,12 +361,12 @@ def _search(
                 np.negative(scores, out=scores)
             if first != second:
                 with locks[second // size]:
-                    kernels.absorb_columns(scores, first, second, *lists.arrays)
+                    kernels.merge_topk_columns(scores, first, second, *lists.arrays)
             with locks[first // size]:
-                kernels.absorb_rows(scores, first, second, *lists.arrays)
+                kernels.merge_topk(scores, first, second, *lists.arrays)
 
     with single_threaded_products():
-        in_threads(absorb, range(len(blocks)))
+        in_threads(merge, range(len(blocks)))
 
 
 def _float_product(rows: np.ndarray, size: int) -> Callable[[int, int], np.ndarray]:
@@ -417,18 +422,18 @@ def _rank_candidates(rows: np.ndarray, k: int, candidates: _Lists, scale: float)
     return lists
 
 
-def _find_lowest(rows: np.ndarray, candidates: _Lists, scale: float) -> np.ndarray:
+def _find_min_similarity(rows: np.ndarray, candidates: _Lists, scale: float) -> np.ndarray:
     """The smallest similarity of each row, float32 (N,), from the farthest of the coarse search."""
     from . import kernels
 
     num, num_candidates = candidates.indices.shape
     limits = candidates.scores[:, 0].astype(np.int64) - _margin(scale)
-    lists = _Lists.empty(num, 1, np.float32, with_lowest=True)
+    lists = _Lists.empty(num, 1, np.float32, with_min_similarity=True)
     found = (candidates.indices, candidates.scores, limits)
-    over_rows(kernels.rescore_lowest, num, rows, *found, lists.lowest)
+    over_rows(kernels.rescore_min_similarity, num, rows, *found, lists.min_similarity)
     if num_candidates < num - 1:
         _search_rows(rows, np.flatnonzero(candidates.scores[:, -1] >= limits), lists)
-    return lists.lowest
+    return lists.min_similarity
 
 
 def _search_rows(rows: np.ndarray, chosen: np.ndarray, lists: _Lists) -> None:
@@ -437,22 +442,22 @@ def _search_rows(rows: np.ndarray, chosen: np.ndarray, lists: _Lists) -> None:
     Args:
         rows: float32 (N, D).
         chosen: int64 (M,), the rows to search.
-        lists: Those of all rows, float32, changed in place; ``lowest`` too, if it is there.
+        lists: Those of all rows, float32, changed in place; ``min_similarity`` too, if it is there.
     """
     from . import kernels
 
     def search(members: np.ndarray) -> None:
-        with_lowest = bool(lists.lowest.size)
-        found = _Lists.empty(len(members), lists.indices.shape[1], np.float32, with_lowest)
+        with_min_similarity = bool(lists.min_similarity.size)
+        found = _Lists.empty(len(members), lists.indices.shape[1], np.float32, with_min_similarity)
         found.indices[:] = len(rows)
         for start in range(0, len(rows), _KERNEL_BLOCK):
             scores = rows[members] @ rows[start : start + _KERNEL_BLOCK].T
             inside = np.flatnonzero((members >= start) & (members < start + _KERNEL_BLOCK))
             scores[inside, members[inside] - start] = np.inf
-            kernels.absorb_rows(scores, 0, start, *found.arrays)
+            kernels.merge_topk(scores, 0, start, *found.arrays)
         lists.indices[members], lists.scores[members] = found.indices, found.scores
-        if with_lowest:
-            lists.lowest[members] = found.lowest
+        if with_min_similarity:
+            lists.min_similarity[members] = found.min_similarity
 
     parts = np.array_split(chosen, max(1, -(-len(chosen) // _ROWS_AGAIN)))
     with single_threaded_products():
@@ -465,36 +470,40 @@ def _search_rows(rows: np.ndarray, chosen: np.ndarray, lists: _Lists) -> None:
 def _search_without_kernels(
     rows: Tensor, k: int, blocks: Sequence[tuple[int, int]], size: int
 ) -> _Lists:
-    """As :func:`_search`, with torch on the device of the rows; ``lowest`` comes for free."""
+    """As :func:`_search`, with torch on the device of the rows; ``min_similarity`` comes for free."""
     keys = torch.full((len(rows), k), torch.iinfo(torch.int64).min, device=rows.device)
-    lowest = torch.full((len(rows),), torch.inf, device=rows.device)
+    min_similarity = torch.full((len(rows),), torch.inf, device=rows.device)
     progress = Progress("finding neighbours", len(blocks), "blocks")
     for number, (first, second) in enumerate(blocks):
-        progress.reached(number)
+        progress.update(number)
         above, right = slice(first, first + size), slice(second, second + size)
         block = rows[above] @ rows[right].T
         if first == second:
             block.fill_diagonal_(torch.inf)
         else:
-            _absorb(keys, lowest, right, block.T.contiguous(), first)
-        _absorb(keys, lowest, above, block, second)
+            _merge_topk(keys, min_similarity, right, block.T.contiguous(), first)
+        _merge_topk(keys, min_similarity, above, block, second)
     indices, similarities = _decode(keys)
     return _Lists(
-        indices.to(torch.int32).cpu().numpy(), similarities.cpu().numpy(), lowest.cpu().numpy()
+        indices.to(torch.int32).cpu().numpy(),
+        similarities.cpu().numpy(),
+        min_similarity.cpu().numpy(),
     )
 
 
-def _absorb(keys: Tensor, lowest: Tensor, rows: slice, block: Tensor, first_column: int) -> None:
+def _merge_topk(
+    keys: Tensor, min_similarity: Tensor, rows: slice, block: Tensor, first_column: int
+) -> None:
     """Let a block of similarities compete for the places in the running lists of its rows.
 
     Args:
         keys: int64 (N, k), the lists so far, changed in place.
-        lowest: float32 (N,), smallest similarity so far, changed in place.
+        min_similarity: float32 (N,), smallest similarity so far, changed in place.
         rows: The rows of the block.
         block: float32 (R, C); +inf marks a row itself.
         first_column: Index of the block's first column.
     """
-    lowest[rows] = torch.minimum(lowest[rows], block.amin(1))
+    min_similarity[rows] = torch.minimum(min_similarity[rows], block.amin(1))
     values, columns = _top(block, min(keys.shape[1], block.shape[1]))
     candidates = torch.cat([keys[rows], _encode(values, columns + first_column)], 1)
     keys[rows] = candidates.topk(keys.shape[1], dim=1).values

@@ -18,7 +18,7 @@ class ReIDDataSample(InstanceData):
     Fields:
         gt_label (int64, B): The label to train on: identity of a labelled source, pseudo label of a target
             (-1 = outlier, never sampled for training).
-        sample_idx (int64, B): Position in the *full* list of the data set, outliers included.
+        sample_idx (int64, B): Position in the *full* list of the dataset, outliers included.
         camid (int64, B): Camera, 0-based.
         domain (int64, B): 0 = source, 1 = target.
         pid (int64, B): Identity; only in test sets, never in training batches.

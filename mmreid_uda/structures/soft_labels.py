@@ -88,9 +88,9 @@ class SoftLabels:
         """Make sure that they belong to a training set.
 
         Args:
-            labels: int64 (N,), the labels that the data set gives.
+            labels: int64 (N,), the labels that the dataset gives.
             source: Where they were read from, for the message.
-            fingerprint: The data set's; None compares the labels alone.
+            fingerprint: The dataset's; None compares the labels alone.
 
         Raises:
             InputError: If they were made for other images or other labels.

@@ -12,11 +12,11 @@ from torch import Tensor
 __all__ = ["Extract", "TrainingImages"]
 
 Extract = Callable[[Callable[[Tensor], Tensor], Any], Tensor]
-"""``extract(network, dataset)``: features of all images of a data set, seen through the test pipeline.
+"""``extract(network, dataset)``: features of all images of a dataset, seen through the test pipeline.
 
 The network maps normalised images, float32 (B, 3, H, W), to features (B, D): an algorithm, one of its methods, or any
 function. All ranks call this together, and get the same float32 (N, D) on the model's device, finite, in the order of
-the data set. The algorithm is in evaluation mode meanwhile.
+the dataset. The algorithm is in evaluation mode meanwhile.
 """
 
 
@@ -25,9 +25,9 @@ class TrainingImages:
     """The images of a training before one of its epochs.
 
     Args:
-        target: Data set that is to get pseudo-labels, N images. Its attributes say what is known of them:
+        target: Dataset that is to get pseudo-labels, N images. Its attributes say what is known of them:
             ``true_labels``, ``camids``, ``paths``, ...
-        sources: Labelled data sets, possibly none.
+        sources: Labelled datasets, possibly none.
         source_labels: int64 (M,), identities of the images of all sources, one after the other, numbered over all.
         epoch: Epoch that is about to be trained, 0-based; 0 also where a training starts from the weights of another,
             never after a resume.

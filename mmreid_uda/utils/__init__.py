@@ -1,4 +1,4 @@
-"""Small helpers used by every room."""
+"""Small helpers used by every module."""
 
 from .errors import InputError, in_a_line, place_of, raised_here, sentence_about
 from .memory import keep_freed_memory, parse_size

@@ -8,7 +8,7 @@ __all__ = ["INDEX_KINDS", "SPLITS", "IndexKind", "Part", "Split"]
 
 Split = Literal["train", "query", "gallery"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-"""The splits a re-ID data set can have; a source-only set has just ``train``."""
+"""The splits a re-ID dataset can have; a source-only set has just ``train``."""
 
 Part = Literal["train", "test"]
 """Images of a config: its target's training images, or its first test set."""

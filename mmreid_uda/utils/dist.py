@@ -20,18 +20,18 @@ from torch import Tensor, nn
 from .errors import InputError
 
 __all__ = [
-    "agree",
+    "all_gather_with_grad",
+    "assert_same_on_ranks",
     "broadcast_buffers",
     "cpu_group",
     "gather_batch",
-    "gather_live",
     "gather_on_rank0",
     "launched_rank",
-    "leave_processes",
     "note_launcher",
     "noticing_lost_ranks",
     "rank0_says",
     "run_on_rank0",
+    "shutdown_dist",
 ]
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def cpu_group() -> Any:
     return _waiting_group() if get_world_size() > 1 else None
 
 
-def leave_processes(together: bool) -> None:
+def shutdown_dist(together: bool) -> None:
     """Leave the other processes, and let go of every group while the interpreter is still whole.
 
     Args:
@@ -142,7 +142,7 @@ def gather_batch(tensor: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def gather_live(tensor: Tensor) -> Tensor:
+def all_gather_with_grad(tensor: Tensor) -> Tensor:
     """Join the batches of all ranks in rank order, keeping the gradient of this rank's own part.
 
     Every rank then computes the loss of the *global* batch, and backpropagates it into its own images only. Summed over
@@ -247,7 +247,7 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(pickle.dumps(value)).hexdigest()[:16]
 
 
-def agree(what: dict[str, Any]) -> None:
+def assert_same_on_ranks(what: dict[str, Any]) -> None:
     """Check that all ranks hold the same values, by comparing their hashes.
 
     Args:

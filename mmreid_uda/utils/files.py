@@ -158,9 +158,9 @@ def said_to_be_unwritable(path: Path, only: Collection[int] = ()) -> Iterator[No
         if only and error.errno not in only:
             raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "make room or name another place" if full else "name another place"
+        hint = "make room or name another place" if full else "name another place"
         raise InputError(
-            f"{str(path)!r} cannot be written ({error.strerror or error}); {remedy}, with --out or as work_dir."
+            f"{str(path)!r} cannot be written ({error.strerror or error}); {hint}, with --out or as work_dir."
         ) from error
 
 
@@ -224,8 +224,8 @@ def read_results(path: str | Path) -> dict[int, dict[str, float]]:
     epochs = read_json(path).get("epochs", {})
     try:
         return {
-            int(epoch): {name: float(value) for name, value in figures.items()}
-            for epoch, figures in epochs.items()
+            int(epoch): {name: float(value) for name, value in metrics.items()}
+            for epoch, metrics in epochs.items()
         }
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(
@@ -242,10 +242,10 @@ def unfinished(path: str | Path) -> str:
     Returns:
         ``'unfinished: 10 of 50 epochs'``; nothing for a complete run, or one that older code has written.
     """
-    planned, reached = read_json(path).get("max_epochs"), max(read_results(path), default=0)
-    if not isinstance(planned, int) or reached >= planned:
+    planned, trained = read_json(path).get("max_epochs"), max(read_results(path), default=0)
+    if not isinstance(planned, int) or trained >= planned:
         return ""
-    return f"unfinished: {reached} of {planned} epochs"
+    return f"unfinished: {trained} of {planned} epochs"
 
 
 def write_json(path: str | Path, content: Any) -> None:

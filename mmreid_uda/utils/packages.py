@@ -30,7 +30,7 @@ def import_package(name: str, needed_by: str, install: str, otherwise: str = "")
     except ImportError as error:
         # A package that is there, but lacks one of its own, names that one.
         package = (error.name or name).partition(".")[0]
-        remedy = f", or {otherwise}" if otherwise else ""
+        hint = f", or {otherwise}" if otherwise else ""
         raise InputError(
-            f"found no package `{package}`, which {needed_by} needs: run `pip install {install}`{remedy}."
+            f"found no package `{package}`, which {needed_by} needs: run `pip install {install}`{hint}."
         ) from error

@@ -27,7 +27,7 @@ class Progress:
         self.step, self.total, self.items, self.every = step, total, items, every
         self._started = self._reported = time.monotonic()
 
-    def reached(self, done: int) -> None:
+    def update(self, done: int) -> None:
         """Write a line if the last one is old enough.
 
         Args:
@@ -51,4 +51,4 @@ class Progress:
         """
         for start, block in blocks:
             yield start, block
-            self.reached(start + len(block))
+            self.update(start + len(block))

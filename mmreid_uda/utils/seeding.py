@@ -35,12 +35,12 @@ def make_rng(*keys: int | str) -> np.random.Generator:
 class SeededIndex(int):
     """A data-set index that carries the seed of its own augmentation.
 
-    The batch sampler gives one to every position of its plan. It is an ``int``, so any data set accepts it; data sets
+    The batch sampler gives one to every position of its plan. It is an ``int``, so any dataset accepts it; datasets
     of this package read :attr:`seed` and hand the transforms a generator made from it. The augmentation of an image
     thus follows from its place in the global batch, not from the worker or rank that happens to load it.
 
     Args:
-        index: Index into the data set.
+        index: Index into the dataset.
         seed: Seed of the augmentation, ``0 <= seed < 2**63``.
     """
 

@@ -25,7 +25,7 @@ DIVERGED = (
 def check_vectors(
     vectors: Tensor,
     what: str,
-    remedy: str = ...,
+    hint: str = ...,
     *,
     names: Sequence[Any] | None = ...,
     zeros: bool = ...,
@@ -34,7 +34,7 @@ def check_vectors(
 def check_vectors(
     vectors: Any,
     what: str,
-    remedy: str = ...,
+    hint: str = ...,
     *,
     names: Sequence[Any] | None = ...,
     zeros: bool = ...,
@@ -42,7 +42,7 @@ def check_vectors(
 def check_vectors(
     vectors: Any,
     what: str,
-    remedy: str = DIVERGED,
+    hint: str = DIVERGED,
     *,
     names: Sequence[Any] | None = None,
     zeros: bool = False,
@@ -52,7 +52,7 @@ def check_vectors(
     Args:
         vectors: (N, D) with N, D >= 1 of any real type, on any device; or what else somebody has given.
         what: Name of the vectors in the sentence, such as ``'features of the queries'``.
-        remedy: Its end: what mends them. Defaults to :data:`DIVERGED`.
+        hint: Its end: what mends them. Defaults to :data:`DIVERGED`.
         names: Of the N rows, such as paths; None names rows by their numbers.
         zeros: Whether rows of zeros are allowed, which have no direction. Defaults to False.
 
@@ -66,11 +66,11 @@ def check_vectors(
     import torch
 
     given = isinstance(vectors, torch.Tensor)
-    rows = vectors if given else _as_tensor(vectors, what, remedy)
+    rows = vectors if given else _as_tensor(vectors, what, hint)
     if rows.ndim != 2 or not rows.numel() or rows.is_complex():
         raise InputError(
             f"found {what} of type {str(rows.dtype).removeprefix('torch.')} and shape {tuple(rows.shape)}, expected "
-            f"numbers of shape (images, dimensions), at least one of each; {remedy}."
+            f"numbers of shape (images, dimensions), at least one of each; {hint}."
         )
     rows = rows.detach().to(torch.float32).contiguous()
     # A sum of squares is NaN or infinite if an entry is, and zero for a zero row: one pass, no copy.
@@ -87,12 +87,12 @@ def check_vectors(
         ]
         raise InputError(
             f"found {' and '.join(found)} among the {len(rows)} {what} (the first is {name}), expected finite numbers"
-            f"{'' if zeros else ' that are not all zero'}; {remedy}."
+            f"{'' if zeros else ' that are not all zero'}; {hint}."
         )
     return rows if given else rows.numpy()
 
 
-def _as_tensor(vectors: Any, what: str, remedy: str) -> Tensor:
+def _as_tensor(vectors: Any, what: str, hint: str) -> Tensor:
     """The numbers as a tensor."""
     import torch
 
@@ -107,5 +107,5 @@ def _as_tensor(vectors: Any, what: str, remedy: str) -> Tensor:
     except (TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise InputError(
-            f"found {what} that are no matrix ({reason}), expected numbers; {remedy}."
+            f"found {what} that are no matrix ({reason}), expected numbers; {hint}."
         ) from error

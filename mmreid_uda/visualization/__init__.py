@@ -6,7 +6,7 @@ from .cluster_collage import ClusterKinds, cluster_kinds, draw_cluster_collage
 from .cluster_sweep import draw_cluster_sweep
 from .curves import Curve, draw_curves, read_scalars
 from .embedding import draw_embedding, in_largest, project
-from .loss_surface import filter_normalised_direction, loss_surface
+from .loss_surface import filter_normalized_direction, loss_surface
 from .picture import encode_picture, figure_pixels, new_figure, write_picture
 from .rank_list import Ranked, RankRow, draw_rank_list, query_caption, rank_rows
 
@@ -28,7 +28,7 @@ __all__ = [
     "draw_rank_list",
     "encode_picture",
     "figure_pixels",
-    "filter_normalised_direction",
+    "filter_normalized_direction",
     "in_largest",
     "loss_surface",
     "new_figure",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmreid_uda.utils import InputError, check_vectors
 
-from .tiles import GREY, framed, row_of, stacked
+from .tiles import GRAY, framed, row_of, stacked
 
 __all__ = ["activation_energy", "draw_activation_maps"]
 
@@ -83,9 +83,9 @@ def draw_activation_maps(
     pairs = []
     for image, heat in zip(images, energy):
         heat = cv2.resize(heat, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-        colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_JET)
+        colors = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_JET)
         crop = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-        overlay = cv2.addWeighted(crop, 0.5, colours, 0.5, 0)
-        pairs.append([framed(one, size, GREY) for one in (crop, overlay)])
+        overlay = cv2.addWeighted(crop, 0.5, colors, 0.5, 0)
+        pairs.append([framed(one, size, GRAY) for one in (crop, overlay)])
     rows = [pairs[start : start + columns] for start in range(0, len(pairs), columns)]
     return stacked([row_of(row) for row in rows])

@@ -91,7 +91,7 @@ def draw_camera_distances(histograms: np.ndarray, title: str = "") -> Figure:
     """
     if not histograms.any():
         raise InputError(
-            "found no pair of images with known identities and cameras, expected labelled images: take a data set with "
+            "found no pair of images with known identities and cameras, expected labelled images: take a dataset with "
             "both."
         )
     edges = np.linspace(0, 2, histograms.shape[1] + 1)
@@ -103,10 +103,10 @@ def draw_camera_distances(histograms: np.ndarray, title: str = "") -> Figure:
         panel.set(title=place, ylabel="density")
         if not counts.any():
             continue
-        colour = ("tab:green", "tab:red")[number % 2]
+        color = ("tab:green", "tab:red")[number % 2]
         label = f"{who}: {counts.sum()} pairs, mean {(counts @ middles) / counts.sum():.2f}"
         panel.stairs(
-            counts / counts.sum() / width, edges, fill=True, alpha=0.4, color=colour, label=label
+            counts / counts.sum() / width, edges, fill=True, alpha=0.4, color=color, label=label
         )
         panel.legend(fontsize="small", loc="upper right")
     for panel in panels.flat:

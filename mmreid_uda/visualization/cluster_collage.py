@@ -9,7 +9,7 @@ import numpy as np
 
 from mmreid_uda.utils import InputError
 
-from .tiles import BLUE, GREEN, GREY, ORANGE, RED, framed, read_crop, row_of, stacked
+from .tiles import BLUE, GRAY, GREEN, ORANGE, RED, framed, read_crop, row_of, stacked
 
 __all__ = ["ClusterKinds", "cluster_kinds", "draw_cluster_collage"]
 
@@ -91,10 +91,10 @@ def draw_cluster_collage(
 
     def add(caption: str, groups: list[tuple[np.ndarray, tuple[int, int, int]]]) -> None:
         room, tiles = per_row, []
-        for members, colour in groups:
+        for members, color in groups:
             shown, room = members[:room], room - len(members[:room])
             if len(shown):
-                tiles.append([framed(read_crop(paths[one]), size, colour) for one in shown])
+                tiles.append([framed(read_crop(paths[one]), size, color) for one in shown])
         drawn.append(row_of(tiles))
         captions.append(caption)
 
@@ -110,7 +110,7 @@ def draw_cluster_collage(
         groups = [(piece, (BLUE, ORANGE)[number % 2]) for number, piece in enumerate(pieces)]
         add(
             f"split: identity {identity} in {len(pieces)} clusters, {len(left)} outliers",
-            [*_shared(groups, per_row), (left, GREY)],
+            [*_shared(groups, per_row), (left, GRAY)],
         )
     for cluster in kinds.merged[:rows]:
         members = np.flatnonzero((labels == cluster) & (true_labels >= 0))
@@ -142,8 +142,8 @@ def _shared(
     share = max(1, room // len(groups))
     spare = max(0, room - sum(min(share, len(members)) for members, _ in groups))
     shortened = []
-    for members, colour in groups:
+    for members, color in groups:
         kept = members[: share + spare]
         spare -= max(0, len(kept) - share)
-        shortened.append((kept, colour))
+        shortened.append((kept, color))
     return shortened

@@ -39,7 +39,7 @@ def draw_cluster_sweep(
         )
     axis = "eps" if "eps" in results[0].setting else "num_clusters"
     names = ["clusters", "outlier_ratio"]
-    names += [name for name in ("nmi", "f_score") if name in results[0].figures]
+    names += [name for name in ("nmi", "f_score") if name in results[0].metrics]
     figure, panels = new_figure(1, len(names), (4.0 * len(names), 3.4))
     lines: dict[str, list[SweepResult]] = {}
     for result in results:
@@ -47,10 +47,10 @@ def draw_cluster_sweep(
         lines.setdefault(", ".join(others), []).append(result)
     for panel, name in zip(panels[0], names):
         for label, line in lines.items():
-            points = sorted((result.setting[axis], result.figures[name]) for result in line)
+            points = sorted((result.setting[axis], result.metrics[name]) for result in line)
             [drawn] = panel.plot(*zip(*points), marker=".", label=label)
-            if "rho_eps" in line[0].figures:
-                marked = line[0].figures["rho_eps"]
+            if "rho_eps" in line[0].metrics:
+                marked = line[0].metrics["rho_eps"]
                 panel.axvline(marked, color=drawn.get_color(), linewidth=1, linestyle=":")
         panel.set(title=name, xlabel=axis)
     for panel in panels[0, :2]:

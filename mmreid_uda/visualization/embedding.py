@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_embedding", "in_largest", "project"]
 
 # Colours of matplotlib's tab20 without its greys, which are for outliers.
-_COLOURS = [*range(14), *range(16, 20)]
+_COLORS = [*range(14), *range(16, 20)]
 # Fewer points are no layout's business; a smaller deviation of unit rows is rounding.
 _FEWEST, _SPREAD = 4, 1e-6
 
@@ -98,16 +98,16 @@ def draw_embedding(
     figure, panels = new_figure(1, 1, (6.4, 6.0))
     panel = panels[0, 0]
     numbers = np.unique(groups[groups >= 0])
-    palette = colormaps["tab20"](_COLOURS)
+    palette = colormaps["tab20"](_COLORS)
 
-    def colours(of: np.ndarray) -> np.ndarray:
+    def colors(of: np.ndarray) -> np.ndarray:
         # More groups than colours: neighbours in number differ, far ones may share one.
         return palette[np.searchsorted(numbers, of) % len(palette)]
 
     inlier = groups >= 0
-    panel.scatter(*points[inlier].T, s=16, color=colours(groups[inlier]), linewidths=0)
+    panel.scatter(*points[inlier].T, s=16, color=colors(groups[inlier]), linewidths=0)
     if supports is not None and support_groups is not None:
-        rings = colours(support_groups)
+        rings = colors(support_groups)
         panel.scatter(*supports.T, s=26, facecolors="none", edgecolors=rings, linewidths=0.9)
     if not inlier.all():
         panel.scatter(*points[~inlier].T, s=12, marker="x", color="0.7", linewidths=0.7)

@@ -15,10 +15,10 @@ from torch.nn.modules.conv import _ConvNd
 
 from mmreid_uda.utils import make_rng
 
-__all__ = ["filter_normalised_direction", "loss_surface"]
+__all__ = ["filter_normalized_direction", "loss_surface"]
 
 
-def filter_normalised_direction(model: nn.Module, seed: int, number: int) -> list[Tensor]:
+def filter_normalized_direction(model: nn.Module, seed: int, number: int) -> list[Tensor]:
     """Draw a Gaussian direction and give each of its filters the norm of the network's own filter.
 
     A filter is what makes one output: of a convolution an entry of the weight's first dimension, of any other weight a
@@ -65,7 +65,7 @@ def loss_surface(
     Args:
         model: The network with parameters θ. Its buffers are put back before every evaluation.
         loss: Evaluates the network as it stands.
-        directions: δ and η, see :func:`filter_normalised_direction`.
+        directions: δ and η, see :func:`filter_normalized_direction`.
         steps: The values of a and of b.
         progress: Called with the evaluations done and their number.
 

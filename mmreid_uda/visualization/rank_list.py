@@ -10,7 +10,7 @@ import numpy as np
 
 from mmreid_uda.utils import InputError, check_vectors
 
-from .tiles import GREEN, GREY, RED, framed, labelled, read_crop, row_of, stacked
+from .tiles import GRAY, GREEN, RED, framed, labeled, read_crop, row_of, stacked
 
 __all__ = ["RankRow", "Ranked", "draw_rank_list", "query_caption", "rank_rows"]
 
@@ -120,9 +120,9 @@ def draw_rank_list(
         raise InputError("found 0 queries to draw, expected at least 1; set --queries.")
     drawn = []
     for query, gallery in rows:
-        asked = labelled(framed(read_crop(query), size, GREY), query, "query")
+        asked = labeled(framed(read_crop(query), size, GRAY), query, "query")
         found = [
-            labelled(
+            labeled(
                 framed(read_crop(one.path), size, GREEN if one.right else RED),
                 one.path,
                 f"id {one.identity}",

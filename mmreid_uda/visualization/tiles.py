@@ -15,12 +15,12 @@ from mmreid_uda.utils.values import Count, checked
 
 __all__ = [
     "BLUE",
+    "GRAY",
     "GREEN",
-    "GREY",
     "ORANGE",
     "RED",
     "framed",
-    "labelled",
+    "labeled",
     "read_crop",
     "row_of",
     "spread",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 GREEN, RED, BLUE = (80, 170, 60), (60, 60, 210), (200, 120, 40)
-ORANGE, GREY = (30, 150, 240), (150, 150, 150)
+ORANGE, GRAY = (30, 150, 240), (150, 150, 150)
 Items = TypeVar("Items", list[str], np.ndarray)
 
 _PAPER, _INK = 255, (40, 40, 40)
@@ -62,15 +62,15 @@ def read_crop(path: str) -> np.ndarray:
         ) from error
 
 
-def framed(image: np.ndarray, size: tuple[int, int], colour: tuple[int, int, int]) -> np.ndarray:
+def framed(image: np.ndarray, size: tuple[int, int], color: tuple[int, int, int]) -> np.ndarray:
     """Resize a BGR image to (height, width) and put a frame of 4 pixels around it."""
     image = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     return cv2.copyMakeBorder(
-        image, _FRAME, _FRAME, _FRAME, _FRAME, cv2.BORDER_CONSTANT, value=colour
+        image, _FRAME, _FRAME, _FRAME, _FRAME, cv2.BORDER_CONSTANT, value=color
     )
 
 
-def labelled(tile: np.ndarray, path: str, text: str) -> np.ndarray:
+def labeled(tile: np.ndarray, path: str, text: str) -> np.ndarray:
     """Put a file's name, on two lines if it is long, and a text below a tile; what does not fit is cut off."""
     fitting = tile.shape[1] // _LETTER
     name = os.path.basename(path)

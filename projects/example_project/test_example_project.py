@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from mmreid_uda.config import load_config
-from mmreid_uda.testing import random_batch, ready_model
+from mmreid_uda.testing import build_model, random_batch
 
 CONFIG = Path(__file__).parent / "configs" / "example-project_mbv2_synthb.py"
 
 
 def losses(weight):
     cfg = load_config(CONFIG, {"model.weight": weight, "stage1": None})
-    model = ready_model(cfg)
+    model = build_model(cfg)
     return model, model(*random_batch(cfg), mode="loss")
 
 

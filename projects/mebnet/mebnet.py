@@ -47,9 +47,9 @@ def scatter_ratio(features: np.ndarray, labels: np.ndarray) -> float:
     """
     counts = np.bincount(labels)
     rows = torch.from_numpy(features).double()
-    centres = class_means(rows, torch.from_numpy(labels), len(counts)).numpy()
-    within = np.square(features - centres[labels]).sum()
-    between = (counts * np.square(centres - centres.mean(0)).sum(1)).sum()
+    centers = class_means(rows, torch.from_numpy(labels), len(counts)).numpy()
+    within = np.square(features - centers[labels]).sum()
+    between = (counts * np.square(centers - centers.mean(0)).sum(1)).sum()
     return float(between / within)
 
 

@@ -9,7 +9,7 @@ from mmreid_uda.engine import build_runner
 from mmreid_uda.models.algorithms import MMT, MeanTeacherOutput
 from mmreid_uda.models.heads import BranchOutput
 from mmreid_uda.structures import ReIDDataSample
-from mmreid_uda.testing import random_batch, ready_model
+from mmreid_uda.testing import build_model, random_batch
 from projects.mebnet.mebnet import authority, scatter_ratio
 
 CONFIG = "projects/mebnet/configs/mebnet_mbv2_syntha2synthb.py"
@@ -66,7 +66,7 @@ def slow_soft_triplet(student, teacher):
 
 
 def test_losses_of_the_worked_example_and_of_a_slow_loop():
-    model = ready_model(load_config(CONFIG, {"stage1": None}))
+    model = build_model(load_config(CONFIG, {"stage1": None}))
     model.authority = authority([1.2, 0.9, 0.6])
     generator = torch.Generator().manual_seed(1)
     students = outputs(LOGITS, generator)
@@ -91,9 +91,9 @@ def test_losses_of_the_worked_example_and_of_a_slow_loop():
 def test_with_equal_authorities_it_is_mutual_mean_teaching():
     cfg = load_config(CONFIG, {"stage1": None})
     batch = random_batch(cfg)
-    found = ready_model(cfg)(*batch, mode="loss")
+    found = build_model(cfg)(*batch, mode="loss")
     cfg.model.type = "MMT"
-    model = ready_model(cfg)
+    model = build_model(cfg)
     assert type(model) is MMT
     expected = model(*batch, mode="loss")
     assert found.keys() == expected.keys()

@@ -119,7 +119,7 @@ class SelfPacedDBSCAN(JaccardClusterer):
         """Cluster; nothing here is random. ``eps_scale`` multiplies the radii, which stay below 1."""
         middle = min(self.eps * eps_scale, 1 - 2 * self.eps_gap)
         radii = (middle, middle - self.eps_gap, middle + self.eps_gap)
-        graph = self.graph(features, max(radii), seed, extras.get("neighbours"))
+        graph = self.graph(features, max(radii), seed, extras.get("neighbors"))
         labels, tight, loose = (
             with_singletons(dbscan(graph, radius, self.min_samples)) for radius in radii
         )

@@ -16,7 +16,7 @@ from mmreid_uda.engine import build_runner
 from mmreid_uda.models.heads import ClusterMemoryHead
 from mmreid_uda.neighbors import unit_rows
 from mmreid_uda.structures import PseudoLabelState
-from mmreid_uda.testing import random_batch, ready_model
+from mmreid_uda.testing import build_model, random_batch
 from mmreid_uda.utils import InputError
 from projects.spcl.spcl import (
     HybridMemory,
@@ -107,7 +107,7 @@ def test_loss_gradient_and_both_updates_equal_slow_loops():
 
 def test_both_domains_are_compared_with_the_memory_as_it_was():
     cfg = load_config(UDA)
-    model = ready_model(cfg)
+    model = build_model(cfg)
     before = copy.deepcopy(model.head)
     images, samples = random_batch(cfg)
     losses = model(images, samples, mode="loss")
@@ -182,8 +182,8 @@ def classes_of(labels):
 
 def people(num, ids, noise, seed):
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((ids, 16))
-    return unit_rows(centres[rng.integers(0, ids, num)] + noise * rng.standard_normal((num, 16)))
+    centers = rng.standard_normal((ids, 16))
+    return unit_rows(centers[rng.integers(0, ids, num)] + noise * rng.standard_normal((num, 16)))
 
 
 def test_self_paced_clusters_equal_the_rules_on_dense_distances():
@@ -193,7 +193,7 @@ def test_self_paced_clusters_equal_the_rules_on_dense_distances():
         features = people(150, 15, noise, epoch)
         found = clusterer(features, seed=0, epoch=epoch)
         distances = np.ones((150, 150))
-        graph = clusterer.graph(features, 0.99, 0, clusterer.prepare(features)["neighbours"])
+        graph = clusterer.graph(features, 0.99, 0, clusterer.prepare(features)["neighbors"])
         coo = graph.tocoo()
         distances[coo.row, coo.col] = coo.data
         three = [
@@ -322,7 +322,7 @@ default_hooks["report"] = default_hooks["checkpoint"] = None
 def share_of_a_batch(rank, world_size):
     """Losses, memory and gradient of the first layer of a rank's share of the batch; the mean gradient of all ranks."""
     cfg = load_config(UDA)
-    model = ready_model(cfg)
+    model = build_model(cfg)
     model.encoder.eval()  # the same features on any number of ranks
     images, samples = random_batch(cfg)
     own = torch.arange(len(images)).view(2, world_size, -1)[:, rank].flatten()

@@ -173,7 +173,7 @@ def test_an_unreadable_image_is_named(inferencer, crops, tmp_path, monkeypatch, 
     assert "corrupt=" not in str(caught.value)
 
 
-def test_a_data_set_is_seen_through_the_test_pipeline_and_others_as_they_are(inferencer, crops):
+def test_a_dataset_is_seen_through_the_test_pipeline_and_others_as_they_are(inferencer, crops):
     people = dict(name="synthb", num_train_ids=12, num_test_ids=6, images_per_id=6)
     root = str(Path(crops[0]).parents[3])
     dataset = build_dataset(people, "gallery", data_root=root)
@@ -184,7 +184,7 @@ def test_a_data_set_is_seen_through_the_test_pipeline_and_others_as_they_are(inf
     for wrong, words in (
         (Subset(dataset, [0]), "first item of a Subset, expected what the test pipeline packs"),
         (TensorDataset(torch.zeros(2, 3)), "found a tuple as the first item of a TensorDataset"),
-        (Subset(packed, []), "data set of 0 images"),
+        (Subset(packed, []), "dataset of 0 images"),
     ):
         with pytest.raises(InputError, match=words):
             inferencer.extract(wrong)

@@ -1,4 +1,4 @@
-"""What a command line may name: files, folders, and data sets of the config or the catalogue; broken images apart."""
+"""What a command line may name: files, folders, and datasets of the config or the catalogue; broken images apart."""
 
 import struct
 import zlib
@@ -42,7 +42,7 @@ def test_the_target_goes_by_its_role_and_by_its_own_name(people, name):
 
 
 @pytest.mark.parametrize("name", ["source", "synthb"])
-def test_a_data_set_of_the_config_is_read_as_the_config_says(people, crops, name):
+def test_a_dataset_of_the_config_is_read_as_the_config_says(people, crops, name):
     assert (
         find_dataset(people, name, "gallery").paths == crops
     )  # 6 of the 19 people, not the catalogue's
@@ -68,7 +68,7 @@ def test_a_test_set_is_the_target_where_none_is_named_and_keeps_no_rule(people, 
 def test_a_name_that_is_none_is_told_with_those_there_are(people):
     with pytest.raises(
         InputError,
-        match=r"nor a data set of this name.*market1501.*synthb.*people, test, source, target",
+        match=r"nor a dataset of this name.*market1501.*synthb.*people, test, source, target",
     ):
         find_dataset(people, "market15", "query")
     with pytest.raises(InputError, match="--split query for the files in"):

@@ -70,7 +70,7 @@ def test_a_text_that_is_no_pair_is_an_error_of_usage(text, capsys):
     assert stopped.value.code == 2 and "expected key=value" in capsys.readouterr().err
 
 
-def test_a_folder_with_blanks_and_commas_reaches_the_data_set():
+def test_a_folder_with_blanks_and_commas_reaches_the_dataset():
     cfg = load_config(
         "configs/ise/ise_r50_market.py", parse_options(["data_root=/data/my photos, 2024=new"])
     )

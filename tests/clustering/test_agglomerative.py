@@ -13,8 +13,8 @@ from mmreid_uda.utils import InputError
 
 def clustered(num, ids, dim=32, noise=0.9, seed=0):
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((ids, dim))
-    return unit_rows(centres[rng.integers(0, ids, num)] + noise * rng.standard_normal((num, dim)))
+    centers = rng.standard_normal((ids, dim))
+    return unit_rows(centers[rng.integers(0, ids, num)] + noise * rng.standard_normal((num, dim)))
 
 
 def dense(graph):

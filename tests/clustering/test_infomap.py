@@ -21,9 +21,9 @@ needs_infomap = pytest.mark.skipif(find_spec("infomap") is None, reason="needs i
 def groups(sizes, noise=0.15, dim=64, seed=0):
     rng = np.random.default_rng(seed)
     truth = np.repeat(np.arange(len(sizes)), sizes)
-    centres = np.eye(len(sizes), dim)
+    centers = np.eye(len(sizes), dim)
     noises = rng.standard_normal((len(truth), dim)) / np.sqrt(dim)
-    return unit_rows(centres[truth] + noise * noises), truth
+    return unit_rows(centers[truth] + noise * noises), truth
 
 
 class FakeEngine:
@@ -52,7 +52,7 @@ def fake(monkeypatch):
 
 
 @pytest.mark.parametrize("eps_scale", [0.8, 1.0, 1.2])
-def test_links_go_to_similar_neighbours_with_the_cosine_as_weight(fake, eps_scale):
+def test_links_go_to_similar_neighbors_with_the_cosine_as_weight(fake, eps_scale):
     features, _ = groups([12] * 6, noise=1.0)
     clusterer = InfoMap(k1=8)
     labels = clusterer(features, seed=0, epoch=0, eps_scale=eps_scale)

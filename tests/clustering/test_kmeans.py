@@ -12,8 +12,8 @@ from mmreid_uda.utils import InputError, make_rng
 def blobs(num=400, ids=12, dim=16, noise=0.3, seed=0):
     rng = np.random.default_rng(seed)
     truth = np.arange(num) % ids
-    centres = rng.standard_normal((ids, dim))
-    features = centres[truth] + noise * rng.standard_normal((num, dim))
+    centers = rng.standard_normal((ids, dim))
+    features = centers[truth] + noise * rng.standard_normal((num, dim))
     return features.astype(np.float32), truth
 
 
@@ -37,8 +37,8 @@ def test_as_good_as_sklearn():
     clusterer = KMeans(100)
     labels = clusterer(features, seed=1, epoch=0)
     reference = cluster.KMeans(100, n_init=1, random_state=0).fit(features)
-    centres = np.stack([features[labels == k].mean(0) for k in range(100)])
-    inertia = ((features - centres[labels]) ** 2).sum()
+    centers = np.stack([features[labels == k].mean(0) for k in range(100)])
+    inertia = ((features - centers[labels]) ** 2).sum()
     assert inertia == pytest.approx(clusterer.info["inertia"], rel=1e-3)
     assert inertia < 1.03 * reference.inertia_
 

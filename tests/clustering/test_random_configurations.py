@@ -6,10 +6,10 @@ from sklearn.cluster import DBSCAN
 
 from mmreid_uda.clustering import JaccardDBSCAN
 from mmreid_uda.neighbors import (
-    find_neighbours,
+    find_neighbors,
     jaccard_distances,
     jaccard_encodings,
-    neighbours_needed,
+    neighbors_needed,
     unit_rows,
 )
 
@@ -29,8 +29,8 @@ def draw_features(kind, rng):
         "one cluster": (60, 1, 0.05),
         "all outliers": (150, 150, 1.0),
     }[kind]
-    centres = rng.standard_normal((ids, 32))
-    rows = centres[rng.integers(0, ids, num)] + noise * rng.standard_normal((num, 32))
+    centers = rng.standard_normal((ids, 32))
+    rows = centers[rng.integers(0, ids, num)] + noise * rng.standard_normal((num, 32))
     if kind == "duplicates":
         rows = rng.permutation(np.repeat(rows, 4, axis=0))
     return unit_rows(rows.astype(np.float32))
@@ -50,10 +50,10 @@ def draw_configuration(number):
     return kind, draw_features(kind, rng), parameters
 
 
-def dense_similarities(features, neighbours):
+def dense_similarities(features, neighbors):
     """All cosines as the sparse code knows them: of a row's list, else of the other's, else a product."""
     matrix = features @ features.T
-    lists = list(zip(neighbours.indices, neighbours.similarities))
+    lists = list(zip(neighbors.indices, neighbors.similarities))
     known = np.full_like(matrix, np.nan)
     for row, (indices, similarities) in enumerate(lists):
         known[indices, row] = similarities
@@ -62,12 +62,12 @@ def dense_similarities(features, neighbours):
     return np.where(np.isnan(known), matrix, known)
 
 
-def dense_jaccard(features, neighbours, k1, k2, variant):
+def dense_jaccard(features, neighbors, k1, k2, variant):
     """Zhong et al. in float32 on N×N matrices, with Python sets, from ranks and similarities."""
-    ranks, num = neighbours.indices, len(features)
-    distances = 2 - 2 * dense_similarities(features, neighbours)
+    ranks, num = neighbors.indices, len(features)
+    distances = 2 - 2 * dense_similarities(features, neighbors)
     if variant == "full":
-        distances /= (2 - 2 * neighbours.lowest)[:, None]
+        distances /= (2 - 2 * neighbors.min_similarity)[:, None]
 
     def reciprocal(i, k):
         return {j for j in ranks[i, : k + 1] if i in ranks[j, : k + 1]}
@@ -92,11 +92,11 @@ def dense_jaccard(features, neighbours, k1, k2, variant):
 def test_labels_and_distances_are_those_of_the_dense_algorithm(number):
     kind, features, parameters = draw_configuration(number)
     k1, k2, variant = (parameters[name] for name in ("k1", "k2", "variant"))
-    columns = neighbours_needed(len(features), k1, variant, k2)
-    neighbours = find_neighbours(features, columns, with_lowest=variant == "full")
+    columns = neighbors_needed(len(features), k1, variant, k2)
+    neighbors = find_neighbors(features, columns, with_min_similarity=variant == "full")
 
-    expected = dense_jaccard(features, neighbours, k1, k2, variant)
-    graph = jaccard_distances(jaccard_encodings(features, neighbours, k1, k2, variant=variant))
+    expected = dense_jaccard(features, neighbors, k1, k2, variant)
+    graph = jaccard_distances(jaccard_encodings(features, neighbors, k1, k2, variant=variant))
     found = np.ones(graph.shape, np.float32)
     coo = graph.tocoo()
     found[coo.row, coo.col] = coo.data

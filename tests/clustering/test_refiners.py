@@ -45,8 +45,8 @@ def test_loose_members_equal_a_loop():
     refined = DropLooseMembers(0.5)(labels, features)
     for i in range(len(labels)):
         if labels[i] >= 0:
-            centre = features[labels == labels[i]].mean(0)
-            keep = features[i] @ centre / np.linalg.norm(centre) >= 0.5
+            center = features[labels == labels[i]].mean(0)
+            keep = features[i] @ center / np.linalg.norm(center) >= 0.5
             assert refined[i] == (labels[i] if keep else -1)
         else:
             assert refined[i] == -1
@@ -64,9 +64,9 @@ def test_outliers_join_the_nearest_cluster_if_it_is_near():
 def test_outliers_equal_a_loop():
     labels, features = random_case()
     refined = AssignOutliers(0.3)(labels, features)
-    centres = unit_rows(np.stack([features[labels == k].mean(0) for k in range(10)]))
+    centers = unit_rows(np.stack([features[labels == k].mean(0) for k in range(10)]))
     for i in range(len(labels)):
-        similarities = centres @ features[i]
+        similarities = centers @ features[i]
         joins = similarities.argmax() if similarities.max() >= 0.3 else -1
         assert refined[i] == (labels[i] if labels[i] >= 0 else joins)
     assert 0 < (refined < 0).sum() < (labels < 0).sum()

@@ -25,9 +25,9 @@ def people():
 @pytest.mark.parametrize("variant", ["faiss", "full"])
 def test_a_sweep_equals_single_clusterings_and_searches_once(people, variant, monkeypatch):
     features, truth = people
-    searches, find = [], sweep.find_neighbours
+    searches, find = [], sweep.find_neighbors
     monkeypatch.setattr(
-        sweep, "find_neighbours", lambda *args, **kw: searches.append(args) or find(*args, **kw)
+        sweep, "find_neighbors", lambda *args, **kw: searches.append(args) or find(*args, **kw)
     )
     results = list(
         sweep_dbscan(features, [0.3, 0.6], [2, 4], [6, 12], [1, 3], variant=variant, rho=0.02, true_labels=truth)
@@ -37,27 +37,27 @@ def test_a_sweep_equals_single_clusterings_and_searches_once(people, variant, mo
         setting = {name: result.setting[name] for name in ("min_samples", "k1", "k2")}
         one = JaccardDBSCAN(result.setting["eps"], variant=variant, **setting)
         labels = one(features, seed=0, epoch=0)
-        assert result.figures["clusters"] == labels.max() + 1
-        assert result.figures["outliers"] == (labels < 0).sum()
+        assert result.metrics["clusters"] == labels.max() + 1
+        assert result.metrics["outliers"] == (labels < 0).sum()
         for name, value in cluster_quality(labels, truth).items():
-            assert result.figures[name] == pytest.approx(value)
+            assert result.metrics[name] == pytest.approx(value)
         auto = JaccardDBSCAN("auto", rho=0.02, variant=variant, **setting)
         auto(features, seed=0, epoch=0)
-        assert result.figures["rho_eps"] == pytest.approx(auto.info["eps"])
-    assert len({result.figures["clusters"] for result in results}) > 2
+        assert result.metrics["rho_eps"] == pytest.approx(auto.info["eps"])
+    assert len({result.metrics["clusters"] for result in results}) > 2
 
 
 def test_a_large_rho_looks_beyond_the_largest_radius(people):
     [result] = sweep_dbscan(people[0], [0.2], k1=[6], k2=[1], rho=0.9)
-    assert 0.7 < result.figures["rho_eps"] < 1
+    assert 0.7 < result.metrics["rho_eps"] < 1
 
 
 def test_k_is_swept_and_quality_needs_the_truth(people):
     results = list(sweep_kmeans(people[0], [4, 8], seed=3))
-    assert [result.figures["clusters"] for result in results] == [4, 8]
-    assert "nmi" not in results[0].figures
+    assert [result.metrics["clusters"] for result in results] == [4, 8]
+    assert "nmi" not in results[0].metrics
     labels = KMeans(8)(people[0], seed=3, epoch=0)
-    assert results[1].figures["largest"] == np.bincount(labels).max()
+    assert results[1].metrics["largest"] == np.bincount(labels).max()
 
 
 def test_radii_out_of_range_are_refused(people):

@@ -9,7 +9,7 @@ from mmreid_uda.config import load_config, model_index
 from mmreid_uda.engine import build_runner
 from mmreid_uda.registry import CLUSTERERS, HOOKS, METRICS
 from mmreid_uda.structures import SoftLabels
-from mmreid_uda.testing import random_batch, ready_model
+from mmreid_uda.testing import build_model, random_batch
 
 CONFIGS = model_index()
 
@@ -57,7 +57,7 @@ def test_no_chain_of_files_is_longer_than_three():
     assert len(files) < 110 and max(depths.values()) == 3, depths
 
 
-# Models that have taken their step: configs that differ in the names of data sets alone share one.
+# Models that have taken their step: configs that differ in the names of datasets alone share one.
 STEPPED = set()
 
 
@@ -88,7 +88,7 @@ def teach(cfg, folder):
 
 def take_a_step(cfg):
     """One training step of the model on random images; what it remembers must have moved afterwards."""
-    model = ready_model(cfg)
+    model = build_model(cfg)
     before = {name: tensor.clone() for name, tensor in memories(model).items()}
     loss, _ = model.parse_losses(model(*random_batch(cfg), mode="loss"))
     loss.backward()

@@ -22,7 +22,7 @@ def test_a_name_becomes_training_and_test_sets():
     assert (target.type, target.split, target.labels, target.domain) == (
         "Market1501",
         "train",
-        "hidden",
+        "unlabeled",
         1,
     )
     assert target.data_root == "elsewhere" and cfg.train_dataloader.dataset.source == []
@@ -35,8 +35,8 @@ def test_a_name_becomes_training_and_test_sets():
 def test_sources_and_other_test_sets_are_one_line_each():
     cfg = load_config(MARKET, {"source": ["dukemtmc", "personx"], "test": ["market1501", "msmt17"]})
     assert [(one.type, one.labels, one.domain) for one in cfg.train_dataloader.dataset.source] == [
-        ("DukeMTMCreID", "truth", 0),
-        ("PersonX", "truth", 0),
+        ("DukeMTMCreID", "ground_truth", 0),
+        ("PersonX", "ground_truth", 0),
     ]
     assert cfg.val_dataloader.dataset.sets == ["market1501", "msmt17"]
 
@@ -190,7 +190,7 @@ def test_a_hook_set_to_none_stays_so_when_the_recipe_is_applied_again():
         ("optim_wraper", "optim_wraper", "optim_wrapper"),
     ],
 )
-def test_a_misspelt_key_is_named_with_the_right_one(option, where, closest):
+def test_a_misspelled_key_is_named_with_the_right_one(option, where, closest):
     with pytest.raises(InputError) as caught:
         load_config(MARKET, {option: 1})
     assert where in str(caught.value) and f"`{closest}`" in str(caught.value)
@@ -206,8 +206,8 @@ def test_an_option_below_a_name_says_what_to_write():
     options = {"target.noise.wrong_id": 0.2}
     with pytest.raises(InputError, match=r"target\._delete_=True target\.name=market1501"):
         load_config(MARKET, options)
-    spelt_out = {"target._delete_": True, "target.name": "market1501", **options}
-    assert load_config(MARKET, spelt_out).target.noise.wrong_id == 0.2
+    spelled_out = {"target._delete_": True, "target.name": "market1501", **options}
+    assert load_config(MARKET, spelled_out).target.noise.wrong_id == 0.2
 
 
 def test_a_dict_over_a_name_needs_delete(tmp_path):
@@ -252,7 +252,7 @@ def test_an_option_that_does_not_fit_is_one_sentence(options, words):
         load_config(MARKET, options)
 
 
-def test_names_of_data_sets_may_stand_in_one_text():
+def test_names_of_datasets_may_stand_in_one_text():
     cfg = load_config(MARKET, parse_options(["test=personx, msmt17", "source=dukemtmc,personx"]))
     assert cfg.val_dataloader.dataset.sets == ["personx", "msmt17"]
     assert [one.type for one in cfg.train_dataloader.dataset.source] == ["DukeMTMCreID", "PersonX"]
@@ -272,7 +272,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         load_config(tmp_path / "lost.py")
 
 
-def test_a_missing_file_and_an_unknown_data_set_are_named():
+def test_a_missing_file_and_an_unknown_dataset_are_named():
     with pytest.raises(InputError, match=r"found no config file 'configs/none\.py'"):
         load_config("configs/none.py")
     with pytest.raises(InputError, match="did you mean 'market1501'"):

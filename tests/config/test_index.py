@@ -1,4 +1,4 @@
-"""Names of configs: files, entries of the model index, and other pairs of data sets."""
+"""Names of configs: files, entries of the model index, and other pairs of datasets."""
 
 from pathlib import Path
 

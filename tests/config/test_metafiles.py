@@ -26,8 +26,8 @@ def configs_of(folder):
 def test_the_index_imports_every_metafile_and_no_figure_is_lost():
     index = yaml.safe_load((REPOSITORY / "model-index.yml").read_text())
     assert index["Import"] == [path.relative_to(REPOSITORY).as_posix() for path in METAFILES]
-    figures = sum(len(model.results) for model in model_index().values())
-    assert figures >= 95
+    metrics = sum(len(model.results) for model in model_index().values())
+    assert metrics >= 95
 
 
 def test_every_folder_of_a_paper_has_a_metafile_and_a_readme():

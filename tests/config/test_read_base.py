@@ -54,6 +54,6 @@ def test_a_read_base_config_is_a_whole_recipe(write, type):
     assert isinstance(model, ISE) and model.lp_weight == 0.3
 
 
-def test_its_misspelt_keys_are_named(write):
+def test_its_misspelled_keys_are_named(write):
     with pytest.raises(InputError, match=r"`model.lp_wieght`.*`lp_weight`"):
         load_config(write(key="lp_wieght"))

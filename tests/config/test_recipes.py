@@ -185,7 +185,7 @@ def test_r7_mgn_starts_as_released(path, deviation, bias):
     cfg = resolve(path)
     head = {key: value for key, value in cfg.model.head.items() if key != "type"}
     head = PTLHead(256, **head)
-    head.activate(751)
+    head.set_num_classes(751)
     classifier = head.classifiers[0][-1].weight
     with torch.device("meta"):
         encoder = MGNEncoder(**{key: value for key, value in cfg.encoder.items() if key != "type"})
@@ -200,7 +200,7 @@ def test_r7_mgn_starts_as_released(path, deviation, bias):
     compare("R7", where, "bias of the 1x1 convolution", bias, encoder.reduce[0].bias is not None)
 
 
-def test_r8_meb_nets_source_stage_normalises_32_images():
+def test_r8_meb_nets_source_stage_normalizes_32_images():
     for data in ("duke2market", "market2duke"):
         cfg = resolve(f"source-meb_r50_{data}")
         group = cfg.model.encoder.norm.samples_per_group

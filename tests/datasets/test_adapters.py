@@ -1,4 +1,4 @@
-"""Each adapter reads a small tree in the real layout of its data set, with the traps of the real release."""
+"""Each adapter reads a small tree in the real layout of its dataset, with the traps of the real release."""
 
 import pytest
 from empty_files import touch

@@ -1,4 +1,4 @@
-"""What every re-ID data set promises: order, numbering, shared labels, hidden identities, sentences."""
+"""What every re-ID dataset promises: order, numbering, shared labels, hidden identities, sentences."""
 
 import copy
 import random
@@ -17,7 +17,7 @@ from mmreid_uda.utils import InputError, SeededIndex, make_rng
 
 
 class Records(ReIDDataset):
-    """A data set of given (path, pid, camid) triples."""
+    """A dataset of given (path, pid, camid) triples."""
 
     def __init__(self, triples, **kwargs):
         self.triples = triples
@@ -94,7 +94,7 @@ def test_unknown_cameras_become_one_camera_per_image():
 
 def test_a_missing_value_is_never_one(tmp_path):
     nan = float("nan")
-    odd = Records([("a", "x", nan), ("b", "None", -1), ("c", nan, None)], labels="hidden")
+    odd = Records([("a", "x", nan), ("b", "None", -1), ("c", nan, None)], labels="unlabeled")
     assert odd.true_labels.tolist() == [0, -1, -1] and odd.pids.tolist() == ["x", None, None]
     assert odd.num_cams == 0 and odd.camids.tolist() == [0, 1, 2]
 
@@ -120,7 +120,7 @@ def test_spellings_of_a_path_are_one_file_with_all_that_is_known(caplog):
 
 
 def test_hidden_labels_leave_no_identity_in_the_items():
-    target = Records(TRIPLES, labels="hidden", domain=1)
+    target = Records(TRIPLES, labels="unlabeled", domain=1)
     assert target.labels.tolist() == [-1] * 4
     for index in range(4):
         info = target[index]
@@ -163,7 +163,7 @@ def test_set_labels_takes_all_outliers_and_small_integer_types():
 
 
 def test_a_deep_copy_shares_the_labels():
-    dataset = Records(TRIPLES, labels="hidden")
+    dataset = Records(TRIPLES, labels="unlabeled")
     twin = copy.deepcopy({"dataset": [dataset]})["dataset"][0]
     assert twin is not dataset
     dataset.set_labels(torch.tensor([0, 1, 0, 1]))
@@ -173,8 +173,8 @@ def test_a_deep_copy_shares_the_labels():
 
 
 @pytest.mark.parametrize("method, workers", [("fork", 2), ("spawn", 1)])
-def test_persistent_workers_see_every_relabelling(market, method, workers):
-    dataset = copy.deepcopy(Market1501(market, labels="hidden"))
+def test_persistent_workers_see_every_relabeling(market, method, workers):
+    dataset = copy.deepcopy(Market1501(market, labels="unlabeled"))
     loader = DataLoader(
         dataset,
         batch_size=2,
@@ -258,9 +258,9 @@ def test_corrupt_images_are_skipped_and_counted(market, tmp_path, caplog):
             {"split": "test"},
             "split='test' .* expected 'train', 'query' or 'gallery'",
         ),
-        (TRIPLES, {"labels": "none"}, "expected 'truth' or 'hidden'"),
+        (TRIPLES, {"labels": "none"}, "expected 'ground_truth' or 'unlabeled'"),
         (TRIPLES, {"corrupt": "drop"}, "expected 'raise' or 'skip'"),
-        (TRIPLES, {"labels": "hidden", "split": "query"}, "scored by its identities"),
+        (TRIPLES, {"labels": "unlabeled", "split": "query"}, "scored by its identities"),
     ],
 )
 def test_bad_input_is_a_sentence(triples, options, words):
@@ -269,6 +269,6 @@ def test_bad_input_is_a_sentence(triples, options, words):
 
 
 def test_one_identity_is_fine_where_labels_are_hidden_or_for_testing():
-    assert Records([("a", 1, 0), ("b", 1, 1)], labels="hidden").num_pids == 1
+    assert Records([("a", 1, 0), ("b", 1, 1)], labels="unlabeled").num_pids == 1
     assert Records([("a", 1, 0), ("b", 1, 1)], split="query").num_pids == 1
-    assert Records([("a", None, 0)], labels="hidden").true_labels.tolist() == [-1]
+    assert Records([("a", None, 0)], labels="unlabeled").true_labels.tolist() == [-1]

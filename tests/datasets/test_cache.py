@@ -71,7 +71,7 @@ def bytes_of(images, size=(WIDTH, HEIGHT)):
 def target(folder, cache=None, pipeline=None, **options):
     pipeline = training() if pipeline is None else pipeline
     return FolderReIDDataset(
-        str(folder), pipeline=pipeline, labels="hidden", cache=cache, **options
+        str(folder), pipeline=pipeline, labels="unlabeled", cache=cache, **options
     )
 
 
@@ -132,7 +132,7 @@ def test_transforms_see_the_same_keys_as_after_loading_and_resizing(folder, back
     ],
     ids=["folder", "csv", "market"],
 )
-def test_every_kind_of_data_set_has_a_cache(folder, build):
+def test_every_kind_of_dataset_has_a_cache(folder, build):
     (folder / "bounding_box_train").mkdir()
     for pid in range(PEOPLE):
         for camera in range(CAMERAS):
@@ -234,7 +234,7 @@ def test_a_transform_that_writes_into_its_image_does_not_reach_the_cache(folder)
     assert_same(everything(with_pipeline(dataset, inference())), everything(plain))
 
 
-def test_joined_data_sets_keep_their_caches_apart(folder):
+def test_joined_datasets_keep_their_caches_apart(folder):
     def joined(cache):
         shared = dict(type="FolderReIDDataset", data_root=str(folder), cache=cache)
         train = CrossDomainDataset(

@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Datasets by name."""
 
 import gc
 import importlib.util
@@ -23,7 +23,7 @@ from mmreid_uda.utils import InputError
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_collections():
-    """mmengine collects garbage for every data set it builds: keep the imported libraries out of it."""
+    """mmengine collects garbage for every dataset it builds: keep the imported libraries out of it."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -97,7 +97,7 @@ def test_a_dict_keeps_what_it_says():
         (
             "markt1501",
             "train",
-            "data set 'markt1501' is not one of market1501, .*did you mean 'market1501'",
+            "dataset 'markt1501' is not one of market1501, .*did you mean 'market1501'",
         ),
         ("MSMT17", "train", "did you mean 'msmt17'"),
         ("zzz", "train", "is not one of .*FolderReIDDataset"),

@@ -23,7 +23,7 @@ def test_the_split_is_where_one_writer_ends_and_the_next_begins(halves):
     assert test[:29] == BEGIN[1:], "the first 0 of this block is not in the file"
 
 
-def test_images_are_grey_and_use_the_whole_range(halves):
+def test_images_are_gray_and_use_the_whole_range(halves):
     images = np.stack([item["img"] for half in halves for item in half])
     assert images.shape == (1797, 8, 8, 3) and images.dtype == np.uint8
     assert images.min() == 0 and images.max() == 255

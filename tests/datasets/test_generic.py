@@ -77,12 +77,14 @@ def test_a_pattern_reads_identity_and_camera_from_flat_names(tmp_path):
     ).camids.tolist() == [0, 2]
 
 
-def test_images_without_identities_are_one_unlabelled_pile(tmp_path):
+def test_images_without_identities_are_one_unlabeled_pile(tmp_path):
     touch(tmp_path, "b.jpg", "a.pgm", "c.webp")
-    pile = FolderReIDDataset(str(tmp_path), labels="hidden", domain=1)
+    pile = FolderReIDDataset(str(tmp_path), labels="unlabeled", domain=1)
     assert len(pile) == 3 and pile.num_pids == 0
     assert pile.true_labels.tolist() == pile.labels.tolist() == [-1, -1, -1]
-    with pytest.raises(InputError, match=r"3 of the 3 images .* have no identity.*labels='hidden'"):
+    with pytest.raises(
+        InputError, match=r"3 of the 3 images .* have no identity.*labels='unlabeled'"
+    ):
         FolderReIDDataset(str(tmp_path))
 
 
@@ -192,7 +194,7 @@ def test_csv_columns_separator_and_image_folder_may_be_others(tmp_path):
 
 def test_csv_without_identities_is_for_hidden_labels(tmp_path):
     path = write_csv(tmp_path, "path\na.jpg\nb.jpg\n")
-    assert CSVReIDDataset(ann_file=path, labels="hidden").true_labels.tolist() == [-1, -1]
+    assert CSVReIDDataset(ann_file=path, labels="unlabeled").true_labels.tolist() == [-1, -1]
     with pytest.raises(InputError, match=r"has the columns 'path', but pid is missing"):
         CSVReIDDataset(ann_file=path)
 
@@ -269,7 +271,7 @@ def test_a_missing_cell_is_never_a_camera_or_an_identity(tmp_path):
     touch(tmp_path, *(f"{letter}.jpg" for letter in names))
     rows = [f"{letter}.jpg,{text},{text}" for letter, text in zip(names, empty)]
     path = write_csv(tmp_path, "path,pid,camid\n" + "\n".join(rows) + "\n")
-    pile = CSVReIDDataset(ann_file=path, labels="hidden")
+    pile = CSVReIDDataset(ann_file=path, labels="unlabeled")
     assert pile.num_pids == 0 and pile.true_labels.tolist() == [-1] * 9
     assert len(set(pile.camids)) == 9 and not pile.camera_known.any() and pile.num_cams == 0
 
@@ -304,7 +306,7 @@ def test_a_group_that_did_not_match_is_never_a_camera_or_an_identity(tmp_path):
     pattern = r"(?P<pid>p\d)?_(c(?P<camid>\d+))?"
     with pytest.raises(InputError, match=r"1 of the 7 images .* have no identity"):
         FolderReIDDataset(str(tmp_path), pattern=pattern)
-    target = FolderReIDDataset(str(tmp_path), pattern=pattern, labels="hidden")
+    target = FolderReIDDataset(str(tmp_path), pattern=pattern, labels="unlabeled")
     assert target.num_pids == 3 and target.true_labels.tolist() == [0, 0, 1, 1, 2, 2, -1]
 
 

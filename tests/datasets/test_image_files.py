@@ -41,7 +41,7 @@ def test_links_to_files_and_folders_are_followed_but_not_round_in_circles(tmp_pa
     expected = ["1/a.jpg", "2/b.jpg", "2/lost.jpg", "2/ring.jpg", "3/c.jpg"]
     assert walk_images(str(data)) == expected
     assert list_images(str(data / "2")) == ["b.jpg", "lost.jpg", "ring.jpg"]
-    assert len(FolderReIDDataset(str(data), corrupt="raise", labels="hidden")) == 5
+    assert len(FolderReIDDataset(str(data), corrupt="raise", labels="unlabeled")) == 5
 
 
 def test_a_folder_under_two_names_is_two_identities_of_one_file(tmp_path):

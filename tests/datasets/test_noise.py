@@ -1,4 +1,4 @@
-"""Planted label noise: seeded, of the asked size, recorded, and for any data set."""
+"""Injected label noise: seeded, of the asked size, recorded, and for any dataset."""
 
 from collections import Counter
 
@@ -61,7 +61,7 @@ def folder(tmp_path):
 NOISE = dict(wrong_id=0.2, outlier=0.1, duplicate=0.2, seed=1)
 
 
-def test_a_data_set_with_noise_knows_what_is_wrong(folder):
+def test_a_dataset_with_noise_knows_what_is_wrong(folder):
     noisy = FolderReIDDataset(folder, noise=NOISE)
     assert Counter(noisy.noise) == {"": 19, "wrong_id": 6, "outlier": 5, "duplicate": 6}
     assert len(noisy) == 36 and len(set(noisy.paths)) == 30

@@ -303,7 +303,7 @@ def test_length_is_constant_and_defaults_to_one_pass_over_the_target_images():
     assert len(make_sampler(dataset, iters_per_epoch=None, drop_last=False)) == 13
 
 
-def test_single_domain_data_set_needs_no_domains():
+def test_single_domain_dataset_needs_no_domains():
     dataset = FakeData(source=0)
     del dataset.domains
     dataset.domain = 1
@@ -388,7 +388,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(folder):
         dict(type="PackReIDInputs"),
     ]
     source = FolderReIDDataset(folder, pipeline=pipeline)
-    target = FolderReIDDataset(folder, pipeline=pipeline, labels="hidden", domain=1)
+    target = FolderReIDDataset(folder, pipeline=pipeline, labels="unlabeled", domain=1)
     target.set_labels(torch.arange(20) // 5)
     dataset = CrossDomainDataset(source, target)
     batches = [

@@ -1,4 +1,4 @@
-"""The rendered data set is repeatable, complete on disk or not there, and neither trivial nor impossible."""
+"""The rendered dataset is repeatable, complete on disk or not there, and neither trivial nor impossible."""
 
 import importlib.util
 import json
@@ -136,7 +136,7 @@ def test_every_query_finds_its_person_in_another_camera(root):
     assert len(set(pairs)) == len(pairs), "one query per identity and camera, as in Market-1501"
 
 
-def test_catalogue_builds_it_by_name_and_metrics_know_the_domain(root):
+def test_catalog_builds_it_by_name_and_metrics_know_the_domain(root):
     data = build_dataset(dict(name="syntha", **SMALL), "query", data_root=root)
     assert isinstance(data, SyntheticReID)
     assert data.name == "syntha"
@@ -270,7 +270,7 @@ def test_what_is_on_the_back_is_seen_from_behind(person):
     def seen(who, yaw):
         return int((np.abs(draw(who, yaw=yaw)[..., :3] - np.array(magenta)).sum(-1) < 40).sum())
 
-    backpack = replace(person, bag="backpack", bag_colour=magenta)
+    backpack = replace(person, bag="backpack", bag_color=magenta)
     assert seen(backpack, BACK) > 3 * seen(backpack, 0.0)
     back_print = replace(person, upper=replace(person.upper, second=magenta), back_print=True)
     assert seen(back_print, BACK) > 200
@@ -325,14 +325,14 @@ def test_clothes_tell_people_apart_but_cameras_get_in_the_way(tmp_path):
         SyntheticReID(str(tmp_path), split, **sizes) for split in ("query", "gallery")
     )
 
-    def colours(data):
+    def colors(data):
         crops = np.stack([cv2.imread(path) for path in data.paths])[:, :, 20:44].astype(np.float32)
         parts = [
             crops[:, rows].mean((1, 2)) for rows in (slice(8, 22), slice(30, 58), slice(72, 100))
         ]
         return np.concatenate(parts, 1)
 
-    distances = np.linalg.norm(colours(query)[:, None] - colours(gallery)[None], axis=2)
+    distances = np.linalg.norm(colors(query)[:, None] - colors(gallery)[None], axis=2)
     same_person = query.pids[:, None] == gallery.pids[None]
     distances[same_person & (query.camids[:, None] == gallery.camids[None])] = np.inf
     hits = same_person[np.arange(len(query)), distances.argmin(1)].mean()
@@ -355,7 +355,7 @@ def tool():
     return module
 
 
-def test_command_renders_what_the_data_set_reads(tool, tmp_path, capsys, monkeypatch):
+def test_command_renders_what_the_dataset_reads(tool, tmp_path, capsys, monkeypatch):
     command = [
         str(tmp_path),
         "--variants",

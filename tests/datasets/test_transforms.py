@@ -80,7 +80,7 @@ def test_opencv_decodes_jpeg_to_the_pixels_of_pillow(tmp_path, options, size, mo
     np.testing.assert_array_equal(loaded[..., ::-1], np.asarray(Image.open(path).convert("RGB")))
 
 
-def test_grey_file_gets_three_equal_channels(tmp_path, image):
+def test_gray_file_gets_three_equal_channels(tmp_path, image):
     path = str(tmp_path / "grey.pgm")
     cv2.imwrite(path, image[..., 0])
     loaded = LoadReIDImage()({"img_path": path})["img"]
@@ -244,7 +244,7 @@ def test_pad_and_crop_is_a_window_of_the_padded_image_and_every_window_occurs(im
     assert sum((count - 40) ** 2 / 40 for count in counts.values()) < 60
 
 
-def test_padding_is_filled_with_its_value_before_normalisation(image):
+def test_padding_is_filled_with_its_value_before_normalization(image):
     results = [apply(PadRandomCrop(padding=10, fill=0), image, seed)["img"] for seed in range(50)]
     assert any((result == 0).any() for result in results)
     shifted = [apply(PadRandomCrop(padding=10, fill=7), image * 0, s)["img"] for s in range(50)]

@@ -54,7 +54,7 @@ def logged(caplog):
 
 
 def test_source_then_target_with_domains_and_own_indices():
-    source, target = Table([5, 9, 5], [0, 1, 2]), Table([7, 8], [0, 1], labels="hidden")
+    source, target = Table([5, 9, 5], [0, 1, 2]), Table([7, 8], [0, 1], labels="unlabeled")
     both = CrossDomainDataset(source, target)
     assert len(both) == 5 and both.domains.tolist() == [0, 0, 0, 1, 1]
     assert [both[index]["sample_idx"] for index in range(5)] == [0, 1, 2, 0, 1]
@@ -68,14 +68,14 @@ def test_source_then_target_with_domains_and_own_indices():
 
 
 def test_new_labels_of_the_target_are_read_afresh():
-    both = CrossDomainDataset(Table([5, 9], [0, 1]), Table([7, 8], [0, 1], labels="hidden"))
+    both = CrossDomainDataset(Table([5, 9], [0, 1]), Table([7, 8], [0, 1], labels="unlabeled"))
     both.target.set_labels(torch.tensor([0, 0]))
     assert both.labels.tolist() == [0, 1, 0, 0] and both[3]["gt_label"] == 0
 
 
 def test_several_sources_stay_distinct():
     sources = [Table([5, 9, 5], [0, 1, 4]), Table([5, 6], [0, 1]), Table([1, 2, 3], [2, 1, 0])]
-    both = CrossDomainDataset(sources, Table([5, 6], [0, 1], labels="hidden"))
+    both = CrossDomainDataset(sources, Table([5, 6], [0, 1], labels="unlabeled"))
     assert both.labels.tolist() == [0, 1, 0, 2, 3, 4, 5, 6, -1, -1]
     assert both.num_source_pids == 7
     assert both.camids.tolist() == [0, 1, 4, 5, 6, 9, 8, 7, 0, 1]
@@ -89,7 +89,7 @@ def test_several_sources_stay_distinct():
 
 
 def test_either_domain_may_be_missing_but_not_both():
-    alone = CrossDomainDataset(None, Table([7, 8], [0, 1], labels="hidden"))
+    alone = CrossDomainDataset(None, Table([7, 8], [0, 1], labels="unlabeled"))
     assert (
         alone.domains.tolist() == [1, 1]
         and alone.source_datasets == []
@@ -105,8 +105,10 @@ def test_either_domain_may_be_missing_but_not_both():
         CrossDomainDataset()
 
 
-def test_a_seeded_index_reaches_the_data_set_behind():
-    both = CrossDomainDataset(Table([5, 9], [0, 1]), Table([7, 8], [0, 1], labels="hidden", seed=3))
+def test_a_seeded_index_reaches_the_dataset_behind():
+    both = CrossDomainDataset(
+        Table([5, 9], [0, 1]), Table([7, 8], [0, 1], labels="unlabeled", seed=3)
+    )
     assert both[SeededIndex(3, 42)]["rng"].random() == make_rng(42).random()
     assert both[3]["rng"].random() == make_rng(3, "augment", 1).random()
 
@@ -133,13 +135,13 @@ def test_configs_build_hidden_targets_and_keep_their_own_pipelines(tmp_path):
     config = {"type": "FolderReIDDataset", "data_root": root}
     both = CrossDomainDataset(
         {**config, "ids": ["a", "b"], "pipeline": [lambda results: "source"]},
-        {**config, "labels": "hidden"},
+        {**config, "labels": "unlabeled"},
         pipeline=[lambda results: results["gt_label"]],
     )
     assert both[0] == "source" and both[len(both) - 1] == -1
     assert isinstance(both.target, FolderReIDDataset) and both.target.domain == 1
     assert CrossDomainDataset(None, config).labels.tolist() == [-1] * 9
-    assert CrossDomainDataset(None, {**config, "labels": "truth"}).labels.max() == 2
+    assert CrossDomainDataset(None, {**config, "labels": "ground_truth"}).labels.max() == 2
 
 
 def test_runner_builds_the_wrapper_from_its_config(tmp_path):
@@ -360,10 +362,12 @@ def test_queries_with_match_equals_a_loop():
 def test_statistics_are_logged_once_per_content(logged):
     source = Table([5, 9, 5] * 500, [0, 1, 2] * 500, name="tennis")
     for _ in range(2):
-        CrossDomainDataset(source, Table([None, None], labels="hidden", name="pile"))
+        CrossDomainDataset(source, Table([None, None], labels="unlabeled", name="pile"))
     assert logged.text.count("tennis") == 1
-    assert statistics_table([source, Table([None], labels="hidden", name="pile")]).splitlines() == [
-        "data set  split  ids  images  cameras",
-        "tennis    train    2   1,500        3",
-        "pile      train    -       1        -",
+    assert statistics_table(
+        [source, Table([None], labels="unlabeled", name="pile")]
+    ).splitlines() == [
+        "dataset  split  ids  images  cameras",
+        "tennis   train    2   1,500        3",
+        "pile     train    -       1        -",
     ]

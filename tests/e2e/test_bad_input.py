@@ -104,7 +104,7 @@ def test_everything_an_outlier(tiny, run_tool):
     assert "without a cluster" in message and "eps" in message
 
 
-def test_a_misspelt_key(tiny, run_tool):
+def test_a_misspelled_key(tiny, run_tool):
     message = refused(run_tool, tiny(), "--cfg-options", "model.head.temprature=0.1")
     assert "`temperature`" in message
 

@@ -8,8 +8,8 @@ pytestmark = pytest.mark.slow
 def assert_well(output):
     lines = output.splitlines()
     assert not [line for line in lines if "warn" in line.lower()]
-    figures = [number for number, line in enumerate(lines) if "Epoch(train)" in line]
-    assert figures and figures[0] < 60, output[:6000]
+    metrics = [number for number, line in enumerate(lines) if "Epoch(train)" in line]
+    assert metrics and metrics[0] < 60, output[:6000]
 
 
 def test_nothing_is_complained_of_and_the_first_figure_comes_soon(

@@ -18,8 +18,8 @@ def test_a_checkpoint_tests_as_it_did_in_training_and_more(tiny, run_tool, tmp_p
         run_tool(
             "tools/test.py", config, *checkpoint, "--work-dir", tmp_path / "test", "--out", out
         )
-        figures = json.loads(out.read_text())
-        assert {name: figures[name] for name in expected} == pytest.approx(expected)
+        metrics = json.loads(out.read_text())
+        assert {name: metrics[name] for name in expected} == pytest.approx(expected)
     run_tool(
         "tools/test.py", config, tmp_path / "run" / "epoch_4.pth", "--rerank", "--flip", "--out", out,
         "--work-dir", tmp_path / "test",

@@ -1,4 +1,4 @@
-"""Data sets of other packages in a real Runner: items with ``data_samples`` instead of this package's samples."""
+"""Datasets of other packages in a real Runner: items with ``data_samples`` instead of this package's samples."""
 
 import pytest
 import torch
@@ -28,17 +28,17 @@ model = dict(
 )
 encoder = dict(
     backbone=dict(
-        trunk=dict(width_mult=0.25, init_cfg=None), rungs=[dict(tap="features.18", fuse=8)]
+        trunk=dict(width_mult=0.25, init_cfg=None), blocks=[dict(out_layer="features.18", fuse=8)]
     )
 )
 train_dataloader = dict(
     batch_size=6,
     collate_fn=dict(type="{collate}"),
-    dataset=dict(_delete_=True, type="ColourDataset", pack="{pack}"),
+    dataset=dict(_delete_=True, type="ColorDataset", pack="{pack}"),
 )
 val_dataloader = dict(
     collate_fn=dict(type="{collate}"),
-    dataset=dict(_delete_=True, type="ColourDataset", pack="{pack}"),
+    dataset=dict(_delete_=True, type="ColorDataset", pack="{pack}"),
 )
 train_cfg = dict(max_epochs=1, val_interval=1)
 default_hooks = dict(report=dict(evaluate_before=False))
@@ -47,7 +47,7 @@ BASE = "backbone_mbv2_digits"
 
 
 @DATASETS.register_module()
-class ColourDataset(Dataset):
+class ColorDataset(Dataset):
     """Twelve images of three colours, uint8 (3, 32, 32); the label is that of a sample, or a number."""
 
     def __init__(self, pack):
@@ -64,7 +64,7 @@ class ColourDataset(Dataset):
         return dict(inputs=inputs, data_samples=sample if self.pack == "sample" else label)
 
 
-def test_labels_are_learnt_however_the_items_of_a_data_set_have_them(tmp_path):
+def test_labels_are_learned_however_the_items_of_a_dataset_have_them(tmp_path):
     weights, accuracies = [], []
     for pack, collate in (("sample", "pseudo_collate"), ("number", "default_collate")):
         path = tmp_path / f"{pack}.py"
@@ -82,7 +82,7 @@ def test_labels_are_learnt_however_the_items_of_a_data_set_have_them(tmp_path):
 
 @pytest.mark.parametrize("pack, collate", [("sample", pseudo_collate), ("number", default_collate)])
 def test_the_pipeline_of_re_identification_names_what_such_items_want(pack, collate):
-    items = [ColourDataset(pack)[index] for index in range(2)]
+    items = [ColorDataset(pack)[index] for index in range(2)]
     with pytest.raises(InputError, match=r"\['data_samples', 'inputs'\].*pseudo_collate"):
         reid_collate(items)
     with pytest.raises(InputError, match="ImgDataPreprocessor"):

@@ -42,7 +42,7 @@ class ScriptedLabels(Clusterer):
 
 @HOOKS.register_module(force=True)
 class CompareBatches(Hook):
-    """Every label that a worker delivers is the one the data set holds now."""
+    """Every label that a worker delivers is the one the dataset holds now."""
 
     def __init__(self):
         self.seen = []
@@ -127,8 +127,8 @@ def test_the_log_has_the_seconds_of_each_step_once(tiny, tmp_path, clusterer, st
     make_runner(tiny, tmp_path, ["good"], **option).train()
     [log] = (tmp_path / "run").glob("*/*.log")
     [line] = [line for line in log.read_text().splitlines() if "Pseudo-labels of epoch 1" in line]
-    figures, profile = line.rsplit(" (", 1)
-    assert "clusters 8" in figures and "seconds" not in line
+    metrics, profile = line.rsplit(" (", 1)
+    assert "clusters 8" in metrics and "seconds" not in line
     assert re.sub(r" \d+\.\d", "", profile).startswith(f"extract / {steps} / refine / broadcast")
 
 
@@ -224,7 +224,7 @@ def test_unknown_policies_are_refused():
 
 
 class Answers(ScriptedLabels):
-    """A clusterer that asks for an attribute of the data set and for a method of the model."""
+    """A clusterer that asks for an attribute of the dataset and for a method of the model."""
 
     requires = ("camids", "twice")
 

@@ -23,7 +23,7 @@ def dataset(tmp_path):
     for number in range(IMAGES):
         image = rng.integers(0, 256, (64, 32, 3), dtype=np.uint8)
         cv2.imwrite(str(tmp_path / f"{number:02d}.png"), image)
-    return FolderReIDDataset(str(tmp_path), pipeline=PIPELINE, labels="hidden")
+    return FolderReIDDataset(str(tmp_path), pipeline=PIPELINE, labels="unlabeled")
 
 
 def make_model(**encoder):
@@ -39,7 +39,7 @@ def test_features_are_unit_rows_in_the_order_of_the_data_whatever_the_workers(da
     assert torch.allclose(features.norm(dim=1), torch.ones(IMAGES))
     assert torch.equal(extract_features(model, dataset, BATCH, num_workers=2), features)
     assert model.training
-    alone = FolderReIDDataset(dataset.root, pipeline=PIPELINE, labels="hidden", indices=[7])
+    alone = FolderReIDDataset(dataset.root, pipeline=PIPELINE, labels="unlabeled", indices=[7])
     assert torch.allclose(extract_features(model, alone, BATCH, 0)[0], features[7], atol=1e-5)
 
 

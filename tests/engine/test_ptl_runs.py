@@ -242,9 +242,9 @@ def test_a_loss_surface_around_another_network_is_refused(trained, tmp_path, cap
 
 # ---- ranks
 
-RUNGS = [
-    dict(tap="features.3", cells=[(4, 4)], fuse=8),
-    dict(tap="features.18", cells=[(4, 4)], fuse=16),
+BLOCKS = [
+    dict(out_layer="features.3", cells=[(4, 4)], fuse=8),
+    dict(out_layer="features.18", cells=[(4, 4)], fuse=16),
 ]
 
 
@@ -258,7 +258,7 @@ def train_two_steps(rank, world_size):
             encoder=dict(
                 type="ReIDEncoder",
                 backbone=dict(
-                    type="LadderBackbone", trunk=trunk, rungs=RUNGS, cell=dict(init_std=0.0)
+                    type="SideNetworkBackbone", trunk=trunk, blocks=BLOCKS, cell=dict(init_std=0.0)
                 ),
                 norm=dict(type="GhostBN", samples_per_group=4),
             ),

@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmreid_uda.checkpoint import load_from_local, non_finite, noted_checkpoint, write_checkpoint
-from mmreid_uda.compat import quieten
+from mmreid_uda.compat import quiet
 from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
 from mmreid_uda.engine.hooks import CheckpointHook, FiniteHook
 from mmreid_uda.utils import InputError, loading_processes, num_cores
@@ -182,7 +182,7 @@ def test_other_data_are_refused(run):
         make(run, resume=True).train()
 
 
-def test_a_checkpoint_of_another_network_or_optimiser_is_refused(run):
+def test_a_checkpoint_of_another_network_or_optimizer_is_refused(run):
     content = torch.load(run / "epoch_2.pth", weights_only=False)
     content["state_dict"]["fc.weight"] = torch.zeros(1, 3)
     torch.save(content, run / "epoch_2.pth")
@@ -255,15 +255,15 @@ def test_the_old_best_goes_after_the_new_one_also_in_a_moved_run(run):
 def test_a_figure_that_no_evaluation_gives_is_told(run):
     hook = CheckpointHook(save_best="a/R2", rule="greater")
     loader = SimpleNamespace(dataset=SimpleNamespace(set_names=["a", "b"]))
-    hook._require_figures(loader)
+    hook._require_metrics(loader)
     with pytest.raises(InputError, match="save_best='a/R2', expected 'auto' or one of 'a/mAP'"):
         hook._save_best_checkpoint(None, {"a/mAP": 1.0})
-    CheckpointHook(save_best="auto", rule="greater")._require_figures(loader)
+    CheckpointHook(save_best="auto", rule="greater")._require_metrics(loader)
     # Before the training where the name of the test set is missing.
     hook = CheckpointHook(save_best="mAP", rule="greater")
-    hook._require_figures(None)
+    hook._require_metrics(None)
     with pytest.raises(InputError, match=r"save_best='mAP'.* such as 'a/mAP'"):
-        hook._require_figures(loader)
+        hook._require_metrics(loader)
 
 
 def test_the_state_of_another_optimizer_is_told_before_the_first_step(run):
@@ -516,7 +516,7 @@ def test_more_loading_processes_than_cores_are_said_once_without_a_warning(tmp_p
     )
     runner = make(tmp_path)
     with warnings.catch_warnings(record=True) as caught:
-        quieten()
+        quiet()
         list(runner.build_dataloader(config))
     assert not [one for one in caught if "worker" in str(one.message)]
     assert f"{num_cores() + 2} per rank, for {num_cores()} cores" in log_of(runner)

@@ -75,7 +75,7 @@ class Watch(Hook):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("base", [MMT, ABMT])
-def test_teachers_follow_and_every_epoch_starts_with_a_fresh_optimiser(tiny, tmp_path, base):
+def test_teachers_follow_and_every_epoch_starts_with_a_fresh_optimizer(tiny, tmp_path, base):
     runner = make_runner(tiny, tmp_path, base)
     watch = Watch()
     runner.register_hook(watch)
@@ -192,7 +192,7 @@ def test_models_without_teachers_are_refused(tiny, tmp_path):
         SourceClassesHook().before_train(runner)
 
 
-def test_the_learning_rate_survives_the_fresh_optimiser(tiny, tmp_path):
+def test_the_learning_rate_survives_the_fresh_optimizer(tiny, tmp_path):
     runner = make_runner(tiny, tmp_path, ABMT)
     optimizer = runner.build_optim_wrapper(runner.optim_wrapper).optimizer
     runner.optim_wrapper = OptimWrapper(optimizer)

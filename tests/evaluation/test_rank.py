@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmreid_uda.evaluation.functional import RankResult, distance_blocks, evaluate_rank
-from mmreid_uda.evaluation.functional import places as places_module
+from mmreid_uda.evaluation.functional import match_ranks as match_ranks_module
 from mmreid_uda.evaluation.functional import rank as rank_module
 from mmreid_uda.utils import InputError
 
@@ -118,7 +118,7 @@ def test_trapezoid_example_divides_by_all_queries() -> None:
 def test_equals_loops_with_ties_junk_distractors_and_missing_matches(
     levels: int | None, rule: str, rank_entries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(places_module, "_RANK_ENTRIES", rank_entries)
+    monkeypatch.setattr(match_ranks_module, "_RANK_ENTRIES", rank_entries)
     distances, *labels = random_problem(3, levels)
     untouched = distances.copy()
     precisions, cmc, penalties, num_valid = naive_evaluate(
@@ -226,7 +226,7 @@ def test_ties_stand_in_gallery_order() -> None:
     assert [at(position) for position in range(5)] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
 
 
-def test_features_are_ranked_in_blocks_and_normalised() -> None:
+def test_features_are_ranked_in_blocks_and_normalized() -> None:
     rng = np.random.default_rng(0)
     query, gallery = rng.normal(size=(40, 8)), rng.normal(size=(90, 8))
     labels = (

@@ -190,7 +190,7 @@ def test_missing_images_are_counted() -> None:
         metric.evaluate(NUM_SAMPLES)
 
 
-def test_the_data_set_may_tell_how_many_images_there_are() -> None:
+def test_the_dataset_may_tell_how_many_images_there_are() -> None:
     metric = feed(make_metric(), make_images())
     metric.dataset_meta = {**META, "num_samples": NUM_SAMPLES + 1}
     with pytest.raises(InputError, match=r"101 different images .* the test sets have 102"):

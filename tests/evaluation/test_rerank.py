@@ -54,9 +54,9 @@ def dense_rerank(
 def clustered(seed: int, num_queries: int, num_gallery: int) -> tuple[np.ndarray, ...]:
     """Features of overlapping identities, and the identities."""
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(12, 16))
+    centers = rng.normal(size=(12, 16))
     pids = rng.integers(0, 12, num_queries + num_gallery)
-    features = (centres[pids] + 0.8 * rng.normal(size=(len(pids), 16))).astype(np.float32)
+    features = (centers[pids] + 0.8 * rng.normal(size=(len(pids), 16))).astype(np.float32)
     return features[:num_queries], features[num_queries:], pids[:num_queries], pids[num_queries:]
 
 
@@ -133,7 +133,7 @@ def test_blocks_may_share_their_memory() -> None:
     assert len(set(addresses)) == 1
 
 
-def test_features_are_normalised_and_left_as_they_are() -> None:
+def test_features_are_normalized_and_left_as_they_are() -> None:
     query, gallery, *_ = clustered(5, 20, 40)
     longer, untouched = 3 * query, 3 * query
     assert whole(longer, gallery) == pytest.approx(whole(query, gallery), abs=1e-6)

@@ -35,7 +35,7 @@ def listed_pairs(distances: np.ndarray, *labels: np.ndarray) -> tuple[np.ndarray
     return cut[positive], cut[~same & (gallery_pids != -1)]
 
 
-def slow_figures(positives: np.ndarray, negatives: np.ndarray) -> tuple[list[float], float]:
+def slow_metrics(positives: np.ndarray, negatives: np.ndarray) -> tuple[list[float], float]:
     """True positive rates and equal error rate, threshold by threshold."""
     points = [(0.0, 0.0)]
     for threshold in np.unique(np.concatenate([positives, negatives])):
@@ -61,7 +61,7 @@ def test_equals_the_list_of_all_pairs(seed: int, levels: int | None) -> None:
     found = evaluate(distances, *labels).verification
     positives, negatives = listed_pairs(distances, *labels)
     assert (found.num_positives, found.num_negatives) == (len(positives), len(negatives))
-    rates, equal_error_rate = slow_figures(positives, negatives)
+    rates, equal_error_rate = slow_metrics(positives, negatives)
     assert found.tpr == pytest.approx(rates, abs=1e-12)
     assert found.eer == pytest.approx(equal_error_rate, abs=1e-12)
     is_positive = np.repeat([1, 0], [len(positives), len(negatives)])

@@ -1,4 +1,4 @@
-"""Whatever stands in a config or among the options of a data set: it is taken, or refused by one sentence."""
+"""Whatever stands in a config or among the options of a dataset: it is taken, or refused by one sentence."""
 
 import contextlib
 import copy

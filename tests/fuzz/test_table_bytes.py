@@ -1,4 +1,4 @@
-"""Lists of images with any bytes and any options: a data set, or one sentence; never another exception."""
+"""Lists of images with any bytes and any options: a dataset, or one sentence; never another exception."""
 
 import pytest
 
@@ -83,7 +83,7 @@ csv_options = st.fixed_dictionaries(
         "columns": st.dictionaries(
             st.sampled_from(["path", "pid", "camid", "split"]), st.sampled_from(["pid", "x", ""])
         ),
-        "labels": st.sampled_from(["truth", "hidden"]),
+        "labels": st.sampled_from(["ground_truth", "unlabeled"]),
         "indices": st.one_of(st.none(), st.integers(-9, 9), st.lists(st.integers(-9, 9))),
         "ids": st.one_of(
             st.none(),
@@ -123,14 +123,14 @@ def test_any_csv_file_is_read_or_refused_in_a_sentence(root, content, options, s
 @given(content=files(("", "\n"), ("0001_1_02_x.jpg,3", ".\\0001_1_02_x.jpg,3"), [" ", "\t"]))
 def test_any_list_of_msmt17_is_read_or_refused_in_a_sentence(root, content):
     (root / "list_train.txt").write_bytes(content)
-    builds_or_says(lambda: MSMT17(str(root), include_val=False, labels="hidden"))
+    builds_or_says(lambda: MSMT17(str(root), include_val=False, labels="unlabeled"))
 
 
 @always_the_same
 @given(content=files(("", "\n"), ("a,3", "b,4", "0001_1_02_x,4"), [" ", "\t"]))
 def test_any_list_of_vehicleid_is_read_or_refused_in_a_sentence(root, content):
     (root / "VehicleID" / "train_test_split" / "train_list.txt").write_bytes(content)
-    builds_or_says(lambda: VehicleID(str(root), labels="hidden"))
+    builds_or_says(lambda: VehicleID(str(root), labels="unlabeled"))
 
 
 pieces = st.sampled_from(
@@ -163,7 +163,7 @@ pieces = st.sampled_from(
             st.sampled_from([".", "..", "sub", "./sub/", "no", "", "/", "a.jpg", "\0"]),
         ),
     ),
-    labels=st.sampled_from(["truth", "hidden"]),
+    labels=st.sampled_from(["ground_truth", "unlabeled"]),
 )
 def test_any_options_of_a_folder_are_met_or_refused_in_a_sentence(
     root, pattern, extensions, split_folders, labels

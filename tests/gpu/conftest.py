@@ -33,7 +33,7 @@ def passes():
             findings = check(device="cuda", **arguments)
         except NotHere as reason:
             pytest.skip(str(reason))
-        print(findings.figures, *findings.notes)
-        assert not findings.complaints
+        print(findings.metrics, *findings.notes)
+        assert not findings.reasons
 
     return run

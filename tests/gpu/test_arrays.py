@@ -1,12 +1,12 @@
 """Neighbours, clusters and rankings on the GPU are those of the CPU and of dense matrices."""
 
 import pytest
-from gpu_checks.clustering import check_jaccard_dbscan, check_kmeans, check_neighbours
+from gpu_checks.clustering import check_jaccard_dbscan, check_kmeans, check_neighbors
 from gpu_checks.ranking import check_ranking, check_reranking
 
 
 @pytest.mark.parametrize(
-    "check", [check_neighbours, check_jaccard_dbscan, check_ranking, check_reranking]
+    "check", [check_neighbors, check_jaccard_dbscan, check_ranking, check_reranking]
 )
 def test_arrays_equal_those_of_the_cpu(passes, check):
     passes(check, num=4000, dim=512)

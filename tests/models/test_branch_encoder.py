@@ -75,7 +75,7 @@ def test_weights_of_the_whole_encoder_keep_their_branches(tmp_path):
 
 
 @pytest.mark.parametrize("norm", [dict(type="GhostBN", samples_per_group=2), dict(type="DomainBN")])
-def test_the_normalisation_of_both_branches_is_replaced(norm):
+def test_the_normalization_of_both_branches_is_replaced(norm):
     encoder = AsymmetricBranchEncoder(SMALL, norm=norm)
     kind = GhostBN if norm["type"] == "GhostBN" else DomainBN
     for part in (encoder.backbone, encoder.second_stage, encoder.extra, encoder.second_neck):

@@ -83,7 +83,7 @@ def test_the_first_stage_of_the_worked_example():
     assert sum(losses.values()).item() == pytest.approx(0.919749, abs=1e-5)
 
 
-def relabelled(labels, features, **options):
+def relabeled(labels, features, **options):
     head = ClassifierHead(features.shape[1] // options.get("num_branches", 1), **options)
     head.on_relabel(PseudoLabelState(epoch=2, labels=labels, features=features, seed=7))
     return head
@@ -92,7 +92,7 @@ def relabelled(labels, features, **options):
 def test_the_active_rows_are_unit_centroids_branch_by_branch():
     torch.manual_seed(0)
     features, labels = torch.randn(9, 6), torch.tensor([0, 1, 2, -1, 0, 1, 2, 2, -1])
-    head = relabelled(labels, features, num_branches=2)
+    head = relabeled(labels, features, num_branches=2)
     for c in range(3):
         mean = torch.stack([f for f, y in zip(features, labels) if y == c]).mean(0)
         torch.testing.assert_close(head.weight[0, c], F.normalize(mean[:3], dim=0))
@@ -106,13 +106,13 @@ def test_the_active_rows_are_unit_centroids_branch_by_branch():
 
 def test_random_rows_are_small_and_the_same_in_every_network():
     features, labels = torch.randn(6, 64), torch.arange(6) // 2
-    first, second = (relabelled(labels, features, init="random").weight[0, :3] for _ in range(2))
+    first, second = (relabeled(labels, features, init="random").weight[0, :3] for _ in range(2))
     assert torch.equal(first, second) and 0.0008 < first.std() < 0.0012
 
 
 def test_uniform_rows_start_as_a_linear_layer_and_are_the_same_in_every_network():
     features, labels = torch.randn(6, 64), torch.arange(6) // 2
-    first, second = (relabelled(labels, features, init="uniform").weight[0, :3] for _ in range(2))
+    first, second = (relabeled(labels, features, init="uniform").weight[0, :3] for _ in range(2))
     linear = torch.nn.Linear(64, 3, bias=False).weight.abs().max().item()
     assert 0.95 / 8 < linear <= 1 / 8 and 0.95 / 8 < first.abs().max().item() <= 1 / 8
     assert torch.equal(first, second)
@@ -137,19 +137,19 @@ def test_the_rows_change_and_the_parameter_stays():
 def test_rows_that_are_there_keep_their_values_and_further_ones_follow_from_the_seed():
     first, second, other = (ClassifierHead(4, num_branches=2) for _ in range(3))
     for head, seed in ((first, 1), (second, 1), (other, 2)):
-        head.activate(5, seed)
+        head.set_num_classes(5, seed)
     assert torch.equal(first.weight, second.weight) and not torch.equal(first.weight, other.weight)
     before = first.weight.detach().clone()
-    first.activate(5, 7)
+    first.set_num_classes(5, 7)
     assert torch.equal(first.weight, before)
-    first.activate(8, 7)
+    first.set_num_classes(8, 7)
     assert torch.equal(first.weight[:, :5], before) and first.weight[:, 5:].std() < 0.002
-    first.activate(3)
+    first.set_num_classes(3)
     assert torch.equal(first.weight, before[:, :3])
 
 
 def test_the_number_of_classes_is_part_of_a_checkpoint():
-    head, fresh = relabelled(torch.arange(6) // 2, torch.randn(6, 4)), ClassifierHead(4)
+    head, fresh = relabeled(torch.arange(6) // 2, torch.randn(6, 4)), ClassifierHead(4)
     fresh.load_state_dict(head.state_dict())
     assert fresh.num_classes == 3 and torch.equal(fresh.weight, head.weight)
     assert list(head.state_dict()) == ["weight"]

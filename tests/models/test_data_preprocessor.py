@@ -21,18 +21,18 @@ def slow(images, boxes=None, fill=MEAN):
     """Images one by one: BGR to RGB, to [0, 1], normalise, erase."""
     result = []
     for number, image in enumerate(images.numpy()):
-        normalised = (image[..., ::-1] / 255 - MEAN) / STD
+        normalized = (image[..., ::-1] / 255 - MEAN) / STD
         if boxes is not None:
             y, x, h, w = boxes[number].tolist()
-            normalised[y : y + h, x : x + w] = fill
-        result.append(normalised.transpose(2, 0, 1))
+            normalized[y : y + h, x : x + w] = fill
+        result.append(normalized.transpose(2, 0, 1))
     return np.stack(result)
 
 
 BOXES = torch.tensor([[0, 0, 0, 0], [3, 2, 10, 5], [60, 30, 3, 1], [0, 0, 63, 31]])
 
 
-def test_normalises_and_erases_as_the_slow_loop():
+def test_normalizes_and_erases_as_the_slow_loop():
     batch = make_batch(4, 64, 32, erase_box=BOXES, gt_label=torch.arange(4))
     inputs = ReIDDataPreprocessor()(batch, training=True)["inputs"]
     assert inputs.shape == (4, 3, 64, 32) and inputs.dtype == torch.float32

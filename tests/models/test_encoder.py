@@ -105,7 +105,7 @@ def test_configs_are_not_changed():
     assert config == before
 
 
-def test_norm_replaces_every_batch_normalisation():
+def test_norm_replaces_every_batch_normalization():
     encoder = ReIDEncoder(RESNET, norm={"type": "GhostBN", "samples_per_group": 2})
     norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     assert len(norms) == 20 + 1

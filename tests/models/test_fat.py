@@ -83,7 +83,7 @@ def test_plain_terms_of_the_worked_example(negatives, hinge, total):
     assert value(losses) == pytest.approx(total + 1.098612, abs=1e-5)
 
 
-def test_normalised_terms_of_the_worked_example():
+def test_normalized_terms_of_the_worked_example():
     criterion = fat("triNorm-mgNorm", "ctrdHM")
     losses = criterion(ANCHORS, LABELS, centroids("mean"), centroids("unit_mean_unit"))
     assert losses["loss_tri_norm"].item() == pytest.approx(0.088592, abs=1e-5)
@@ -109,7 +109,7 @@ def test_soft_cross_entropy_of_the_worked_example():
     assert value(fat("XE")(*one, logits, target)) == pytest.approx(0.807606, abs=1e-5)
 
 
-def slow_fat(features, labels, centres, negatives, margin, count, own_centroid):
+def slow_fat(features, labels, centers, negatives, margin, count, own_centroid):
     """Hinge and compactness, one anchor and one negative at a time."""
 
     def distance(a, b):
@@ -117,18 +117,18 @@ def slow_fat(features, labels, centres, negatives, margin, count, own_centroid):
 
     chosen = []
     for x, y in zip(features, labels.tolist()):
-        others = [c for k, c in enumerate(centres) if k != y]
+        others = [c for k, c in enumerate(centers) if k != y]
         if negatives == "ctrdAll":
-            chosen.append(list(centres) if own_centroid else others)
+            chosen.append(list(centers) if own_centroid else others)
         elif negatives == "ctrdAvg":
             chosen.append([torch.stack(others).mean(0)])
         elif negatives == "ctrdHM":
-            chosen.append(sorted(others, key=lambda c, y=y: distance(c, centres[y]))[:count])
+            chosen.append(sorted(others, key=lambda c, y=y: distance(c, centers[y]))[:count])
         else:
             images = [f for f, label in zip(features, labels.tolist()) if label != y]
             chosen.append(sorted(images, key=lambda f, x=x: distance(f, x)))
     least = min(count, min(map(len, chosen))) if negatives == "batchNeg" else None
-    own = [distance(x, centres[y]) for x, y in zip(features, labels.tolist())]
+    own = [distance(x, centers[y]) for x, y in zip(features, labels.tolist())]
     hinges = [
         max(0.0, near - distance(x, negative) + margin)
         for x, near, row in zip(features, own, chosen)
@@ -147,8 +147,8 @@ def test_the_loss_equals_a_slow_loop_on_uneven_classes(negatives, own_centroid):
     mean = fat("doubleTri-doubleMG", **options)(features, MIXED, plain, unit)
     radius = fat("tri-doubleMG", extent="radius", **options)(features, MIXED, plain, unit)
     sides = (("", features, plain, 1.0, 0.1), ("_norm", F.normalize(features), unit, 0.1, 1.0))
-    for norm, points, centres, margin, weight in sides:
-        hinge, own = slow_fat(points, MIXED, centres, negatives, margin, 3, own_centroid)
+    for norm, points, centers, margin, weight in sides:
+        hinge, own = slow_fat(points, MIXED, centers, negatives, margin, 3, own_centroid)
         assert mean[f"loss_tri{norm}"].item() == pytest.approx(hinge, abs=1e-5)
         assert mean[f"loss_mg{norm}"].item() == pytest.approx(weight * sum(own) / 15, abs=1e-5)
         assert radius[f"loss_mg{norm}"].item() == pytest.approx(weight * max(own), abs=1e-5)
@@ -159,8 +159,8 @@ def test_no_triplet_exceeds_the_bound(seed):
     generator = torch.Generator().manual_seed(seed)
     num_classes, dim = 2 + seed % 5, 1 + seed % 4
     labels = torch.arange(6 * num_classes) % num_classes
-    centres = torch.randn(num_classes, dim, generator=generator) * (1 + seed % 3)
-    features = centres[labels] + torch.randn(len(labels), dim, generator=generator)
+    centers = torch.randn(num_classes, dim, generator=generator) * (1 + seed % 3)
+    features = centers[labels] + torch.randn(len(labels), dim, generator=generator)
     means = class_centroids(features, labels, num_classes)
     distances, to_means = torch.cdist(features, features), torch.cdist(features, means)
     own = to_means[torch.arange(len(labels)), labels]
@@ -251,7 +251,7 @@ def state(labels=LABELS, features=IMAGES):
     return PseudoLabelState(epoch=0, labels=labels, features=features)
 
 
-def test_a_relabelling_moves_the_centroids_and_leaves_the_classifier():
+def test_a_relabeling_moves_the_centroids_and_leaves_the_classifier():
     head = FATHead(in_channels=4)
     head.on_relabel(state(features=-IMAGES))
     before = head.classifier.weight.clone()
@@ -373,7 +373,7 @@ def test_clustered_features_keep_their_length_and_test_features_do_not_know_thei
 
 
 def test_probabilities_of_extracted_features_are_those_of_the_network(model):
-    model.head.classifier.activate(3)
+    model.head.classifier.set_num_classes(3)
     images = torch.randn(4, 3, 64, 32)
     model.train()
     with torch.no_grad():

@@ -26,7 +26,7 @@ def test_supports_are_those_of_the_worked_example():
     torch.testing.assert_close(supports, SUPPORTS, atol=1e-5, rtol=0)
 
 
-def test_supports_equal_a_slow_loop_for_several_neighbours():
+def test_supports_equal_a_slow_loop_for_several_neighbors():
     generator = torch.Generator().manual_seed(3)
     centroids = F.normalize(torch.randn(6, 5, generator=generator), dim=1)
     features = F.normalize(torch.randn(8, 5, generator=generator), dim=1)
@@ -48,7 +48,7 @@ def test_the_gradient_of_a_support_goes_through_the_feature_alone():
     assert features.grad is not None and memory.grad is None
 
 
-def test_too_few_clusters_for_a_neighbour_are_named():
+def test_too_few_clusters_for_a_neighbor_are_named():
     with pytest.raises(InputError, match="found 3 clusters"):
         support_samples(FEATURES, LABELS, MEMORY, SCALE, num_neighbors=3)
 

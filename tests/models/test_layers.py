@@ -22,7 +22,7 @@ from mmreid_uda.utils import InputError
 MAP = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 1, 2, 2)
 
 
-def randomised(norm, seed=0):
+def randomized(norm, seed=0):
     """The same layer with weights and statistics that are not the neutral ones."""
     generator = torch.Generator().manual_seed(seed)
     for tensor in [*norm.parameters(), *norm.buffers()]:
@@ -78,7 +78,7 @@ def test_gem_in_half_precision_does_not_overflow():
 # -------------------------------------------------------------------------------------------------------------- IBN
 
 
-def test_ibn_normalises_the_first_half_per_image_and_the_second_per_batch():
+def test_ibn_normalizes_the_first_half_per_image_and_the_second_per_batch():
     x = batch(4, 7, 6, 5) * 3 + 1
     ibn = IBN(7)
     out = ibn(x)
@@ -92,7 +92,7 @@ def test_ibn_normalises_the_first_half_per_image_and_the_second_per_batch():
 
 @pytest.mark.parametrize("shape", [(12, 5), (12, 5, 3), (12, 5, 3, 2)])
 def test_ghost_bn_is_plain_bn_on_each_chunk_and_keeps_the_statistics_of_the_first(shape):
-    ghost = randomised(GhostBN(5, samples_per_group=4))
+    ghost = randomized(GhostBN(5, samples_per_group=4))
     plain = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}[len(shape)](5)
     plain.load_state_dict(ghost.state_dict())
     weight = batch(*shape, seed=1)
@@ -117,7 +117,7 @@ def test_ghost_bn_is_plain_bn_on_each_chunk_and_keeps_the_statistics_of_the_firs
 
 @pytest.mark.parametrize("momentum", [0.1, None])
 def test_ghost_bn_can_keep_the_mean_of_all_statistics(momentum):
-    ghost = randomised(GhostBN(5, momentum=momentum, samples_per_group=4, stats="mean"))
+    ghost = randomized(GhostBN(5, momentum=momentum, samples_per_group=4, stats="mean"))
     plain = nn.BatchNorm2d(5, momentum=momentum)
     plain.load_state_dict(ghost.state_dict())
     for step in range(2):
@@ -153,7 +153,7 @@ def test_a_remainder_joins_the_last_group_so_that_no_group_is_too_small(batch_si
 
 def test_ghost_bn_without_group_size_and_in_eval_mode_is_plain_bn():
     x = batch(8, 5, 3, 2)
-    plain = randomised(nn.BatchNorm2d(5))
+    plain = randomized(nn.BatchNorm2d(5))
     whole = GhostBN(5)
     grouped = GhostBN(5, samples_per_group=2)
     whole.load_state_dict(plain.state_dict())
@@ -189,12 +189,12 @@ def two_plain(domain_bn):
 
 def different_domains(**kwargs):
     layer = DomainBN(5, **kwargs)
-    randomised(layer.source, seed=1)
-    randomised(layer.target, seed=2)
+    randomized(layer.source, seed=1)
+    randomized(layer.target, seed=2)
     return layer
 
 
-def test_domain_bn_normalises_the_halves_apart():
+def test_domain_bn_normalizes_the_halves_apart():
     layer = different_domains()
     source, target = two_plain(layer)
     x = batch(6, 5, 3, 2)
@@ -243,7 +243,7 @@ def test_domain_bn_with_ghost_groups_keeps_groups_inside_each_domain():
 
 
 def test_a_plain_checkpoint_fills_both_domains():
-    plain = nn.Sequential(nn.Conv2d(3, 5, 1), randomised(nn.BatchNorm2d(5)))
+    plain = nn.Sequential(nn.Conv2d(3, 5, 1), randomized(nn.BatchNorm2d(5)))
     model = nn.Sequential(nn.Conv2d(3, 5, 1), DomainBN(5))
     result = model.load_state_dict(plain.state_dict())
     assert not result.missing_keys and not result.unexpected_keys
@@ -271,7 +271,7 @@ def tree():
     )
     model[3].bias.requires_grad_(False)
     model[1][1].eval()
-    return randomised(model)
+    return randomized(model)
 
 
 @pytest.mark.parametrize("cfg", [{"type": "GhostBN", "samples_per_group": 2}, {"type": "DomainBN"}])
@@ -305,7 +305,7 @@ def test_a_frozen_bias_stays_frozen_unless_the_conversion_of_spcl_is_asked_for()
 
 
 def test_a_single_layer_is_replaced():
-    converted = convert_norm(randomised(nn.BatchNorm1d(4)), {"type": "GhostBN"})
+    converted = convert_norm(randomized(nn.BatchNorm1d(4)), {"type": "GhostBN"})
     assert isinstance(converted, GhostBN) and converted.samples_per_group is None
 
 

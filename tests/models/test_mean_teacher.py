@@ -124,7 +124,7 @@ def test_features_are_those_of_the_chosen_network():
     assert not torch.allclose(model(images), F.normalize(mean, dim=1), atol=1e-4)
 
 
-def test_unnormalised_means_are_clustered_but_unit_features_tested():
+def test_unnormalized_means_are_clustered_but_unit_features_tested():
     model = build(MMT, ENCODER, HEAD, renormalize=False).eval()
     images, samples = batch()
     clustered = model(images, mode="tensor")

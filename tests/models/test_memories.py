@@ -72,7 +72,7 @@ def state(labels, features, seed=0):
     return PseudoLabelState(epoch=2, labels=torch.tensor(labels), features=features, seed=seed)
 
 
-def test_a_memory_starts_from_the_normalised_means_without_outliers():
+def test_a_memory_starts_from_the_normalized_means_without_outliers():
     features = F.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [-1.0, 0.0]]), dim=1)
     memory = ClusterMemory()
     memory.reset(state([0, 0, 1, -1], features))

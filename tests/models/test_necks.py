@@ -10,7 +10,7 @@ def features():
     return torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
 
 
-def test_bn_neck_is_batch_normalisation_with_scale_1_and_frozen_shift_0():
+def test_bn_neck_is_batch_normalization_with_scale_1_and_frozen_shift_0():
     neck = BNNeck(6)
     assert neck.out_channels == 6
     assert neck.bn.weight.tolist() == [1.0] * 6 and neck.bn.weight.requires_grad

@@ -17,25 +17,25 @@ from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
 
-RUNGS = [
-    dict(tap="features.3", cells=[(4, 4)], fuse=8),
-    dict(tap="features.18", cells=[(4, 4)], fuse=16),
+BLOCKS = [
+    dict(out_layer="features.3", cells=[(4, 4)], fuse=8),
+    dict(out_layer="features.18", cells=[(4, 4)], fuse=16),
 ]
 TEACHER_LOGITS = torch.tensor([[1.5, 0.7, -0.5], [-1.0, 2.0, 0.5]])
 LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.3, 0.2, 0.1]])
 
 
-def encoder(rungs=None, fuse=16):
-    rungs = rungs or [dict(tap="features.18", fuse=fuse)]
+def encoder(blocks=None, fuse=16):
+    blocks = blocks or [dict(out_layer="features.18", fuse=fuse)]
     trunk = dict(type="MobileNetV2", width_mult=0.25)
-    backbone = dict(type="LadderBackbone", trunk=trunk, rungs=rungs)
+    backbone = dict(type="SideNetworkBackbone", trunk=trunk, blocks=blocks)
     return dict(type="ReIDEncoder", backbone=backbone)
 
 
-def build(kind, rungs=None, **options):
+def build(kind, blocks=None, **options):
     torch.manual_seed(0)
     head = options.pop("head", dict(type="PTLHead", num_classes=3))
-    return MODELS.build(dict(type=kind, encoder=encoder(rungs), head=head, **options))
+    return MODELS.build(dict(type=kind, encoder=encoder(blocks), head=head, **options))
 
 
 def batch(count=4):
@@ -121,7 +121,7 @@ def test_the_head_is_the_mean_over_parts_and_over_global_features():
 
 def test_the_data_say_how_many_classes_there_are_also_after_loading():
     head, other = PTLHead(5, num_branches=2), PTLHead(5, num_branches=2, num_classes=6)
-    head.activate(3, seed=1)
+    head.set_num_classes(3, seed=1)
     other.load_state_dict(head.state_dict())
     out = EncoderOutput(torch.randn(2, 5), torch.randn(2, 10))
     assert head(out).logits.shape == (2, 2, 3) and torch.equal(head(out).logits, other(out).logits)
@@ -172,7 +172,7 @@ def test_an_unknown_start_of_the_classifiers_is_refused():
 def test_ptl_wants_cells_and_tests_both_flips():
     with pytest.raises(InputError, match=r"found no BConvCell in the encoder of PTL"):
         build("PTL")
-    model = build("PTL", RUNGS).eval()
+    model = build("PTL", BLOCKS).eval()
     images, _ = batch()
     features = model(images)
     torch.testing.assert_close(features, model(images.flip(-1)))
@@ -181,7 +181,7 @@ def test_ptl_wants_cells_and_tests_both_flips():
 
 
 def test_the_features_of_ptl_do_not_depend_on_the_batch():
-    model = build("PTL", RUNGS)
+    model = build("PTL", BLOCKS)
     images, samples = batch(6)
     model(images, samples, mode="loss")
     model.eval()
@@ -238,7 +238,7 @@ def test_scores_that_are_no_numbers_are_one_sentence(value):
 def test_a_target_is_refused_where_it_would_write_into_the_cells():
     images, samples = batch(6)
     samples.domain[4:] = 1
-    model = build("PTL", RUNGS)
+    model = build("PTL", BLOCKS)
     with pytest.raises(InputError, match=r"found 2 target images .* target=None"):
         model(images, samples, mode="loss")
     assert all(not cell.state.numel() for cell in latent_cells(model))
@@ -249,10 +249,10 @@ def test_a_target_is_refused_where_it_would_write_into_the_cells():
 
 
 def teacher(tmp_path, **options):
-    model = build("PTL", RUNGS, **options)
+    model = build("PTL", BLOCKS, **options)
     torch.save(model.state_dict(), tmp_path / "teacher.pth")
     head = options.get("head", dict(type="PTLHead", num_classes=3))
-    cfg = dict(type="PTL", encoder=encoder(RUNGS), head=head)
+    cfg = dict(type="PTL", encoder=encoder(BLOCKS), head=head)
     return model, dict(model=cfg, checkpoint=str(tmp_path / "teacher.pth"))
 
 
@@ -336,8 +336,8 @@ def test_a_teacher_learns_nothing_by_chance(tmp_path):
         assert torch.equal(model.teacher.network.state_dict()[name], tensor), name
 
     # The checkpoint of cells of another width, of more cells, of none.
-    wide = [dict(RUNGS[0], cells=[(6, 4)]), RUNGS[1]]
-    more = [RUNGS[0], dict(tap="features.6", cells=[(4, 2)], fuse=8), RUNGS[1]]
+    wide = [dict(BLOCKS[0], cells=[(6, 4)]), BLOCKS[1]]
+    more = [BLOCKS[0], dict(out_layer="features.6", cells=[(4, 2)], fuse=8), BLOCKS[1]]
     for other, misfits in (
         (build("PTL", wide), "0 are missing, 2 have another shape, 0 are foreign"),
         (build("PTL", more), "0 are missing, 6 have another shape, 9 are foreign"),

@@ -28,7 +28,7 @@ def trace(values, **options):
 
 def test_the_share_of_the_old_teacher_warms_up_as_published():
     teacher = EMATeacher(scalar(0))
-    found = [teacher.share(step) for step in (0, 1, 2, 3, 4, 998, 999, 5000)]
+    found = [teacher.decay(step) for step in (0, 1, 2, 3, 4, 998, 999, 5000)]
     assert found == pytest.approx([0, 0.5, 2 / 3, 0.75, 0.8, 0.998999, 0.999, 0.999], abs=1e-6)
 
 
@@ -84,7 +84,7 @@ def test_batch_norm_statistics_follow_the_policy(make_norm):
     assert not torch.allclose(means[0], means[1]) and not torch.allclose(means[1], means[2])
 
 
-def test_a_teacher_normalises_by_its_own_batch_in_training_and_has_no_graph():
+def test_a_teacher_normalizes_by_its_own_batch_in_training_and_has_no_graph():
     teacher = EMATeacher(nn.Sequential(nn.BatchNorm1d(2)))
     x = torch.randn(64, 2) * 5 + 3
     out = teacher.module(x)

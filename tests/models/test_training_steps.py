@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from synchronisation import synchronisations
+from synchronization import synchronizations
 from torch.utils._python_dispatch import TorchDispatchMode
 from training_steps import STEPS, make_step
 
@@ -119,7 +119,7 @@ def test_a_step(name, deterministic):
 
     # A GPU is waited for twice at most; what holds until the next clustering may be looked up before.
     model.train_step(batch, optim_wrapper)
-    waits = synchronisations(lambda: model.train_step(batch, optim_wrapper))
+    waits = synchronizations(lambda: model.train_step(batch, optim_wrapper))
     assert sum(waits.values()) <= 2, waits
 
     # The whole step has deterministic kernels.
@@ -130,7 +130,7 @@ def test_a_step(name, deterministic):
 
 def test_waits_are_seen():
     x = torch.arange(4.0)
-    assert sum(synchronisations(lambda: x * 2).values()) == 0
+    assert sum(synchronizations(lambda: x * 2).values()) == 0
     for number, wait in enumerate(
         (
             lambda: x.sum().item(),
@@ -143,7 +143,7 @@ def test_waits_are_seen():
             lambda: x.long().bincount(),
         )
     ):
-        assert sum(synchronisations(wait).values()) == 1, number
+        assert sum(synchronizations(wait).values()) == 1, number
 
 
 def test_supports_under_autocast_are_those_of_single_precision():

@@ -8,8 +8,8 @@ import pytest
 from mmreid_uda.clustering import JaccardDBSCAN
 from mmreid_uda.neighbors import (
     approximate,
-    find_neighbours,
-    find_neighbours_approximately,
+    find_neighbors,
+    find_neighbors_approximately,
     unit_rows,
 )
 from mmreid_uda.utils import InputError
@@ -27,12 +27,12 @@ def one_thread():
 
 def clustered(num, ids, dim=32, noise=0.9, seed=0):
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((ids, dim))
-    return unit_rows(centres[rng.integers(0, ids, num)] + noise * rng.standard_normal((num, dim)))
+    centers = rng.standard_normal((ids, dim))
+    return unit_rows(centers[rng.integers(0, ids, num)] + noise * rng.standard_normal((num, dim)))
 
 
 FEATURES = clustered(2000, 100)
-EXACT = find_neighbours(FEATURES, 20)
+EXACT = find_neighbors(FEATURES, 20)
 
 
 def true_recall(found, expected):
@@ -41,9 +41,9 @@ def true_recall(found, expected):
 
 @pytest.mark.parametrize("index, width", [("ivf", 5), ("ivf", 20), ("hnsw", 20), ("hnsw", 200)])
 def test_the_form_is_that_of_the_exact_search(index, width):
-    found, _ = find_neighbours_approximately(FEATURES, 20, index, nprobe=width, ef_search=width)
+    found, _ = find_neighbors_approximately(FEATURES, 20, index, nprobe=width, ef_search=width)
     assert found.indices.dtype == np.int32 and found.similarities.dtype == np.float32
-    assert found.lowest is None
+    assert found.min_similarity is None
     np.testing.assert_array_equal(found.indices[:, 0], np.arange(2000))
     assert all(len(set(row)) == 20 for row in found.indices.tolist())
     assert (np.diff(found.similarities[:, 1:], axis=1) <= 0).all()
@@ -55,7 +55,7 @@ def test_the_form_is_that_of_the_exact_search(index, width):
 def test_the_recall_is_measured_and_grows_with_the_width_of_the_search(index, widths):
     recalls = []
     for width in widths:
-        found, recall = find_neighbours_approximately(
+        found, recall = find_neighbors_approximately(
             FEATURES, 20, index, nprobe=width, ef_search=width, num_checked=2000
         )
         assert recall == pytest.approx(true_recall(found.indices, EXACT.indices), abs=1e-3)
@@ -64,16 +64,16 @@ def test_the_recall_is_measured_and_grows_with_the_width_of_the_search(index, wi
 
 
 def test_all_lists_are_the_exact_search():
-    found, recall = find_neighbours_approximately(FEATURES, 20, nprobe=1000)
+    found, recall = find_neighbors_approximately(FEATURES, 20, nprobe=1000)
     assert recall == pytest.approx(1, abs=1e-3)
     assert true_recall(found.indices, EXACT.indices) > 0.9999
     np.testing.assert_allclose(found.similarities, EXACT.similarities, atol=1e-6)
 
 
 def test_a_sample_estimates_the_recall_and_follows_the_seed():
-    whole = find_neighbours_approximately(FEATURES, 20, nprobe=5, num_checked=2000)[1]
+    whole = find_neighbors_approximately(FEATURES, 20, nprobe=5, num_checked=2000)[1]
     sampled = [
-        find_neighbours_approximately(FEATURES, 20, nprobe=5, num_checked=200)[1] for _ in "12"
+        find_neighbors_approximately(FEATURES, 20, nprobe=5, num_checked=200)[1] for _ in "12"
     ]
     assert sampled[0] == sampled[1] != whole
     assert sampled[0] == pytest.approx(whole, abs=0.05)
@@ -81,7 +81,7 @@ def test_a_sample_estimates_the_recall_and_follows_the_seed():
 
 def test_inverted_files_repeat_themselves_and_differ_between_seeds():
     first, again, other = (
-        find_neighbours_approximately(FEATURES, 20, nprobe=3, seed=seed)[0] for seed in (1, 1, 2)
+        find_neighbors_approximately(FEATURES, 20, nprobe=3, seed=seed)[0] for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first.indices, again.indices)
     assert (first.indices != other.indices).any()
@@ -89,18 +89,18 @@ def test_inverted_files_repeat_themselves_and_differ_between_seeds():
 
 def test_rows_that_the_index_leaves_short_are_searched_exactly():
     # A list holds 39 images and more; hardly a row finds 200 neighbours in one.
-    found, recall = find_neighbours_approximately(FEATURES, 200, nprobe=1, num_checked=2000)
+    found, recall = find_neighbors_approximately(FEATURES, 200, nprobe=1, num_checked=2000)
     assert (found.indices >= 0).all()
     assert recall > 0.95
-    exact = find_neighbours(FEATURES, 200)
+    exact = find_neighbors(FEATURES, 200)
     same = np.isclose(found.similarities, exact.similarities, atol=1e-6).all(1)
     assert same.mean() > 0.9
 
 
 @pytest.mark.parametrize("index", ["ivf", "hnsw"])
-def test_exact_duplicates_are_their_own_first_neighbours(index):
+def test_exact_duplicates_are_their_own_first_neighbors(index):
     features = np.repeat(clustered(60, 10), 5, axis=0)
-    found, recall = find_neighbours_approximately(features, 8, index)
+    found, recall = find_neighbors_approximately(features, 8, index)
     np.testing.assert_array_equal(found.indices[:, 0], np.arange(300))
     np.testing.assert_allclose(found.similarities[:, :5], 1, atol=1e-6)
     assert all(len(set(row)) == 8 for row in found.indices.tolist())
@@ -117,11 +117,11 @@ def test_a_row_that_was_not_found_is_put_first():
     )
 
 
-def test_one_neighbour_and_one_image():
-    found, recall = find_neighbours_approximately(FEATURES[:50], 1)
+def test_one_neighbor_and_one_image():
+    found, recall = find_neighbors_approximately(FEATURES[:50], 1)
     np.testing.assert_array_equal(found.indices, np.arange(50)[:, None])
     assert recall == 1
-    assert find_neighbours_approximately(FEATURES[:1], 1)[0].indices.tolist() == [[0]]
+    assert find_neighbors_approximately(FEATURES[:1], 1)[0].indices.tolist() == [[0]]
 
 
 @pytest.mark.parametrize(
@@ -136,20 +136,20 @@ def test_one_neighbour_and_one_image():
 )
 def test_bad_parameters_are_named(k, change, named):
     with pytest.raises(InputError, match=named):
-        find_neighbours_approximately(FEATURES, k, **change)
+        find_neighbors_approximately(FEATURES, k, **change)
 
 
 def test_a_missing_package_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(InputError, match=r"pip install mmreid_uda\[cpu\]"):
-        find_neighbours_approximately(FEATURES, 5)
+        find_neighbors_approximately(FEATURES, 5)
 
 
 @pytest.mark.parametrize("index", ["ivf", "hnsw"])
 def test_a_clusterer_searches_approximately_on_request_and_says_what_it_missed(index):
     rng = np.random.default_rng(0)
-    centres = rng.standard_normal((60, 32))
-    features = unit_rows(np.repeat(centres, 20, 0) + 0.3 * rng.standard_normal((1200, 32)))
+    centers = rng.standard_normal((60, 32))
+    features = unit_rows(np.repeat(centers, 20, 0) + 0.3 * rng.standard_normal((1200, 32)))
     exact = JaccardDBSCAN(k1=20)(features, seed=0, epoch=0)
     clusterer = JaccardDBSCAN(k1=20, search=index, nprobe=256, ef_search=256)
     assert clusterer.prepare(features, over_ranks=True) == {}

@@ -8,11 +8,11 @@ import pytest
 from mmreid_uda.clustering import rho_eps, stores_share
 from mmreid_uda.neighbors import (
     add_source_term,
-    find_neighbours,
+    find_neighbors,
     jaccard_distances,
     jaccard_graph,
     jaccard_scipy,
-    neighbours_needed,
+    neighbors_needed,
     source_distances,
     unit_rows,
 )
@@ -35,8 +35,8 @@ pytestmark = pytest.mark.usefixtures("engine")
 
 def clustered(num, ids, dim=32, noise=0.9, seed=0):
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((ids, dim))
-    return unit_rows(centres[rng.integers(0, ids, num)] + noise * rng.standard_normal((num, dim)))
+    centers = rng.standard_normal((ids, dim))
+    return unit_rows(centers[rng.integers(0, ids, num)] + noise * rng.standard_normal((num, dim)))
 
 
 def signs(num, dim=64, seed=0):
@@ -107,11 +107,11 @@ def test_the_eight_unit_vectors_of_the_notes(variant, expected):
     ],
 )
 def test_sets_and_encodings_of_the_notes(variant, members, weights):
-    found = find_neighbours(EIGHT, neighbours_needed(8, 4, variant), with_lowest=True)
+    found = find_neighbors(EIGHT, neighbors_needed(8, 4, variant), with_min_similarity=True)
     sets = k_reciprocal_sets(found.indices[:, :5])
     assert sorted(sets[[1]].indices) == members
     expanded = expand_sets(sets, k_reciprocal_sets(found.indices[:, :3]))
-    farthest = 2 - 2 * found.lowest if variant == "full" else None
+    farthest = 2 - 2 * found.min_similarity if variant == "full" else None
     encodings = encode(expanded, EIGHT, found, farthest).toarray()
     np.testing.assert_allclose(encodings[0], weights + [0] * 5, atol=1e-5)
 
@@ -137,7 +137,7 @@ def test_equals_the_slow_implementation_for_odd_k1_ties_and_duplicates(variant, 
 
 @pytest.mark.parametrize("variant", ["full", "faiss"])
 @pytest.mark.parametrize("num", [2, 7, 20, 21])
-def test_fewer_images_than_neighbours(variant, num):
+def test_fewer_images_than_neighbors(variant, num):
     features = clustered(num, 3)
     matrix = dense(jaccard_graph(features, 20, 6, variant=variant))
     np.testing.assert_allclose(matrix, slow_jaccard(features, 20, 6, variant), atol=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmreid_uda.neighbors import find_neighbours, knn, unit_rows
+from mmreid_uda.neighbors import find_neighbors, knn, unit_rows
 from mmreid_uda.utils import InputError
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -49,7 +49,7 @@ def test_all_images_can_be_asked_for():
     np.testing.assert_array_equal(knn(features, 40, block_size=16)[0], brute_force(features, 40)[0])
 
 
-def test_a_row_is_its_own_first_neighbour_among_exact_duplicates():
+def test_a_row_is_its_own_first_neighbor_among_exact_duplicates():
     features = np.repeat(signs(10), 50, axis=0)
     indices, similarities = knn(features, 20, block_size=64)
     np.testing.assert_array_equal(indices, brute_force(features, 20)[0])
@@ -74,10 +74,10 @@ def test_a_tensor_gives_the_same_as_an_array():
 def test_lowest_is_the_similarity_to_the_farthest_other_row(num, dim, block_size, precision):
     features = gaussian(num, dim)
     similarities = features.astype(np.float64) @ features.T
-    found = find_neighbours(
-        features, 2, precision=precision, with_lowest=True, block_size=block_size
+    found = find_neighbors(
+        features, 2, precision=precision, with_min_similarity=True, block_size=block_size
     )
-    np.testing.assert_allclose(found.lowest, similarities.min(1), atol=1e-6)
+    np.testing.assert_allclose(found.min_similarity, similarities.min(1), atol=1e-6)
     np.testing.assert_allclose(found.similarities, np.sort(similarities)[:, :-3:-1], atol=1e-6)
 
 
@@ -98,14 +98,14 @@ def test_k_outside_the_number_of_images_is_named(k):
 def heavy_tailed(num, dim=512, seed=0):
     """Features as networks with ReLU give them: half of them zero, some large, in groups that look alike."""
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((num // 20, dim))
-    noisy = centres[rng.integers(0, len(centres), num)] + rng.standard_normal((num, dim))
+    centers = rng.standard_normal((num // 20, dim))
+    noisy = centers[rng.integers(0, len(centers), num)] + rng.standard_normal((num, dim))
     return unit_rows(np.maximum(noisy, 0) ** 2)
 
 
 @pytest.mark.parametrize("features", [gaussian(900, 256), heavy_tailed(900), signs(300)])
 @pytest.mark.parametrize("k", [1, 15, 30])
-def test_int8_candidates_ranked_exactly_are_the_exact_neighbours(features, k):
+def test_int8_candidates_ranked_exactly_are_the_exact_neighbors(features, k):
     indices, similarities = knn(features, k, precision="int8", block_size=200)
     expected_indices, expected_similarities = brute_force(features, k)
     np.testing.assert_allclose(similarities, expected_similarities, atol=1e-6)
@@ -129,8 +129,10 @@ def test_rows_that_int8_cannot_tell_apart_are_searched_anew(engine, monkeypatch)
     expected = np.sort(features.astype(np.float64) @ features.T.astype(np.float64), axis=1)
     np.testing.assert_allclose(similarities[:, 1:], expected[:, :-11:-1][:, 1:], atol=1e-6)
     assert again == ([300] if engine == "kernels" else [])
-    lowest = find_neighbours(features, 10, precision="int8", with_lowest=True).lowest
-    np.testing.assert_allclose(lowest, expected[:, 0], atol=1e-6)
+    min_similarity = find_neighbors(
+        features, 10, precision="int8", with_min_similarity=True
+    ).min_similarity
+    np.testing.assert_allclose(min_similarity, expected[:, 0], atol=1e-6)
     assert again == ([300, 300, 300] if engine == "kernels" else [])
 
 

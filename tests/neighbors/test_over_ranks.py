@@ -14,7 +14,7 @@ from processes import enter_rank
 from mmreid_uda.clustering import InfoMap, JaccardDBSCAN
 from mmreid_uda.neighbors import unit_rows
 from mmreid_uda.utils import InputError, kernels_available, without_kernels
-from mmreid_uda.utils.dist import agree
+from mmreid_uda.utils.dist import assert_same_on_ranks
 
 knn_module = importlib.import_module("mmreid_uda.neighbors.knn")
 
@@ -28,9 +28,9 @@ CLUSTERERS = {
 
 def features():
     rng = np.random.default_rng(0)
-    centres = rng.standard_normal((60, 64))
+    centers = rng.standard_normal((60, 64))
     return unit_rows(
-        centres[rng.integers(0, 60, 1500)] + 0.9 * rng.standard_normal((1500, 64))
+        centers[rng.integers(0, 60, 1500)] + 0.9 * rng.standard_normal((1500, 64))
     ).astype(np.float32)
 
 
@@ -44,8 +44,8 @@ def clustered(rank, name, kernels):
     if prepared is None:
         return None
     labels = clusterer(features(), seed=0, epoch=0, prepared=prepared)
-    found = prepared["neighbours"]
-    return found.indices, found.similarities, found.lowest, labels
+    found = prepared["neighbors"]
+    return found.indices, found.similarities, found.min_similarity, labels
 
 
 @pytest.mark.parametrize("name", CLUSTERERS)
@@ -64,21 +64,21 @@ def test_ranks_without_kernels_find_it_too(run_ranks):
         np.testing.assert_array_equal(ours, expected)
 
 
-def infomap_neighbours(rank):
+def infomap_neighbors(rank):
     prepared = InfoMap().prepare(torch.from_numpy(features()), over_ranks=True)
-    return prepared and prepared["neighbours"].indices
+    return prepared and prepared["neighbors"].indices
 
 
 def test_infomap_shares_the_search_too(run_ranks):
     pytest.importorskip("infomap")
-    first, second = run_ranks(infomap_neighbours)
+    first, second = run_ranks(infomap_neighbors)
     assert second is None
-    np.testing.assert_array_equal(first, infomap_neighbours(0))
+    np.testing.assert_array_equal(first, infomap_neighbors(0))
 
 
 def prepare_or_die(rank):
     """Rank 1 is killed in the midst of the search; rank 0 tells what it heard of it."""
-    agree({"seed": 0})  # as at the start of a training
+    assert_same_on_ranks({"seed": 0})  # as at the start of a training
     if rank == 1:
         knn_module._search = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
     try:

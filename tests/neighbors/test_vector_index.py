@@ -9,9 +9,9 @@ from mmreid_uda.neighbors import VectorIndex, unit_rows
 from mmreid_uda.utils import InputError
 
 RNG = np.random.default_rng(0)
-CENTRES = RNG.standard_normal((80, 24))
+CENTERS = RNG.standard_normal((80, 24))
 GALLERY, QUERIES = (
-    unit_rows(CENTRES[RNG.integers(0, 80, num)] + 0.7 * RNG.standard_normal((num, 24)))
+    unit_rows(CENTERS[RNG.integers(0, 80, num)] + 0.7 * RNG.standard_normal((num, 24)))
     for num in (900, 30)
 )
 COSINES = QUERIES @ GALLERY.T

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_collections():
-    """mmengine collects garbage for every data set it builds: keep the imported libraries out of it."""
+    """mmengine collects garbage for every dataset it builds: keep the imported libraries out of it."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -207,9 +207,9 @@ def test_one_problem_is_one_line_whatever_the_number_of_splits(run, tmp_path):
     status, text = run("check_dataset", config, "test", "--split", "query")
     assert status == 0 and re.search(r"^others +query +2 +4 +-$", text, re.M)
     assert "gallery" not in text and len(text.splitlines()) == 3
-    with pytest.raises(InputError, match=r"found no data set 'nobody', expected one of .*others"):
+    with pytest.raises(InputError, match=r"found no dataset 'nobody', expected one of .*others"):
         run("check_dataset", config, "nobody")
-    with pytest.raises(InputError, match="found nobody for the data set 'market1501'"):
+    with pytest.raises(InputError, match="found nobody for the dataset 'market1501'"):
         run("check_dataset", "market1501", "nobody")
 
 

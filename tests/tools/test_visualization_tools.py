@@ -330,8 +330,8 @@ def test_a_browser_shows_the_report(report, tmp_path):
     picture = drawn(shot)
     assert picture.shape == (4000, 1200, 3)
     # The line of the curves (matplotlib's first colour), and the frames of wrong matches: pictures are painted.
-    for colour in ((180, 119, 31), RED):
-        assert (abs(picture.astype(int) - colour).max(2) < 12).sum() > 500
+    for color in ((180, 119, 31), RED):
+        assert (abs(picture.astype(int) - color).max(2) < 12).sum() > 500
 
 
 def test_a_folder_without_a_run_is_named(tmp_path, capsys):

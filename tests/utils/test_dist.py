@@ -7,7 +7,13 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.dist import agree, broadcast_buffers, gather_batch, gather_live, run_on_rank0
+from mmreid_uda.utils.dist import (
+    all_gather_with_grad,
+    assert_same_on_ranks,
+    broadcast_buffers,
+    gather_batch,
+    run_on_rank0,
+)
 
 WEIGHT = torch.linspace(-1, 1, 12).view(4, 3)
 INPUTS = torch.sin(torch.arange(24.0)).view(8, 3)
@@ -23,7 +29,7 @@ def gathered_gradient(rank):
     layer = nn.Linear(3, 4, bias=False)
     layer.weight.data.copy_(WEIGHT)
     model = nn.parallel.DistributedDataParallel(layer)
-    loss = global_loss(gather_live(model(INPUTS[rank * 4 : rank * 4 + 4])))
+    loss = global_loss(all_gather_with_grad(model(INPUTS[rank * 4 : rank * 4 + 4])))
     loss.backward()
     return loss.item(), layer.weight.grad.tolist()
 
@@ -57,7 +63,7 @@ def unclassified_gradients(rank):
     return found
 
 
-def relabelled_steps(rank, world_size=2):
+def relabeled_steps(rank, world_size=2):
     """Two steps of ABMT with another number of clusters in each.
 
     The classifier's weight and its last gradient, how many numbers DDP reduces per step, and how many the encoder has.
@@ -101,24 +107,24 @@ def counting_hook(reduced, bucket):
 
 
 def gradients(rank):
-    return gathered_gradient(rank), unclassified_gradients(rank), relabelled_steps(rank)
+    return gathered_gradient(rank), unclassified_gradients(rank), relabeled_steps(rank)
 
 
 def test_two_ranks_have_the_loss_and_gradient_of_one(run_ranks):
     weight = WEIGHT.clone().requires_grad_()
     loss = global_loss(INPUTS @ weight.t())
     loss.backward()
-    alone = relabelled_steps(0, world_size=1)
-    for (other_loss, gradient), unclassified, relabelled in run_ranks(gradients):
+    alone = relabeled_steps(0, world_size=1)
+    for (other_loss, gradient), unclassified, relabeled in run_ranks(gradients):
         assert other_loss == pytest.approx(loss.item(), abs=1e-6)
         torch.testing.assert_close(torch.tensor(gradient), weight.grad, atol=1e-6, rtol=1e-5)
         for name, (classifier, backbone) in unclassified.items():
             assert classifier == 0 < backbone, name
-        for found, expected in zip(relabelled[:2], alone[:2]):
+        for found, expected in zip(relabeled[:2], alone[:2]):
             torch.testing.assert_close(
                 torch.tensor(found), torch.tensor(expected), atol=1e-6, rtol=1e-4
             )
-        assert relabelled[2] == relabelled[3], "rows of classifiers are in no message"
+        assert relabeled[2] == relabeled[3], "rows of classifiers are in no message"
 
 
 def everything_else(rank):
@@ -134,7 +140,7 @@ def everything_else(rank):
     for name, function in dict(
         input=lambda: run_on_rank0(lambda: refuse(InputError)),
         other=lambda: run_on_rank0(lambda: refuse(RuntimeError)),
-        differ=lambda: agree({"labels": torch.arange(3), "weights": rank}),
+        differ=lambda: assert_same_on_ranks({"labels": torch.arange(3), "weights": rank}),
     ).items():
         try:
             function()
@@ -162,6 +168,6 @@ def test_ranks_share_values_and_errors(run_ranks):
 
 def test_a_single_process_needs_no_group():
     features = torch.ones(2, 2, requires_grad=True)
-    assert gather_live(features) is features
+    assert all_gather_with_grad(features) is features
     assert run_on_rank0(lambda: 3) == 3
-    agree({"anything": 1})
+    assert_same_on_ranks({"anything": 1})

@@ -9,7 +9,7 @@ import torch
 from mmreid_uda.apis import FeatureSet, Gallery, save_features
 from mmreid_uda.clustering import JaccardDBSCAN, KMeans, sweep_dbscan
 from mmreid_uda.evaluation import evaluate_rank, expand_queries, rerank
-from mmreid_uda.neighbors import find_neighbours_approximately, knn
+from mmreid_uda.neighbors import find_neighbors_approximately, knn
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.visualization import camera_histograms, project, rank_rows
 
@@ -62,7 +62,7 @@ def doors(folder, x):
         "Gallery.load": partial(saved, Gallery.load, folder, x),
         "Gallery.search": partial(good.search, x),
         "knn": partial(knn, x, 1),
-        "ivf": partial(find_neighbours_approximately, x, 1, "ivf"),
+        "ivf": partial(find_neighbors_approximately, x, 1, "ivf"),
         "KMeans": partial(KMeans(1), x, seed=0, epoch=0),
         "JaccardDBSCAN": partial(JaccardDBSCAN(eps=0.5), x, seed=0, epoch=0),
         "sweep": lambda: list(sweep_dbscan(x, [0.5])),

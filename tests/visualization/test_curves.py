@@ -52,7 +52,7 @@ def test_runs_without_the_quantity_are_named(run):
         draw_curves({"a": read_scalars(run)}, ["speed"])
 
 
-def test_a_run_has_one_colour_also_where_another_has_no_curve(run):
+def test_a_run_has_one_color_also_where_another_has_no_curve(run):
     curves = read_scalars(run)
     figure = draw_curves({"a": {"loss": curves["loss"]}, "b": curves}, ["loss", "*/mAP"])
     loss, accuracy = figure.axes

@@ -8,7 +8,7 @@ from torch import nn
 from mmreid_uda.models import EMATeacher
 from mmreid_uda.models.heads import ClassifierHead
 from mmreid_uda.models.layers import BConvCell
-from mmreid_uda.visualization import filter_normalised_direction, loss_surface
+from mmreid_uda.visualization import filter_normalized_direction, loss_surface
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def model():
 
 
 def test_each_filter_has_the_norm_of_the_networks(model):
-    direction = filter_normalised_direction(model, seed=1, number=0)
+    direction = filter_normalized_direction(model, seed=1, number=0)
     for parameter, drawn in zip(model.parameters(), direction):
         if parameter.dim() == 1:
             assert not drawn.any()
@@ -26,16 +26,16 @@ def test_each_filter_has_the_norm_of_the_networks(model):
             for own, other in zip(parameter, drawn):
                 norm = sum(float(value) ** 2 for value in own.flatten()) ** 0.5
                 assert other.norm().item() == pytest.approx(norm, rel=1e-4)
-    again, other = (filter_normalised_direction(model, 1, number) for number in (0, 1))
+    again, other = (filter_normalized_direction(model, 1, number) for number in (0, 1))
     assert torch.equal(again[0], direction[0]) and not torch.equal(other[0], direction[0])
 
 
 def test_each_row_of_a_classifier_of_branches_is_a_filter():
     head = ClassifierHead(4, num_branches=2)
-    head.activate(6)
+    head.set_num_classes(6)
     head.weight.data[:, :3] *= 1000
     head.weight.data[1, 2] = 0
-    [drawn] = filter_normalised_direction(head, seed=1, number=0)
+    [drawn] = filter_normalized_direction(head, seed=1, number=0)
     torch.testing.assert_close(drawn.norm(dim=2), head.weight.detach().norm(dim=2))
 
 
@@ -43,7 +43,7 @@ def test_what_is_not_trained_stays_still(model):
     model[0].requires_grad_(False)
     network = nn.ModuleDict(dict(student=model, teacher=EMATeacher(model)))
     for direction, (name, parameter) in zip(
-        filter_normalised_direction(network, seed=1, number=0), network.named_parameters()
+        filter_normalized_direction(network, seed=1, number=0), network.named_parameters()
     ):
         assert direction.shape == parameter.shape
         assert direction.any() == (name == "student.3.weight"), name
@@ -57,7 +57,7 @@ def test_the_surface_is_the_loss_at_each_point_and_the_network_comes_back(model)
     def loss():  # in train mode: statistics and latent state move with every call
         return float(model(x).square().sum())
 
-    directions = [filter_normalised_direction(model, 0, number) for number in (0, 1)]
+    directions = [filter_normalized_direction(model, 0, number) for number in (0, 1)]
     model[-1].init_std = 0.0
     surface = loss_surface(model, loss, directions, [-0.5, 0.0, 0.5])
     assert {n: t.tolist() for n, t in model.state_dict().items()} == {

@@ -24,7 +24,7 @@ from mmreid_uda.visualization import (
     rank_rows,
     write_picture,
 )
-from mmreid_uda.visualization.tiles import BLUE, GREEN, GREY, ORANGE, RED
+from mmreid_uda.visualization.tiles import BLUE, GRAY, GREEN, ORANGE, RED
 
 # Clusters 0: whole; 1 and 2: halves of identity 5, with an outlier; 3: two identities. The last image is unknown.
 LABELS = np.array([0, 0, 1, 1, 1, 2, 2, -1, 3, 3, 3, 3])
@@ -68,7 +68,7 @@ def test_frames_of_a_collage_tell_right_pieces_outliers_and_wrong(images):
     assert [frame(0, 0), frame(0, 1)] == [GREEN, GREEN]
     assert [frame(1, column) for column in range(3)] == [BLUE] * 3
     assert [frame(1, column, 1) for column in (3, 4)] == [ORANGE] * 2
-    assert frame(1, 5, 2) == GREY
+    assert frame(1, 5, 2) == GRAY
     assert [frame(2, 0), frame(2, 1), frame(2, 2, 1)] == [GREEN, GREEN, RED]
 
 
@@ -135,8 +135,8 @@ def test_pictures_without_anything_on_them_are_a_sentence():
 
 def test_a_sweep_of_images_that_are_all_alike_recommends_nothing():
     results = list(sweep_dbscan(np.ones((9, 4), np.float32), [0.4, 0.6]))
-    assert [result.figures["clusters"] for result in results] == [1, 1]
-    assert not any("rho_eps" in result.figures for result in results)
+    assert [result.metrics["clusters"] for result in results] == [1, 1]
+    assert not any("rho_eps" in result.metrics for result in results)
     assert figure_pixels(draw_cluster_sweep(results)).any()
     for wrong, named in (
         (dict(rho=0.0), "rho=0.0 "),

@@ -70,11 +70,11 @@ def parse_args() -> argparse.Namespace:
 def table(results: Sequence[SweepResult]) -> str:
     """One line per setting: what was set, what came out."""
     settings = list(results[0].setting)
-    columns = [name for name in COLUMNS if name in results[0].figures]
+    columns = [name for name in COLUMNS if name in results[0].metrics]
     lines = ["".join(f"{name:>13}" for name in [*settings, *columns])]
     for result in results:
         values = [result.setting[name] for name in settings]
-        values += [result.figures[name] for name in columns]
+        values += [result.metrics[name] for name in columns]
         lines.append("".join(f"{value:13.4g}" for value in values))
     return "\n".join(lines)
 
@@ -82,9 +82,9 @@ def table(results: Sequence[SweepResult]) -> str:
 def recommendations(results: Sequence[SweepResult], rho: float) -> str:
     """The radius of the ρ-rule for every k1 and k2."""
     found = {
-        (result.setting["k1"], result.setting["k2"]): result.figures["rho_eps"]
+        (result.setting["k1"], result.setting["k2"]): result.metrics["rho_eps"]
         for result in results
-        if "rho_eps" in result.figures
+        if "rho_eps" in result.metrics
     }
     if not found:
         return "no eps to recommend: no two images are at a distance above 0"

@@ -91,12 +91,12 @@ def collect(
             content = epochs.get(wanted, {})
         else:
             content = read_json(run / file)
-        figures = {
+        chosen = {
             name: value
             for name, value in _flat(content).items()
             if name.rpartition("/")[2] in metrics and isinstance(value, (int, float))
         }
-        if not figures:
+        if not chosen:
             raise InputError(
                 f"found no {' or '.join(metrics)} in '{run}', {where}, expected one at least; change --metrics, "
                 "--epoch or --file."
@@ -106,7 +106,7 @@ def collect(
         if file == RESULTS and epoch is None and (stopped := unfinished(run / file)):
             name += f" ({stopped})"
         row = rows.setdefault(name, {})
-        for name, value in figures.items():
+        for name, value in chosen.items():
             row.setdefault(name, []).append(value)
     return rows
 

@@ -129,11 +129,11 @@ def result_section(results: Mapping[int, Mapping[str, float]], stopped: str = ""
     names = list(results[last])
     best = max(results, key=lambda epoch: results[epoch].get(names[0], float("-inf")))
     rows, notes = [], []
-    for epoch, figures in sorted(results.items()):
+    for epoch, metrics in sorted(results.items()):
         said = ["before training"] if epoch == 0 else []
         said += [f"last; {stopped}" if stopped else "last, the result"] if epoch == last else []
         said += [f"best {names[0]}, chosen on the test set"] if epoch == best else []
-        values = [f"{figures[name]:.1f}" if name in figures else "" for name in names]
+        values = [f"{metrics[name]:.1f}" if name in metrics else "" for name in names]
         rows.append([f"epoch {epoch}", *values])
         notes.append("; ".join(said))
     return table(["", *names], rows, notes)

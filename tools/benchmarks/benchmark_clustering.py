@@ -35,7 +35,7 @@ from dense_jaccard import (
     average_encodings,
     distances_from_lists,
     expanded_set,
-    reciprocal_neighbours,
+    reciprocal_neighbors,
 )
 from measuring import add_output_options, added_memory, fitted_exponent, show
 from synthetic_features import make_features
@@ -53,7 +53,7 @@ from mmreid_uda.utils.values import Positive
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mmreid_uda.neighbors import Neighbours
+    from mmreid_uda.neighbors import Neighbors
 
 
 REFERENCE, FLOAT32, INT8 = "reference", "float32", "int8"
@@ -200,8 +200,8 @@ def load_features(args: argparse.Namespace, num: int | None) -> np.ndarray:
         raise InputError(
             f"found features of shape {shape} in {args.features}, expected (N, D) with at least {num or 1} rows."
         )
-    remedy = "give a file of finite features"
-    return unit_rows(check_vectors(stored[:num], f"features of {args.features}", remedy))
+    hint = "give a file of finite features"
+    return unit_rows(check_vectors(stored[:num], f"features of {args.features}", hint))
 
 
 # ---- the reference: the papers' dense algorithm
@@ -271,8 +271,8 @@ def reference_encodings(
     num, k1, k2 = len(ranks), settings.k1, settings.k2
     whole_sets, half_sets = [], []
     for i in range(num):
-        whole_sets.append(reciprocal_neighbours(ranks, i, k1))
-        half_sets.append(reciprocal_neighbours(ranks, i, int(np.around(k1 / 2))))
+        whole_sets.append(reciprocal_neighbors(ranks, i, k1))
+        half_sets.append(reciprocal_neighbors(ranks, i, int(np.around(k1 / 2))))
 
     encodings = np.zeros((num, num), dtype=np.float32)
     for i in range(num):
@@ -310,9 +310,9 @@ def ours(
     from mmreid_uda.neighbors import jaccard_distances, jaccard_encodings
 
     clock = Clock()
-    neighbours = search(features, settings, precision)
+    neighbors = search(features, settings, precision)
     clock.lap("knn")
-    encodings = jaccard_encodings(features, neighbours, settings.k1, settings.k2)
+    encodings = jaccard_encodings(features, neighbors, settings.k1, settings.k2)
     clock.lap("encodings")
     graph = jaccard_distances(encodings, settings.eps)
     clock.lap("distances")
@@ -323,14 +323,14 @@ def ours(
 
 def search(
     features: np.ndarray, settings: Settings, precision: Literal["float32", "int8"] = "float32"
-) -> Neighbours:
+) -> Neighbors:
     """Our neighbours, on the device of the settings."""
     import torch
 
-    from mmreid_uda.neighbors import find_neighbours
+    from mmreid_uda.neighbors import find_neighbors
 
     rows = torch.from_numpy(features).to("cuda" if settings.gpu else "cpu")
-    found = find_neighbours(rows, min(settings.k1, len(features)), precision=precision)
+    found = find_neighbors(rows, min(settings.k1, len(features)), precision=precision)
     assert found is not None
     return found
 
@@ -445,9 +445,9 @@ def check_equality(features: np.ndarray, settings: Settings) -> dict[str, Any]:
     from mmreid_uda.clustering import dbscan
     from mmreid_uda.neighbors import jaccard_distances, jaccard_encodings
 
-    neighbours = search(features, settings)
+    neighbors = search(features, settings)
     encodings = reference_encodings(
-        neighbours.indices, settings, known_similarities(features, neighbours)
+        neighbors.indices, settings, known_similarities(features, neighbors)
     )
     expected = reference_distances(encodings)
     del encodings
@@ -455,7 +455,7 @@ def check_equality(features: np.ndarray, settings: Settings) -> dict[str, Any]:
     difference, equal = 0.0, True
     for engine in (nullcontext, without_kernels):
         with engine():
-            found = jaccard_encodings(features, neighbours, settings.k1, settings.k2)
+            found = jaccard_encodings(features, neighbors, settings.k1, settings.k2)
             graph = jaccard_distances(found)
             difference = max(difference, largest_difference(graph, expected))
             graph = jaccard_distances(found, settings.eps)
@@ -465,14 +465,14 @@ def check_equality(features: np.ndarray, settings: Settings) -> dict[str, Any]:
 
 
 def known_similarities(
-    features: np.ndarray, neighbours: Neighbours
+    features: np.ndarray, neighbors: Neighbors
 ) -> Callable[[int, np.ndarray], Tensor]:
     """The similarities of the lists, of the image or else of the other, and products for other pairs."""
     import torch
 
     lists = [
         dict(zip(indices.tolist(), similarities.tolist()))
-        for indices, similarities in zip(neighbours.indices, neighbours.similarities)
+        for indices, similarities in zip(neighbors.indices, neighbors.similarities)
     ]
 
     def similarity(image: int, other: int) -> float:
@@ -497,7 +497,7 @@ def largest_difference(graph: Any, expected: np.ndarray) -> float:
     return largest
 
 
-def same_neighbours(found: np.ndarray, expected: np.ndarray) -> float:
+def same_neighbors(found: np.ndarray, expected: np.ndarray) -> float:
     """Share of the images that have the same set of neighbours in both lists."""
     return float((np.sort(found, 1) == np.sort(expected, 1)).all(1).mean())
 
@@ -512,12 +512,12 @@ def measure_growth(args: argparse.Namespace, settings: Settings) -> dict[str, An
         for side in sides:
             rows[side].append(medians(runs[side]))
     for side in sides:
-        figures = {key: [row[key] for row in rows[side]] for key in ("seconds", "knn", "after_knn")}
+        metrics = {key: [row[key] for row in rows[side]] for key in ("seconds", "knn", "after_knn")}
         exponents = {
-            f"exponent_{key}": fitted_exponent(growth["num_samples"], figures[key])
+            f"exponent_{key}": fitted_exponent(growth["num_samples"], metrics[key])
             for key in ("seconds", "after_knn")
         }
-        growth["sides"][side] = figures | exponents
+        growth["sides"][side] = metrics | exponents
     return growth
 
 
@@ -549,7 +549,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         above, below = sides.get(REFERENCE, {}).get(key), sides.get(side, {}).get(key)
         return above / below if above and below else None
 
-    figures = {
+    metrics = {
         "num_samples": num,
         "dim": dim,
         **vars(settings),
@@ -570,40 +570,40 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "gemm_floor_ratio_int8": sides[INT8]["seconds"] / floor if INT8 in sides else None,
         "labels_equal": None,
         "max_distance_difference": None,
-        "same_neighbours": {},
+        "same_neighbors": {},
         "growth": None,
     }
     ranks = search(features, settings).indices
     if INT8 in sides:
         found = search(features, settings, "int8").indices
-        figures["same_neighbours"][INT8] = same_neighbours(found, ranks)
+        metrics["same_neighbors"][INT8] = same_neighbors(found, ranks)
     if CLUSTERER in sides:
-        figures["clusterer_labels_equal"] = np.array_equal(
+        metrics["clusterer_labels_equal"] = np.array_equal(
             runs[CLUSTERER][0].labels, runs[FLOAT32][0].labels
         )
     if REFERENCE in sides:
         found = reference_ranks(features, settings)
-        figures["same_neighbours"][REFERENCE] = same_neighbours(found, ranks)
-        figures |= check_equality(features, settings)
+        metrics["same_neighbors"][REFERENCE] = same_neighbors(found, ranks)
+        metrics |= check_equality(features, settings)
     del features
     if args.growth:
-        figures["growth"] = measure_growth(args, settings)
-    return figures
+        metrics["growth"] = measure_growth(args, settings)
+    return metrics
 
 
 # ---- what is shown
 
 
-def report(figures: dict[str, Any]) -> str:
+def report(metrics: dict[str, Any]) -> str:
     """Lay the figures out as tables."""
     lines = [
-        f"{figures['num_samples']} × {figures['dim']} features ({figures['features']}), k1={figures['k1']}, "
-        f"k2={figures['k2']}, eps={figures['eps']}, {figures['threads']} threads, median of "
-        f"{figures['repetitions']}",
+        f"{metrics['num_samples']} × {metrics['dim']} features ({metrics['features']}), k1={metrics['k1']}, "
+        f"k2={metrics['k2']}, eps={metrics['eps']}, {metrics['threads']} threads, median of "
+        f"{metrics['repetitions']}",
         f"{'seconds':16}{'all':>9}{'kNN':>9}{'after':>9}{'CPU':>9}{'× ref.':>8}{'after ×':>9}{'+MiB':>8}"
         f"{'clusters':>10}",
     ]
-    sides = figures["sides"]
+    sides = metrics["sides"]
     beside = sides.get(REFERENCE)
     for side, row in sides.items():
         quotients = [
@@ -618,18 +618,18 @@ def report(figures: dict[str, Any]) -> str:
         steps = ", ".join(f"{step} {seconds:.4f}" for step, seconds in row["steps"].items())
         lines.append(f"{side:16}{steps}")
     lines.append(
-        f"floor {figures['gemm_floor_seconds']:.3f} s at {figures['product_rate'] / 1e9:.0f} GFLOP/s; float32 takes "
-        f"{figures['gemm_floor_ratio']:.2f} floors"
+        f"floor {metrics['gemm_floor_seconds']:.3f} s at {metrics['product_rate'] / 1e9:.0f} GFLOP/s; float32 takes "
+        f"{metrics['gemm_floor_ratio']:.2f} floors"
     )
-    for side, share in figures["same_neighbours"].items():
+    for side, share in metrics["same_neighbors"].items():
         lines.append(f"images with the neighbours of float32 in the search of {side}: {share:.4%}")
     if beside:
         lines.append(
             f"from the same ranks and similarities: largest difference of distances "
-            f"{figures['max_distance_difference']:.1e}, labels equal: {figures['labels_equal']}"
+            f"{metrics['max_distance_difference']:.1e}, labels equal: {metrics['labels_equal']}"
         )
-    if figures["growth"]:
-        lines += report_growth(figures["growth"])
+    if metrics["growth"]:
+        lines += report_growth(metrics["growth"])
     return "\n".join(lines)
 
 
@@ -645,24 +645,24 @@ def report_growth(growth: dict[str, Any]) -> list[str]:
     return lines
 
 
-def draw(figures: dict[str, Any], path: str) -> None:
+def draw(metrics: dict[str, Any], path: str) -> None:
     """Draw the seconds of the sides, and their growth if it was measured."""
     from mmreid_uda.visualization import new_figure, write_picture
 
-    growth = figures["growth"]
+    growth = metrics["growth"]
     panels = 2 if growth else 1
     figure, axes = new_figure(1, panels, (5.5 * panels, 4))
     left = axes[0, 0]
-    names = list(figures["sides"])
+    names = list(metrics["sides"])
     for key, name in (("seconds", "all"), ("after_knn", "after kNN")):
-        values = [figures["sides"][side][key] for side in names]
+        values = [metrics["sides"][side][key] for side in names]
         offset = 0.2 if key == "seconds" else -0.2
         bars = left.barh(np.arange(len(names)) - offset, values, 0.4, label=name)
         left.bar_label(bars, fmt="%.3g", padding=2)
-    left.axvline(figures["gemm_floor_seconds"], color="black", linestyle=":", label="GEMM floor")
+    left.axvline(metrics["gemm_floor_seconds"], color="black", linestyle=":", label="GEMM floor")
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()
-    left.set(xscale="log", xlabel="seconds", title=f"{figures['num_samples']} × {figures['dim']}")
+    left.set(xscale="log", xlabel="seconds", title=f"{metrics['num_samples']} × {metrics['dim']}")
     left.margins(x=0.15)
     left.legend()
     if growth:

@@ -31,7 +31,7 @@ from dense_jaccard import (
     average_encodings,
     distances_from_lists,
     expanded_set,
-    reciprocal_neighbours,
+    reciprocal_neighbors,
 )
 from measuring import add_output_options, added_memory, show
 from synthetic_features import make_features
@@ -254,9 +254,9 @@ def rerank_officially(problem: Problem) -> np.ndarray:
     distances = np.transpose(1.0 * distances / np.max(distances, axis=0))
     encodings = np.zeros_like(distances).astype(np.float32)
     ranks = np.argsort(distances).astype(np.int32)
-    half_set = functools.partial(reciprocal_neighbours, ranks, k=int(np.around(K1 / 2)))
+    half_set = functools.partial(reciprocal_neighbors, ranks, k=int(np.around(K1 / 2)))
     for i in range(num):
-        members = reciprocal_neighbours(ranks, i, K1)
+        members = reciprocal_neighbors(ranks, i, K1)
         expanded = expanded_set(members, half_set)
         weights = np.exp(-distances[i, expanded])
         encodings[i, expanded] = 1.0 * weights / np.sum(weights)
@@ -425,18 +425,18 @@ def measure_part(part: str, problem: Problem, args: argparse.Namespace) -> dict[
     if not args.skip_memory:
         for side, size in measure_memory(part, problem, sides).items():
             rows[side]["added_bytes"] = size
-    figures: dict[str, Any] = {"rows": rows}
+    metrics: dict[str, Any] = {"rows": rows}
     reference = REFERENCES[part]
     if reference in rows:
         for name, key in (("speedup", "seconds"), ("cpu_speedup", "cpu_seconds")):
-            figures[name] = rows[reference][key] / rows[OURS][key]
+            metrics[name] = rows[reference][key] / rows[OURS][key]
         theirs, own = (rows[side].get("added_bytes") for side in (reference, OURS))
-        figures["memory_ratio"] = None if theirs is None else theirs / max(own, 1)
+        metrics["memory_ratio"] = None if theirs is None else theirs / max(own, 1)
     if part == RANKING:
-        figures["difference"] = check_ranking(problem)
+        metrics["difference"] = check_ranking(problem)
     elif part == RERANKING and not args.skip_reference:
-        figures["difference"] = check_reranking(problem)
-    return figures
+        metrics["difference"] = check_reranking(problem)
+    return metrics
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -460,14 +460,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def report(figures: dict[str, Any]) -> str:
+def report(metrics: dict[str, Any]) -> str:
     """Lay the figures out as a table."""
     lines = [
-        f"{figures['num_queries']} queries × {figures['num_gallery']} gallery images, {figures['dim']}-d, "
-        f"{figures['threads']} threads, median of {figures['repetitions']}",
+        f"{metrics['num_queries']} queries × {metrics['num_gallery']} gallery images, {metrics['dim']}-d, "
+        f"{metrics['threads']} threads, median of {metrics['repetitions']}",
         f"{'':12}{'':14}{'seconds':>10}{'CPU s':>10}{'added MiB':>12}",
     ]
-    for part, measured in figures["parts"].items():
+    for part, measured in metrics["parts"].items():
         for side, row in measured["rows"].items():
             size = row.get("added_bytes")
             memory = "" if size is None else f"{size / 2**20:.0f}"

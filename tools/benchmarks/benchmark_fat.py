@@ -151,7 +151,7 @@ def measure_side(side: str, args: argparse.Namespace) -> dict[str, Any]:
             f"found the sizes {sizes} for {side}, expected at least two of at least {4 * BATCH} images; change "
             "--sizes-full-triplet, --sizes-batch-hard or --sizes-fat."
         )
-    figures: dict[str, Any] = {"num_samples": sizes, "seconds": [], "added_bytes": []}
+    metrics: dict[str, Any] = {"num_samples": sizes, "seconds": [], "added_bytes": []}
     for num in sizes:
         setting = side, num, args.dim, args.num_ids, args.negatives
         work = make_pass(*setting)
@@ -160,13 +160,13 @@ def measure_side(side: str, args: argparse.Namespace) -> dict[str, Any]:
             started = time.process_time()
             work()
             seconds.append(time.process_time() - started)
-        figures["seconds"].append(min(seconds))
+        metrics["seconds"].append(min(seconds))
         if not args.skip_memory:
-            figures["added_bytes"].append(added_memory(make_pass, *setting))
-    figures["exponent_seconds"] = fitted_exponent(sizes, figures["seconds"])
-    if figures["added_bytes"] and all(figures["added_bytes"]):
-        figures["exponent_bytes"] = fitted_exponent(sizes, figures["added_bytes"])
-    return figures
+            metrics["added_bytes"].append(added_memory(make_pass, *setting))
+    metrics["exponent_seconds"] = fitted_exponent(sizes, metrics["seconds"])
+    if metrics["added_bytes"] and all(metrics["added_bytes"]):
+        metrics["exponent_bytes"] = fitted_exponent(sizes, metrics["added_bytes"])
+    return metrics
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -181,14 +181,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def report(figures: dict[str, Any]) -> str:
+def report(metrics: dict[str, Any]) -> str:
     """Lay the figures out as a table."""
     lines = [
-        f"one pass with gradient, {figures['num_ids']} identities, {figures['dim']}-d, "
-        f"{figures['threads']} threads, best of {figures['repetitions']}",
+        f"one pass with gradient, {metrics['num_ids']} identities, {metrics['dim']}-d, "
+        f"{metrics['threads']} threads, best of {metrics['repetitions']}",
         f"{'':14}{'N':>8}{'CPU s':>10}{'added MiB':>12}",
     ]
-    for side, row in figures["sides"].items():
+    for side, row in metrics["sides"].items():
         sizes = row["added_bytes"] or [None] * len(row["seconds"])
         for num, seconds, size in zip(row["num_samples"], row["seconds"], sizes):
             memory = "" if size is None else f"{size / 2**20:.1f}"
@@ -200,16 +200,16 @@ def report(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def draw(figures: dict[str, Any], path: str) -> None:
+def draw(metrics: dict[str, Any], path: str) -> None:
     """Time and memory over N, on logarithmic axes."""
     from mmreid_uda.visualization import new_figure, write_picture
 
     panels = [("seconds", "exponent_seconds", "CPU seconds per pass", 1)]
-    if all("exponent_bytes" in row for row in figures["sides"].values()):
+    if all("exponent_bytes" in row for row in metrics["sides"].values()):
         panels.append(("added_bytes", "exponent_bytes", "added MiB", 2**20))
     drawing, axes = new_figure(1, len(panels), (5.5 * len(panels), 4))
     for axis, (key, exponent, title, unit) in zip(axes[0], panels):
-        for side, row in figures["sides"].items():
+        for side, row in metrics["sides"].items():
             values = [value / unit for value in row[key]]
             label = f"{side}: N^{row[exponent]:.2f}"
             axis.plot(row["num_samples"], values, marker="o", label=label)

@@ -106,7 +106,7 @@ class Trial:
                 teacher.module.encoder(view)
         torch.stack([output.embedding.square().mean() for output in outputs]).sum().backward()
 
-    def passes_and_optimiser(self) -> None:
+    def passes_and_optimizer(self) -> None:
         """The passes, and a step of the optimiser."""
         self.passes()
         self.optim.step()
@@ -116,7 +116,7 @@ class Trial:
         """The work of a side by its name."""
         return {
             OURS: self.iteration,
-            REFERENCE: self.passes_and_optimiser,
+            REFERENCE: self.passes_and_optimizer,
             PASSES: self.passes,
         }[name]
 
@@ -159,25 +159,25 @@ def time_sides(trial: Trial, repetitions: int) -> dict[str, Any]:
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Seconds and ratios of the sides; on a CPU, the bytes that they add."""
     trial = Trial(args.config, args.cfg_options, args.device)
-    figures = time_sides(trial, args.repetitions)
+    metrics = time_sides(trial, args.repetitions)
     if trial.device.type == "cpu":
         added = {
             name: added_memory(first_turn, args.config, args.cfg_options, name)
             for name in (OURS, REFERENCE)
         }
-        figures["added_bytes"] = added
+        metrics["added_bytes"] = added
         if added[OURS] and added[REFERENCE]:
-            figures["memory_ratio"] = added[OURS] / added[REFERENCE]
-    return figures
+            metrics["memory_ratio"] = added[OURS] / added[REFERENCE]
+    return metrics
 
 
-def report(figures: dict[str, Any]) -> str:
+def report(metrics: dict[str, Any]) -> str:
     """Lay the figures out."""
-    lines = [f"{name:>22} {seconds:8.3f} s" for name, seconds in figures["seconds"].items()]
-    lines.append(f"iteration / {REFERENCE}: {figures['ratio']:.3f}")
-    lines.append(f"iteration / {PASSES} alone: {figures['ratio_to_passes']:.3f}")
-    if "memory_ratio" in figures:
-        lines.append(f"added memory / that of {REFERENCE}: {figures['memory_ratio']:.3f}")
+    lines = [f"{name:>22} {seconds:8.3f} s" for name, seconds in metrics["seconds"].items()]
+    lines.append(f"iteration / {REFERENCE}: {metrics['ratio']:.3f}")
+    lines.append(f"iteration / {PASSES} alone: {metrics['ratio_to_passes']:.3f}")
+    if "memory_ratio" in metrics:
+        lines.append(f"added memory / that of {REFERENCE}: {metrics['memory_ratio']:.3f}")
     return "\n".join(lines)
 
 

@@ -109,7 +109,7 @@ def reference_loader(paths: list[str]) -> Loader:
         top = int(torch.randint(0, 2 * PADDING + 1, (1,)))
         left = int(torch.randint(0, 2 * PADDING + 1, (1,)))
         image = image.crop((left, top, left + WIDTH, top + HEIGHT))
-        return erase(normalise(to_tensor(image), mean, std), mean, rng)
+        return erase(normalize(to_tensor(image), mean, std), mean, rng)
 
     return lambda indices: torch.stack([load(paths[index]) for index in indices])
 
@@ -122,7 +122,7 @@ def to_tensor(image: Image.Image) -> Tensor:
     return pixels.permute(2, 0, 1).contiguous().to(torch.float32).div(255)
 
 
-def normalise(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normalize(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Torchvision's ``Normalize``, which works on a copy."""
     return image.clone().sub_(mean).div_(std)
 
@@ -151,7 +151,7 @@ def erase(image: Tensor, mean: Tensor, rng: random.Random) -> Tensor:
 def our_dataset(
     folder: str, num_images: int, backend: str, cache: int | None = None
 ) -> FolderReIDDataset:
-    """The data set with the training pipeline of the configs; the backend resizes."""
+    """The dataset with the training pipeline of the configs; the backend resizes."""
     from mmreid_uda.datasets import FolderReIDDataset
 
     pipeline: list[dict] = [
@@ -163,7 +163,7 @@ def our_dataset(
         dict(type="PackReIDInputs"),
     ]
     return FolderReIDDataset(
-        folder, pipeline=pipeline, labels="hidden", indices=num_images, cache=cache
+        folder, pipeline=pipeline, labels="unlabeled", indices=num_images, cache=cache
     )
 
 
@@ -220,7 +220,7 @@ def measure(folder: str, args: argparse.Namespace) -> dict[str, Any]:
     datasets = {name: our_dataset(folder, args.num_images, name) for name in (OURS, PILLOW)}
     paths = datasets[OURS].paths
     room = 2 * HEIGHT * WIDTH * 3 * len(paths)
-    # One data set, read twice in turn: first with an empty cache, then with a full one.
+    # One dataset, read twice in turn: first with an empty cache, then with a full one.
     datasets[COLD] = datasets[WARM] = our_dataset(folder, args.num_images, OURS, cache=room)
     cached = {COLD: datasets[COLD].pipeline.transforms[0]}
     loaders = {REFERENCE: reference_loader(paths)}
@@ -251,15 +251,15 @@ def measure(folder: str, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def report(figures: dict[str, Any]) -> str:
+def report(metrics: dict[str, Any]) -> str:
     """Lay the figures out as a table."""
-    reference = figures["rows"][REFERENCE]["loader"]
+    reference = metrics["rows"][REFERENCE]["loader"]
     lines = [
-        f"{figures['num_images']} images of {figures['mean_bytes'] / 1024:.1f} KiB to {HEIGHT}×{WIDTH}, batches of "
-        f"{figures['batch_size']}, one thread, median of {figures['repetitions']}",
+        f"{metrics['num_images']} images of {metrics['mean_bytes'] / 1024:.1f} KiB to {HEIGHT}×{WIDTH}, batches of "
+        f"{metrics['batch_size']}, one thread, median of {metrics['repetitions']}",
         f"{'images per CPU second':24}{'loader':>10}{'× PIL':>8}{'with preprocessor':>20}{'× PIL':>8}",
     ]
-    for name, row in figures["rows"].items():
+    for name, row in metrics["rows"].items():
         loader, total = row["loader"], row["with_preprocessor"]
         lines.append(
             f"{name:24}{loader:10.0f}{loader / reference:8.2f}{total:20.0f}{total / reference:8.2f}"
@@ -276,12 +276,12 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     if args.images:
-        figures = measure(args.images, args)
+        metrics = measure(args.images, args)
     else:
         with tempfile.TemporaryDirectory() as folder:
             make_crops(folder, args.num_images, tuple(args.crop_size))
-            figures = measure(folder, args)
-    show(args, figures, report)
+            metrics = measure(folder, args)
+    show(args, metrics, report)
 
 
 if __name__ == "__main__":

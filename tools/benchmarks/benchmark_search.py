@@ -104,11 +104,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         seconds = time.perf_counter() - started
         for width in args.widths[:1] if kind == "flat" else args.widths:
             index.nprobe = index.ef_search = width
-            figures = measure_search(index, queries, args.topk)
-            score = recall(figures.pop("found"), expected)
+            metrics = measure_search(index, queries, args.topk)
+            score = recall(metrics.pop("found"), expected)
             # The flat index looks at all.
             looked_at = None if kind == "flat" else width
-            row = dict(index=kind, width=looked_at, build_seconds=seconds, **figures, recall=score)
+            row = dict(index=kind, width=looked_at, build_seconds=seconds, **metrics, recall=score)
             rows.append(row)
             print(report(row), flush=True)
         del index  # before the next one is built: each holds a copy of the features
@@ -145,9 +145,9 @@ def main() -> None:
     print(
         f"{'index':5} {'width':>5}{'build s':>9}{'ms/query':>12}{'p95':>10}{'queries/s':>12}{'recall':>9}"
     )
-    figures = measure(args)
+    metrics = measure(args)
     if args.json:
-        write_json(args.json, figures)
+        write_json(args.json, metrics)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["average_encodings", "distances_from_lists", "expanded_set", "reciprocal_neighbours"]
+__all__ = ["average_encodings", "distances_from_lists", "expanded_set", "reciprocal_neighbors"]
 
 
-def reciprocal_neighbours(ranks: np.ndarray, image: int, k: int) -> np.ndarray:
+def reciprocal_neighbors(ranks: np.ndarray, image: int, k: int) -> np.ndarray:
     """The first neighbours of an image that have it among their own first.
 
     Args:

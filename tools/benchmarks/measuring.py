@@ -46,7 +46,7 @@ def add_output_options(parser: ToolParser, repetitions: int, figure: bool = Fals
 
 def show(
     args: argparse.Namespace,
-    figures: dict[str, Any],
+    metrics: dict[str, Any],
     report: Callable[[dict[str, Any]], str],
     draw: Callable[[dict[str, Any], str], None] | None = None,
 ) -> None:
@@ -54,15 +54,15 @@ def show(
 
     Args:
         args: Of :func:`add_output_options`.
-        figures: What was measured.
+        metrics: What was measured.
         report: Lays them out as text.
         draw: Draws them into a file.
     """
-    print(report(figures))
+    print(report(metrics))
     if args.json:
-        write_json(args.json, figures)
+        write_json(args.json, metrics)
     if draw is not None and args.figure:
-        draw(figures, args.figure)
+        draw(metrics, args.figure)
 
 
 def fitted_exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:

@@ -25,8 +25,8 @@ def make_features(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw unit vectors of people seen by several cameras.
 
-    ``centre of the identity + bias of the camera + outfit + noise``, all with one power-law spectrum, turned so that
-    no coordinate stands out. The numbers of images per identity are skewed, as in the data sets.
+    ``center of the identity + bias of the camera + outfit + noise``, all with one power-law spectrum, turned so that
+    no coordinate stands out. The numbers of images per identity are skewed, as in the datasets.
 
     Args:
         num: N, images.
@@ -50,14 +50,14 @@ def make_features(
     def draw(count: int) -> np.ndarray:
         return rng.standard_normal((count, dim), dtype=np.float32) * spectrum
 
-    centres, cameras = draw(num_ids), _CAMERA * draw(num_cameras)
+    centers, cameras = draw(num_ids), _CAMERA * draw(num_cameras)
     wardrobe = _OUTFIT * draw(num_ids * _OUTFITS)
     rotation = np.linalg.qr(rng.standard_normal((dim, dim), dtype=np.float32))[0]
     features = np.empty((num, dim), np.float32)
     for start in range(0, num, _BLOCK):
         part = slice(start, min(start + _BLOCK, num))
         images = draw(part.stop - start) * widths[pids[part], None]
-        images += centres[pids[part]] + cameras[camids[part]] + wardrobe[outfits[part]]
+        images += centers[pids[part]] + cameras[camids[part]] + wardrobe[outfits[part]]
         images = images @ rotation
         features[part] = images / np.linalg.norm(images, axis=1, keepdims=True)
     return features, pids, camids

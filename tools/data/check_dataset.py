@@ -1,4 +1,4 @@
-"""Check a copy of a data set before training on it: counts, broken images, leaks, and whether it can be evaluated.
+"""Check a copy of a dataset before training on it: counts, broken images, leaks, and whether it can be evaluated.
 
 Exit status 0 means no problem, 1 that problems were found and listed.
 
@@ -19,15 +19,15 @@ from mmreid_uda.utils.choices import SPLITS
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = ToolParser(description="Check a data set, or those of a config.")
-    parser.add_argument("dataset", help="name of a data set, or a config file")
+    parser = ToolParser(description="Check a dataset, or those of a config.")
+    parser.add_argument("dataset", help="name of a dataset, or a config file")
     parser.add_argument(
         "name",
         nargs="?",
-        help="data set of the config: target, source, test, or its name (default: all of the config)",
+        help="dataset of the config: target, source, test, or its name (default: all of the config)",
     )
     parser.add_argument("--split", nargs="+", choices=SPLITS, help="look at these splits only")
-    parser.add_argument("--data-root", help="folder of the data sets (default: the config's, data)")
+    parser.add_argument("--data-root", help="folder of the datasets (default: the config's, data)")
     parser.add_argument(
         "--no-decode", action="store_true", help="look at names only, do not read the images"
     )
@@ -42,7 +42,7 @@ def main() -> None:
     from dataset_checks import Finding, check, report, requested
     from mmengine.logging import MMLogger
 
-    # What data sets and OpenCV log about files is told below, once.
+    # What datasets and OpenCV log about files is told below, once.
     MMLogger.get_instance("check_dataset", log_level="ERROR")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     datasets, findings = [], list[Finding]()

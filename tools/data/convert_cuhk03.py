@@ -151,7 +151,7 @@ def _write_image(
         image = np.asarray(file[cells[number - 1, person - 1]]).T
     if image.ndim != 3:
         raise InputError(
-            f"the lists name '{name}', but the release has no such image; take lists and release of the same data set."
+            f"the lists name '{name}', but the release has no such image; take lists and release of the same dataset."
         )
     encoded, content = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1], dtype=np.uint8))
     if not encoded:

@@ -1,4 +1,4 @@
-"""What can be wrong with a copy of a data set: counts, broken images, leaks, queries that cannot be scored."""
+"""What can be wrong with a copy of a dataset: counts, broken images, leaks, queries that cannot be scored."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ PUBLISHED: dict[str, dict[str, tuple[Count, Count]]] = {
     "vehicleid": {"train": (13164, 113346), "query": (800, 6493 - 800), "gallery": (800, 800)},
     "vehiclex": {"train": (1362, 192150)},
 }
-"""Data set -> split -> (identities, images) that the loaders of the reference repositories print."""
+"""Dataset -> split -> (identities, images) that the loaders of the reference repositories print."""
 
 _CAMERAS = {"market1501": 6, "dukemtmc": 8, "msmt17": 15, "personx": 6, "occluded_duke": 8}
 _CAMERAS |= {"veri776": 20, "cuhk03np-detected": 2, "cuhk03np-labeled": 2}
 # The test people of this set are numbered from 0 again: equal numbers are different people.
 _NUMBERED_AGAIN = ("msmt17",)
-# Options of a data set that leave its counts as they are.
+# Options of a dataset that leave its counts as they are.
 _HARMLESS = {"name", "data_root", "pipeline", "cache", "seed", "same_camera"}
 
 
@@ -83,9 +83,9 @@ class Requested(NamedTuple):
     """What to check.
 
     Args:
-        dataset: Name or config of a data set; or a test set with ``query`` and ``gallery``.
+        dataset: Name or config of a dataset; or a test set with ``query`` and ``gallery``.
         splits: Those that it has and that the config reads, or that were asked for.
-        data_root: Folder of the data sets.
+        data_root: Folder of the datasets.
     """
 
     dataset: str | Mapping
@@ -103,8 +103,8 @@ def requested(
     """Which splits of which sets to check.
 
     Args:
-        dataset: Name of a data set, or path of a config file.
-        name: With a config, the data set of it to look at; None looks at all that it reads.
+        dataset: Name of a dataset, or path of a config file.
+        name: With a config, the dataset of it to look at; None looks at all that it reads.
         splits: Look at these only; None looks at all that are read.
         data_root: Folder, or None for the config's.
         options: Dotted keys merged into the config.
@@ -115,7 +115,7 @@ def requested(
     if not dataset.endswith(".py"):
         if options or name:
             raise InputError(
-                f"found {name or '--cfg-options'} for the data set {dataset!r}, expected it with a config file only; "
+                f"found {name or '--cfg-options'} for the dataset {dataset!r}, expected it with a config file only; "
                 "leave it out."
             )
         root = data_root or "data"
@@ -124,7 +124,7 @@ def requested(
     root = data_root or cfg.get("data_root")
     if not any(cfg.get(key) for key in ("source", "target", "test")):
         raise InputError(
-            f"'{dataset}' names no source, target or test, expected a config of re-ID data sets; name one, or a data "
+            f"'{dataset}' names no source, target or test, expected a config of re-ID datasets; name one, or a data "
             f"set: {', '.join(DATASET_CATALOG)}."
         )
     read = read_splits(cfg, root)
@@ -143,15 +143,15 @@ def only(offered: Sequence[Split], splits: Sequence[Split] | None) -> tuple[Spli
 
 
 def find_config(cfg: Config, name: str) -> str | Mapping:
-    """What a config says about one of its data sets."""
+    """What a config says about one of its datasets."""
     named = known_datasets(cfg)
     if name not in named:
-        raise InputError(f"found no data set {name!r}, expected one of {', '.join(named)}.")
+        raise InputError(f"found no dataset {name!r}, expected one of {', '.join(named)}.")
     return named[name]
 
 
 def read_splits(cfg: Config, root: str) -> list[tuple[str | Mapping, tuple[Split, ...]]]:
-    """The data sets of a config, each with the splits that a run reads."""
+    """The datasets of a config, each with the splits that a run reads."""
 
     def several(value: Any) -> list[Any]:
         return [value] if isinstance(value, (str, Mapping)) else list(value or ())
@@ -166,7 +166,7 @@ def read_splits(cfg: Config, root: str) -> list[tuple[str | Mapping, tuple[Split
 
 
 def with_rule(dataset: str | Mapping, rule: str) -> Mapping:
-    """A data set with the rule for cameras of the whole test, unless it has its own."""
+    """A dataset with the rule for cameras of the whole test, unless it has its own."""
     options = {"name": dataset} if isinstance(dataset, str) else dataset
     return {"same_camera": rule, **options}
 
@@ -177,12 +177,12 @@ def with_rule(dataset: str | Mapping, rule: str) -> Mapping:
 def check(
     dataset: str | Mapping, splits: Sequence[Split], data_root: str, decode: bool = True
 ) -> tuple[list[ReIDDataset], list[Finding]]:
-    """Check one data set.
+    """Check one dataset.
 
     Args:
         dataset: Name, config, or a test set with ``query`` and ``gallery``.
         splits: Those to look at.
-        data_root: Folder of the data sets.
+        data_root: Folder of the datasets.
         decode: Also read each image, which finds broken ones and files that are in train and test.
 
     Returns:
@@ -222,7 +222,7 @@ def build_split(dataset: str | Mapping, split: Split, data_root: str) -> ReIDDat
         options = {key: value for key, value in dataset.items() if key != "same_camera"}
         if "query" in options:
             options = options[split]
-    labels = {"labels": "hidden"} if split == "train" else {}
+    labels = {"labels": "unlabeled"} if split == "train" else {}
     return build_dataset(options, split, data_root=data_root, **labels)
 
 
@@ -371,7 +371,7 @@ def copies(groups: Sequence[Sequence[Image]], name: str) -> list[Finding]:
 
     Args:
         groups: Images of one content each, of one file or several.
-        name: Of the data set.
+        name: Of the dataset.
     """
     leaks, two_people, matches, plain = [], [], [], []
     for group in groups:
@@ -415,7 +415,7 @@ def _read(path: str) -> bytes | None:
 
 
 def distinct(findings: Iterable[Finding]) -> list[Finding]:
-    """Each finding once, also if several splits of one data set give it."""
+    """Each finding once, also if several splits of one dataset give it."""
     return list(
         {re.sub(r"split '\w+'", "", str(one)): one for one in reversed([*findings])}.values()
     )[::-1]

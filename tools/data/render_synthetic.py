@@ -26,13 +26,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "data_root",
         nargs="?",
-        help="folder of the data sets; domains go to <data_root>/synthetic/<variant>",
+        help="folder of the datasets; domains go to <data_root>/synthetic/<variant>",
     )
     parser.add_argument("--variants", nargs="+", default=["a", "b", "c"], help="domains")
     parser.add_argument("--num-train-ids", type=int, default=150, help="people to train on")
     parser.add_argument("--num-test-ids", type=int, default=100, help="people to test on")
     parser.add_argument("--images-per-id", type=int, default=10, help="images of a person")
-    parser.add_argument("--seed", type=int, default=0, help="the data sets' render_seed")
+    parser.add_argument("--seed", type=int, default=0, help="the datasets' render_seed")
     parser.add_argument(
         "--workers",
         type=int,

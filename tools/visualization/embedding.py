@@ -4,7 +4,7 @@ With ``--supports`` ISE's support samples are drawn as rings: what each image of
 towards the nearest other cluster (Zhang et al., CVPR 2022).
 
 Examples:
-    python tools/visualization/embedding.py features.npz --colour camera
+    python tools/visualization/embedding.py features.npz --color camera
     python tools/visualization/embedding.py configs/ise/ise_r50_market.py work_dirs/ise_r50_market \
         --labels work_dirs/ise_r50_market/pseudo_labels/epoch_070.npz --supports 0.5 --out work_dirs/supports.png
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mmreid_uda.apis import FeatureSet
 
 
-COLOURS = {"id": "identity", "camera": "camera", "pseudo": "pseudo-label"}
+COLORS = {"id": "identity", "camera": "camera", "pseudo": "pseudo-label"}
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,8 +40,8 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(description="Draw features on a plane.")
     add_feature_arguments(parser, "train")
     parser.add_argument(
-        "--colour",
-        choices=COLOURS,
+        "--color",
+        choices=COLORS,
         help="what the colours are (default: pseudo with --labels, else id)",
     )
     parser.add_argument("--labels", help="pseudo_labels/epoch_<n>.npz of a run")
@@ -89,17 +89,17 @@ def main() -> None:
     from mmreid_uda.structures import class_means
     from mmreid_uda.visualization import draw_embedding, project, write_picture
 
-    colour = args.colour or ("pseudo" if args.labels else "id")
-    if args.labels is None and (colour == "pseudo" or args.supports is not None):
+    color = args.color or ("pseudo" if args.labels else "id")
+    if args.labels is None and (color == "pseudo" or args.supports is not None):
         raise InputError(
-            "found no --labels, expected the pseudo-labels of a run for --colour pseudo and --supports: give "
+            "found no --labels, expected the pseudo-labels of a run for --color pseudo and --supports: give "
             "WORK_DIR/pseudo_labels/epoch_<n>.npz."
         )
     images = features_of_arguments(args)
     labels = load_pseudo_labels(args.labels, images.paths) if args.labels else None
     chosen = choose_images(images, labels, args.groups)
-    groups = images.cameras if colour == "camera" else images.pids
-    if labels is not None and colour == "pseudo":
+    groups = images.cameras if color == "camera" else images.pids
+    if labels is not None and color == "pseudo":
         groups = labels
     features, groups = images.features[chosen], groups[chosen]
     supports, support_groups = np.empty((0, features.shape[1]), np.float32), None
@@ -120,7 +120,7 @@ def main() -> None:
         ).numpy()
         support_groups = groups[inlier]
     points = project(np.concatenate([features, supports]), args.method, args.seed)
-    title = f"{len(features)} images by {COLOURS[colour]}" + (
+    title = f"{len(features)} images by {COLORS[color]}" + (
         f", rings: supports at lambda {args.supports:g}" if support_groups is not None else ""
     )
     figure = draw_embedding(

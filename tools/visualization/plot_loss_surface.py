@@ -132,7 +132,7 @@ def main() -> None:
     """Load, evaluate, draw."""
     args = parse_args()
     from mmreid_uda.engine import unwrap
-    from mmreid_uda.visualization import filter_normalised_direction, loss_surface
+    from mmreid_uda.visualization import filter_normalized_direction, loss_surface
 
     runner = load_runner(args)
     model = unwrap(runner.model)
@@ -144,7 +144,7 @@ def main() -> None:
         return float(sum(values)) / len(values)
 
     steps = np.linspace(-args.radius, args.radius, args.points)
-    directions = [filter_normalised_direction(model, args.seed, number) for number in (0, 1)]
+    directions = [filter_normalized_direction(model, args.seed, number) for number in (0, 1)]
     surface = loss_surface(model, loss, directions, steps.tolist())
     out = Path(args.out)
     # A file object: NumPy would append .npz to the temporary name.

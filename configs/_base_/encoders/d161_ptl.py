@@ -4,19 +4,19 @@ encoder_name = "d161"
 encoder = dict(
     type="ReIDEncoder",
     backbone=dict(
-        type="LadderBackbone",
+        type="SideNetworkBackbone",
         trunk=dict(
             type="DenseNet",
             depth=161,
             init_cfg=dict(type="Pretrained", checkpoint="torchvision://densenet161"),
         ),
         cell=dict(type="BConvCell"),
-        rungs=[
-            dict(tap="features.pool0", cells=[(16, 4)], fuse=96),
-            dict(tap="features.transition1", cells=[(96, 2)], fuse=192),
-            dict(tap="features.transition2", cells=[(192, 2)], fuse=384),
-            dict(tap="features.transition3", cells=[(384, 2)], fuse=512),
-            dict(tap="features.relu5", cells=[(512, 1)], fuse=512),
+        blocks=[
+            dict(out_layer="features.pool0", cells=[(16, 4)], fuse=96),
+            dict(out_layer="features.transition1", cells=[(96, 2)], fuse=192),
+            dict(out_layer="features.transition2", cells=[(192, 2)], fuse=384),
+            dict(out_layer="features.transition3", cells=[(384, 2)], fuse=512),
+            dict(out_layer="features.relu5", cells=[(512, 1)], fuse=512),
         ],
     ),
     pool=dict(type="GlobalAvgPool"),

@@ -3,17 +3,17 @@ encoder_name = "mbv2"
 encoder = dict(
     type="ReIDEncoder",
     backbone=dict(
-        type="LadderBackbone",
+        type="SideNetworkBackbone",
         trunk=dict(
             type="MobileNetV2",
             init_cfg=dict(type="Pretrained", checkpoint="bundled://mobilenet_v2"),
         ),
         cell=dict(type="BConvCell"),
-        rungs=[
-            dict(tap="features.3", cells=[(8, 2), (16, 2)], fuse=24),
-            dict(tap="features.6", cells=[(32, 2)], fuse=32),
-            dict(tap="features.13", cells=[(64, 2)], fuse=96),
-            dict(tap="features.18", cells=[(128, 1)], fuse=512),
+        blocks=[
+            dict(out_layer="features.3", cells=[(8, 2), (16, 2)], fuse=24),
+            dict(out_layer="features.6", cells=[(32, 2)], fuse=32),
+            dict(out_layer="features.13", cells=[(64, 2)], fuse=96),
+            dict(out_layer="features.18", cells=[(128, 1)], fuse=512),
         ],
     ),
     pool=dict(type="GlobalAvgPool"),

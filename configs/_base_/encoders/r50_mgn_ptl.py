@@ -10,11 +10,11 @@ encoder = dict(
     ),
     cell=dict(type="BConvCell"),
     # (channels, stride) of each cell; the part of the trunk that its output is joined with; channels of the 1x1.
-    rungs=[
-        dict(tap="maxpool", cells=[(16, 2), (32, 2)], fuse=64),
-        dict(tap="layer1", cells=[(64, 1)], fuse=128),
-        dict(tap="layer2", cells=[(256, 2)], fuse=256),
-        dict(tap="layer3.0", cells=[(512, 2)], fuse=512),
+    blocks=[
+        dict(out_layer="maxpool", cells=[(16, 2), (32, 2)], fuse=64),
+        dict(out_layer="layer1", cells=[(64, 1)], fuse=128),
+        dict(out_layer="layer2", cells=[(256, 2)], fuse=256),
+        dict(out_layer="layer3.0", cells=[(512, 2)], fuse=512),
     ],
     cell_channels=128,
 )

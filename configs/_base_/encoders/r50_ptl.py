@@ -3,7 +3,7 @@ encoder_name = "r50"
 encoder = dict(
     type="ReIDEncoder",
     backbone=dict(
-        type="LadderBackbone",
+        type="SideNetworkBackbone",
         trunk=dict(
             type="ResNet",
             depth=50,
@@ -11,12 +11,12 @@ encoder = dict(
             init_cfg=dict(type="Pretrained", checkpoint="torchvision://resnet50"),
         ),
         cell=dict(type="BConvCell"),
-        rungs=[
-            dict(tap="maxpool", cells=[(16, 2), (32, 2)], fuse=64),
-            dict(tap="layer1", cells=[(64, 1)], fuse=128),
-            dict(tap="layer2", cells=[(256, 2)], fuse=256),
-            dict(tap="layer3", cells=[(512, 2)], fuse=512),
-            dict(tap="layer4", cells=[(128, 1)], fuse=512),
+        blocks=[
+            dict(out_layer="maxpool", cells=[(16, 2), (32, 2)], fuse=64),
+            dict(out_layer="layer1", cells=[(64, 1)], fuse=128),
+            dict(out_layer="layer2", cells=[(256, 2)], fuse=256),
+            dict(out_layer="layer3", cells=[(512, 2)], fuse=512),
+            dict(out_layer="layer4", cells=[(128, 1)], fuse=512),
         ],
     ),
     pool=dict(type="GlobalAvgPool"),

@@ -1,5 +1,5 @@
 # Classification of images of any kind, on the digits of scikit-learn: 8 x 8 pixels, enlarged to 32 x 32.
-# For a data set of yours change the two `dataset` dicts, num_classes and the pipeline; items with data_samples want
+# For a dataset of yours change the two `dataset` dicts, num_classes and the pipeline; items with data_samples want
 # another collate_fn and preprocessor, see docs/configuration.md.
 _base_ = "../default_runtime.py"
 

@@ -26,7 +26,7 @@ DOMAIN_NAMES: tuple[DomainName, ...] = ("source", "target")
 
 @DATA_SAMPLERS.register_module()
 class DomainBatchSampler(Sampler[list[int]]):
-    """P×K batches of every domain of a data set, ``[source | target]`` (METHODS section 1.2).
+    """P×K batches of every domain of a dataset, ``[source | target]`` (METHODS section 1.2).
 
     An epoch is ``iters_per_epoch`` batches, whatever clustering gives, because mmengine fixes the length of the
     training when the loop is built. The plan of an epoch follows from (seed, epoch) and the labels at its start. It
@@ -35,7 +35,7 @@ class DomainBatchSampler(Sampler[list[int]]):
     augmentation, drawn from its place in the global plan.
 
     Args:
-        sampler: A ``DefaultSampler``, from which data set, seed, epoch, rank and number of ranks are read. The data
+        sampler: A ``DefaultSampler``, from which dataset, seed, epoch, rank and number of ranks are read. The data
             set has ``labels`` and ``camids`` (N,), and ``domains`` (N,) or one ``domain``.
         batch_size: Images per rank *of each domain that is present*, P×K; a multiple of ``num_instances``.
         num_instances: Images per identity, K of P×K; ``dict(source=..., target=...)`` for different ones. 0 shuffles
@@ -48,7 +48,7 @@ class DomainBatchSampler(Sampler[list[int]]):
         use_cameras: False ignores cameras when drawing the images of an identity. Defaults to True.
         distinct: True draws different images of every identity that has ``num_instances``, and copies of those that
             have fewer, as PTL does: see :func:`distinct_plan`. It wants ``use_cameras=False``. Defaults to False.
-        domains: Domains to draw from, of those that the data set has. ``('target',)`` leaves a source to the
+        domains: Domains to draw from, of those that the dataset has. ``('target',)`` leaves a source to the
             clustering alone, as ABMT's second stage does. Defaults to both.
 
     Raises:
@@ -87,7 +87,7 @@ class DomainBatchSampler(Sampler[list[int]]):
         ]
         if not self.present:
             raise InputError(
-                f"domains={list(domains)} was given, of which the data set has no images, expected 'source', 'target' "
+                f"domains={list(domains)} was given, of which the dataset has no images, expected 'source', 'target' "
                 "or both; set train_dataloader.batch_sampler.domains"
             )
         self.num_instances = {
@@ -105,7 +105,7 @@ class DomainBatchSampler(Sampler[list[int]]):
         instances = option.get(name) if isinstance(option, Mapping) else option
         if instances is None:
             raise InputError(
-                f"num_instances has no value for the {name}, of which the data set has images, expected an int or "
+                f"num_instances has no value for the {name}, of which the dataset has images, expected an int or "
                 "dict(source=..., target=...); set train_dataloader.batch_sampler.num_instances"
             )
         if instances and self.batch_size % instances:
@@ -148,10 +148,10 @@ class DomainBatchSampler(Sampler[list[int]]):
         """Plan one domain's part of the sampler's current epoch, for all ranks together.
 
         Args:
-            domain: 0 = source, 1 = target; one that the data set has.
+            domain: 0 = source, 1 = target; one that the dataset has.
 
         Returns:
-            int64 (iters_per_epoch, global_batch_size), indices into the data set.
+            int64 (iters_per_epoch, global_batch_size), indices into the dataset.
 
         Raises:
             InputError: A pass over the identities does not fill one global batch.
@@ -196,8 +196,8 @@ class DomainBatchSampler(Sampler[list[int]]):
             return distinct_plan(labels, instances, rng)
         if instances:
             return identity_plan(labels, camids, instances, rng, self.use_cameras)
-        labelled = np.flatnonzero(labels >= 0)
-        return rng.permutation(labelled if labelled.size else len(labels))
+        labeled = np.flatnonzero(labels >= 0)
+        return rng.permutation(labeled if labeled.size else len(labels))
 
     def _seeds(self, domain: int) -> np.ndarray:
         """Seed of the augmentation at each place of :meth:`plan`."""
@@ -207,17 +207,17 @@ class DomainBatchSampler(Sampler[list[int]]):
     def _too_few(self, domain: int, labels: np.ndarray) -> InputError:
         """Say why no batch can be made of a domain."""
         batch, instances = self.global_batch_size, self.num_instances[domain]
-        labelled = labels[labels >= 0]
-        found = f"{len(np.unique(labelled))} clusters or identities with {labelled.size} of its"
-        needed, remedy = "images", ""
+        labeled = labels[labels >= 0]
+        found = f"{len(np.unique(labeled))} clusters or identities with {labeled.size} of its"
+        needed, hint = "images", ""
         if instances:
             needed = f"{batch // instances} identities × {instances}"
-            remedy = " or raise train_dataloader.batch_sampler.num_instances"
+            hint = " or raise train_dataloader.batch_sampler.num_instances"
         if instances and domain:
-            remedy += ", or change the clusterer's eps or min_samples"
+            hint += ", or change the clusterer's eps or min_samples"
         return InputError(
             f"the {DOMAIN_NAMES[domain]} has {found} {labels.size} images, expected enough for a global batch of "
-            f"{batch} ({needed}); lower train_dataloader.batch_size{remedy}"
+            f"{batch} ({needed}); lower train_dataloader.batch_size{hint}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Rendered pedestrians: the data set that is always at hand."""
+"""Rendered pedestrians: the dataset that is always at hand."""
 
 from .dataset import RENDERER_VERSION, SyntheticReID, SyntheticSpec, ensure_rendered, is_complete
 from .renderer import CROP_SIZE, DomainRenderer, contact_sheet

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["COLOURS", "Colour", "Garment", "Identity", "Wardrobe", "pick", "sample_identity"]
+__all__ = ["COLORS", "Color", "Garment", "Identity", "Wardrobe", "pick", "sample_identity"]
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 """Blue, green, red in 0..255, the order of OpenCV."""
 
-COLOURS: Mapping[str, tuple[int, int, int]] = {
+COLORS: Mapping[str, tuple[int, int, int]] = {
     "black": (26, 26, 30),
     "charcoal": (58, 60, 66),
     "grey": (128, 130, 134),
@@ -68,15 +68,15 @@ class Garment:
 
     Attributes:
         kind: Cut, one of the keys of a :class:`Wardrobe`'s ``uppers`` or ``lowers``.
-        colour: Main colour.
+        color: Main colour.
         second: Colour of the pattern, of the sleeves or of what is worn below an open jacket.
         pattern: ``plain``, ``stripes``, ``pinstripes``, ``checks``, ``dots``, ``block``, ``sleeves`` or ``logo``.
         period: Length of one repetition of the pattern in body heights.
     """
 
     kind: str
-    colour: Colour
-    second: Colour
+    color: Color
+    second: Color
     pattern: str = "plain"
     period: float = 0.06
 
@@ -98,10 +98,10 @@ class Identity:
         lower: Garment of the legs.
         shoes: Colour of the shoes.
         bag: ``none``, ``backpack``, ``handbag``, ``satchel`` or ``suitcase``.
-        bag_colour: Its colour.
+        bag_color: Its colour.
         bag_side: -1 or 1: the side on which it is carried.
         hat: ``none``, ``cap``, ``beanie``, ``brim`` or ``hood``.
-        hat_colour: Its colour.
+        hat_color: Its colour.
         back_print: Whether the upper garment has a print on the back, in its second colour.
     """
 
@@ -110,17 +110,17 @@ class Identity:
     belly: float
     legs: float
     head: float
-    skin: Colour
+    skin: Color
     hair_style: str
-    hair: Colour
+    hair: Color
     upper: Garment
     lower: Garment
-    shoes: Colour
+    shoes: Color
     bag: str
-    bag_colour: Colour
+    bag_color: Color
     bag_side: int
     hat: str
-    hat_colour: Colour
+    hat_color: Color
     back_print: bool
 
 
@@ -132,8 +132,8 @@ class Wardrobe:
         uppers: ``tshirt``, ``vest``, ``shirt``, ``jacket`` (may be open), ``coat`` (to the knees), ``dress``.
         lowers: ``trousers``, ``shorts``, ``skirt``, ``leggings``.
         patterns: Patterns of the upper garment.
-        upper_colours: Names of :data:`COLOURS`.
-        lower_colours: Names of :data:`COLOURS`.
+        upper_colors: Names of :data:`COLORS`.
+        lower_colors: Names of :data:`COLORS`.
         bags: Kinds of bag.
         hats: Kinds of hat.
     """
@@ -141,8 +141,8 @@ class Wardrobe:
     uppers: Mapping[str, float]
     lowers: Mapping[str, float]
     patterns: Mapping[str, float]
-    upper_colours: Mapping[str, float]
-    lower_colours: Mapping[str, float]
+    upper_colors: Mapping[str, float]
+    lower_colors: Mapping[str, float]
     bags: Mapping[str, float]
     hats: Mapping[str, float]
 
@@ -166,7 +166,7 @@ def sample_identity(rng: np.random.Generator, wardrobe: Wardrobe) -> Identity:
     """
     upper = _upper(rng, wardrobe)
     lower = Garment(
-        pick(rng, wardrobe.lowers), _dye(rng, pick(rng, wardrobe.lower_colours)), (0.0, 0.0, 0.0)
+        pick(rng, wardrobe.lowers), _dye(rng, pick(rng, wardrobe.lower_colors)), (0.0, 0.0, 0.0)
     )
     return Identity(
         build=float(np.clip(rng.normal(1.0, 0.15), 0.74, 1.42)),
@@ -185,36 +185,36 @@ def sample_identity(rng: np.random.Generator, wardrobe: Wardrobe) -> Identity:
             rng, pick(rng, dict(black=4, white=3, brown=2, grey=1, red=0.6, blue=0.6, beige=0.8))
         ),
         bag=pick(rng, wardrobe.bags),
-        bag_colour=_dye(rng, str(rng.choice(list(COLOURS)))),
+        bag_color=_dye(rng, str(rng.choice(list(COLORS)))),
         bag_side=1 if rng.random() < 0.5 else -1,
         hat=pick(rng, wardrobe.hats),
-        hat_colour=_dye(rng, str(rng.choice(list(COLOURS)))),
+        hat_color=_dye(rng, str(rng.choice(list(COLORS)))),
         back_print=bool(rng.random() < 0.15),
     )
 
 
 def _upper(rng: np.random.Generator, wardrobe: Wardrobe) -> Garment:
     """Draw an upper garment whose second colour can be told from the first."""
-    first = pick(rng, wardrobe.upper_colours)
+    first = pick(rng, wardrobe.upper_colors)
     candidates = {
         name: weight + 0.2
-        for name, weight in wardrobe.upper_colours.items()
-        if np.abs(np.subtract(COLOURS[name], COLOURS[first])).sum() > 120
+        for name, weight in wardrobe.upper_colors.items()
+        if np.abs(np.subtract(COLORS[name], COLORS[first])).sum() > 120
     }
     return Garment(
         kind=pick(rng, wardrobe.uppers),
-        colour=_dye(rng, first),
+        color=_dye(rng, first),
         second=_dye(rng, pick(rng, candidates)),
         pattern=pick(rng, wardrobe.patterns),
         period=float(rng.uniform(0.035, 0.1)),
     )
 
 
-def _dye(rng: np.random.Generator, name: str) -> Colour:
-    return _jitter(rng, COLOURS[name], 14)
+def _dye(rng: np.random.Generator, name: str) -> Color:
+    return _jitter(rng, COLORS[name], 14)
 
 
-def _jitter(rng: np.random.Generator, rgb: tuple[int, int, int], amount: float) -> Colour:
+def _jitter(rng: np.random.Generator, rgb: tuple[int, int, int], amount: float) -> Color:
     """Vary brightness, and each channel a little; RGB in, BGR out."""
     varied = np.array(rgb) * rng.uniform(0.85, 1.12) + rng.uniform(-amount, amount, 3)
     red, green, blue = np.clip(varied, 4, 250).tolist()

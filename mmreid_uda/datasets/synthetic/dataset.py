@@ -1,4 +1,4 @@
-"""The rendered data set: a cache on disk in Market-1501's layout, and the adapter that reads it."""
+"""The rendered dataset: a cache on disk in Market-1501's layout, and the adapter that reads it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class SyntheticReID(MarketStyleDataset):
     these images compare methods and catch mistakes; they say nothing about real cameras.
 
     Args:
-        data_root: Folder of the data sets.
+        data_root: Folder of the datasets.
         split: ``'train'``, ``'query'`` or ``'gallery'``.
         pipeline: See :class:`ReIDDataset`.
         variant: ``'a'`` campus in summer; ``'b'`` street at dusk in winter, dark clothes; ``'c'`` hall from above, low
@@ -155,7 +155,7 @@ def ensure_rendered(
     Of several processes that ask at once one renders and the others wait.
 
     Args:
-        data_root: Folder of the data sets.
+        data_root: Folder of the datasets.
         spec: What to render.
         workers: Processes; 1 renders in this one.
         progress: Called with the identities done and their number; by default lines are logged.

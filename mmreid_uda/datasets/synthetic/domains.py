@@ -116,11 +116,11 @@ _CAMPUS = Domain(
         uppers=dict(tshirt=5, vest=1, shirt=2, dress=1.2, jacket=0.5),
         lowers=dict(shorts=3, trousers=3, skirt=1.2, leggings=0.8),
         patterns=dict(plain=4, logo=2, stripes=1.5, block=1, checks=0.8, sleeves=0.8, dots=0.6, pinstripes=0.4),
-        upper_colours=dict(
+        upper_colors=dict(
             white=3, black=1.5, grey=1.5, red=1.5, yellow=1, sky=1.2, blue=1.2, green=1, pink=1.2, orange=0.8,
             mint=0.7, purple=0.7, navy=0.8, magenta=0.6, teal=0.6, mustard=0.5, cream=0.7, lilac=0.5,
         ),
-        lower_colours=dict(
+        lower_colors=dict(
             denim=2.5, black=2, khaki=1.2, beige=1, white=0.8, navy=1, grey=1, **{"pale denim": 1.5}, olive=0.6,
             red=0.4, pink=0.4, green=0.3,
         ),
@@ -137,11 +137,11 @@ _STREET = Domain(
         uppers=dict(jacket=4, coat=3, shirt=2, tshirt=0.4),
         lowers=dict(trousers=6, leggings=1.5, skirt=0.6),
         patterns=dict(plain=5, block=2, checks=1.2, stripes=0.8, sleeves=1.2, logo=0.5),
-        upper_colours=dict(
+        upper_colors=dict(
             black=2, charcoal=1.5, navy=2, grey=1.4, brown=1.6, olive=1.5, khaki=1.2, wine=1.6, red=1.2, beige=1.2,
             teal=1.1, mustard=1, white=0.8, purple=0.9, blue=1, silver=0.8, orange=0.5, cream=0.8,
         ),
-        lower_colours=dict(
+        lower_colors=dict(
             black=2.2, denim=2.5, navy=1.6, charcoal=1.2, grey=1.3, brown=1.3, khaki=1, beige=0.8, wine=0.4
         ),
         bags=dict(none=3, backpack=2, handbag=1.5, satchel=1.3),
@@ -157,11 +157,11 @@ _HALL = Domain(
         uppers=dict(shirt=3.5, jacket=2.5, tshirt=2, coat=1, dress=1, vest=0.3),
         lowers=dict(trousers=5, skirt=1.5, shorts=0.7, leggings=1),
         patterns=dict(plain=5, pinstripes=1.2, checks=1.2, stripes=1.2, logo=0.8, sleeves=0.6, block=0.8, dots=0.5),
-        upper_colours=dict(
+        upper_colors=dict(
             white=2.4, black=2, grey=1.5, navy=1.5, sky=1, blue=1, beige=1.2, cream=0.8, red=0.9, lilac=0.7,
             pink=0.8, green=0.8, brown=0.8, wine=0.8, mustard=0.7, purple=0.6, teal=0.8, orange=0.4, mint=0.5,
         ),
-        lower_colours=dict(black=2.5, navy=1.6, grey=1.6, denim=2, beige=1, brown=0.8, charcoal=1, white=0.5, wine=0.3),
+        lower_colors=dict(black=2.5, navy=1.6, grey=1.6, denim=2, beige=1, brown=0.8, charcoal=1, white=0.5, wine=0.3),
         bags=dict(none=2.5, suitcase=2, handbag=1.6, satchel=1.2, backpack=1.2),
         hats=dict(none=8, cap=0.7, brim=0.4, beanie=0.4),
     ),

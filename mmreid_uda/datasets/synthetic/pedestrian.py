@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .appearance import Colour, Garment, Identity
+from .appearance import Color, Garment, Identity
 
 __all__ = ["Figure", "Pose", "draw_pedestrian"]
 
@@ -76,20 +76,18 @@ class Figure:
         """Half the width on the image of an upright elliptic cylinder, in body heights."""
         return float(np.hypot(half_width * self.cos, half_depth * self.sin))
 
-    def polygon(self, points: np.ndarray, colour: Colour) -> None:
+    def polygon(self, points: np.ndarray, color: Color) -> None:
         """Fill a polygon given in pixels, (n, 2)."""
         fixed = np.round(points * (1 << _SUBPIXEL)).astype(np.int32)
-        cv2.fillPoly(self.canvas, [fixed], (*colour, 255.0), cv2.LINE_AA, _SUBPIXEL)
+        cv2.fillPoly(self.canvas, [fixed], (*color, 255.0), cv2.LINE_AA, _SUBPIXEL)
 
-    def ellipse(
-        self, centre: tuple[float, float], half: tuple[float, float], colour: Colour
-    ) -> None:
-        """Fill an upright ellipse; ``centre`` in pixels, ``half`` axes in body heights."""
+    def ellipse(self, center: tuple[float, float], half: tuple[float, float], color: Color) -> None:
+        """Fill an upright ellipse; ``center`` in pixels, ``half`` axes in body heights."""
         points = np.stack([np.cos(_CIRCLE) * half[0], np.sin(_CIRCLE) * half[1]], 1) * self.height
-        self.polygon(points + centre, colour)
+        self.polygon(points + center, color)
 
     def limb(
-        self, start: Point, end: Point, widths: tuple[float, float], colour: Colour
+        self, start: Point, end: Point, widths: tuple[float, float], color: Color
     ) -> np.ndarray:
         """Fill a tapered capsule between two joints and return its outline in pixels."""
         (x0, y0), (x1, y1) = self.project(start), self.project(end)
@@ -100,7 +98,7 @@ class Figure:
             np.stack([x0 - r0 * np.cos(angle + _ARC), y0 - r0 * np.sin(angle + _ARC)], 1),
         ]
         outline = np.concatenate(ends)
-        self.polygon(outline, colour)
+        self.polygon(outline, color)
         return outline
 
     def pattern(self, outline: np.ndarray, garment: Garment, shade: float) -> None:
@@ -134,8 +132,8 @@ def _weave(pattern: str, across: np.ndarray, up: np.ndarray) -> np.ndarray:
     return 1.0 * ((across % 1.0 - 0.5) ** 2 + (up % 1.0 - 0.5) ** 2 < 0.09)  # dots
 
 
-def _shaded(colour: Colour, factor: float) -> Colour:
-    blue, green, red = (min(255.0, channel * factor) for channel in colour)
+def _shaded(color: Color, factor: float) -> Color:
+    blue, green, red = (min(255.0, channel * factor) for channel in color)
     return blue, green, red
 
 
@@ -191,7 +189,7 @@ def _leg(figure: Figure, who: Identity, side: int) -> None:
     below = angle - flex
     ankle = (hip[0], knee[1] + shin * np.sin(below), max(0.035, knee[2] - shin * np.cos(below)))
     shade = 1.0 if figure.depth(side, 0.0) >= 0 else 0.84
-    cloth, skin = _shaded(garment.colour, shade), _shaded(who.skin, shade)
+    cloth, skin = _shaded(garment.color, shade), _shaded(who.skin, shade)
     wide = 0.5 * (who.build + 1)
     loose = 0.9 if garment.kind == "leggings" else 1.12
     bare = garment.kind in ("shorts", "skirt") or who.upper.kind == "dress"
@@ -216,14 +214,14 @@ def _arm(figure: Figure, who: Identity, side: int) -> None:
     hand = (elbow[0] - side * 0.008, elbow[1] + 0.15 * np.sin(bend), elbow[2] - 0.15 * np.cos(bend))
     shade = 1.0 if figure.depth(side, 0.0) >= 0 else 0.84
     skin = _shaded(who.skin, shade)
-    sleeve = garment.second if garment.pattern == "sleeves" else garment.colour
+    sleeve = garment.second if garment.pattern == "sleeves" else garment.color
     cloth = _shaded(sleeve, shade * 0.94)
     wide = 0.5 * (who.build + 1)
     long_sleeved = garment.kind in ("shirt", "jacket", "coat")
     figure.limb(hand, hand, (0.02, 0.02), skin)
     lower = figure.limb(elbow, hand, (0.027 * wide, 0.021), cloth if long_sleeved else skin)
-    upper_colour = skin if garment.kind == "vest" else cloth
-    upper = figure.limb(shoulder, elbow, (0.038 * wide, 0.029 * wide), upper_colour)
+    upper_color = skin if garment.kind == "vest" else cloth
+    upper = figure.limb(shoulder, elbow, (0.038 * wide, 0.029 * wide), upper_color)
     if garment.pattern in ("stripes", "checks", "dots") and garment.kind != "vest":
         figure.pattern(upper, garment, shade * 0.94)
         if long_sleeved:
@@ -234,15 +232,15 @@ def _torso(figure: Figure, who: Identity) -> None:
     garment = who.upper
     hem = {"coat": 0.3, "dress": 0.32, "jacket": who.legs - 0.03}.get(garment.kind, who.legs - 0.01)
     if who.lower.kind == "skirt" and garment.kind != "dress":
-        figure.polygon(_trunk(figure, who, who.legs + 0.06, 0.31, flare=1.25), who.lower.colour)
+        figure.polygon(_trunk(figure, who, who.legs + 0.06, 0.31, flare=1.25), who.lower.color)
     else:
         seat = _trunk(figure, who, who.legs + 0.05, who.legs - 0.045)
-        figure.polygon(seat, who.lower.colour)
+        figure.polygon(seat, who.lower.color)
     bulk = 1.12 if garment.kind in ("jacket", "coat") else 1.0
     flare = {"coat": 1.1, "dress": 1.4}.get(garment.kind, 1.0)
     outline = _trunk(figure, who, 0.825, hem, bulk, flare)
     figure.limb((0, 0, 0.8), (0, 0.01, 0.87), (0.034, 0.03), _shaded(who.skin, 0.85))
-    figure.polygon(outline, garment.colour)
+    figure.polygon(outline, garment.color)
     if garment.pattern in ("stripes", "pinstripes", "checks", "dots"):
         figure.pattern(outline, garment, 1.0)
     elif garment.pattern == "block":
@@ -260,14 +258,14 @@ def _trunk(
     widths = (hips * flare, hips * (1 + flare) / 2, 0.098 * who.build * (0.75 + 0.25 * who.hips),
               0.113 * who.build, 0.115 * who.build, 0.05)  # fmt: skip
     depths = (0.07 * flare, 0.068, 0.055 + who.belly, 0.066, 0.055, 0.04)
-    centres = (0.0, 0.0, who.belly, 0.006, 0.0, 0.0)
+    centers = (0.0, 0.0, who.belly, 0.006, 0.0, 0.0)
     left, right = [], []
     for level in levels:
         half = figure.extent(
             float(np.interp(level, heights, widths)),
             float(np.interp(level, heights, depths)) * who.build,
         )
-        x, y = figure.project((0.0, float(np.interp(level, heights, centres)), float(level)))
+        x, y = figure.project((0.0, float(np.interp(level, heights, centers)), float(level)))
         left.append((x - half * bulk * figure.height, y))
         right.append((x + half * bulk * figure.height, y))
     return np.array(left + right[::-1])
@@ -293,7 +291,7 @@ def _panel(
     bottom: float,
     half: float,
     forward: float,
-    colour: Colour,
+    color: Color,
 ) -> None:
     """An upright rectangle on the front or back of the body, foreshortened by the turn."""
     corners = [
@@ -302,7 +300,7 @@ def _panel(
         (lateral + half, forward, bottom),
         (lateral - half, forward, bottom),
     ]
-    figure.polygon(np.array([figure.project(corner) for corner in corners]), colour)
+    figure.polygon(np.array([figure.project(corner) for corner in corners]), color)
 
 
 def _head(figure: Figure, who: Identity) -> None:
@@ -328,27 +326,27 @@ def _head(figure: Figure, who: Identity) -> None:
 
 
 def _hat(figure: Figure, who: Identity, crown: tuple[float, float]) -> None:
-    size, colour = who.head, who.hat_colour
+    size, color = who.head, who.hat_color
     if who.hat == "none":
         return
     if who.hat == "hood":
         if figure.cos < 0.3:
-            figure.ellipse(crown, (0.06 * size, 0.074 * size), who.upper.colour)
+            figure.ellipse(crown, (0.06 * size, 0.074 * size), who.upper.color)
         return
     angles = np.linspace(np.pi, 2 * np.pi, 10)
     tall = 0.078 if who.hat == "beanie" else 0.07
     dome = np.stack([np.cos(angles) * 0.056, np.sin(angles) * tall], 1) * size * figure.height
-    figure.polygon(dome + crown - (0, 0.008 * figure.height), colour)
+    figure.polygon(dome + crown - (0, 0.008 * figure.height), color)
     if who.hat == "cap":
         brow = figure.project((0.0, 0.075, 0.94))
         start = figure.project((0.0, 0.0, 0.945))
         middle = ((brow[0] + start[0]) / 2, (brow[1] + start[1]) / 2)
         if figure.cos > -0.3:
             half = 0.034 + 0.02 * abs(figure.sin)
-            figure.ellipse(middle, (half * size, 0.014), _shaded(colour, 0.75))
+            figure.ellipse(middle, (half * size, 0.014), _shaded(color, 0.75))
     elif who.hat == "brim":
         figure.ellipse(
-            (crown[0], crown[1] - 0.01 * figure.height), (0.098 * size, 0.017), _shaded(colour, 0.9)
+            (crown[0], crown[1] - 0.01 * figure.height), (0.098 * size, 0.017), _shaded(color, 0.9)
         )
 
 
@@ -366,7 +364,7 @@ def _back_side(figure: Figure, who: Identity) -> None:
         figure.ellipse((x, y), (0.03, 0.028), who.hair)
     if who.upper.kind in ("jacket", "shirt") and who.hat == "hood" and figure.cos > 0.3:
         x, y = figure.project((0.0, -0.03, 0.86))
-        figure.ellipse((x, y), (0.075, 0.05), _shaded(who.upper.colour, 0.8))
+        figure.ellipse((x, y), (0.075, 0.05), _shaded(who.upper.color, 0.8))
     if who.bag == "backpack":
         _backpack(figure, who)
 
@@ -380,39 +378,39 @@ def _backpack(figure: Figure, who: Identity) -> None:
          (high[0] - half * 0.5, high[1]), (high[0] + half * 0.5, high[1]),
          (high[0] + half * bulge, high[1] + half * 0.25), (low[0] + half, low[1])]
     )  # fmt: skip
-    figure.polygon(box, who.bag_colour)
+    figure.polygon(box, who.bag_color)
     if figure.cos < 0.2:
         pocket = (box - box.mean(0)) * (0.72, 0.42) + box.mean(0) + (0, 0.055 * figure.height)
-        figure.polygon(pocket, _shaded(who.bag_colour, 0.75))
+        figure.polygon(pocket, _shaded(who.bag_color, 0.75))
 
 
 def _side_bag(figure: Figure, who: Identity) -> None:
     """Bags at the side, and the straps of a backpack, which show on the front."""
-    side, colour = who.bag_side, who.bag_colour
+    side, color = who.bag_side, who.bag_color
     if who.bag == "backpack" and figure.cos > 0.1:
         for lateral in (-0.07, 0.07):
             figure.limb(
                 (lateral, 0.05, 0.815),
                 (lateral * 1.15, 0.068, 0.66),
                 (0.012, 0.012),
-                _shaded(colour, 0.8),
+                _shaded(color, 0.8),
             )
     elif who.bag == "handbag":
         figure.limb(
-            (side * 0.15, 0, 0.49), (side * 0.15, 0.0, 0.43), (0.008, 0.008), _shaded(colour, 0.7)
+            (side * 0.15, 0, 0.49), (side * 0.15, 0.0, 0.43), (0.008, 0.008), _shaded(color, 0.7)
         )
         half = figure.extent(0.035, 0.075)
         x, y = figure.project((side * 0.15, 0.0, 0.38))
         box = np.array([(-0.8, -0.05), (0.8, -0.05), (1.0, 0.06), (-1.0, 0.06)]) * (half, 1.0)
-        figure.polygon(box * figure.height + (x, y), colour)
+        figure.polygon(box * figure.height + (x, y), color)
     elif who.bag == "satchel":
         forward = 0.066 if figure.cos > 0 else -0.066
         start, end = (-side * 0.07, forward * 0.8, 0.82), (side * 0.11, forward, 0.55)
-        figure.limb(start, end, (0.01, 0.01), _shaded(colour, 0.7))
+        figure.limb(start, end, (0.01, 0.01), _shaded(color, 0.7))
         half = figure.extent(0.04, 0.075)
         x, y = figure.project((side * 0.14, -0.02, 0.5))
         box = np.array([(-1.0, -0.055), (1.0, -0.055), (1.0, 0.055), (-1.0, 0.055)]) * (half, 1.0)
-        figure.polygon(box * figure.height + (x, y), colour)
+        figure.polygon(box * figure.height + (x, y), color)
     elif who.bag == "suitcase":
         figure.limb(
             (side * 0.17, -0.12, 0.46),
@@ -423,4 +421,4 @@ def _side_bag(figure: Figure, who: Identity) -> None:
         half = figure.extent(0.08, 0.05)
         x, y = figure.project((side * 0.17, -0.15, 0.17))
         box = np.array([(-1.0, -0.15), (1.0, -0.15), (1.0, 0.14), (-1.0, 0.14)]) * (half, 1.0)
-        figure.polygon(box * figure.height + (x, y), colour)
+        figure.polygon(box * figure.height + (x, y), color)

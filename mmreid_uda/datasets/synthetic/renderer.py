@@ -1,4 +1,4 @@
-"""Puts a person into a scene and films it: one crop of a synthetic re-ID data set."""
+"""Puts a person into a scene and films it: one crop of a synthetic re-ID dataset."""
 
 from __future__ import annotations
 
@@ -198,9 +198,9 @@ def _contact_shadow(
     """Darken the ground below the feet, and a cast shadow away from the light."""
     shadow = np.zeros((_HEIGHT // 4, _WIDTH // 4), np.uint8)
     length = height * (0.1 + abs(sunlight))
-    centre = ((x - np.sign(sunlight) * length * 0.6) / 4, (foot - 2) / 4)
+    center = ((x - np.sign(sunlight) * length * 0.6) / 4, (foot - 2) / 4)
     axes = (max(1, round(length / 4)), max(1, round(height * 0.025 / 4)))
-    cv2.ellipse(shadow, (round(centre[0]), round(centre[1])), axes, 0.0, 0.0, 360.0, 120.0, -1)
+    cv2.ellipse(shadow, (round(center[0]), round(center[1])), axes, 0.0, 0.0, 360.0, 120.0, -1)
     soft = cv2.resize(cv2.blur(shadow, (5, 3)), (_WIDTH, _HEIGHT), interpolation=cv2.INTER_LINEAR)
     canvas[..., :3] = cv2.multiply(canvas[..., :3], cv2.merge([255 - soft] * 3), scale=1 / 255)
 
@@ -239,12 +239,12 @@ def film(picture: np.ndarray, camera: Camera, light: float, rng: np.random.Gener
     small = cv2.resize(picture, (max(1, rows // 2), rows), interpolation=cv2.INTER_AREA)
     # The sensor sees the light before the person is cut out and enlarged: noise is as coarse as the resolution.
     grey = small @ np.array((0.114, 0.587, 0.299), np.float32)
-    colour = grey[..., None] + (small - grey[..., None]) * np.float32(camera.saturation)
-    colour *= np.array(camera.gains, np.float32) * np.float32(light)
-    np.clip(colour, 0, 255, out=colour)
-    colour = 255 * (colour / 255) ** np.float32(camera.curve)
-    colour += rng.normal(0, camera.noise, colour.shape).astype(np.float32)
-    frame = np.clip(colour, 0, 255).astype(np.uint8)
+    color = grey[..., None] + (small - grey[..., None]) * np.float32(camera.saturation)
+    color *= np.array(camera.gains, np.float32) * np.float32(light)
+    np.clip(color, 0, 255, out=color)
+    color = 255 * (color / 255) ** np.float32(camera.curve)
+    color += rng.normal(0, camera.noise, color.shape).astype(np.float32)
+    frame = np.clip(color, 0, 255).astype(np.uint8)
     crop = cv2.resize(frame, CROP_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
     blur = camera.blur * rng.uniform(0.6, 1.4)
     return np.asarray(cv2.GaussianBlur(crop, (0, 0), blur) if blur > 0.2 else crop, np.uint8)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .appearance import COLOURS
+from .appearance import COLORS
 
 __all__ = ["Scene", "draw_occluder", "draw_scene"]
 
@@ -82,23 +82,23 @@ def _tone(
     rng: np.random.Generator, names: Sequence[str], spread: float = 12
 ) -> tuple[float, float, float]:
     red, green, blue = np.clip(
-        np.array(COLOURS[names[int(rng.integers(len(names)))]]) + rng.uniform(-spread, spread, 3),
+        np.array(COLORS[names[int(rng.integers(len(names)))]]) + rng.uniform(-spread, spread, 3),
         0,
         255,
     ).tolist()
     return blue, green, red
 
 
-def _dark(colour: tuple[float, float, float], factor: float) -> tuple[float, float, float]:
-    blue, green, red = (min(255.0, channel * factor) for channel in colour)
+def _dark(color: tuple[float, float, float], factor: float) -> tuple[float, float, float]:
+    blue, green, red = (min(255.0, channel * factor) for channel in color)
     return blue, green, red
 
 
 def _fill(
-    image: np.ndarray, points: Sequence[tuple[float, float]], colour: tuple[float, float, float]
+    image: np.ndarray, points: Sequence[tuple[float, float]], color: tuple[float, float, float]
 ) -> None:
     fixed = np.round(np.array(points, np.float64) * 16).astype(np.int32)
-    cv2.fillPoly(image, [fixed], (*colour, 255.0)[: image.shape[2]], cv2.LINE_AA, 4)
+    cv2.fillPoly(image, [fixed], (*color, 255.0)[: image.shape[2]], cv2.LINE_AA, 4)
 
 
 def _box(
@@ -107,17 +107,17 @@ def _box(
     top: float,
     right: float,
     bottom: float,
-    colour: tuple[float, float, float],
+    color: tuple[float, float, float],
 ) -> None:
-    _fill(image, [(left, top), (right, top), (right, bottom), (left, bottom)], colour)
+    _fill(image, [(left, top), (right, top), (right, bottom), (left, bottom)], color)
 
 
 def _disc(
-    image: np.ndarray, x: float, y: float, radius: float, colour: tuple[float, float, float]
+    image: np.ndarray, x: float, y: float, radius: float, color: tuple[float, float, float]
 ) -> None:
-    centre = (round(x * 16), round(y * 16))
+    center = (round(x * 16), round(y * 16))
     cv2.circle(
-        image, centre, round(radius * 16), (*colour, 255.0)[: image.shape[2]], -1, cv2.LINE_AA, 4
+        image, center, round(radius * 16), (*color, 255.0)[: image.shape[2]], -1, cv2.LINE_AA, 4
     )
 
 
@@ -196,17 +196,17 @@ def _tiles(
     image: np.ndarray,
     horizon: int,
     vanishing: float,
-    colour: tuple[float, float, float],
+    color: tuple[float, float, float],
     rng: np.random.Generator,
 ) -> None:
     """Lines of paving that meet in the vanishing point."""
     spacing = rng.uniform(50, 130)
     for step in range(-30, 31):
         foot = (round(vanishing + step * spacing), HEIGHT)
-        cv2.line(image, (round(vanishing), horizon - 60), foot, colour, 2, cv2.LINE_AA)
+        cv2.line(image, (round(vanishing), horizon - 60), foot, color, 2, cv2.LINE_AA)
     depth, row = 1.0, float(HEIGHT)
     while row > horizon + 3:
-        cv2.line(image, (0, round(row)), (WIDTH, round(row)), colour, 2 if depth < 2 else 1)
+        cv2.line(image, (0, round(row)), (WIDTH, round(row)), color, 2 if depth < 2 else 1)
         depth += rng.uniform(0.2, 0.22)
         row = horizon + (HEIGHT - horizon) / depth
 
@@ -268,7 +268,7 @@ def _shopfronts(image: np.ndarray, horizon: int, rng: np.random.Generator) -> No
             light = _tone(rng, ("yellow", "white", "cream", "sky"), 20)
             _box(image, left + 4, horizon * 0.18, right - 4, horizon, light)
             for x in np.arange(left + 10, right - 14, rng.uniform(14, 30)):
-                goods = _tone(rng, tuple(COLOURS), 10)
+                goods = _tone(rng, tuple(COLORS), 10)
                 _box(
                     image,
                     x,
@@ -284,7 +284,7 @@ def _shopfronts(image: np.ndarray, horizon: int, rng: np.random.Generator) -> No
                 horizon * 0.3,
                 right - 12,
                 horizon * 0.8,
-                _tone(rng, tuple(COLOURS), 10),
+                _tone(rng, tuple(COLORS), 10),
             )
         else:
             _box(
@@ -318,15 +318,15 @@ def _tree(image: np.ndarray, x: float, y: float, scale: float, rng: np.random.Ge
 
 
 def _pillar(image: np.ndarray, x: float, y: float, scale: float, rng: np.random.Generator) -> None:
-    colour = _tone(rng, ("silver", "white", "grey", "beige", "teal"))
+    color = _tone(rng, ("silver", "white", "grey", "beige", "teal"))
     half = 26 * scale
-    _box(image, x - half, 0, x + half, y, colour)
-    _box(image, x + half * 0.3, 0, x + half, y, _dark(colour, 0.8))
+    _box(image, x - half, 0, x + half, y, color)
+    _box(image, x + half * 0.3, 0, x + half, y, _dark(color, 0.8))
 
 
 def _pole(image: np.ndarray, x: float, y: float, scale: float, rng: np.random.Generator) -> None:
-    colour = _tone(rng, ("charcoal", "grey", "green", "black", "silver"))
-    _box(image, x - 4 * scale, y - 330 * scale, x + 4 * scale, y, colour)
+    color = _tone(rng, ("charcoal", "grey", "green", "black", "silver"))
+    _box(image, x - 4 * scale, y - 330 * scale, x + 4 * scale, y, color)
     if rng.random() < 0.5:
         sign = _tone(rng, ("red", "blue", "yellow", "white", "green"))
         _box(image, x - 20 * scale, y - 250 * scale, x + 20 * scale, y - 205 * scale, sign)
@@ -394,5 +394,5 @@ def draw_occluder(canvas: np.ndarray, kind: str, rng: np.random.Generator) -> No
             262 - rng.uniform(50, 120),
             side + 46,
             262,
-            _tone(rng, tuple(COLOURS)),
+            _tone(rng, tuple(COLORS)),
         )

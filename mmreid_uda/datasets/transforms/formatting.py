@@ -27,7 +27,7 @@ SAMPLE_KEYS = (
     "is_gallery",
     "set_id",
 )
-"""What a data set or a transform may say about an image; described in ``ReIDDataSample``."""
+"""What a dataset or a transform may say about an image; described in ``ReIDDataSample``."""
 
 
 @TRANSFORMS.register_module()
@@ -40,7 +40,7 @@ class PackReIDInputs(BaseTransform):
     device.
 
     Args:
-        extra_keys: Further keys whose values (numbers, or arrays of one shape) go into ``samples``, for a data set
+        extra_keys: Further keys whose values (numbers, or arrays of one shape) go into ``samples``, for a dataset
             or transform of your own. Defaults to none.
     """
 
@@ -101,6 +101,6 @@ def _stack(images: list[Tensor]) -> Tensor:
     if len(shapes) > 1:
         raise InputError(
             f"a batch holds images of {len(shapes)} shapes, for instance {min(shapes)} and {max(shapes)}, expected one "
-            "size and one number of views; give the pipelines of all its data sets the same Resize and MultiView"
+            "size and one number of views; give the pipelines of all its datasets the same Resize and MultiView"
         )
     return default_collate(images)

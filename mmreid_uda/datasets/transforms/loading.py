@@ -52,14 +52,14 @@ class LoadReIDImage(BaseTransform):
             state = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
             reason = "" if isinstance(error, FileNotFoundError) else f" ({error.strerror or error})"
             raise InputError(
-                f"the image '{path}' {state}{reason}, expected the file that was listed when the data set was built; "
-                "restore it, or set corrupt='skip' on the data set to leave such images out"
+                f"the image '{path}' {state}{reason}, expected the file that was listed when the dataset was built; "
+                "restore it, or set corrupt='skip' on the dataset to leave such images out"
             ) from error
         image = self._decode(content)
         if image is None:
             raise InputError(
                 f"the image '{path}' ({len(content)} bytes) cannot be decoded, expected a whole JPEG, PNG or other "
-                "image file; restore it, or set corrupt='skip' on the data set to leave such images out"
+                "image file; restore it, or set corrupt='skip' on the dataset to leave such images out"
             )
         results["img"] = image
         return results

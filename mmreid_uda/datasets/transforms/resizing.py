@@ -152,12 +152,12 @@ def _weights(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     """
     scale = inputs / outputs
     widened = max(scale, 1.0)
-    centre = (np.arange(outputs) + 0.5) * scale
+    center = (np.arange(outputs) + 0.5) * scale
     reach = _SUPPORT * widened
-    first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
-    count = np.minimum((centre + reach + 0.5).astype(np.int64), inputs) - first
+    first = np.maximum((center - reach + 0.5).astype(np.int64), 0)
+    count = np.minimum((center + reach + 0.5).astype(np.int64), inputs) - first
     place = np.arange(count.max())
-    x = np.abs((place + first[:, None] - centre[:, None] + 0.5) * (1 / widened))
+    x = np.abs((place + first[:, None] - center[:, None] + 0.5) * (1 / widened))
     near = ((_A + 2) * x - (_A + 3)) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * _A
     weights = np.where(x < 1, near, np.where(x < 2, far, 0.0))

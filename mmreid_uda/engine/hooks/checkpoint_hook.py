@@ -50,7 +50,7 @@ class CheckpointHook(_MmengineCheckpointHook):
             if info[name]:
                 runner.message_hub.update_info(name, str(Path(self.out_dir, Path(info[name]).name)))
         if self.save_best is not None:
-            self._require_figures(getattr(runner.val_loop, "dataloader", None))
+            self._require_metrics(getattr(runner.val_loop, "dataloader", None))
             if len(self.key_indicators) == 1:
                 self.best_ckpt_path = info.get("best_ckpt")
             else:
@@ -58,7 +58,7 @@ class CheckpointHook(_MmengineCheckpointHook):
                     key: info.get(f"best_ckpt_{key}") for key in self.key_indicators
                 }
 
-    def _require_figures(self, loader: Any) -> None:
+    def _require_metrics(self, loader: Any) -> None:
         """Refuse, before the training, to wait for a figure of none of the test sets.
 
         Raises:

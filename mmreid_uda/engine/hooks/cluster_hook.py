@@ -45,7 +45,7 @@ class ClusterHook(Hook):
     """Give the target's training images new pseudo-labels before an epoch.
 
     All ranks extract the features that the model chooses (``cluster_features``); rank 0 clusters and refines them; each
-    rank gets the same labels, writes them into the data set's shared memory, and tells the model (``on_relabel``). A
+    rank gets the same labels, writes them into the dataset's shared memory, and tells the model (``on_relabel``). A
     result that cannot be trained on is met by a stated policy, and the log says why.
 
     Args:
@@ -251,7 +251,7 @@ class ClusterHook(Hook):
         The time of attempts that were given up counts as ``cluster``.
         """
         started = time.monotonic()
-        scale, complaint = 1.0, ""
+        scale, reason = 1.0, ""
         for attempt in range(1 + (_RELAX_STEPS if self.policy == "relax_eps" else 0)):
             labels = self.clusterer(
                 features,
@@ -265,8 +265,8 @@ class ClusterHook(Hook):
             for refiner in self.refiners:
                 labels = refiner(labels, features)
             statistics = cluster_statistics(labels)
-            complaint = self._complaint(runner, statistics)
-            if not complaint:
+            reason = self._reason(runner, statistics)
+            if not reason:
                 statistics.update(
                     self.clusterer.info,
                     seconds_cluster=clustered - started,
@@ -278,7 +278,7 @@ class ClusterHook(Hook):
             wider = statistics["outlier_ratio"] > 0.5
             scale = (_RELAX_FACTOR if wider else 1 / _RELAX_FACTOR) ** (attempt + 1)
             runner.logger.warning(
-                f"Clustering before epoch {runner.epoch + 1}: {complaint} (policy {self.policy!r})"
+                f"Clustering before epoch {runner.epoch + 1}: {reason} (policy {self.policy!r})"
             )
         previous = target.labels.numpy().copy()
         if self.policy != "raise" and (previous >= 0).any():
@@ -290,11 +290,11 @@ class ClusterHook(Hook):
                 kept_previous=1.0,
             )
         raise InputError(
-            f"clustering before epoch {runner.epoch + 1}: {complaint}; change clusterer (eps, "
+            f"clustering before epoch {runner.epoch + 1}: {reason}; change clusterer (eps, "
             "min_samples, k1), use better initial weights, or lower global_batch_size."
         )
 
-    def _complaint(self, runner: Runner, statistics: dict[str, float]) -> str:
+    def _reason(self, runner: Runner, statistics: dict[str, float]) -> str:
         """Why this result cannot be trained on: half a sentence with the numbers, or nothing."""
         found, needed = int(statistics["clusters"]), self._needed(runner)
         if statistics["outlier_ratio"] > self.max_outlier_ratio:
@@ -311,18 +311,18 @@ class ClusterHook(Hook):
 
     def _report(self, runner: Runner, state: PseudoLabelState, seconds: dict[str, float]) -> None:
         """Log the figures, and the seconds of the steps in their order."""
-        figures = state.statistics
+        metrics = state.statistics
         text = ", ".join(
             f"{name} {value:.4g}"
-            for name, value in figures.items()
+            for name, value in metrics.items()
             if not name.startswith(_SECONDS)
         )
         profile = " / ".join(
-            f"{name} {value:.1f}" for name, value in _profile(seconds, figures).items()
+            f"{name} {value:.1f}" for name, value in _profile(seconds, metrics).items()
         )
         runner.logger.info(f"Pseudo-labels of epoch {state.epoch + 1}: {text} ({profile} s)")
         runner.visualizer.add_scalars(
-            {f"cluster/{name}": value for name, value in figures.items()}, step=state.epoch
+            {f"cluster/{name}": value for name, value in metrics.items()}, step=state.epoch
         )
 
     def _save(self, runner: Runner, state: PseudoLabelState, target: ReIDDataset) -> None:
@@ -340,7 +340,7 @@ def answer(name: str, model: Any, extract: Extract, images: TrainingImages) -> n
     """What a clusterer requires beside features, answered by name: by the target, or by the model.
 
     Args:
-        name: That of an attribute of the data set, an array (N, ...); or of a method of the model with the arguments of
+        name: That of an attribute of the dataset, an array (N, ...); or of a method of the model with the arguments of
             ``cluster_features``, which gives a tensor.
         model: The algorithm.
         extract: For methods of the model.
@@ -358,7 +358,7 @@ def answer(name: str, model: Any, extract: Extract, images: TrainingImages) -> n
         found = getattr(model, name)(extract, images)
     else:
         raise InputError(
-            f"found a clusterer that requires {name!r}, which neither the data set {type(images.target).__name__} nor "
+            f"found a clusterer that requires {name!r}, which neither the dataset {type(images.target).__name__} nor "
             f"the model {type(model).__name__} knows, expected an attribute of the one or a method of the other: "
             "choose another default_hooks.cluster.clusterer, or another model.type."
         )
@@ -366,7 +366,7 @@ def answer(name: str, model: Any, extract: Extract, images: TrainingImages) -> n
 
 
 def _target(runner: Runner) -> ReIDDataset:
-    """The data set that gets pseudo-labels."""
+    """The dataset that gets pseudo-labels."""
     target = runner.train_dataloader.dataset.target
     if target is None:
         raise InputError(
@@ -375,11 +375,11 @@ def _target(runner: Runner) -> ReIDDataset:
     return target
 
 
-def _profile(seconds: dict[str, float], figures: dict[str, float]) -> dict[str, float]:
+def _profile(seconds: dict[str, float], metrics: dict[str, float]) -> dict[str, float]:
     """Seconds by step: those that the clusterer gives of its own steps stand in place of ``cluster``."""
     own = {
         name.removeprefix(_SECONDS): value
-        for name, value in figures.items()
+        for name, value in metrics.items()
         if name.startswith(_SECONDS)
     }
     profile = {}

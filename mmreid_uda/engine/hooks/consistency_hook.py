@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmreid_uda.registry import HOOKS
-from mmreid_uda.utils.dist import agree, broadcast_buffers
+from mmreid_uda.utils.dist import assert_same_on_ranks, broadcast_buffers
 
 from ..extraction import unwrap
 
@@ -30,7 +30,7 @@ class ConsistencyHook(Hook):
     * After every epoch: batch-norm statistics of rank 0, memories and rows of classifiers go to all ranks, before
       anything is evaluated or saved.
 
-    A data set of mmengine's, for images of other kinds, has neither fingerprint nor labels to compare: then only the
+    A dataset of mmengine's, for images of other kinds, has neither fingerprint nor labels to compare: then only the
     number of images and the weights are.
     """
 
@@ -42,14 +42,16 @@ class ConsistencyHook(Hook):
         dataset = runner.train_dataloader.dataset
         images = dataset.fingerprint if _is_reid(dataset) else len(dataset)
         weights = _fingerprint(unwrap(runner.model))
-        agree({"the list of training images": images, "the model's weights": weights})
+        assert_same_on_ranks(
+            {"the list of training images": images, "the model's weights": weights}
+        )
         self._report_batch(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Check the labels of this epoch."""
         dataset = runner.train_dataloader.dataset
         if _is_reid(dataset):
-            agree({"the training labels": dataset.labels})
+            assert_same_on_ranks({"the training labels": dataset.labels})
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Share rank 0's batch-norm statistics."""
@@ -98,7 +100,7 @@ class ConsistencyHook(Hook):
 
 
 def _is_reid(dataset: Any) -> bool:
-    """Whether a data set is one of this package's, with identities, cameras and a hash of its files."""
+    """Whether a dataset is one of this package's, with identities, cameras and a hash of its files."""
     return hasattr(dataset, "fingerprint")
 
 

@@ -47,12 +47,12 @@ class EveryTeacherHook(Hook):
             return
         together: dict[str, float] = {}
         for number in range(1, len(unwrap(runner.model).teachers) + 1):
-            figures = {
+            alone = {
                 f"teacher_{number}/{name}": value
                 for name, value in _evaluate(runner, number).items()
             }
-            together.update(figures)
-            text = ", ".join(f"{name} {value:.1f}" for name, value in figures.items())
+            together.update(alone)
+            text = ", ".join(f"{name} {value:.1f}" for name, value in alone.items())
             runner.logger.info(f"Teacher {number} alone: {text}")
         runner.visualizer.add_scalars(together, step=runner.epoch)
         if metrics is not None:

@@ -41,7 +41,7 @@ class ReportHook(Hook):
         """Evaluate the initial weights, or, on resume, read what was found up to the checkpoint's epoch."""
         if runner.val_loop is None:
             runner.logger.info(
-                "No labelled test images: nothing is evaluated; name a data set in `test` to see figures."
+                "No labelled test images: nothing is evaluated; name a dataset in `test` to see figures."
             )
         if runner.epoch > 0:
             self.history = self._read(runner)
@@ -79,14 +79,14 @@ class ReportHook(Hook):
     def _read(self, runner: Runner) -> dict[int, dict[str, float]]:
         path = self._path(runner)
         epochs = read_results(path) if path.exists() else {}
-        return {epoch: figures for epoch, figures in epochs.items() if epoch <= runner.epoch}
+        return {epoch: metrics for epoch, metrics in epochs.items() if epoch <= runner.epoch}
 
     def _write(self, runner: Runner) -> None:
         results = dict(
             seconds=round(time.monotonic() - self._started, 1),
             last_epoch=max(self.history),
             max_epochs=runner.max_epochs,
-            epochs={str(epoch): figures for epoch, figures in sorted(self.history.items())},
+            epochs={str(epoch): metrics for epoch, metrics in sorted(self.history.items())},
         )
         write_json(self._path(runner), results)
 
@@ -103,5 +103,5 @@ def _is_evaluated(runner: Runner) -> bool:
     return epoch % loop.val_interval == 0 or epoch == loop.max_epochs
 
 
-def _text(figures: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.1f}" for name, value in figures.items())
+def _text(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in metrics.items())

@@ -1,4 +1,4 @@
-"""What a teacher of label distillation leaves behind: soft labels, and a report on the noise that was planted."""
+"""What a teacher of label distillation leaves behind: soft labels, and a report on the noise that was injected."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = ["SoftLabelsHook"]
 class SoftLabelsHook(Hook):
     """Both ends of FAT's label distillation: a student's soft labels are checked, a teacher's are written.
 
-    Where the training set has ``noise``, what was planted, be it nothing, is written to ``work_dir/label_noise.npz``
+    Where the training set has ``noise``, what was injected, be it nothing, is written to ``work_dir/label_noise.npz``
     (``paths``, ``labels``, ``clean_labels`` and ``noise``) before the training.
 
     ``teacher.json``, which a teacher leaves beside its ``soft_labels.npz``, has in percent
 
     * ``confident``: images whose label the teacher trusts;
-    * with ``noise`` in the training set, be it of no image: ``wrong``, images of planted labels, and, of the images of
+    * with ``noise`` in the training set, be it of no image: ``wrong``, images of injected labels, and, of the images of
       people who have an identity, ``right_given``, those whose given label is the true one, and ``right_chosen``, those
       whose most likely class is;
     * where a label is wrong: ``dropped`` and ``disputed``, ``precision`` and ``recall`` of finding wrong labels in the
@@ -60,7 +60,7 @@ class SoftLabelsHook(Hook):
         self.write = write
 
     def before_train(self, runner: Runner) -> None:
-        """Check the soft labels to learn from, and record the planted noise."""
+        """Check the soft labels to learn from, and record the injected noise."""
         target = runner.train_dataloader.dataset.target
         labels = torch.from_numpy(target.true_labels)
         unwrap(runner.model).head.check_soft_labels(labels, target.fingerprint)
@@ -90,14 +90,14 @@ class SoftLabelsHook(Hook):
             soft = SoftLabels(given, probabilities, kept, target.fingerprint)
             soft.save(Path(runner.work_dir) / SoftLabels.FILE)
             # Of the file: rounded to half precision, two classes may tie.
-            figures = teacher_report(SoftLabels.load(runner.work_dir), target)
+            metrics = teacher_report(SoftLabels.load(runner.work_dir), target)
             with atomic_path(Path(runner.work_dir) / "teacher.json") as path:
-                path.write_text(json.dumps(figures, indent=2) + "\n")
-            runner.logger.info(f"Soft labels written to {runner.work_dir}: {figures}")
+                path.write_text(json.dumps(metrics, indent=2) + "\n")
+            runner.logger.info(f"Soft labels written to {runner.work_dir}: {metrics}")
 
 
 def teacher_report(soft: SoftLabels, dataset: ReIDDataset) -> dict[str, Any]:
-    """What a teacher thinks of the labels, and, where the data set knows the truth, how right it is.
+    """What a teacher thinks of the labels, and, where the dataset knows the truth, how right it is.
 
     Args:
         soft: Of the teacher.
@@ -107,24 +107,24 @@ def teacher_report(soft: SoftLabels, dataset: ReIDDataset) -> dict[str, Any]:
         The content of ``teacher.json``, see :class:`SoftLabelsHook`.
     """
     chosen, given = soft.probabilities.argmax(1).numpy(), dataset.true_labels
-    figures: dict[str, Any] = dict(confident=_percent(soft.confident.numpy()))
+    metrics: dict[str, Any] = dict(confident=_percent(soft.confident.numpy()))
     if not dataset.has_clean_labels:
-        return figures
+        return metrics
     wrong, known = dataset.noise != "", dataset.clean_labels >= 0
     right = chosen == dataset.clean_labels
-    figures.update(
+    metrics.update(
         wrong=_percent(wrong),
         right_given=_percent((given == dataset.clean_labels)[known]),
         right_chosen=_percent(right[known]),
     )
     if wrong.any():
-        figures.update(
+        metrics.update(
             dropped=precision_recall(~soft.confident.numpy(), wrong),
             disputed=precision_recall(chosen != given, wrong),
         )
     if (wrong & known).any():
-        figures.update(corrected=_percent(right[wrong & known]))
-    return figures
+        metrics.update(corrected=_percent(right[wrong & known]))
+    return metrics
 
 
 def _percent(flags: np.ndarray) -> float:

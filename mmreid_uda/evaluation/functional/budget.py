@@ -6,7 +6,7 @@ from mmengine.logging import print_log
 
 from mmreid_uda.utils import InputError, parse_size
 
-__all__ = ["announce", "rows_within"]
+__all__ = ["log_memory", "rows_within"]
 
 # A block's rows if memory does not matter: enough for the matrix product, and still at most 256 MiB of float32.
 _MOST_ROWS, _FEW_ROWS = 512, 32
@@ -46,7 +46,7 @@ def rows_within(
     return min(rows, fitting)
 
 
-def announce(step: str, num_queries: int, num_gallery: int, rows: int, num_bytes: int) -> None:
+def log_memory(step: str, num_queries: int, num_gallery: int, rows: int, num_bytes: int) -> None:
     """Write a line about a step that will take long, before it begins.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["count_keys", "count_places", "mix_jaccard"]
+__all__ = ["count_keys", "count_match_ranks", "mix_jaccard"]
 
 # Entries that stay in the first cache while all matches are compared with them, and matches compared at a time.
 _CHUNK = 2048
@@ -99,19 +99,19 @@ def _fill_bins(entries, distances, columns, num, before):
 
 
 @njit(nogil=True, cache=True)
-def count_places(
+def count_match_ranks(
     first,
     last,
     block,
     run_start,
     run_length,
     by_identity,
-    query_marks,
-    gallery_marks,
-    places,
+    query_exclusion_keys,
+    gallery_exclusion_keys,
+    match_ranks,
     counts,
 ):
-    """``count_places`` of :mod:`.places`, for matches that are runs of ``by_identity``.
+    """``count_match_ranks`` of :mod:`.match_ranks`, for matches that are runs of ``by_identity``.
 
     Args:
         first: First row.
@@ -120,22 +120,22 @@ def count_places(
         run_start: int64 (R,), where the images of the query's identity begin in ``by_identity``.
         run_length: int64 (R,), their number.
         by_identity: int64 (G,), gallery images by identity, ascending in each.
-        query_marks: (R,).
-        gallery_marks: (G,); an image of the identity with the query's mark is ignored.
-        places: int64 (R, most), the result, ascending; what lies behind the ``counts`` means nothing.
+        query_exclusion_keys: (R,).
+        gallery_exclusion_keys: (G,); an image of the identity with the query's mark is ignored.
+        match_ranks: int64 (R, most), the result, ascending; what lies behind the ``counts`` means nothing.
         counts: int64 (R,), the result: matches of each row.
 
     Returns:
         Whether all distances are finite; else the results mean nothing.
     """
-    most = places.shape[1]
+    most = match_ranks.shape[1]
     match_columns, ignored = np.empty(most, np.int64), np.empty(most, np.int64)
     before = np.empty(most + _TOGETHER, np.int64)
     for row in range(first, last):
         entries, num, num_ignored = block[row], 0, 0
         for place in range(run_start[row], run_start[row] + run_length[row]):
             column = by_identity[place]
-            if gallery_marks[column] == query_marks[row]:
+            if gallery_exclusion_keys[column] == query_exclusion_keys[row]:
                 ignored[num_ignored] = column
                 num_ignored += 1
             else:
@@ -150,12 +150,12 @@ def count_places(
             finite = _fill_bins(entries, distances, columns, num, before)
         if not finite:
             return False
-        places[row, :num] = before[:num]
+        match_ranks[row, :num] = before[:num]
         counts[row] = num
         for place in range(num_ignored):
             column = ignored[place]
             for match in range(_bin(distances, columns, num, entries[column], column), num):
-                places[row, match] -= 1
+                match_ranks[row, match] -= 1
     return True
 
 

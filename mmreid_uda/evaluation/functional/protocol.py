@@ -76,14 +76,22 @@ class Protocol:
         else:  # marks that are never equal: every image of the identity is a match
             images = np.full(self.num_queries, -1), np.full(len(self.kept), -2)
         # As integers, whatever the marks were.
-        marks = np.unique(np.concatenate(images), return_inverse=True)[1]
+        exclusion_keys = np.unique(np.concatenate(images), return_inverse=True)[1]
         cameras = _numbers(np.concatenate([self.query_camids, self.gallery_camids]))
         self.num_cameras = len(np.unique(cameras[cameras >= 0]))
         if same_camera == "remove":
             # An unknown camera is that of no other image.
-            marks = np.where(cameras < 0, cameras.max(initial=-1) + 1 + marks, cameras)
-            self.query_camids, self.gallery_camids = marks[: len(query)], marks[len(query) :]
-        self.query_marks, self.gallery_marks = marks[: len(query)], marks[len(query) :]
+            exclusion_keys = np.where(
+                cameras < 0, cameras.max(initial=-1) + 1 + exclusion_keys, cameras
+            )
+            self.query_camids, self.gallery_camids = (
+                exclusion_keys[: len(query)],
+                exclusion_keys[len(query) :],
+            )
+        self.query_exclusion_keys, self.gallery_exclusion_keys = (
+            exclusion_keys[: len(query)],
+            exclusion_keys[len(query) :],
+        )
         # Gallery sorted by identity: a query's images of its own identity are one run of it.
         self.by_identity = np.argsort(self.gallery_pids, kind="stable")
         ordered = self.gallery_pids[self.by_identity]
@@ -125,20 +133,20 @@ class Protocol:
         row = np.repeat(np.arange(stop - start), length)
         position = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
         column = self.by_identity[np.repeat(self.run_start[start:stop], length) + position]
-        ignored = self.query_marks[start + row] == self.gallery_marks[column]
+        ignored = self.query_exclusion_keys[start + row] == self.gallery_exclusion_keys[column]
         return (row[~ignored], column[~ignored]), (row[ignored], column[ignored])
 
     def no_match_message(self) -> str:
         """Why no query can be evaluated, with the numbers a user needs to see what is wrong."""
         shared = len(np.intersect1d(self.query_pids, self.gallery_pids))
-        remedy = (
+        hint = (
             "every match has the query's camera: set same_camera='keep' if the cameras are unknown or only one"
             if shared
             else "query and gallery must show the same people: check the pids of both"
         )
         return (
             f"none of {self.num_queries} queries has a match among {self.num_gallery} gallery images "
-            f"({shared} shared identities, {self.num_cameras} cameras); {remedy}."
+            f"({shared} shared identities, {self.num_cameras} cameras); {hint}."
         )
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from mmreid_uda.utils.progress import Progress
 from mmreid_uda.utils.values import Count, checked
 
-from .budget import announce, rows_within
+from .budget import log_memory, rows_within
 from .distance import distance_blocks, prepare_features
 
 __all__ = ["Alpha", "expand_queries"]
@@ -73,7 +73,7 @@ def expand_queries(
             fixed_bytes=held,
             step="the query expansion",
         )
-        announce(
+        log_memory(
             "query expansion",
             num_queries + database_side * num_gallery,
             num_gallery,

@@ -14,9 +14,9 @@ from mmreid_uda.utils import InputError
 from mmreid_uda.utils.progress import Progress
 from mmreid_uda.utils.values import Count, checked
 
-from .budget import announce, rows_within
+from .budget import log_memory, rows_within
 from .distance import as_rows, distance_blocks
-from .places import SCRATCH, count_places, runs_compiled
+from .match_ranks import SCRATCH, count_match_ranks, runs_compiled
 from .protocol import CMC, AveragePrecision, Protocol, SameCamera, SingleShot
 from .roc import PairCounter, VerificationResult
 
@@ -58,8 +58,8 @@ class RankResult:
         ranks = {
             f"R{rank}": float(self.cmc[rank - 1]) for rank in (1, 5, 10) if rank <= len(self.cmc)
         }
-        figures = {"mAP": self.mAP, **ranks, "mINP": self.mINP}
-        percent = {key: 100 * value for key, value in figures.items()}
+        metrics = {"mAP": self.mAP, **ranks, "mINP": self.mINP}
+        percent = {key: 100 * value for key, value in metrics.items()}
         return percent if self.verification is None else percent | self.verification.summary()
 
 
@@ -205,14 +205,14 @@ def _rank_blocks(
     hits = np.zeros(max_rank + 1)
     for start, block in blocks:
         block = rules.without_junk(block)
-        places, count = count_places(block, start, rules)
+        match_ranks, count = count_match_ranks(block, start, rules)
         rows = np.flatnonzero(count)
-        places, count = places[rows], count[rows]
-        average_precision[start + rows] = _average_precision(places, count, rule)
-        last = np.take_along_axis(places, count[:, None] - 1, axis=1)[:, 0]
+        match_ranks, count = match_ranks[rows], count[rows]
+        average_precision[start + rows] = _average_precision(match_ranks, count, rule)
+        last = np.take_along_axis(match_ranks, count[:, None] - 1, axis=1)[:, 0]
         inverse_penalty[start + rows] = count / (last + 1)
         if shots is None:
-            hits += np.bincount(np.minimum(places[:, 0], max_rank), minlength=max_rank + 1)
+            hits += np.bincount(np.minimum(match_ranks[:, 0], max_rank), minlength=max_rank + 1)
         else:
             hits += shots.hits(block, start, rows, max_rank)
         if pairs is not None:
@@ -235,7 +235,7 @@ def _block_size(query_features: Array, rules: Protocol, max_memory: str | int | 
         fixed_bytes=fixed_bytes,
         step="the evaluation",
     )
-    announce(
+    log_memory(
         "evaluation",
         rules.num_queries,
         rules.num_gallery,
@@ -245,12 +245,12 @@ def _block_size(query_features: Array, rules: Protocol, max_memory: str | int | 
     return rows
 
 
-def _average_precision(places: np.ndarray, count: np.ndarray, rule: str) -> np.ndarray:
-    """Average precision of each row: float64 (rows,); arguments as :func:`.places.count_places` returns them."""
-    found = np.arange(places.shape[1])
-    precision = (found + 1) / (places + 1)
+def _average_precision(match_ranks: np.ndarray, count: np.ndarray, rule: str) -> np.ndarray:
+    """Average precision of each row: float64 (rows,); arguments as of :func:`.count_match_ranks`."""
+    found = np.arange(match_ranks.shape[1])
+    precision = (found + 1) / (match_ranks + 1)
     if rule == "trapezoid":
-        just_before = np.where(places > 0, found / np.maximum(places, 1), 1.0)
+        just_before = np.where(match_ranks > 0, found / np.maximum(match_ranks, 1), 1.0)
         precision = (precision + just_before) / 2
     return np.where(found < count[:, None], precision, 0).sum(1) / count
 

@@ -9,15 +9,15 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from mmreid_uda.neighbors.jaccard import jaccard_encodings, neighbours_needed
-from mmreid_uda.neighbors.knn import Precision, find_neighbours, search_bytes
+from mmreid_uda.neighbors.jaccard import jaccard_encodings, neighbors_needed
+from mmreid_uda.neighbors.knn import Precision, find_neighbors, search_bytes
 from mmreid_uda.utils import kernels_available, over_rows
 from mmreid_uda.utils.progress import Progress
 from mmreid_uda.utils.values import Count, Fraction, checked
 
-from .budget import announce, rows_within
+from .budget import log_memory, rows_within
 from .distance import as_sides, distance_blocks, row_scales
-from .places import runs_compiled
+from .match_ranks import runs_compiled
 
 __all__ = ["rerank"]
 
@@ -71,18 +71,18 @@ def rerank(
     Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.
     """
     query, gallery, images = _unit_images(query_features, gallery_features)
-    needed = neighbours_needed(len(images), k1, "full", k2)
+    needed = neighbors_needed(len(images), k1, "full", k2)
     # The features once more, what the search takes, and its lists once more.
     held = 4 * images.numel() + 8 * len(images) * needed
     held += search_bytes(len(images), images.shape[1], needed, precision)
     rows = _block_size(max_memory, held, query, gallery)
-    announce("re-ranking", len(query), len(gallery), rows, held)
-    neighbours = find_neighbours(images, needed, precision=precision, with_lowest=True)
-    assert neighbours is not None and neighbours.lowest is not None
-    encodings = jaccard_encodings(images, neighbours, k1, k2, variant="full")
-    farthest = np.maximum(2 - 2 * neighbours.lowest[: len(query)], np.finfo(np.float32).tiny)
+    log_memory("re-ranking", len(query), len(gallery), rows, held)
+    neighbors = find_neighbors(images, needed, precision=precision, with_min_similarity=True)
+    assert neighbors is not None and neighbors.min_similarity is not None
+    encodings = jaccard_encodings(images, neighbors, k1, k2, variant="full")
+    farthest = np.maximum(2 - 2 * neighbors.min_similarity[: len(query)], np.finfo(np.float32).tiny)
     scales = np.float32(lambda_value) / farthest
-    del neighbours
+    del neighbors
     of_queries, of_gallery = _split(encodings, len(query))
     held = 4 * images.numel() + 2 * (encodings.data.nbytes + encodings.indices.nbytes)
     block_size = block_size or _block_size(max_memory, held, query, gallery)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmreid_uda.utils import InputError, in_threads, num_threads
 
-from .places import runs_compiled
+from .match_ranks import runs_compiled
 from .protocol import Protocol
 
 __all__ = ["FALSE_POSITIVE_RATES", "PairCounter", "VerificationResult"]

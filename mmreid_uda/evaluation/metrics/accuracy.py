@@ -65,5 +65,5 @@ class Accuracy(BaseMetric):
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:
         """Share of the images with fewer than k classes before the true one, in percent."""
-        places = torch.tensor(results)
-        return {f"top{k}": 100.0 * float((places < k).double().mean()) for k in self.topk}
+        match_ranks = torch.tensor(results)
+        return {f"top{k}": 100.0 * float((match_ranks < k).double().mean()) for k in self.topk}

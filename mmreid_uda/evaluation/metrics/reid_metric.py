@@ -199,10 +199,10 @@ class ReIDMetric(BaseMetric):
         for set_id, name in enumerate(meta["set_names"]):
             inside = labels[:, _LABELS.index("set_id")] == set_id
             try:
-                figures = self._evaluate_set(name, features, labels, inside)
+                of_set = self._evaluate_set(name, features, labels, inside)
             except InputError as error:
                 raise InputError(f"test set {name!r}: {error}") from None
-            metrics.update({f"{name}/{key}": value for key, value in figures.items()})
+            metrics.update({f"{name}/{key}": value for key, value in of_set.items()})
         return metrics
 
     def _evaluate_set(

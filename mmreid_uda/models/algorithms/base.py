@@ -225,7 +225,7 @@ class BaseReID(BaseModel):
         """The features that are clustered before an epoch; all ranks call this together, and agree.
 
         Args:
-            extract: ``extract(network, dataset)`` gives the features of all images of a data set: by ``self`` those
+            extract: ``extract(network, dataset)`` gives the features of all images of a dataset: by ``self`` those
                 that are tested, by a function (B, 3, H, W) -> (B, D) what that gives.
             images: The target, the sources, and the epoch.
 

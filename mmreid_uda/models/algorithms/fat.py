@@ -1,7 +1,7 @@
 """FAT (Yuan et al., "In defense of the triplet loss again", CVPR workshops 2020): images against class centroids.
 
 The triplet loss compares images with images, cubically many. FAT compares images with the centroids of the classes: a
-bound of the triplet loss that is linear in the data set, beside the cross-entropy of a classifier. Before every epoch:
+bound of the triplet loss that is linear in the dataset, beside the cross-entropy of a classifier. Before every epoch:
 extract all training images, and take one centroid per annotated identity. Every iteration: cross-entropy, a hinge
 between the own centroid and negatives, and the distance to the own centroid.
 

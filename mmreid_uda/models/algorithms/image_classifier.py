@@ -22,7 +22,7 @@ class ImageClassifier(Supervised):
     """An encoder and a classifying head on ordinary, closed sets of classes: ``L = CE(z, y)``.
 
     PTL extends to it: the head is ``PTLHead``, the backbone has a ladder or not. Labels come
-    as the data set packs them: a tensor (B,), a list of samples with ``gt_label`` each (as OpenMMLab's data sets give
+    as the dataset packs them: a tensor (B,), a list of samples with ``gt_label`` each (as OpenMMLab's datasets give
     them), or a :class:`ReIDDataSample`. In ``mode='predict'`` the answer has ``scores``, (B, K), for the metric
     ``Accuracy``.
 

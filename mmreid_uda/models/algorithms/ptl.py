@@ -2,7 +2,7 @@
 
 A network that starts from ImageNet and is fine-tuned on small batches follows the noise of each batch. PTL puts a
 ladder of batch-related cells (:class:`BConvCell`) beside the backbone: their latent state carries what earlier batches
-said, so that a batch is seen against the whole data set. The state goes from batch to batch within an epoch and is
+said, so that a batch is seen against the whole dataset. The state goes from batch to batch within an epoch and is
 reset before each (``LatentStateHook``). Training is supervised: cross-entropy and hard triplets.
 """
 
@@ -72,7 +72,7 @@ class PTLBaseline(Supervised):
 class PTL(PTLBaseline):
     """The same of an encoder with cells, tested on both flips: ``L = CE(z, y) + [d(f, p) - d(f, n) + 1.2]_+``.
 
-    The encoder is a ``ReIDEncoder`` with a ``LadderBackbone`` or an ``MGNEncoder`` with ``rungs``.
+    The encoder is a ``ReIDEncoder`` with a ``SideNetworkBackbone`` or an ``MGNEncoder`` with ``blocks``.
 
     Args:
         encoder: As for :class:`BaseReID`.
@@ -99,6 +99,7 @@ class PTL(PTLBaseline):
         super().__init__(encoder, head, {"flip": True, **(test_cfg or {})}, **kwargs)
         if next(latent_cells(self), None) is None:
             raise InputError(
-                "found no BConvCell in the encoder of PTL, expected a LadderBackbone or an MGNEncoder with cells in "
+                "found no BConvCell in the encoder of PTL, expected a SideNetworkBackbone or an MGNEncoder with cells "
+                "in "
                 "its rungs; for the network without cells set model.type='PTLBaseline'."
             )

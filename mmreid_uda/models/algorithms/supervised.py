@@ -87,7 +87,7 @@ class Supervised(_Classification):
 
     def on_source(self, num_classes: int, seed: int = 0) -> None:
         """Give the classifier the identities of all sources, its rows from ``seed``; ``SourceClassesHook`` calls it."""
-        self.head.activate(num_classes, seed)
+        self.head.set_num_classes(num_classes, seed)
 
     def loss(self, inputs: Tensor, data_samples: ReIDDataSample) -> dict[str, Tensor]:
         """Losses of the source part of a ``[source | target]`` batch; the target is only looked at."""

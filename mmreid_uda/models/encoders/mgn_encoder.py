@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmreid_uda.models.backbones import (
     Bottleneck,
-    Ladder,
+    SideNetwork,
     fuse_block,
     record_outputs,
 )
@@ -35,7 +35,7 @@ class MGNEncoder(PretrainedModule):
     of each branch, then two and three stripes of the second and third. A shared 1×1 convolution with BN and ReLU makes
     each of the eight 2048-d vectors one of ``embed_dim``.
 
-    With ``rungs`` a side path of cells climbs beside the trunk, and one more cell beside each branch (128 channels;
+    With ``blocks`` a side path of cells climbs beside the trunk, and one more cell beside each branch (128 channels;
     stride 2 for the first). Their maps are pooled like those of the branches and concatenated before the shared
     convolution: 14,176,768 parameters more in the ladder.
 
@@ -53,7 +53,8 @@ class MGNEncoder(PretrainedModule):
     Args:
         backbone: Config of a ``ResNet`` of depth 50, 101 or 152 with ``last_stride=2``, and ``frozen_stages`` up to 2.
         embed_dim: Dimension of each vector. Defaults to 256.
-        rungs: PTL's ladder on the trunk, see :class:`~mmreid_uda.models.backbones.Ladder`. Defaults to None: plain MGN.
+        blocks: PTL's ladder on the trunk, see :class:`~mmreid_uda.models.backbones.SideNetwork`. Defaults to None:
+            plain MGN.
         cell: Config of the cells.
         cell_channels: Channels of the branches' cells. Defaults to 128.
         reduce_bias: Give the shared convolution a bias. Defaults to None: with cells, as released; plain MGN has none.
@@ -73,7 +74,7 @@ class MGNEncoder(PretrainedModule):
         self,
         backbone: dict[str, Any],
         embed_dim: int = 256,
-        rungs: Sequence[Mapping[str, Any]] | None = None,
+        blocks: Sequence[Mapping[str, Any]] | None = None,
         cell: Mapping[str, Any] | None = None,
         cell_channels: int = 128,
         reduce_bias: bool | None = None,
@@ -85,7 +86,7 @@ class MGNEncoder(PretrainedModule):
         _check(self.backbone)
         self.branches = nn.ModuleList(self._stride_one() for _ in range(2))
         channels = self.backbone.feat_dim
-        self.ladder = None if rungs is None else Ladder(self.backbone, rungs, cell)
+        self.ladder = None if blocks is None else SideNetwork(self.backbone, blocks, cell)
         self.cells = nn.ModuleList()
         if self.ladder is not None:
             for stride in (2, 1, 1):
@@ -123,7 +124,7 @@ class MGNEncoder(PretrainedModule):
     def forward(self, x: Tensor) -> EncoderOutput:
         """Map images (B, 3, H, W) to the global features (B, 3·embed_dim) and to all (B, 8·embed_dim)."""
         net = self.backbone
-        with record_outputs(net, self.ladder.taps if self.ladder is not None else ()) as maps:
+        with record_outputs(net, self.ladder.out_layers if self.ladder is not None else ()) as maps:
             shared = net.layer2(net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x))))))
             shared = net.layer3[0](shared)
         branches = [

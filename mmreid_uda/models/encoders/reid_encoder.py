@@ -139,9 +139,9 @@ def _build_backbone(cfg: dict) -> nn.Module:
             )
         except ImportError as error:
             reason = f"import of {scope} failed: {error}"
-        remedy = f" or run `pip install {scope}`" if scope else ""
+        hint = f" or run `pip install {scope}`" if scope else ""
         raise InputError(
             f"Backbone {name!r} is not registered ({reason}), expected ResNet, MobileNetV2, TorchvisionBackbone or "
-            f"mmpretrain.<name>: change backbone.type{remedy}."
+            f"mmpretrain.<name>: change backbone.type{hint}."
         )
     return MODELS.build(cfg)

@@ -14,7 +14,7 @@ from mmreid_uda.models.layers import ResizingRows, keep_active_rows
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import full_precision, make_rng
-from mmreid_uda.utils.dist import gather_live
+from mmreid_uda.utils.dist import all_gather_with_grad
 
 from .base_head import BaseHead, BranchOutput
 
@@ -72,7 +72,7 @@ class ClassifierHead(ResizingRows, BaseHead):
             rng.uniform(-bound, bound, shape) if uniform else rng.normal(0, _STD, shape)
         )
 
-    def activate(self, num_classes: int, seed: int = 0) -> None:
+    def set_num_classes(self, num_classes: int, seed: int = 0) -> None:
         """Set the number of classes; rows that are there keep their values, further ones are drawn from ``seed``."""
         self.resize(num_classes, make_rng(seed, "classifier"))
 
@@ -101,7 +101,7 @@ class ClassifierHead(ResizingRows, BaseHead):
         Returns:
             Pooled features and float32 logits of all W·B images, with the gradient of this rank's part.
         """
-        pooled, embedding = gather_live(out.pooled), gather_live(out.embedding)
+        pooled, embedding = all_gather_with_grad(out.pooled), all_gather_with_grad(out.embedding)
         logits = self._split(embedding) @ self.weight.transpose(1, 2)
         return BranchOutput.of(self._split(pooled), logits)
 

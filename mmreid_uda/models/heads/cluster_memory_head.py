@@ -10,7 +10,7 @@ from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import full_precision
-from mmreid_uda.utils.dist import gather_live
+from mmreid_uda.utils.dist import all_gather_with_grad
 from mmreid_uda.utils.values import Positive
 
 from .base_head import BaseHead
@@ -72,7 +72,7 @@ class ClusterMemoryHead(BaseHead):
         Returns:
             Unit features and logits of all W·B images, with the gradient of this rank's part.
         """
-        features = gather_live(out.normalized)
+        features = all_gather_with_grad(out.normalized)
         return MemoryOutput(features, self.compare(features))
 
     @full_precision

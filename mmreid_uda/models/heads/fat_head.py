@@ -80,8 +80,8 @@ class FATHead(BaseHead):
         """Make sure that soft labels, if there are any, belong to a training set.
 
         Args:
-            labels: int64 (N,), the labels that the data set gives.
-            fingerprint: The data set's; None compares the labels alone.
+            labels: int64 (N,), the labels that the dataset gives.
+            fingerprint: The dataset's; None compares the labels alone.
 
         Raises:
             InputError: If they are missing, or made for other images or labels.
@@ -93,7 +93,7 @@ class FATHead(BaseHead):
     @torch.no_grad()
     def on_relabel(self, state: PseudoLabelState) -> None:
         """Compute the centroids of the classes from features that are not normalised."""
-        self.classifier.activate(state.num_clusters, state.seed)
+        self.classifier.set_num_classes(state.num_clusters, state.seed)
         soft, labels = self.soft_labels, state.labels
         self.check_soft_labels(labels)
         if soft is not None and self.soft_classes:
@@ -113,7 +113,7 @@ class FATHead(BaseHead):
         """What the images of a global batch belong to, by their labels or by the teacher.
 
         Args:
-            labels: int64 (B,), the labels of the data set.
+            labels: int64 (B,), the labels of the dataset.
             sample_idx: int64 (B,), position of each image in the full list.
 
         Returns:

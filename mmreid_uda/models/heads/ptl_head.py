@@ -15,7 +15,7 @@ from mmreid_uda.models.layers import ResizingRows, keep_active_rows, row_paramet
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import full_precision, make_rng
-from mmreid_uda.utils.dist import gather_live
+from mmreid_uda.utils.dist import all_gather_with_grad
 
 from .base_head import BaseHead, BranchOutput
 
@@ -75,7 +75,7 @@ class PTLHead(BaseHead):
         """The last layer of each classifier."""
         return [layers[-1] for layers in self.classifiers]  # type: ignore[index]
 
-    def activate(self, num_classes: int, seed: int = 0) -> None:
+    def set_num_classes(self, num_classes: int, seed: int = 0) -> None:
         """Set the number of classes; rows that are there keep their values, further ones are drawn from ``seed``."""
         for number, layer in enumerate(self._last):
             layer.resize(num_classes, make_rng(seed, number, "classifier"))
@@ -99,7 +99,7 @@ class PTLHead(BaseHead):
             ``pooled`` float32 (num_globals, W·B, d) and ``logits`` (num_branches, W·B, K), with the gradient of this
             rank's part.
         """
-        pooled, embedding = gather_live(out.pooled), gather_live(out.embedding)
+        pooled, embedding = all_gather_with_grad(out.pooled), all_gather_with_grad(out.embedding)
         globals_ = torch.stack(pooled.chunk(self.num_globals, dim=1))
         return BranchOutput.of(globals_, self.classify(embedding))
 

@@ -94,10 +94,10 @@ class GhostBN(_BatchNorm):
         if self.stats == "mean" and self.track_running_stats:
             return torch.cat(self._forward_mean_statistics(groups))
         outputs = [super().forward(groups[0])]
-        outputs += [self._normalise(group) for group in groups[1:]]
+        outputs += [self._normalize(group) for group in groups[1:]]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
-    def _normalise(
+    def _normalize(
         self,
         group: Tensor,
         mean: Tensor | None = None,
@@ -117,7 +117,7 @@ class GhostBN(_BatchNorm):
         means = self.running_mean.repeat(len(groups), 1)
         variances = self.running_var.repeat(len(groups), 1)
         outputs = [
-            self._normalise(group, mean, var, factor)
+            self._normalize(group, mean, var, factor)
             for group, mean, var in zip(groups, means.unbind(), variances.unbind())
         ]
         self.running_mean.copy_(means.mean(0))

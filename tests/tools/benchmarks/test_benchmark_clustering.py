@@ -69,14 +69,14 @@ def test_real_features_are_measured_and_found_equal(folder, monkeypatch):
         path, 3 * (rng.standard_normal((30, 32)).repeat(10, 0) + rng.standard_normal((300, 32)))
     )
     arguments = ("--features", path, "--num-samples", 200, "--repetitions", 1)
-    figures = measured(monkeypatch, folder, *arguments)
-    assert (figures["num_samples"], figures["dim"]) == (200, 32)
-    assert figures["labels_equal"] is True and figures["max_distance_difference"] <= 1e-6
-    assert figures["memory_ratio"] is None
+    metrics = measured(monkeypatch, folder, *arguments)
+    assert (metrics["num_samples"], metrics["dim"]) == (200, 32)
+    assert metrics["labels_equal"] is True and metrics["max_distance_difference"] <= 1e-6
+    assert metrics["memory_ratio"] is None
 
-    figures = measured(monkeypatch, folder, *arguments, "--skip-reference")
-    assert figures["speedup"] is None and figures["labels_equal"] is None
-    assert "reference" not in figures["sides"]
+    metrics = measured(monkeypatch, folder, *arguments, "--skip-reference")
+    assert metrics["speedup"] is None and metrics["labels_equal"] is None
+    assert "reference" not in metrics["sides"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_missing_gpu_is_one_sentence(run_benchmark):
 
 
 @pytest.fixture(scope="module")
-def figures(run_benchmark, folder):
+def metrics(run_benchmark, folder):
     pytest.importorskip("matplotlib")
     path = folder / "clustering.json"
     result = run_benchmark(
@@ -124,43 +124,43 @@ def figures(run_benchmark, folder):
 
 
 @pytest.mark.slow
-def test_ours_equals_the_dense_algorithm(figures):
-    assert figures["labels_equal"] is True
-    assert figures["max_distance_difference"] <= 1e-6
-    assert figures["same_neighbours"]["reference"] == 1
-    assert figures["sides"]["float32"]["num_clusters"] > 5
+def test_ours_equals_the_dense_algorithm(metrics):
+    assert metrics["labels_equal"] is True
+    assert metrics["max_distance_difference"] <= 1e-6
+    assert metrics["same_neighbors"]["reference"] == 1
+    assert metrics["sides"]["float32"]["num_clusters"] > 5
 
 
 @pytest.mark.slow
-def test_every_side_is_measured(figures):
+def test_every_side_is_measured(metrics):
     sides = {"reference", "float32", "JaccardDBSCAN"}
     if kernels_available():
         sides |= {"int8", "without kernels"}
-        assert figures["same_neighbours"]["int8"] == 1
-    assert set(figures["sides"]) == sides
-    for row in figures["sides"].values():
+        assert metrics["same_neighbors"]["int8"] == 1
+    assert set(metrics["sides"]) == sides
+    for row in metrics["sides"].values():
         assert 0 < row["after_knn"] < row["seconds"]
-        assert row["num_clusters"] == figures["sides"]["reference"]["num_clusters"]
+        assert row["num_clusters"] == metrics["sides"]["reference"]["num_clusters"]
     if Path("/proc/self/clear_refs").exists():
-        assert figures["sides"]["reference"]["added_bytes"] > 4 * 500**2
+        assert metrics["sides"]["reference"]["added_bytes"] > 4 * 500**2
 
 
 @pytest.mark.slow
-def test_quotients_are_those_of_the_rows(figures):
-    sides = figures["sides"]
+def test_quotients_are_those_of_the_rows(metrics):
+    sides = metrics["sides"]
     for key, side, of in [("speedup", "float32", "seconds"), ("speedup_int8", "int8", "seconds"),
                           ("speedup_without_kernels", "without kernels", "seconds"),
                           ("speedup_after_knn", "float32", "after_knn")]:  # fmt: skip
         if side in sides:
-            assert figures[key] == pytest.approx(sides["reference"][of] / sides[side][of])
-    floor = 500**2 * 64 / figures["product_rate"]
-    assert figures["gemm_floor_ratio"] == pytest.approx(sides["float32"]["seconds"] / floor)
+            assert metrics[key] == pytest.approx(sides["reference"][of] / sides[side][of])
+    floor = 500**2 * 64 / metrics["product_rate"]
+    assert metrics["gemm_floor_ratio"] == pytest.approx(sides["float32"]["seconds"] / floor)
 
 
 @pytest.mark.slow
-def test_growth_has_a_row_per_size_and_the_figure_is_drawn(figures, folder):
-    assert figures["growth"]["num_samples"] == [200, 400]
-    row = figures["growth"]["sides"]["float32"]
+def test_growth_has_a_row_per_size_and_the_figure_is_drawn(metrics, folder):
+    assert metrics["growth"]["num_samples"] == [200, 400]
+    row = metrics["growth"]["sides"]["float32"]
     assert len(row["seconds"]) == 2
     slope = np.log(row["seconds"][1] / row["seconds"][0]) / np.log(2)
     assert row["exponent_seconds"] == pytest.approx(slope)

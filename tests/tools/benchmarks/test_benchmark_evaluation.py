@@ -9,7 +9,7 @@ SIZE = ("--num-queries", 150, "--num-gallery", 600, "--dim", 64, "--repetitions"
 
 
 @pytest.fixture(scope="module")
-def figures(run_benchmark, tmp_path_factory):
+def metrics(run_benchmark, tmp_path_factory):
     path = tmp_path_factory.mktemp("benchmark") / "evaluation.json"
     result = run_benchmark("evaluation", *SIZE, "--skip-memory", "--json", path)
     assert result.returncode == 0, result.stderr
@@ -17,22 +17,22 @@ def figures(run_benchmark, tmp_path_factory):
     return json.loads(path.read_text())
 
 
-def test_our_figures_are_those_of_a_stable_sort(figures):
-    differences = figures["parts"]["ranking"]["difference"]
+def test_our_figures_are_those_of_a_stable_sort(metrics):
+    differences = metrics["parts"]["ranking"]["difference"]
     assert set(differences) == {"cmc", "mAP", "mINP"}
     assert max(differences.values()) < 1e-9
 
 
-def test_our_reranked_distances_are_the_official_ones(figures):
-    differences = figures["parts"]["re-ranking"]["difference"]
+def test_our_reranked_distances_are_the_official_ones(metrics):
+    differences = metrics["parts"]["re-ranking"]["difference"]
     assert differences["distance"] < 1e-6 and differences["share beyond 1e-6"] == 0
 
 
-def test_speedup_is_the_quotient_of_its_rows(figures):
-    assert set(figures["parts"]) == {"ranking", "end to end", "re-ranking"}
-    ranking = figures["parts"]["ranking"]
+def test_speedup_is_the_quotient_of_its_rows(metrics):
+    assert set(metrics["parts"]) == {"ranking", "end to end", "re-ranking"}
+    ranking = metrics["parts"]["ranking"]
     assert {"python", "ours, plain", "ours"} <= set(ranking["rows"])
-    reranking = figures["parts"]["re-ranking"]
+    reranking = metrics["parts"]["re-ranking"]
     assert set(reranking["rows"]) == {"official", "ours, plain", "ours"}
     quotient = reranking["rows"]["official"]["seconds"] / reranking["rows"]["ours"]["seconds"]
     assert reranking["speedup"] == pytest.approx(quotient)

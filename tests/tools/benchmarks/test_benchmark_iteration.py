@@ -19,11 +19,11 @@ def test_an_iteration_is_measured_beside_its_passes(run_benchmark, tmp_path):
         *("--repetitions", 1, "--json", path),
     )
     assert result.returncode == 0, result.stderr
-    figures = json.loads(path.read_text())
-    seconds = figures["seconds"]
-    assert figures["ratio"] == pytest.approx(seconds["iteration"] / seconds["passes and optimiser"])
-    assert figures["ratio_to_passes"] == pytest.approx(seconds["iteration"] / seconds["passes"])
-    assert f"alone: {figures['ratio_to_passes']:.3f}" in result.stdout
+    metrics = json.loads(path.read_text())
+    seconds = metrics["seconds"]
+    assert metrics["ratio"] == pytest.approx(seconds["iteration"] / seconds["passes and optimiser"])
+    assert metrics["ratio_to_passes"] == pytest.approx(seconds["iteration"] / seconds["passes"])
+    assert f"alone: {metrics['ratio_to_passes']:.3f}" in result.stdout
 
 
 def test_a_model_without_teachers_is_one_sentence(run_benchmark):

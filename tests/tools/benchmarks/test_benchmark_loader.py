@@ -8,7 +8,7 @@ from mmreid_uda.utils.parallel import kernels_available
 
 
 @pytest.fixture(scope="module")
-def figures(run_benchmark, tmp_path_factory):
+def metrics(run_benchmark, tmp_path_factory):
     path = tmp_path_factory.mktemp("benchmark") / "loader.json"
     result = run_benchmark(
         "loader", "--num-images", 64, "--batch-size", 16, "--repetitions", 3, "--json", path
@@ -18,30 +18,30 @@ def figures(run_benchmark, tmp_path_factory):
     return json.loads(path.read_text())
 
 
-def test_speedup_is_the_quotient_of_its_rows(figures):
-    rows = figures["rows"]
+def test_speedup_is_the_quotient_of_its_rows(metrics):
+    rows = metrics["rows"]
     assert set(rows) == {"PIL pipeline", "cv2", "pillow", "cv2, cold cache", "cv2, warm cache"}
     quotient = rows["cv2"]["loader"] / rows["PIL pipeline"]["loader"]
-    assert figures["speedup"] == pytest.approx(quotient)
+    assert metrics["speedup"] == pytest.approx(quotient)
     assert rows["cv2"]["with_preprocessor"] < rows["cv2"]["loader"]
     assert rows["PIL pipeline"]["with_preprocessor"] == rows["PIL pipeline"]["loader"]
 
 
-def test_our_loader_is_clearly_faster_than_pil(figures):
+def test_our_loader_is_clearly_faster_than_pil(metrics):
     # Four times in a full run (see the tool); a few images on a busy machine prove less.
-    assert figures["speedup"] > 2.5
-    assert figures["num_images"] == 64 and 1500 < figures["mean_bytes"] < 3500
+    assert metrics["speedup"] > 2.5
+    assert metrics["num_images"] == 64 and 1500 < metrics["mean_bytes"] < 3500
 
 
 @pytest.mark.skipif(not kernels_available(), reason="numba is not installed")
-def test_resizing_as_pillow_does_costs_little(figures):
+def test_resizing_as_pillow_does_costs_little(metrics):
     # 0.93 of OpenCV's rate in a full run; Pillow itself reaches 0.4.
-    rows = figures["rows"]
+    rows = metrics["rows"]
     assert rows["pillow"]["loader"] > 0.6 * rows["cv2"]["loader"]
 
 
-def test_a_warm_cache_is_faster_than_decoding_and_a_cold_one_costs_little(figures):
-    rates = {name: row["loader"] for name, row in figures["rows"].items()}
+def test_a_warm_cache_is_faster_than_decoding_and_a_cold_one_costs_little(metrics):
+    rates = {name: row["loader"] for name, row in metrics["rows"].items()}
     assert rates["cv2, warm cache"] > 1.3 * rates["cv2"]
     assert rates["cv2, cold cache"] > 0.6 * rates["cv2"]
 

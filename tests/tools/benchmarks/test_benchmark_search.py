@@ -13,9 +13,9 @@ def test_latency_and_recall_of_every_index_are_measured(run_benchmark, tmp_path)
     size = ("--num-gallery", 2000, "--dim", 32, "--num-queries", 40, "--widths", 4, 2000)
     result = run_benchmark("search", *size, "--json", path)
     assert result.returncode == 0, result.stderr
-    figures = json.loads(path.read_text())
-    assert (figures["num_gallery"], figures["dim"], figures["threads"]) == (2000, 32, 1)
-    rows = {(row["index"], row["width"]): row for row in figures["rows"]}
+    metrics = json.loads(path.read_text())
+    assert (metrics["num_gallery"], metrics["dim"], metrics["threads"]) == (2000, 32, 1)
+    rows = {(row["index"], row["width"]): row for row in metrics["rows"]}
     assert set(rows) == {
         ("flat", None),
         *((kind, e) for kind in ("ivf", "hnsw") for e in (4, 2000)),

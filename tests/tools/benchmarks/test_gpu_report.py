@@ -16,7 +16,7 @@ from gpu_checks.clustering import lloyd, moved
 from gpu_checks.dense import (
     dense_dbscan,
     dense_encodings,
-    dense_neighbours,
+    dense_neighbors,
     dense_ranking,
 )
 from gpu_checks.dense import (
@@ -59,9 +59,9 @@ def test_equal_steps_pass_and_each_difference_is_named():
         findings, found = Findings(), deepcopy(expected)
         spoil(found)
         compare_steps(findings, expected, found)
-        wrong = [complaint.split(":")[0] for complaint in findings.complaints]
+        wrong = [reason.split(":")[0] for reason in findings.reasons]
         assert wrong == ([] if name == "nothing" else [name])
-    assert "in memory" in findings.complaints[0]
+    assert "in memory" in findings.reasons[0]
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
@@ -72,7 +72,7 @@ def test_what_is_not_finite_is_no_small_difference(broken):
     findings = Findings()
     found.losses["loss_a"] = found.loss = broken
     compare_steps(findings, expected, found)
-    assert len(findings.complaints) == 2
+    assert len(findings.reasons) == 2
 
 
 def test_a_missing_loss_or_tensor_is_a_difference():
@@ -80,7 +80,7 @@ def test_a_missing_loss_or_tensor_is_a_difference():
     found.losses.pop("loss_a")
     found.state.pop("memory")
     compare_steps(findings, a_step(), found)
-    assert [complaint.split(":")[0] for complaint in findings.complaints] == ["loss", "state"]
+    assert [reason.split(":")[0] for reason in findings.reasons] == ["loss", "state"]
 
 
 def test_a_memory_that_is_updated_otherwise_on_a_device_is_found(monkeypatch):
@@ -96,8 +96,8 @@ def test_a_memory_that_is_updated_otherwise_on_a_device_is_found(monkeypatch):
     monkeypatch.setattr(ClusterMemory, "update", update_wrongly)
     findings = check_step(ISE, "cpu")
     assert len(calls) == 3
-    [complaint] = findings.complaints
-    assert complaint.startswith("state:") and "memory" in complaint
+    [reason] = findings.reasons
+    assert reason.startswith("state:") and "memory" in reason
 
 
 @pytest.mark.parametrize("config", ALGORITHMS)
@@ -151,13 +151,13 @@ def people():
 
 @pytest.mark.parametrize("k1, k2", [(20, 6), (15, 1)])
 def test_dense_matrices_equal_the_loops_of_the_papers(people, k1, k2):
-    ranks, similarities = dense_neighbours(people[0], k1)
+    ranks, similarities = dense_neighbors(people[0], k1)
     found = dense_encodings(ranks, 2 - 2 * similarities, k1, round(k1 / 2) + 1, k2)
     order, num = ranks.numpy(), len(ranks)
-    half = [dense_jaccard.reciprocal_neighbours(order, i, round(k1 / 2)) for i in range(num)]
+    half = [dense_jaccard.reciprocal_neighbors(order, i, round(k1 / 2)) for i in range(num)]
     expected = np.zeros((num, num), np.float32)
     for i in range(num):
-        members = dense_jaccard.reciprocal_neighbours(order, i, k1)
+        members = dense_jaccard.reciprocal_neighbors(order, i, k1)
         members = dense_jaccard.expanded_set(members, half.__getitem__)
         weights = np.exp(2 * similarities[i, members].numpy() - 2)
         expected[i, members] = weights / weights.sum()
@@ -201,7 +201,7 @@ def test_lloyd_lowers_the_sum_of_squares(people):
 def fine():
     findings = Findings()
     findings.at_most("error", 0.1, 0.2)
-    findings.figures["rows"] = [{"operation": "add", "ms": 1.5}]
+    findings.metrics["rows"] = [{"operation": "add", "ms": 1.5}]
     return findings
 
 
@@ -363,23 +363,23 @@ def test_the_whole_report_on_a_processor(tmp_path):
     steps = parts["One step: device = CPU"]
     assert len(steps) == 2 * len(ALGORITHMS)
     for config in ALGORITHMS:
-        figures = steps[f"{config_name(config)}, float32"]["figures"]
+        metrics = steps[f"{config_name(config)}, float32"]["metrics"]
         # Two implementations of convolutions: not equal, and no more apart than rounding makes them.
-        assert 0 < figures["gradient, last bit of the images"] < 1e-3
-        assert 0 < figures["gradient"] < 1e-3 or not mkldnn.is_available()
-        assert 0 < steps[f"{config_name(config)}, bfloat16"]["figures"]["loss, bfloat16"] < 0.05
+        assert 0 < metrics["gradient, last bit of the images"] < 1e-3
+        assert 0 < metrics["gradient"] < 1e-3 or not mkldnn.is_available()
+        assert 0 < steps[f"{config_name(config)}, bfloat16"]["metrics"]["loss, bfloat16"] < 0.05
     assert {name.split("_")[0] for name in parts["Short trainings"]} == {"ise", "mmt-dbscan", "ptl"}
     arrays = parts["Clustering and ranking"]
-    assert arrays["Jaccard, DBSCAN, N = 2000"]["figures"]["moved, dense"] == 0
+    assert arrays["Jaccard, DBSCAN, N = 2000"]["metrics"]["moved, dense"] == 0
     speed = parts["Speed"]
     for mode in ("float32", "bfloat16"):
-        figures = speed[f"ResNet-50, training, {mode}"]["figures"]
-        assert figures["images/s"] > 0 and figures["share of the peak"] is None
-    assert len(speed["profile, bfloat16"]["figures"]["largest"]) == 10
+        metrics = speed[f"ResNet-50, training, {mode}"]["metrics"]
+        assert metrics["images/s"] > 0 and metrics["share of the peak"] is None
+    assert len(speed["profile, bfloat16"]["metrics"]["largest"]) == 10
     assert len(parts["Deterministic steps"]) == len(ALGORITHMS)
     [twice] = parts["Deterministic trainings"].values()
-    assert twice["figures"] == {"twice equal": True, "resumed equal": True}
+    assert twice["metrics"] == {"twice equal": True, "resumed equal": True}
     [ranks] = parts["Two processes"].values()
-    assert 0 < ranks["figures"]["step"] < 0.05
+    assert 0 < ranks["metrics"]["step"] < 0.05
     page = (tmp_path / "gpu_report.md").read_text()
     assert all(f"## {part}" in page for part in parts) and "share of the peak" in page

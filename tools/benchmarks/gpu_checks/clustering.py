@@ -13,14 +13,14 @@ from synthetic_features import make_features
 from torch import Tensor
 
 from mmreid_uda.clustering import JaccardDBSCAN, KMeans, kmeans_plus_plus
-from mmreid_uda.neighbors import find_neighbours
+from mmreid_uda.neighbors import find_neighbors
 from mmreid_uda.utils import make_rng
 
-from .dense import dense_dbscan, dense_encodings, dense_jaccard, dense_neighbours
+from .dense import dense_dbscan, dense_encodings, dense_jaccard, dense_neighbors
 from .findings import Findings
 from .machine import ON_CPU, float32_products, require, timed
 
-__all__ = ["check_jaccard_dbscan", "check_kmeans", "check_neighbours", "people"]
+__all__ = ["check_jaccard_dbscan", "check_kmeans", "check_neighbors", "people"]
 
 SIMILARITY = 1e-5
 """Largest difference of two similarities of unit rows."""
@@ -47,7 +47,7 @@ def people(num: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return make_features(num, max(2, num // IMAGES_PER_ID), NUM_CAMERAS, dim)
 
 
-def check_neighbours(device: str, num: int, dim: int = 2048) -> Findings:
+def check_neighbors(device: str, num: int, dim: int = 2048) -> Findings:
     """Search neighbours on a device; their similarities must be those that the CPU finds.
 
     Which of two equally near images stands first is left open: compared are the sorted similarities, and the
@@ -60,11 +60,11 @@ def check_neighbours(device: str, num: int, dim: int = 2048) -> Findings:
     """
     findings, features, rows = _begin(device, num, dim)
     with float32_products():
-        find_neighbours(rows[:_WARM_UP], K1)
-        found = timed(findings, device, lambda: find_neighbours(rows, K1))
+        find_neighbors(rows[:_WARM_UP], K1)
+        found = timed(findings, device, lambda: find_neighbors(rows, K1))
         if num <= WHOLE:
-            dense_neighbours(rows[:_WARM_UP], K1)
-            timed(findings, device, lambda: dense_neighbours(rows, K1), "dense")
+            dense_neighbors(rows[:_WARM_UP], K1)
+            timed(findings, device, lambda: dense_neighbors(rows, K1), "dense")
     assert found is not None
     sample = np.arange(num) if num <= WHOLE else make_rng(0, "rows").permutation(num)[:_SAMPLE]
     started, same, apart, own = time.perf_counter(), 0, 0.0, 0.0
@@ -80,26 +80,26 @@ def check_neighbours(device: str, num: int, dim: int = 2048) -> Findings:
     name = (
         "seconds of torch on the CPU" if num <= WHOLE else f"seconds of {_SAMPLE} rows on the CPU"
     )
-    findings.figures[name] = time.perf_counter() - started
+    findings.metrics[name] = time.perf_counter() - started
     findings.at_most("similarities", float(apart), SIMILARITY)
     findings.at_most("similarities of the indices", float(own), SIMILARITY)
-    findings.figures["rows with the same neighbours"] = same / len(sample)
+    findings.metrics["rows with the same neighbours"] = same / len(sample)
     return findings
 
 
 def check_jaccard_dbscan(device: str, num: int, dim: int = 2048) -> Findings:
     """Cluster as a config does, features on a device: labels must be those of the CPU, and of dense matrices.
 
-    Arguments are those of :func:`check_neighbours`.
+    Arguments are those of :func:`check_neighbors`.
     """
     findings, features, rows = _begin(device, num, dim)
     with float32_products():
         _cluster(rows[:_WARM_UP])
         labels, clusterer = timed(findings, device, lambda: _cluster(rows))
         for step in ("jaccard", "dbscan"):
-            findings.figures[f"of these {step}"] = clusterer.info[f"seconds_{step}"]
-        findings.figures["clusters"] = int(labels.max()) + 1
-        findings.figures["outliers"] = float((labels < 0).mean())
+            findings.metrics[f"of these {step}"] = clusterer.info[f"seconds_{step}"]
+        findings.metrics["clusters"] = int(labels.max()) + 1
+        findings.metrics["outliers"] = float((labels < 0).mean())
         if num > WHOLE:
             return findings
         expected = timed(
@@ -108,8 +108,8 @@ def check_jaccard_dbscan(device: str, num: int, dim: int = 2048) -> Findings:
         findings.at_most("moved", moved(labels, expected), MOVED)
         dense, graph = timed(findings, device, lambda: _cluster_densely(rows), "dense")
     findings.at_most("moved, dense", moved(labels, dense), MOVED)
-    neighbours = clusterer.prepare(rows)
-    found = clusterer.graph(features, EPS, 0, neighbours["neighbours"]).tocoo()
+    neighbors = clusterer.prepare(rows)
+    found = clusterer.graph(features, EPS, 0, neighbors["neighbors"]).tocoo()
     place = (
         torch.from_numpy(found.row.astype(np.int64)),
         torch.from_numpy(found.col.astype(np.int64)),
@@ -122,7 +122,7 @@ def check_jaccard_dbscan(device: str, num: int, dim: int = 2048) -> Findings:
 def check_kmeans(device: str, num: int, num_clusters: int, dim: int = 2048) -> Findings:
     """Cluster by k-means, features on a device: labels must be those of the CPU, and as good as Lloyd's in torch.
 
-    Arguments are those of :func:`check_neighbours`, and ``num_clusters``, K.
+    Arguments are those of :func:`check_neighbors`, and ``num_clusters``, K.
     """
     findings, features, rows = _begin(device, num, dim)
     clusterer = KMeans(num_clusters)
@@ -134,7 +134,7 @@ def check_kmeans(device: str, num: int, num_clusters: int, dim: int = 2048) -> F
     with float32_products():
         labels = timed(findings, device, lambda: cluster(rows))
         inertia, iterations = clusterer.info["inertia"], int(clusterer.info["iterations"])
-        findings.figures["iterations"] = iterations
+        findings.metrics["iterations"] = iterations
         if num <= WHOLE:
             expected = timed(
                 findings, "cpu", lambda: cluster(torch.from_numpy(features)), seconds=ON_CPU
@@ -169,21 +169,21 @@ def moved(labels: np.ndarray, others: np.ndarray) -> float:
     return float(max(shares))
 
 
-def lloyd(rows: Tensor, centres: Tensor, iterations: int) -> float:
+def lloyd(rows: Tensor, centers: Tensor, iterations: int) -> float:
     """Lloyd's iterations in torch; returns the sum of squared distances to the last centres.
 
     Args:
         rows: float32 (N, D).
-        centres: float32 (K, D), where they start; an empty cluster keeps its centre.
+        centers: float32 (K, D), where they start; an empty cluster keeps its centre.
         iterations: Their number.
     """
     squares = rows.square().sum(1)
     for _ in range(max(1, iterations)):
-        nearest = (centres.square().sum(1) - 2 * rows @ centres.T).argmin(1)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, rows)
-        counts = torch.bincount(nearest, minlength=len(centres))[:, None]
-        centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
-    lowest = (centres.square().sum(1) - 2 * rows @ centres.T).amin(1)
+        nearest = (centers.square().sum(1) - 2 * rows @ centers.T).argmin(1)
+        sums = torch.zeros_like(centers).index_add_(0, nearest, rows)
+        counts = torch.bincount(nearest, minlength=len(centers))[:, None]
+        centers = torch.where(counts > 0, sums / counts.clamp(min=1), centers)
+    lowest = (centers.square().sum(1) - 2 * rows @ centers.T).amin(1)
     return float((squares + lowest).sum(dtype=torch.float64))
 
 
@@ -203,7 +203,7 @@ def _cluster(rows: Tensor) -> tuple[np.ndarray, Any]:
 
 def _cluster_densely(rows: Tensor) -> tuple[np.ndarray, Tensor]:
     """Labels from dense matrices, and the Jaccard distances float32 (N, N), on the CPU."""
-    ranks, similarities = dense_neighbours(rows, K1)
+    ranks, similarities = dense_neighbors(rows, K1)
     encodings = dense_encodings(ranks, 2 - 2 * similarities, K1, round(K1 / 2) + 1, K2)
     del similarities
     distances = dense_jaccard(encodings)

@@ -9,13 +9,13 @@ __all__ = [
     "dense_dbscan",
     "dense_encodings",
     "dense_jaccard",
-    "dense_neighbours",
+    "dense_neighbors",
     "dense_ranking",
     "dense_reranking",
 ]
 
 
-def dense_neighbours(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def dense_neighbors(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """All similarities at once, and the largest of every row.
 
     Args:
@@ -152,7 +152,7 @@ def dense_reranking(
         k2: Neighbours that are averaged.
         weight: Of the original distance.
     """
-    ranks, similarities = dense_neighbours(torch.cat([query, gallery]), k1 + 1)
+    ranks, similarities = dense_neighbors(torch.cat([query, gallery]), k1 + 1)
     distances = (2 - 2 * similarities).clamp_(min=0)
     del similarities
     distances /= distances.amax(1, keepdim=True)

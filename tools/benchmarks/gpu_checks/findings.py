@@ -17,29 +17,29 @@ class Findings:
     """Figures of a check, and complaints about those outside their limits.
 
     Args:
-        figures: Name -> number, text, truth, or a list of rows (dictionaries) for a table of its own.
-        complaints: One sentence for each figure that is not what it must be; none = passed.
+        metrics: Name -> number, text, truth, or a list of rows (dictionaries) for a table of its own.
+        reasons: One sentence for each figure that is not what it must be; none = passed.
         notes: What a reader should know beside the figures.
     """
 
-    figures: dict[str, Any] = field(default_factory=dict)
-    complaints: list[str] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def at_most(self, name: str, value: float, limit: float) -> None:
         """Note a figure that must not be above a limit; NaN always is."""
-        self.figures[name] = value
+        self.metrics[name] = value
         if not value <= limit:
-            self.complaints.append(f"{name}: found {value:.3g}, expected at most {limit:.3g}")
+            self.reasons.append(f"{name}: found {value:.3g}, expected at most {limit:.3g}")
 
     def at_least(self, name: str, value: float, limit: float) -> None:
         """Note a figure that must not be below a limit; NaN always is."""
-        self.figures[name] = value
+        self.metrics[name] = value
         if not value >= limit:
-            self.complaints.append(f"{name}: found {value:.3g}, expected at least {limit:.3g}")
+            self.reasons.append(f"{name}: found {value:.3g}, expected at least {limit:.3g}")
 
-    def true(self, name: str, value: bool, complaint: str) -> None:
+    def true(self, name: str, value: bool, reason: str) -> None:
         """Note whether something holds that must."""
-        self.figures[name] = bool(value)
+        self.metrics[name] = bool(value)
         if not value:
-            self.complaints.append(f"{name}: {complaint}")
+            self.reasons.append(f"{name}: {reason}")

@@ -153,9 +153,9 @@ def timed(
     Returns:
         The result of the work.
     """
-    result, findings.figures[f"{side} {seconds}".strip()], mib = measured(device, work)
+    result, findings.metrics[f"{side} {seconds}".strip()], mib = measured(device, work)
     if mib is not None:
-        findings.figures[f"{side} MiB".strip()] = mib
+        findings.metrics[f"{side} MiB".strip()] = mib
     return result
 
 

@@ -113,10 +113,10 @@ def _train(
         runner.train()
     if rank == 0:
         target = runner.train_dataloader.dataset.target
-        figures = {"loss": watch.loss, "step": watch.after - watch.before}
+        metrics = {"loss": watch.loss, "step": watch.after - watch.before}
         if target is not None:
-            figures["labels"] = target.labels.clone()
-        torch.save(figures, seen)
+            metrics["labels"] = target.labels.clone()
+        torch.save(metrics, seen)
     if world_size > 1:
         dist.barrier()
         dist.destroy_process_group()

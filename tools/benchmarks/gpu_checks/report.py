@@ -53,7 +53,7 @@ class Report:
 
     def write(self) -> None:
         """Write both files as a whole."""
-        figures = {
+        metrics = {
             "date": self._date,
             "command": self._command,
             "machine": self._machine,
@@ -64,7 +64,7 @@ class Report:
             },
         }
         for name, text in (
-            (JSON, json.dumps(figures, indent=2, default=float) + "\n"),
+            (JSON, json.dumps(metrics, indent=2, default=float) + "\n"),
             (MARKDOWN, self.markdown()),
         ):
             with atomic_path(self._folder / name) as path:
@@ -101,7 +101,7 @@ def _tables(checks: dict[str, Result]) -> list[str]:
         ]
         lines += [*_table(["check", "", "s", *columns], rows), ""]
     for name, result in checks.items():
-        for heading, value in result.figures.items():
+        for heading, value in result.metrics.items():
             if isinstance(value, list) and value:
                 lines += [f"{name}, {heading}:", ""]
                 lines += [
@@ -119,7 +119,7 @@ def _tables(checks: dict[str, Result]) -> list[str]:
 
 def _plain(result: Result) -> dict[str, Any]:
     """Figures that are no tables."""
-    return {name: value for name, value in result.figures.items() if not isinstance(value, list)}
+    return {name: value for name, value in result.metrics.items() if not isinstance(value, list)}
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -18,14 +18,14 @@ class Result:
         status: ``'passed'``, ``'failed'`` (a figure is outside its limits), ``'broken'`` (an error), ``'timed out'`` or
             ``'skipped'``.
         message: Why it did not pass.
-        figures: As :class:`Findings`.
+        metrics: As :class:`Findings`.
         notes: As :class:`Findings`.
         seconds: That it took.
     """
 
     status: Literal["passed", "failed", "broken", "timed out", "skipped"]
     message: str = ""
-    figures: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -33,9 +33,9 @@ class Result:
     def of(cls, findings: Findings) -> Result:
         """Of a check that came to its end."""
         return cls(
-            "failed" if findings.complaints else "passed",
-            "; ".join(findings.complaints),
-            findings.figures,
+            "failed" if findings.reasons else "passed",
+            "; ".join(findings.reasons),
+            findings.metrics,
             findings.notes,
         )
 

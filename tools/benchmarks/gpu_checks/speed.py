@@ -131,7 +131,7 @@ def _begin(
 
 def _note_rates(findings: Findings, bench: Bench, ours: float, bare: float, flops: float) -> None:
     """Note images per second of both sides, and what they mean with so many operations per image."""
-    findings.figures |= {
+    findings.metrics |= {
         "images/s": ours,
         "bare images/s": bare,
         "overhead": bare / ours - 1,
@@ -179,8 +179,8 @@ def check_speed(
         turns["bare"].append(mean)
     per_second = {side: size / min(times) for side, times in turns.items()}
     _note_rates(findings, bench, per_second["ours"], per_second["bare"], bench.flops[1])
-    findings.figures |= {"MiB": mib["ours"], "bare MiB": mib["bare"]}
-    findings.figures["iterations"] = iterations
+    findings.metrics |= {"MiB": mib["ours"], "bare MiB": mib["bare"]}
+    findings.metrics["iterations"] = iterations
     return findings
 
 
@@ -233,11 +233,11 @@ def check_iteration(
     require(device)
     findings = Findings()
     read_config(config, options)  # from the repository's root, where the trial finds it, too
-    figures = time_sides(Trial(config, options, device), repetitions)
-    for side, seconds in figures["seconds"].items():
-        findings.figures[f"s of {side}"] = seconds
-    findings.figures[f"{OURS} / {REFERENCE}"] = figures["ratio"]
-    findings.true("timed", min(figures["seconds"].values()) > 0, "a side took no time")
+    metrics = time_sides(Trial(config, options, device), repetitions)
+    for side, seconds in metrics["seconds"].items():
+        findings.metrics[f"s of {side}"] = seconds
+    findings.metrics[f"{OURS} / {REFERENCE}"] = metrics["ratio"]
+    findings.true("timed", min(metrics["seconds"].values()) > 0, "a side took no time")
     return findings
 
 
@@ -268,8 +268,8 @@ def check_profile(
     rows = sorted(operations, key=lambda row: -getattr(row, clock))
     total = sum(getattr(row, clock) for row in rows)
     findings.true("has rows", bool(rows) and total > 0, "the profiler saw nothing")
-    findings.figures["ms per iteration"] = total / 1e3 / _PROFILED
-    findings.figures["largest"] = [
+    findings.metrics["ms per iteration"] = total / 1e3 / _PROFILED
+    findings.metrics["largest"] = [
         {
             "operation": row.key[:80],
             "calls per iteration": row.count / _PROFILED,
@@ -305,10 +305,10 @@ def check_products(device: str, size: int = 8192) -> Findings:
                 return left @ right
 
             rate = 2 * size**3 / _mean_seconds(device, multiply, 10 if device == "cuda" else 1)
-        findings.figures[f"{name} TFLOP/s"] = rate / 1e12
+        findings.metrics[f"{name} TFLOP/s"] = rate / 1e12
         peak = peak_rate(name) if device == "cuda" else None
         if peak is not None:
-            findings.figures[f"{name}, share of the peak"] = rate / peak
+            findings.metrics[f"{name}, share of the peak"] = rate / peak
     return findings
 
 

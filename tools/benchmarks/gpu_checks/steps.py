@@ -19,7 +19,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch.backends import mkldnn
 
-from mmreid_uda.testing import random_batch, ready_model
+from mmreid_uda.testing import build_model, random_batch
 
 from .algorithms import read_config
 from .findings import Findings
@@ -68,7 +68,7 @@ def check_step(config: str, device: str) -> Findings:
         device: ``'cuda'``, or ``'cpu'``: there oneDNN's convolutions are compared with PyTorch's own.
     """
     cfg, findings = read_config(config), Findings()
-    model = _smooth(ready_model(cfg))
+    model = _smooth(build_model(cfg))
     with float32_products():
         expected = take_step(model, cfg, "cpu")
         nudged = take_step(model, cfg, "cpu", nudge=_LAST_BIT)
@@ -86,7 +86,7 @@ def check_mixed_step(config: str, device: str) -> Findings:
         device: ``'cuda'`` or ``'cpu'``.
     """
     cfg, findings = read_config(config), Findings()
-    model = _smooth(ready_model(cfg))
+    model = _smooth(build_model(cfg))
     with float32_products():
         expected, found = take_step(model, cfg, "cpu"), take_step(model, cfg, device, mixed=True)
     findings.at_most("loss, bfloat16", _relative(found.loss, expected.loss), MIXED_LOSS)
@@ -103,7 +103,7 @@ def check_deterministic_step(config: str, device: str) -> Findings:
         device: ``'cuda'`` or ``'cpu'``.
     """
     cfg, findings = read_config(config), Findings()
-    model = ready_model(cfg)
+    model = build_model(cfg)
     with _deterministic():
         first, second = (take_step(model, cfg, device) for _ in range(2))
     equal = first.loss == second.loss and torch.equal(first.gradient, second.gradient)
@@ -131,11 +131,11 @@ def compare_steps(
     findings.at_most("loss", max(apart, key=lambda value: (value != value, value)), LOSS)
     limit = min(CHAOS, max(GRADIENT, SENSITIVITIES * sensitivity))
     findings.at_most("gradient", _apart(found.gradient, expected.gradient), limit)
-    findings.figures["gradient, last bit of the images"] = sensitivity
+    findings.metrics["gradient, last bit of the images"] = sensitivity
     worst, name = largest_difference(expected.state, found.state)
     findings.at_most("state", worst, STATE)
     if worst > STATE:
-        findings.complaints[-1] += f", in {name}"
+        findings.reasons[-1] += f", in {name}"
 
 
 def largest_difference(expected: dict[str, Tensor], found: dict[str, Tensor]) -> tuple[float, str]:

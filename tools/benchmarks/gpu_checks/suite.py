@@ -10,7 +10,7 @@ from typing import Any
 from benchmark_clustering import NUM_SAMPLES
 
 from .algorithms import ALGORITHMS, STEPS_ALONE, config_name
-from .clustering import check_jaccard_dbscan, check_kmeans, check_neighbours
+from .clustering import check_jaccard_dbscan, check_kmeans, check_neighbors
 from .findings import Findings
 from .machine import REPOSITORY
 from .plan import Check, Part
@@ -93,7 +93,7 @@ def make_parts(device: str, data_root: str, quick: bool = False) -> list[Part]:
         size = {"num": num, **({"dim": 256} if quick else {})}
         guess = 5.0 if num <= min(NUM_IMAGES) else 25.0
         return [
-            check(check_neighbours, f"neighbours, N = {num}", guess, **size),
+            check(check_neighbors, f"neighbours, N = {num}", guess, **size),
             check(check_jaccard_dbscan, f"Jaccard, DBSCAN, N = {num}", 2 * guess, **size),
             check(check_ranking, f"ranking, N = {num}", guess, **size),
             check(check_reranking, f"re-ranking, N = {num}", 2 * guess, **size),

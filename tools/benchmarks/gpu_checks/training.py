@@ -61,7 +61,7 @@ def check_training(
         run, resumed = folder / "run", folder / "resumed"
         started = time.perf_counter()
         _train(tiny, run, *flags)
-        findings.figures["seconds of two epochs"] = time.perf_counter() - started
+        findings.metrics["seconds of two epochs"] = time.perf_counter() - started
         losses, saved = _losses(run), _saved(run)
         findings.true(
             "finite",
@@ -70,11 +70,11 @@ def check_training(
         )
         broken = [name for name, tensor in saved.items() if not _is_finite(tensor)]
         findings.true("saved finite", not broken, f"found NaN or infinite values in {broken[:3]}")
-        figures = json.loads((run / "results.json").read_text())["epochs"].get(str(_EPOCHS), {})
+        metrics = json.loads((run / "results.json").read_text())["epochs"].get(str(_EPOCHS), {})
         findings.true(
             "evaluated",
-            bool(figures) and all(map(math.isfinite, figures.values())),
-            f"found the figures {figures} of the last epoch",
+            bool(metrics) and all(map(math.isfinite, metrics.values())),
+            f"found the figures {metrics} of the last epoch",
         )
         _train(tiny, resumed, *flags, "--resume", str(run / "epoch_1.pth"))
         again = _losses(resumed)
@@ -169,7 +169,7 @@ def tiny_config(
 
 
 def _set_name(dataset: Any) -> str:
-    """The name of a data set that a recipe gives by name or as a dictionary."""
+    """The name of a dataset that a recipe gives by name or as a dictionary."""
     return dataset if isinstance(dataset, str) else dataset["name"]
 
 

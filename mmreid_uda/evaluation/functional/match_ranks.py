@@ -10,7 +10,7 @@ from mmreid_uda.utils import InputError, kernels_available, over_rows
 
 from .protocol import Protocol
 
-__all__ = ["SCRATCH", "count_places", "runs_compiled"]
+__all__ = ["SCRATCH", "count_match_ranks", "runs_compiled"]
 
 # Entries ranked at once where kernels are not used, and bytes of scratch memory for each of them.
 _RANK_ENTRIES = 2**21
@@ -22,7 +22,9 @@ def runs_compiled(device: torch.device) -> bool:
     return device.type == "cpu" and kernels_available()
 
 
-def count_places(block: Tensor, start: int, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+def count_match_ranks(
+    block: Tensor, start: int, protocol: Protocol
+) -> tuple[np.ndarray, np.ndarray]:
     """Place of every match in the stable order of its row: #{nearer} + #{equal, and earlier in the gallery}.
 
     On the CPU with numba every match is compared with every entry, in vectors: for the few matches that a query has
@@ -41,14 +43,14 @@ def count_places(block: Tensor, start: int, protocol: Protocol) -> tuple[np.ndar
         InputError: A distance is NaN or infinite.
     """
     if runs_compiled(block.device):
-        places, count, finite = _with_kernels(block, start, protocol)
+        match_ranks, count, finite = _with_kernels(block, start, protocol)
     else:
-        places, count, finite = _without_kernels(block, start, protocol)
+        match_ranks, count, finite = _without_kernels(block, start, protocol)
     if not finite:
         raise InputError(
             f"the distances of queries {start}..{start + len(block) - 1} hold NaN or inf, so they cannot be ranked."
         )
-    return places, count
+    return match_ranks, count
 
 
 def _with_kernels(
@@ -58,21 +60,21 @@ def _with_kernels(
 
     part = slice(start, start + len(block))
     width = max(int(protocol.run_length[part].max()), 1)
-    places = np.zeros((len(block), width), np.int64)
+    match_ranks = np.zeros((len(block), width), np.int64)
     count = np.zeros(len(block), np.int64)
     finite = over_rows(
-        kernels.count_places,
+        kernels.count_match_ranks,
         len(block),
         block.contiguous().numpy(),
         protocol.run_start[part],
         protocol.run_length[part],
         protocol.by_identity,
-        protocol.query_marks[part],
-        protocol.gallery_marks,
-        places,
+        protocol.query_exclusion_keys[part],
+        protocol.gallery_exclusion_keys,
+        match_ranks,
         count,
     )
-    return places, count, all(finite)
+    return match_ranks, count, all(finite)
 
 
 def _without_kernels(

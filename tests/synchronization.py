@@ -51,7 +51,7 @@ class _Readings(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def synchronisations(function):
+def synchronizations(function):
     """How often each kind of wait occurs in a call of a function without arguments."""
     found = Counter()
     with _Readings(found), _Operators(found):

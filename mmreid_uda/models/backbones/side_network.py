@@ -18,7 +18,7 @@ from mmreid_uda.utils import InputError
 from ..layers import probe
 from ..weights import PretrainedModule
 
-__all__ = ["Ladder", "LadderBackbone", "fuse_block", "record_outputs"]
+__all__ = ["SideNetwork", "SideNetworkBackbone", "fuse_block", "record_outputs"]
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def _find(module: nn.Module, name: str) -> nn.Module:
         known = [child for child, _ in module.named_children()]
         raise InputError(
             f"{type(module).__name__} has no part {name!r}, expected one such as {', '.join(known[:8])}, or a part of "
-            "these: change the tap of a rung in encoder.backbone.rungs."
+            "these: change the tap of a rung in encoder.backbone.blocks."
         ) from None
 
 
@@ -69,12 +69,12 @@ def fuse_block(inputs: int, outputs: int, bias: bool = True) -> nn.Module:
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-class Rung(nn.Module):
+class SideBlock(nn.Module):
     """Cells on the map of the rung below, joined with a map of the trunk.
 
     Args:
         inputs: Channels from below (3 = the image).
-        tapped: Channels of the trunk's map.
+        layer_channels: Channels of the trunk's map.
         cells: (channels, stride) of each cell; none = the trunk's map alone.
         fuse: Channels that the 1×1 convolution gives.
         cell: Config of a cell without channels and stride.
@@ -83,7 +83,7 @@ class Rung(nn.Module):
     def __init__(
         self,
         inputs: int,
-        tapped: int,
+        layer_channels: int,
         cells: Sequence[tuple[int, int]],
         fuse: int,
         cell: Mapping[str, Any],
@@ -97,22 +97,23 @@ class Rung(nn.Module):
                 )
             )
             inputs = channels
-        self.fuse = fuse_block(tapped + inputs if cells else tapped, fuse)
+        self.fuse = fuse_block(layer_channels + inputs if cells else layer_channels, fuse)
 
-    def forward(self, below: Tensor, tapped: Tensor) -> Tensor:
+    def forward(self, below: Tensor, layer_channels: Tensor) -> Tensor:
         """Map (B, inputs, H, W) and the trunk's map (B, tapped, H', W') to (B, fuse, H', W')."""
         if not len(self.cells):
-            return self.fuse(tapped)
+            return self.fuse(layer_channels)
         side = self.cells(below)
-        if side.shape[2:] != tapped.shape[2:]:
+        if side.shape[2:] != layer_channels.shape[2:]:
             raise InputError(
-                f"the cells of a rung give a map of {tuple(side.shape[2:])}, the trunk's is {tuple(tapped.shape[2:])}: "
-                "change the strides in encoder.backbone.rungs so that they agree."
+                f"the cells of a rung give a map of {tuple(side.shape[2:])}, the trunk's is "
+                f"{tuple(layer_channels.shape[2:])}: "
+                "change the strides in encoder.backbone.blocks so that they agree."
             )
-        return self.fuse(torch.cat([tapped, side], dim=1))
+        return self.fuse(torch.cat([layer_channels, side], dim=1))
 
 
-class Ladder(BaseModule):
+class SideNetwork(BaseModule):
     """Cells beside a trunk, from the image upwards (PTL, Yu et al., IJCAI 2019).
 
     At every rung the map from below goes through one or more cells, is concatenated with a map of the trunk and mixed
@@ -120,13 +121,13 @@ class Ladder(BaseModule):
 
     Args:
         trunk: The network beside; its maps are measured with a blank image.
-        rungs: From bottom to top ``dict(tap=<name of a part of the trunk>, cells=[(channels, stride), ...],
+        blocks: From bottom to top ``dict(out_layer=<name of a part of the trunk>, cells=[(channels, stride), ...],
             fuse=<channels>)``. The first rung may be without cells and takes the trunk's map alone: so a ladder may
             start anywhere, or have no cell at all.
         cell: Config of the cells. Defaults to ``dict(type='BConvCell')``.
 
     Attributes:
-        taps: Names of the trunk's parts.
+        out_layers: Names of the trunk's parts.
         out_channels: Channels of the topmost map.
 
     Raises:
@@ -137,35 +138,35 @@ class Ladder(BaseModule):
     def __init__(
         self,
         trunk: nn.Module,
-        rungs: Annotated[Sequence[Mapping[str, Any]], MinLen(1)],
+        blocks: Annotated[Sequence[Mapping[str, Any]], MinLen(1)],
         cell: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if not all(rung.get("cells") for rung in rungs[1:]):
+        if not all(block.get("cells") for block in blocks[1:]):
             raise InputError(
                 "found a rung without cells above another, which cuts off what is below; leave out the rungs below it, "
-                "or give it cells=[(channels, stride)] in encoder.backbone.rungs."
+                "or give it cells=[(channels, stride)] in encoder.backbone.blocks."
             )
-        self.taps = [rung["tap"] for rung in rungs]
-        tapped = _measure(trunk, self.taps)
+        self.out_layers = [block["out_layer"] for block in blocks]
+        layer_channels = _measure(trunk, self.out_layers)
         self.rungs = ModuleList()
         self.out_channels = 3
-        for rung in rungs:
+        for block in blocks:
             self.rungs.append(
-                Rung(
+                SideBlock(
                     self.out_channels,
-                    tapped[rung["tap"]],
-                    rung.get("cells", ()),
-                    rung["fuse"],
+                    layer_channels[block["out_layer"]],
+                    block.get("cells", ()),
+                    block["fuse"],
                     {"type": "BConvCell", **(cell or {})},
                 )
             )
-            self.out_channels = rung["fuse"]
+            self.out_channels = block["fuse"]
 
     def forward(self, x: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
         """Map images (B, 3, H, W) and the trunk's maps to the topmost map (B, out_channels, H', W')."""
-        for name, rung in zip(self.taps, self.rungs):
-            x = rung(x, maps[name])
+        for name, block in zip(self.out_layers, self.rungs):
+            x = block(x, maps[name])
         return x
 
 
@@ -177,7 +178,7 @@ def _measure(trunk: nn.Module, names: Sequence[str]) -> dict[str, int]:
 
 
 @MODELS.register_module()
-class LadderBackbone(PretrainedModule):
+class SideNetworkBackbone(PretrainedModule):
     """A backbone with PTL's ladder beside it: images to the topmost map of the ladder.
 
     The last rung normally taps the trunk's last map: its 1×1 convolution then makes the feature. It stands wherever a
@@ -185,31 +186,31 @@ class LadderBackbone(PretrainedModule):
 
     Args:
         trunk: Config of any backbone.
-        rungs: See :class:`Ladder`.
-        cell: See :class:`Ladder`.
+        blocks: See :class:`SideNetwork`.
+        cell: See :class:`SideNetwork`.
         init_cfg: As for :class:`PretrainedModule`; the trunk has its own.
 
     Example:
         >>> backbone = dict(
-        ...     type='LadderBackbone', trunk=dict(type='MobileNetV2'), cell=dict(type='BConvCell'),
-        ...     rungs=[dict(tap='features.3', cells=[(8, 2), (16, 2)], fuse=24),
-        ...            dict(tap='features.18', cells=[(64, 2), (128, 2)], fuse=512)])
+        ...     type='SideNetworkBackbone', trunk=dict(type='MobileNetV2'), cell=dict(type='BConvCell'),
+        ...     blocks=[dict(out_layer='features.3', cells=[(8, 2), (16, 2)], fuse=24),
+        ...            dict(out_layer='features.18', cells=[(64, 2), (128, 2)], fuse=512)])
     """
 
     def __init__(
         self,
         trunk: dict[str, Any],
-        rungs: Annotated[Sequence[Mapping[str, Any]], MinLen(1)],
+        blocks: Annotated[Sequence[Mapping[str, Any]], MinLen(1)],
         cell: Mapping[str, Any] | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.trunk: nn.Module = MODELS.build(trunk)
-        self.ladder = Ladder(self.trunk, rungs, cell)
+        self.ladder = SideNetwork(self.trunk, blocks, cell)
         self.feat_dim = self.ladder.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to (B, feat_dim, H', W')."""
-        with record_outputs(self.trunk, self.ladder.taps) as maps:
+        with record_outputs(self.trunk, self.ladder.out_layers) as maps:
             self.trunk(x)
         return self.ladder(x, maps)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmreid_uda.checkpoint import rename_released
+from mmreid_uda.checkpoint import convert_official
 from mmreid_uda.models.encoders import AsymmetricBranchEncoder, ReIDEncoder
 from mmreid_uda.models.weights import load_pretrained
 
@@ -57,4 +57,4 @@ def test_a_released_checkpoint_fills_every_tensor(kind, order, options, tmp_path
 
 def test_other_names_stay_as_they_are():
     tensors = {"encoder.backbone.conv1.weight": torch.ones(1), "fc.bias": torch.ones(1)}
-    assert rename_released(tensors) == tensors
+    assert convert_official(tensors) == tensors

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["rename_bundled", "rename_released"]
+__all__ = ["convert_bundled", "convert_official"]
 
 _STEM = {"0": "conv1", "1": "bn1"}
 # torchvision's files of DenseNet are older than its code: norm.1 is norm1 today.
@@ -27,7 +27,7 @@ _PARTS = {
 }
 
 
-def rename_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert_official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the tensors of a released ResNet, if these are such.
 
     All keep the backbone in a sequence ``base``: the stem's convolution, its batch normalisation, in some a ReLU,
@@ -66,7 +66,7 @@ _FIRST_BLOCK = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"}
 _OTHER_BLOCKS = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
 
 
-def rename_bundled(tensors: Mapping[str, Any]) -> dict[str, Any]:
+def convert_bundled(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Give the tensors of the bundled MobileNetV2 torchvision's names.
 
     Args:

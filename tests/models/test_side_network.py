@@ -7,9 +7,9 @@ from torch import nn
 from mmreid_uda.config import load_config
 from mmreid_uda.models.backbones import (
     DenseNet,
-    LadderBackbone,
     MobileNetV2,
     ResNet,
+    SideNetworkBackbone,
     record_outputs,
 )
 from mmreid_uda.models.encoders import MGNEncoder
@@ -19,9 +19,9 @@ from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
 SMALL = dict(type="MobileNetV2", width_mult=0.25)
-RUNGS = [
-    dict(tap="features.3", cells=[(4, 2), (8, 2)], fuse=8),
-    dict(tap="features.18", cells=[(8, 2), (8, 2)], fuse=16),
+BLOCKS = [
+    dict(out_layer="features.3", cells=[(4, 2), (8, 2)], fuse=8),
+    dict(out_layer="features.18", cells=[(8, 2), (8, 2)], fuse=16),
 ]
 # Of the released network: the copy of the backbone's later blocks and its classifier, never used.
 UNUSED = 22_599_656
@@ -98,7 +98,7 @@ def test_frozen_stages_of_a_densenet_have_no_gradient():
 
 
 def test_the_trunk_sees_nothing_of_the_ladder():
-    backbone = LadderBackbone(SMALL, RUNGS)
+    backbone = SideNetworkBackbone(SMALL, BLOCKS)
     trunk = MobileNetV2(width_mult=0.25)
     trunk.load_state_dict(backbone.trunk.state_dict())
     with record_outputs(backbone, ["trunk"]) as maps:
@@ -108,7 +108,7 @@ def test_the_trunk_sees_nothing_of_the_ladder():
 
 def test_a_ladder_equals_its_steps_one_by_one():
     torch.manual_seed(0)
-    backbone = LadderBackbone(SMALL, RUNGS, cell=dict(init_std=0.0)).eval()
+    backbone = SideNetworkBackbone(SMALL, BLOCKS, cell=dict(init_std=0.0)).eval()
     x, features = image(), backbone.trunk.features
     third = features[:4](x)
     low, high = backbone.ladder.rungs
@@ -121,7 +121,7 @@ def test_a_ladder_equals_its_steps_one_by_one():
 
 
 def test_a_rung_without_cells_takes_the_trunk_alone():
-    backbone = LadderBackbone(SMALL, [dict(tap="features.18", fuse=16)])
+    backbone = SideNetworkBackbone(SMALL, [dict(out_layer="features.18", fuse=16)])
     assert not list(latent_cells(backbone))
     last = backbone.ladder.rungs[0].fuse.eval()
     torch.testing.assert_close(backbone.eval()(image()), last(backbone.trunk(image())))
@@ -135,28 +135,36 @@ def test_a_ladder_stands_beside_any_network():
     MODELS.module_dict["ForeignNetworkOfATest"] = lambda: Foreign(
         nn.Conv2d(3, 5, 3, 2, 1), nn.ReLU(), nn.Conv2d(5, 7, 3, 2, 1)
     )
-    rungs = [dict(tap="1", cells=[(4, 2)], fuse=6), dict(tap="2", cells=[(4, 2)], fuse=9)]
-    assert LadderBackbone(dict(type="ForeignNetworkOfATest"), rungs)(image()).shape == (2, 9, 16, 8)
+    blocks = [
+        dict(out_layer="1", cells=[(4, 2)], fuse=6),
+        dict(out_layer="2", cells=[(4, 2)], fuse=9),
+    ]
+    assert SideNetworkBackbone(dict(type="ForeignNetworkOfATest"), blocks)(image()).shape == (
+        2,
+        9,
+        16,
+        8,
+    )
 
 
 @pytest.mark.parametrize(
-    "rungs, message",
+    "blocks, message",
     [
-        ([], r"rungs=\[\]"),
-        ([*RUNGS, dict(tap="features.18", fuse=8)], "a rung without cells above another"),
+        ([], r"blocks=\[\]"),
+        ([*BLOCKS, dict(out_layer="features.18", fuse=8)], "a rung without cells above another"),
         (
-            [dict(tap="layer9", cells=[(4, 2)], fuse=8)],
+            [dict(out_layer="layer9", cells=[(4, 2)], fuse=8)],
             "no part 'layer9', expected one such as features",
         ),
         (
-            [dict(tap="features.18", cells=[(4, 2)], fuse=8)],
+            [dict(out_layer="features.18", cells=[(4, 2)], fuse=8)],
             r"a map of \(32, 16\), the trunk's is \(4, 2\)",
         ),
     ],
 )
-def test_a_ladder_that_does_not_fit_is_one_sentence(rungs, message):
+def test_a_ladder_that_does_not_fit_is_one_sentence(blocks, message):
     with pytest.raises(InputError, match=message):
-        LadderBackbone(SMALL, rungs)(image())
+        SideNetworkBackbone(SMALL, blocks)(image())
 
 
 @pytest.mark.parametrize(
@@ -164,7 +172,7 @@ def test_a_ladder_that_does_not_fit_is_one_sentence(rungs, message):
 )
 def test_the_ladders_of_the_configs_have_their_cells(name, cells):
     encoder = load_config(name).encoder
-    assert sum(len(rung.get("cells", ())) for rung in encoder.backbone.rungs) == cells
+    assert sum(len(block.get("cells", ())) for block in encoder.backbone.blocks) == cells
 
 
 # ---- MGN
@@ -192,8 +200,8 @@ def test_the_shared_convolution_starts_as_released(mgn_ptl):
     assert norm.weight.mean().item() == pytest.approx(1, abs=5 * 0.02 / 256**0.5)
     assert norm.weight.std().item() == pytest.approx(0.02, abs=5 * 0.02 / 512**0.5)
     assert not norm.bias.any()
-    rungs = [rung.fuse[1].weight for rung in mgn_ptl.ladder.rungs]
-    assert all((weight == 1).all() for weight in rungs), "those of the ladder start plainly"
+    blocks = [block.fuse[1].weight for block in mgn_ptl.ladder.rungs]
+    assert all((weight == 1).all() for weight in blocks), "those of the ladder start plainly"
 
 
 def test_the_shared_convolution_of_plain_mgn_has_no_bias(mgn_ptl):
@@ -218,7 +226,7 @@ def test_mgn_pools_stripes_and_shares_one_convolution(mgn_ptl):
     x, net = image(384, 128, count=1), mgn_ptl.backbone
     with torch.no_grad():
         found = mgn_ptl(x)
-        with record_outputs(net, mgn_ptl.ladder.taps) as maps:
+        with record_outputs(net, mgn_ptl.ladder.out_layers) as maps:
             net(x)
         side = mgn_ptl.ladder(x, maps)
         shared, vectors = maps["layer3.0"], []
