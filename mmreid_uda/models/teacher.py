@@ -36,7 +36,14 @@ class ReIDNetwork(BaseModule):
         )
 
     def forward(self, x: Tensor) -> EncoderOutput:
-        """Encode images (B, 3, H, W)."""
+        """Encode images.
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+
+        Returns:
+            Pooled features and embeddings.
+        """
         return self.encoder(x)
 
 
@@ -88,12 +95,24 @@ class EMATeacher(nn.Module):
                     layer.momentum = 0.0
 
     def decay(self, step: int) -> float:
-        """alpha_t: the share of the old teacher in the update after step ``step`` (0-based)."""
+        """alpha_t, the share of the old teacher in an update.
+
+        Args:
+            step: Number of the optimiser's step, 0-based.
+
+        Returns:
+            0..alpha with the warm-up, else alpha.
+        """
         return min(1 - 1 / (step + 1), self.alpha) if self.warmup else self.alpha
 
     @torch.no_grad()
     def update(self, student: nn.Module, step: int) -> None:
-        """Move towards the student after its optimiser step number ``step`` (0-based)."""
+        """Move towards the student after a step of its optimiser.
+
+        Args:
+            student: The module that was copied, as it is now.
+            step: Number of the optimiser's step that was just done, 0-based.
+        """
         average = get_ema_multi_avg_fn(self.decay(step))
         average(list(self.module.parameters()), list(student.parameters()), step)
         if self.buffer_policy == "own":
@@ -105,7 +124,11 @@ class EMATeacher(nn.Module):
                 own.copy_(other)
 
     def copy_from(self, student: nn.Module) -> None:
-        """Take over all parameters and buffers, at the start of a training."""
+        """Take over all parameters and buffers, at the start of a training.
+
+        Args:
+            student: A module with the same parameters and buffers.
+        """
         self.module.load_state_dict(student.state_dict())
 
 

@@ -70,7 +70,12 @@ class BaseReID(BaseModel):
         self._lessons: list[Callable[[], None]] = []
 
     def build_networks(self, encoder: dict[str, Any], head: dict[str, Any] | None) -> None:
-        """Make ``self.encoder`` and ``self.head``; algorithms whose head depends on the encoder override it."""
+        """Make ``self.encoder`` and ``self.head``; algorithms whose head depends on the encoder override it.
+
+        Args:
+            encoder: As for the class.
+            head: As for the class.
+        """
         self.encoder: Any = MODELS.build(encoder)
         self.head: Any = MODELS.build(head) if head is not None else None
 
@@ -80,7 +85,11 @@ class BaseReID(BaseModel):
         return [name for name, _, _ in row_parameters(self)]
 
     def tested_encoders(self) -> list[nn.Module]:
-        """The encoders whose features :meth:`extract_feat` gives: all that a deployment needs."""
+        """The encoders whose features :meth:`extract_feat` gives: all that a deployment needs.
+
+        Returns:
+            Modules of this model, at least one.
+        """
         return [self.encoder]
 
     def forward(
@@ -125,6 +134,9 @@ class BaseReID(BaseModel):
         What comes behind the encoders compares: features with features, memories and classifiers. In half precision
         other clusters are the nearest and other pairs the hardest, at no gain, since convolutions are nearly all of the
         time.
+
+        Yields:
+            None, outside autocast.
         """
         kind = next(self.parameters()).device.type
         if not torch.is_autocast_enabled(kind):
@@ -156,11 +168,26 @@ class BaseReID(BaseModel):
     # ---- features
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Features for clustering and testing: float32 (B, D), unit rows; the sum over both flips with ``flip``."""
+        """Features for clustering and testing, of unit norm.
+
+        Args:
+            inputs: float (B, 3, H, W), normalised.
+
+        Returns:
+            float32 (B, D), unit rows; the direction of the sum over both flips with ``flip``.
+        """
         return F.normalize(self.features_of(self.encoder, inputs), dim=1)
 
     def features_of(self, network: Any, inputs: Tensor) -> Tensor:
-        """The feature that is tested, by one network: float32 (B, D), the sum over both flips with ``flip``."""
+        """The feature that is tested, by one network.
+
+        Args:
+            network: Maps images to an ``EncoderOutput``.
+            inputs: float (B, 3, H, W), normalised.
+
+        Returns:
+            float32 (B, D), as the network gives them; the sum over both flips with ``flip``.
+        """
         with self._encoder_context():
             features = getattr(network(inputs), self.feature).float()
             if self.flip:
@@ -170,7 +197,15 @@ class BaseReID(BaseModel):
     # ---- losses
 
     def loss(self, inputs: Tensor, data_samples: ReIDDataSample) -> dict[str, Tensor]:
-        """Encode the ``[source | target]`` batch once and add the losses of the domains that are in it."""
+        """Encode the ``[source | target]`` batch once and add the losses of the domains that are in it.
+
+        Args:
+            inputs: float (B, 3, H, W), normalised; source images first.
+            data_samples: Annotations of the B images.
+
+        Returns:
+            Scalars by name. Those whose names hold ``loss`` are added up, the others logged.
+        """
         num_source = data_samples.count_source()
         out = self.encode(self.encoder, inputs, num_source)
         losses: dict[str, Tensor] = {}
@@ -189,6 +224,9 @@ class BaseReID(BaseModel):
         Args:
             features: Of the images of a domain.
             inputs: The images, float (B, 3, H, W).
+
+        Returns:
+            The ``out`` of :meth:`loss_source` and :meth:`loss_target`; here the features.
         """
         return features
 
@@ -196,6 +234,10 @@ class BaseReID(BaseModel):
         """Have a memory learn from this step: ``update(*args)`` is called when all losses are computed, in order.
 
         So every loss sees the memory as it was before the step.
+
+        Args:
+            update: A memory's update.
+            *args: What it learns from; without gradient or detached by it.
         """
         self._lessons.append(partial(update, *args))
 
@@ -208,13 +250,28 @@ class BaseReID(BaseModel):
 
         Returns:
             Scalars, which are added up.
+
+        Raises:
+            InputError: If the method does not train on a source.
         """
         raise InputError(
             f"{type(self).__name__} does not train on a labelled source; remove `source` from the config."
         )
 
     def loss_target(self, out: Any, samples: ReIDDataSample) -> dict[str, Tensor]:
-        """Losses of the target images with their pseudo-labels; as :meth:`loss_source`."""
+        """Losses of the target images with their pseudo-labels, the terms of the method's equation.
+
+        Args:
+            out: As for :meth:`loss_source`.
+            samples: Annotations of this rank's images; ``gt_label`` are their pseudo-labels, 0..K-1, never of an
+                outlier.
+
+        Returns:
+            Scalars, which are added up.
+
+        Raises:
+            InputError: If the method does not train on a target.
+        """
         raise InputError(
             f"{type(self).__name__} does not train on a target; remove `target` from the config."
         )
@@ -235,12 +292,24 @@ class BaseReID(BaseModel):
         return extract(self, images.target)
 
     def source_features(self, extract: Extract, images: TrainingImages) -> Tensor | None:
-        """Features of all sources, float32 (M, D), for clusterers that require them; None without a source."""
+        """Features of all sources, for clusterers that require them.
+
+        Args:
+            extract: As for :meth:`cluster_features`.
+            images: The target, the sources, and the epoch.
+
+        Returns:
+            float32 (M, D), one source after the other; None without a source.
+        """
         sources = [extract(self, source) for source in images.sources]
         return torch.cat(sources) if sources else None
 
     @torch.no_grad()
     def on_relabel(self, state: PseudoLabelState) -> None:
-        """Take over new pseudo-labels: rebuild memories, classifier rows, soft-label tables."""
+        """Take over new pseudo-labels: rebuild memories, classifier rows, soft-label tables.
+
+        Args:
+            state: Labels and features of the target's N images, the epoch, the seed.
+        """
         if self.head is not None:
             self.head.on_relabel(state)

@@ -46,7 +46,13 @@ _PARTS = {
 
 
 def parse_terms(name: str) -> set[str]:
-    """Terms of a released loss name: ``'XE-tri-mg'`` -> ``{'xe', 'tri', 'mg'}``.
+    """Terms of a released loss name.
+
+    Args:
+        name: Parts joined by ``-``, such as ``'XE-tri-mg'``.
+
+    Returns:
+        Some of ``xe``, ``tri``, ``tri_norm``, ``mg``, ``mg_norm``: ``{'xe', 'tri', 'mg'}`` for the name above.
 
     Raises:
         InputError: For an unknown name.

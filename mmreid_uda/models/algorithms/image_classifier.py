@@ -75,18 +75,41 @@ class ImageClassifier(Supervised):
         return [self.encoder, self.head]
 
     def scores(self, inputs: Tensor) -> Tensor:
-        """Probabilities (B, K), the mean over the parts of the head."""
+        """Probabilities, the mean over the parts of the head.
+
+        Args:
+            inputs: float (B, 3, H, W), normalised.
+
+        Returns:
+            float32 (B, K), rows sum to 1.
+        """
         out = self.encode(self.encoder, inputs)
         return self.head.classify(out.embedding).softmax(-1).mean(0)
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
-        """Losses of a labelled batch."""
+        """Losses of a labelled batch.
+
+        Args:
+            inputs: float (B, 3, H, W), normalised.
+            data_samples: Labels, as :func:`labels_of` takes them.
+
+        Returns:
+            Scalars by name.
+        """
         samples = ReIDDataSample(gt_label=labels_of(data_samples).to(inputs.device))
         return self.loss_source(self.outputs(self.encode(self.encoder, inputs), inputs), samples)
 
 
 def labels_of(data_samples: Any) -> Tensor:
-    """int64 (B,) from a tensor, from samples of a batch, or from a list of samples with ``gt_label``."""
+    """Labels of a batch, however its dataset packs them.
+
+    Args:
+        data_samples: A tensor (B,), samples of a batch with ``gt_label``, or a list of B samples with ``gt_label``
+            each.
+
+    Returns:
+        int64 (B,).
+    """
     if isinstance(data_samples, Tensor):
         return data_samples
     if isinstance(data_samples, BaseDataElement):

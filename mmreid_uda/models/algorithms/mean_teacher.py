@@ -128,7 +128,11 @@ class MeanTeacher(BaseReID):
             teacher.copy_from(student)
 
     def update_teachers(self, step: int) -> None:
-        """Move every teacher towards its student after the optimiser's step number ``step`` (0-based)."""
+        """Move every teacher towards its student.
+
+        Args:
+            step: Number of the optimiser's step that was just done, 0-based.
+        """
         for teacher, student in zip(self.teachers, self.students):
             teacher.update(student, step)
 
@@ -147,11 +151,14 @@ class MeanTeacher(BaseReID):
         return [network.encoder for network in self._networks()]  # type: ignore[misc]
 
     def extract_feat(self, inputs: Tensor, network: TestedNetwork | None = None) -> Tensor:
-        """Features for clustering: float32 (B, D), the mean of the networks' unit features.
+        """Features for clustering: the mean of the networks' unit features.
 
         Args:
             inputs: float (B, 3, H, W).
             network: ``'teacher'``, ``'student'`` or the number of a teacher. Defaults to ``test_cfg.network``.
+
+        Returns:
+            float32 (B, D); of unit norm for one network, and unless ``renormalize`` is False.
         """
         features = [
             F.normalize(self.features_of(one, inputs), dim=1) for one in self._networks(network)
@@ -184,6 +191,12 @@ class MeanTeacher(BaseReID):
             inputs: float (B, 3, H, W), which all networks see; or one such view for each student and its teacher.
             data_samples: Annotations of the ``[source | target]`` batch. Source images, if there are any, take part in
                 the batch statistics alone.
+
+        Returns:
+            Scalars by name: those of :meth:`loss_target` and :meth:`diversity`.
+
+        Raises:
+            InputError: If there are fewer views than students.
         """
         views = inputs if isinstance(inputs, tuple) else (inputs,) * len(self.students)
         if len(views) < len(self.students):
@@ -206,6 +219,9 @@ class MeanTeacher(BaseReID):
     @torch.no_grad()
     def diversity(self, out: MeanTeacherOutput) -> dict[str, Tensor]:
         """How far the networks are apart, the measure that ABMT argues with (WACV 2021); see :func:`mean_distance`.
+
+        Args:
+            out: What students and teachers say.
 
         Returns:
             ``diversity_teacher``: between a student and its own teacher. ``diversity_supervision``: between a student
@@ -241,7 +257,14 @@ class MeanTeacher(BaseReID):
 
 @torch.no_grad()
 def mean_distance(pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Mean over pairs of features (..., D) and all their rows of the distance between unit vectors: a scalar, 0..2."""
+    """Mean distance between unit vectors, over pairs of features and all their rows.
+
+    Args:
+        pairs: At least one; both of a pair (..., D), scaled to unit norm here.
+
+    Returns:
+        A scalar, float32, 0..2; without gradient.
+    """
     units = (
         (F.normalize(one.float(), dim=-1), F.normalize(other.float(), dim=-1))
         for one, other in pairs

@@ -61,7 +61,15 @@ class _Classification(BaseReID):
         return self.head(features)
 
     def hard_losses(self, out: BranchOutput, samples: ReIDDataSample) -> dict[str, Tensor]:
-        """``loss_ce`` and ``loss_triplet``."""
+        """``loss_ce`` and ``loss_triplet``.
+
+        Args:
+            out: Of the global batch.
+            samples: Annotations of this rank's images.
+
+        Returns:
+            Scalars by name; a term of weight 0 is left out.
+        """
         (f, z), y, losses = out, gather_batch(samples.gt_label), {}
         if self.ce_weight:
             losses["loss_ce"] = self.ce_weight * self.cross_entropy(z, y)
@@ -86,11 +94,27 @@ class Supervised(_Classification):
     required_hooks: ClassVar = dict(source_classes=dict(type="SourceClassesHook"))
 
     def on_source(self, num_classes: int, seed: int = 0) -> None:
-        """Give the classifier the identities of all sources, its rows from ``seed``; ``SourceClassesHook`` calls it."""
+        """Give the classifier the identities of all sources; ``SourceClassesHook`` calls it.
+
+        Args:
+            num_classes: Number of identities K.
+            seed: Its rows are drawn from it.
+        """
         self.head.set_num_classes(num_classes, seed)
 
     def loss(self, inputs: Tensor, data_samples: ReIDDataSample) -> dict[str, Tensor]:
-        """Losses of the source part of a ``[source | target]`` batch; the target is only looked at."""
+        """Losses of the source part of a ``[source | target]`` batch; the target is only looked at.
+
+        Args:
+            inputs: float (B, 3, H, W), normalised; source images first.
+            data_samples: Annotations of the B images.
+
+        Returns:
+            Scalars by name, of the source.
+
+        Raises:
+            InputError: For target images and an encoder with cells.
+        """
         num_source = data_samples.count_source()
         num_target = len(inputs) - num_source
         if num_target and any(True for _ in latent_cells(self.encoder)):

@@ -26,6 +26,13 @@ class BranchOutput(NamedTuple):
         """Join both, so that a loss of the pooled features alone gives neck and classifier a gradient, of zero.
 
         ``DistributedDataParallel`` waits for the gradient of each parameter.
+
+        Args:
+            pooled: float32 (branches, B, D).
+            logits: float32 (branches, B, K).
+
+        Returns:
+            Both, with equal values.
         """
         return cls(pooled + 0 * logits.sum(), logits)
 
@@ -53,5 +60,9 @@ class BaseHead(BaseModule):
         raise NotImplementedError
 
     def on_relabel(self, state: PseudoLabelState) -> None:
-        """Take over new pseudo-labels."""
+        """Take over new pseudo-labels.
+
+        Args:
+            state: Labels of all N training images, -1 for outliers, and the features they come from.
+        """
         raise NotImplementedError

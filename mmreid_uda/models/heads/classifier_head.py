@@ -73,7 +73,12 @@ class ClassifierHead(ResizingRows, BaseHead):
         )
 
     def set_num_classes(self, num_classes: int, seed: int = 0) -> None:
-        """Set the number of classes; rows that are there keep their values, further ones are drawn from ``seed``."""
+        """Set the number of classes; rows that are there keep their values.
+
+        Args:
+            num_classes: K.
+            seed: Further rows are drawn from it.
+        """
         self.resize(num_classes, make_rng(seed, "classifier"))
 
     @torch.no_grad()

@@ -77,8 +77,14 @@ class ClusterMemoryHead(BaseHead):
 
     @full_precision
     def compare(self, features: Tensor) -> Tensor:
-        """Logits float32 (B, K) of unit features (B, D).
+        """Logits of unit features: similarities to all prototypes, divided by tau.
 
         Autocast is left here: at ``tau = 0.05`` logits reach ±20, where half precision steps by 1/64.
+
+        Args:
+            features: (B, D) unit rows.
+
+        Returns:
+            float32 (B, K), within ±1/tau.
         """
         return features @ self.memory.prototypes.t() / self.temperature

@@ -106,7 +106,14 @@ class FATHead(BaseHead):
 
     @full_precision
     def probabilities(self, embedding: Tensor) -> Tensor:
-        """Softmax of embeddings (B, in_channels) of this rank alone: float32 (B, K)."""
+        """Softmax of embeddings of this rank alone.
+
+        Args:
+            embedding: (B, in_channels).
+
+        Returns:
+            float32 (B, K), rows sum to 1.
+        """
         return (embedding @ self.classifier.weight[0].t()).softmax(1)
 
     def targets(self, labels: Tensor, sample_idx: Tensor) -> tuple[Tensor, Tensor]:

@@ -76,7 +76,12 @@ class PTLHead(BaseHead):
         return [layers[-1] for layers in self.classifiers]  # type: ignore[index]
 
     def set_num_classes(self, num_classes: int, seed: int = 0) -> None:
-        """Set the number of classes; rows that are there keep their values, further ones are drawn from ``seed``."""
+        """Set the number of classes; rows that are there keep their values.
+
+        Args:
+            num_classes: K.
+            seed: Further rows are drawn from it, other ones for each part.
+        """
         for number, layer in enumerate(self._last):
             layer.resize(num_classes, make_rng(seed, number, "classifier"))
 
@@ -105,7 +110,14 @@ class PTLHead(BaseHead):
 
     @full_precision
     def classify(self, embedding: Tensor) -> Tensor:
-        """Logits float32 (num_branches, B, K) of float32 embeddings (B, num_branches · in_channels)."""
+        """Logits of embeddings of this rank alone, part by part.
+
+        Args:
+            embedding: float32 (B, num_branches · in_channels).
+
+        Returns:
+            float32 (num_branches, B, K).
+        """
         parts = embedding.chunk(len(self.classifiers), dim=1)
         logits = [classify(part) for classify, part in zip(self.classifiers, parts)]
         return torch.stack(logits)

@@ -13,7 +13,14 @@ __all__ = ["mean_of", "mean_over_branches"]
 
 
 def mean_of(terms: Iterable[Tensor]) -> Tensor:
-    """Mean of scalars, such as one loss against several teachers: a scalar."""
+    """Mean of scalars, such as one loss against several teachers.
+
+    Args:
+        terms: Scalars, at least one.
+
+    Returns:
+        A scalar.
+    """
     return torch.stack(list(terms)).mean()
 
 
@@ -21,6 +28,12 @@ def mean_over_branches(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Let a loss of (B, ...) tensors also take (branches, B, ...), of which it is the mean over the branches.
 
     Tensors of three dimensions are taken apart, side by side; labels, of one dimension, serve every branch.
+
+    Args:
+        loss: Maps tensors (B, ...) and labels (B,) to a scalar.
+
+    Returns:
+        The loss of both shapes, a scalar.
     """
 
     @wraps(loss)

@@ -20,7 +20,11 @@ class BaseMemory(ResizingBuffers):
     """
 
     def reset(self, state: PseudoLabelState) -> None:
-        """Build the bank anew from the labels and features of a clustering step."""
+        """Build the bank anew from the labels and features of a clustering step.
+
+        Args:
+            state: Labels int64 (N,), -1 = outlier, and features float32 (N, D) of all training images.
+        """
         raise NotImplementedError
 
     @property

@@ -81,7 +81,14 @@ def momentum_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: 
 def hard_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: float) -> Tensor:
     """Apply one sample per class: the one least similar to the old centroid (Cluster-Contrast, "hard").
 
-    Arguments and result as in :func:`momentum_update`.
+    Args:
+        memory: (K, D) unit rows.
+        features: (B, D) unit rows.
+        labels: int64 (B,) in ``0..K-1``.
+        momentum: Share of the old row, 0 <= m < 1.
+
+    Returns:
+        A new (K, D) tensor; ``memory`` is left as it is.
     """
     similarity = (features * memory[labels]).sum(1)
     # Sorted by similarity, then stably by class: the first of each class is its least similar sample.
@@ -92,7 +99,14 @@ def hard_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: floa
 def mean_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: float) -> Tensor:
     """Apply the mean of the samples of each class (HHCL's "avg").
 
-    Arguments and result as in :func:`momentum_update`.
+    Args:
+        memory: (K, D) unit rows.
+        features: (B, D) unit rows.
+        labels: int64 (B,) in ``0..K-1``.
+        momentum: Share of the old row, 0 <= m < 1.
+
+    Returns:
+        A new (K, D) tensor; ``memory`` is left as it is.
     """
     order, first = _by_class(torch.arange(len(labels), device=labels.device), labels)
     sums = torch.zeros_like(features).index_add(0, first, features[order])
