@@ -134,9 +134,6 @@ class BaseReID(BaseModel):
         What comes behind the encoders compares: features with features, memories and classifiers. In half precision
         other clusters are the nearest and other pairs the hardest, at no gain, since convolutions are nearly all of the
         time.
-
-        Yields:
-            None, outside autocast.
         """
         kind = next(self.parameters()).device.type
         if not torch.is_autocast_enabled(kind):

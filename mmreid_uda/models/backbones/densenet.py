@@ -35,7 +35,14 @@ class DenseLayer(nn.Module):
         self.conv2 = nn.Conv2d(_BOTTLENECK * growth, growth, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, H, W) to (B, inputs + growth, H, W)."""
+        """Add new channels.
+
+        Args:
+            x: (B, inputs, H, W).
+
+        Returns:
+            (B, inputs + growth, H, W).
+        """
         hidden = self.conv1(F.relu(self.norm1(x)))
         return torch.cat([x, self.conv2(F.relu(self.norm2(hidden)))], dim=1)
 
@@ -117,7 +124,14 @@ class DenseNet(StagedBackbone):
         return [*stages, [parts["denseblock4"], parts["norm5"]]]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to (B, feat_dim, H/32, W/32)."""
+        """Map images to the map of the last block.
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+
+        Returns:
+            (B, feat_dim, H/32, W/32), >= 0.
+        """
         return self.features(x)
 
 

@@ -65,7 +65,14 @@ class InvertedResidual(nn.Module):
         self.skip = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, H, W) to (B, outputs, H/stride, W/stride)."""
+        """Expand, filter and project.
+
+        Args:
+            x: (B, inputs, H, W).
+
+        Returns:
+            (B, outputs, H/stride, W/stride).
+        """
         return x + self.conv(x) if self.skip else self.conv(x)
 
 
@@ -121,13 +128,31 @@ class MobileNetV2(StagedBackbone):
         return [[layer] for layer in self.features]
 
     def trunk(self, x: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to the output of the 96-channel stage, from which several branches may start."""
+        """Map images to the output of the 96-channel stage, from which several branches may start.
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+
+        Returns:
+            (B, 96, H/16, W/16) for ``width_mult=1``.
+        """
         return self.features[:_LAST_STAGE](x)
 
     def last_stage(self) -> nn.Module:
-        """The stages of 160 and 320 channels and the last convolution, what follows :meth:`trunk`."""
+        """The stages of 160 and 320 channels and the last convolution.
+
+        Returns:
+            What follows :meth:`trunk`; shared, not copied.
+        """
         return self.features[_LAST_STAGE:]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to (B, feat_dim, H/16, W/16), or /32 with ``last_stride=2``."""
+        """Map images to the map of the last convolution.
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+
+        Returns:
+            (B, feat_dim, H/16, W/16), or /32 with ``last_stride=2``; in 0..6.
+        """
         return self.features(x)

@@ -93,14 +93,32 @@ class ResNet(StagedBackbone):
         ]
 
     def trunk(self, x: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to the output of ``layer3``, from which several branches may start (ABMT)."""
+        """Map images to the output of ``layer3``, from which several branches may start (ABMT).
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+
+        Returns:
+            (B, feat_dim/2, H/16, W/16), >= 0.
+        """
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         return self.layer3(self.layer2(self.layer1(x)))
 
     def last_stage(self) -> nn.Module:
-        """``layer4``, what follows :meth:`trunk`."""
+        """The last of the four stages.
+
+        Returns:
+            ``layer4``, what follows :meth:`trunk`; shared, not copied.
+        """
         return self.layer4
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to (B, feat_dim, H/16, W/16), or /32 with ``last_stride=2``."""
+        """Map images to the map of the last stage.
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+
+        Returns:
+            (B, feat_dim, H/16, W/16), or /32 with ``last_stride=2``; >= 0.
+        """
         return self.last_stage()(self.trunk(x))

@@ -63,7 +63,16 @@ def _find(module: nn.Module, name: str) -> nn.Module:
 
 
 def fuse_block(inputs: int, outputs: int, bias: bool = True) -> nn.Module:
-    """A 1×1 convolution (Kaiming-normal, fan-in), BN and ReLU."""
+    """A 1×1 convolution (Kaiming-normal, fan-in), BN and ReLU.
+
+    Args:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        bias: Of the convolution. Defaults to True.
+
+    Returns:
+        A chain that maps (B, inputs, H, W) to (B, outputs, H, W).
+    """
     convolution = nn.Conv2d(inputs, outputs, 1, bias=bias)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_in")
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
@@ -100,7 +109,18 @@ class SideBlock(nn.Module):
         self.fuse = fuse_block(layer_channels + inputs if cells else layer_channels, fuse)
 
     def forward(self, below: Tensor, layer_channels: Tensor) -> Tensor:
-        """Map (B, inputs, H, W) and the trunk's map (B, tapped, H', W') to (B, fuse, H', W')."""
+        """Run the cells, and mix what they give with the trunk's map.
+
+        Args:
+            below: (B, inputs, H, W), the map from below.
+            layer_channels: The trunk's map, (B, layer_channels, H', W').
+
+        Returns:
+            (B, fuse, H', W').
+
+        Raises:
+            InputError: If the maps of cells and trunk differ in size.
+        """
         if not len(self.cells):
             return self.fuse(layer_channels)
         side = self.cells(below)
@@ -164,7 +184,15 @@ class SideNetwork(BaseModule):
             self.out_channels = block["fuse"]
 
     def forward(self, x: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
-        """Map images (B, 3, H, W) and the trunk's maps to the topmost map (B, out_channels, H', W')."""
+        """Climb beside the trunk.
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+            maps: The trunk's, of the same images: name in :attr:`out_layers` -> (B, C, H', W').
+
+        Returns:
+            The topmost map, (B, out_channels, H', W').
+        """
         for name, block in zip(self.out_layers, self.rungs):
             x = block(x, maps[name])
         return x
@@ -210,7 +238,14 @@ class SideNetworkBackbone(PretrainedModule):
         self.feat_dim = self.ladder.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to (B, feat_dim, H', W')."""
+        """Run trunk and ladder.
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+
+        Returns:
+            The ladder's topmost map, (B, feat_dim, H', W').
+        """
         with record_outputs(self.trunk, self.ladder.out_layers) as maps:
             self.trunk(x)
         return self.ladder(x, maps)

@@ -37,11 +37,19 @@ class StagedBackbone(PretrainedModule):
         self.norm_eval = norm_eval
 
     def stages(self) -> list[list[nn.Module]]:
-        """Modules of the stem, of stage 1, of stage 2, ..."""
+        """Modules of the stem, of stage 1, of stage 2, ...
+
+        Returns:
+            A list for each stage, the stem's first.
+        """
         raise NotImplementedError
 
     def frozen_modules(self) -> list[nn.Module]:
-        """Modules that ``frozen_stages`` freezes."""
+        """Modules that ``frozen_stages`` freezes.
+
+        Returns:
+            Modules, none with ``frozen_stages=-1``.
+        """
         return [module for stage in self.stages()[: self.frozen_stages + 1] for module in stage]
 
     def freeze(self) -> None:
@@ -50,7 +58,14 @@ class StagedBackbone(PretrainedModule):
             module.requires_grad_(False)
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Switch to train mode, except for what is frozen."""
+        """Switch to train mode, except for what is frozen.
+
+        Args:
+            mode: False switches to eval mode, all of it.
+
+        Returns:
+            Itself.
+        """
         super().train(mode)
         for module in self.frozen_modules():
             module.eval()

@@ -68,7 +68,14 @@ class TorchvisionBackbone(PretrainedModule):
         self.feat_dim: int = probe(self, self).shape[1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to (B, feat_dim, H', W')."""
+        """Map images to the last map of the model.
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+
+        Returns:
+            (B, feat_dim, H', W').
+        """
         for key in self._chain:
             x = getattr(self, key)(x)
         return F.relu(x) if self._final_relu else x

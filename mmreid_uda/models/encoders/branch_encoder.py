@@ -86,7 +86,14 @@ class AsymmetricBranchEncoder(ReIDEncoder):
         super().init_weights()
 
     def forward(self, x: Tensor) -> EncoderOutput:
-        """Map images ``x`` (B, 3, H, W) to both features of both branches, ``[g | m]``."""
+        """Map images to the features of both branches, ``[g | m]``.
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+
+        Returns:
+            Pooled features (B, feat_dim) and embeddings (B, embed_dim), of which each branch has a half.
+        """
         shared = self.backbone.trunk(x.contiguous(memory_format=self.memory_format))
         g = self.pool(self.backbone.last_stage()(shared))
         m = self.second_pool(self.extra(self.second_stage(shared)))

@@ -122,7 +122,14 @@ class MGNEncoder(PretrainedModule):
         super().init_weights()
 
     def forward(self, x: Tensor) -> EncoderOutput:
-        """Map images (B, 3, H, W) to the global features (B, 3·embed_dim) and to all (B, 8·embed_dim)."""
+        """Map images to the vectors of all parts.
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+
+        Returns:
+            Global features (B, 3·D) and all vectors (B, 8·D), with D the argument ``embed_dim``.
+        """
         net = self.backbone
         with record_outputs(net, self.ladder.out_layers if self.ladder is not None else ()) as maps:
             shared = net.layer2(net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x))))))

@@ -89,7 +89,11 @@ class ReIDEncoder(PretrainedModule):
         self.convert(norm)
 
     def convert(self, norm: dict[str, Any] | None) -> None:
-        """Replace the batch normalisations, if ``norm`` says so, and set the memory format: building ends with it."""
+        """Replace the batch normalisations, if ``norm`` says so, and set the memory format: building ends with it.
+
+        Args:
+            norm: As for the class; None changes no layer.
+        """
         if norm is not None:
             norm = dict(norm)
             convert_norm(self, norm, norm.pop("keep_frozen", True))
@@ -109,7 +113,17 @@ class ReIDEncoder(PretrainedModule):
             ) from error
 
     def pooled(self, x: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to the feature ``f`` (B, feat_dim)."""
+        """Map images to the feature ``f``.
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+
+        Returns:
+            (B, feat_dim), not normalised.
+
+        Raises:
+            InputError: If the backbone gives neither maps nor vectors.
+        """
         out = self.backbone(x.contiguous(memory_format=self.memory_format))
         if isinstance(out, (tuple, list)):
             out = out[-1]
@@ -123,7 +137,14 @@ class ReIDEncoder(PretrainedModule):
         )
 
     def forward(self, x: Tensor) -> EncoderOutput:
-        """Map images ``x`` (B, 3, H, W) to both features."""
+        """Map images to both features.
+
+        Args:
+            x: float (B, 3, H, W), normalised.
+
+        Returns:
+            Pooled features (B, feat_dim) and embeddings (B, embed_dim).
+        """
         f = self.pooled(x)
         return EncoderOutput(pooled=f, embedding=self.neck(f))
 

@@ -82,13 +82,25 @@ class BConvCell(ResizingBuffers):
         self._seed, self._draws = 0, 0
 
     def reset(self, seed: int = 0) -> None:
-        """Forget everything; fresh slots are drawn from ``seed`` (0 <= seed < 2**63) on."""
+        """Forget everything.
+
+        Args:
+            seed: Fresh slots are drawn from it on, 0 <= seed < 2**63.
+        """
         for name, buffer in self._buffers.items():
             self._buffers[name] = torch.empty(0, dtype=torch.float32, device=buffer.device)  # type: ignore[union-attr]
         self._seed, self._draws = seed, 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` (B, in_channels, H, W) to y (B, out_channels, H', W'), H' = floor((H - 1) / stride) + 1."""
+        """Map the input to the output of the cell, and remember its state.
+
+        Args:
+            x: (B, in_channels, H, W).
+
+        Returns:
+            y (B, out_channels, H', W'), within ±1, with H' = floor((H - 1) / stride) + 1; of the type that the
+            convolution gives.
+        """
         gates = self.conv(x)
         previous = self._recall("state", gates[:, : self.out_channels], self._noise)
         state = _advance(previous, gates)
@@ -200,7 +212,15 @@ class BConvCellV2(BConvCell):
         self.register_buffer("history", torch.empty(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` (B, in_channels, H, W) to y (B, out_channels, H', W'), H' = floor((H - 1) / stride) + 1."""
+        """Map the input to the output of the cell, and remember both state and input.
+
+        Args:
+            x: (B, in_channels, H, W).
+
+        Returns:
+            y (B, out_channels, H', W'), within ±1, with H' = floor((H - 1) / stride) + 1; of the type that the
+            convolution gives.
+        """
         # Fresh slots: the input itself.
         past = self._recall("history", x, lambda like: x[len(x) - len(like) :].detach().float())
         if self.concat == "channel":
@@ -239,5 +259,8 @@ def latent_cells(model: nn.Module) -> Iterator[BConvCell]:
 
     Args:
         model: Any tree of modules.
+
+    Returns:
+        Cells, possibly none.
     """
     return (module for module in model.modules() if isinstance(module, BConvCell))

@@ -154,6 +154,9 @@ def row_parameters(module: nn.Module) -> Iterator[tuple[str, ResizingRows, nn.Pa
 
     Args:
         module: Any tree of modules.
+
+    Yields:
+        Name as in ``module.named_parameters()``, owner and parameter.
     """
     for path, part in module.named_modules():
         if isinstance(part, ResizingRows):

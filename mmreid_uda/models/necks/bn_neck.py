@@ -31,5 +31,12 @@ class BNNeck(BaseModule):
         self.bn.bias.requires_grad_(not freeze_bias)
 
     def forward(self, f: Tensor) -> Tensor:
-        """Map pooled features ``f`` (B, D) to embeddings (B, D)."""
+        """Map pooled features to embeddings.
+
+        Args:
+            f: (B, D).
+
+        Returns:
+            (B, D).
+        """
         return self.bn(f)

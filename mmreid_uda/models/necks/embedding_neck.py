@@ -46,5 +46,12 @@ class EmbeddingNeck(BaseModule):
         nn.init.normal_(self.bn.weight, 1.0, 0.02)
 
     def forward(self, f: Tensor) -> Tensor:
-        """Map pooled features ``f`` (B, in_channels) to embeddings (B, embed_dim)."""
+        """Map pooled features to embeddings.
+
+        Args:
+            f: (B, in_channels).
+
+        Returns:
+            (B, embed_dim).
+        """
         return self.dropout(self.act(self.bn(self.fc(f))))
