@@ -66,7 +66,11 @@ class Agglomerative(JaccardClusterer):
     def cluster(
         self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
     ) -> np.ndarray:
-        """Cluster; nothing here is random. ``eps_scale`` multiplies the threshold, which ends at ``max_distance``."""
+        """Cluster; nothing here is random. ``eps_scale`` multiplies the threshold, which ends at ``max_distance``.
+
+        Raises:
+            InputError: If too many images hang together.
+        """
         graph = self.graph(features, self.max_distance, seed, extras.get("neighbors"))
         threshold = min(self.distance_threshold * eps_scale, self.max_distance)
         labels = np.empty(len(features), np.int64)

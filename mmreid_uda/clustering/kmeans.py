@@ -55,7 +55,11 @@ class KMeans(Clusterer):
     def cluster(
         self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
     ) -> np.ndarray:
-        """Cluster; the draws follow from (seed, epoch), and ``eps_scale`` has no meaning here."""
+        """Cluster; the draws follow from (seed, epoch), and ``eps_scale`` has no meaning here.
+
+        Raises:
+            InputError: If there are fewer images than clusters.
+        """
         if len(features) < self.num_clusters:
             raise InputError(
                 f"found {len(features)} images for num_clusters={self.num_clusters}, expected at least as many images "

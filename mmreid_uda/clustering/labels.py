@@ -118,11 +118,19 @@ class Clusterer(ABC):
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on as if never stopped."""
+        """What a resumed run needs to go on as if never stopped.
+
+        Returns:
+            What can be saved in a checkpoint; empty for most.
+        """
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 (most have no state)
-        """Take over the state of :meth:`state_dict`."""
+        """Take over the state of :meth:`state_dict`.
+
+        Args:
+            state: As it was saved.
+        """
 
 
 @CLUSTERERS.register_module()
@@ -137,7 +145,11 @@ class GroundTruthLabels(Clusterer):
     def cluster(
         self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
     ) -> np.ndarray:
-        """Return ``true_labels``; -1 where an image has none."""
+        """Return ``true_labels``; -1 where an image has none.
+
+        Raises:
+            InputError: If there is another number of labels than of features.
+        """
         true_labels = extras["true_labels"]
         if len(true_labels) != len(features):
             raise InputError(

@@ -170,7 +170,11 @@ def jaccard_from_encodings(
         source_weight: λ, in [0, 1).
         max_pairs: As :func:`jaccard_distances`.
 
-    Returns, errors: as :func:`jaccard_graph` and :func:`jaccard_distances`.
+    Returns:
+        Symmetric float32 (N, N), zero diagonal stored, sorted indices.
+
+    Raises:
+        InputError: If λ > 0 without ``from_source``, an argument is out of range, or there are more than ``max_pairs``.
     """
     if not source_weight:
         return jaccard_distances(encodings, max_distance, max_pairs)

@@ -68,6 +68,14 @@ def pairs_within(
 
     Images are renumbered so that neighbours stand together, without which every overlap of a large set is a miss of
     the cache. The entries of a row keep their order, and so overlaps their last bit.
+
+    Args:
+        encodings: float32 (N, N), rows of non-negative weights that sum to 1, sorted indices.
+        max_distance: Largest distance that is given.
+        max_pairs: Pairs after which to stop; None gives all.
+
+    Yields:
+        Rows, columns and distances of some pairs at a time, each pair once: int (P,), int (P,), float32 (P,).
     """
     num = encodings.shape[0]
     order = kernels.bfs_order(encodings.indptr, encodings.indices)

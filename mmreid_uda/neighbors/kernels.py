@@ -82,7 +82,16 @@ def merge_topk(block, first_row, first_column, indices, similarities, min_simila
 
 @njit(nogil=True, fastmath=_FAST, cache=True)
 def merge_topk_columns(block, first_row, first_column, indices, similarities, min_similarity):
-    """:func:`merge_topk` for the block's transpose, read row by row all the same."""
+    """:func:`merge_topk` for the block's transpose, read row by row all the same.
+
+    Args:
+        block: (rows, columns), similarities of the block's columns with its rows.
+        first_row: What the block's first row is an index of.
+        first_column: The row of the lists that belongs to the block's first column.
+        indices: int (N, k), changed in place: the nearest of each so far.
+        similarities: (N, k), descending, changed in place.
+        min_similarity: (N,), lowered in place; of length 0, it is not asked for.
+    """
     num_rows, num_columns, last_place = block.shape[0], block.shape[1], indices.shape[1] - 1
     thresholds = np.empty(_CHUNK, block.dtype)
     for start in range(0, num_columns, _CHUNK):

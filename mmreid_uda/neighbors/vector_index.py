@@ -107,7 +107,12 @@ class VectorIndex:
         return similarities, indices
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a file needs: the options, and ``features``, or ``index``, faiss's bytes, which hold them."""
+        """What a file needs.
+
+        Returns:
+            The options as arrays without dimensions, and ``features``, float32 (N, D), or ``index``, faiss's bytes,
+            which hold them.
+        """
         content = (
             {"features": self._engine.numpy()}
             if self.kind == "flat"
@@ -122,6 +127,9 @@ class VectorIndex:
 
         Args:
             arrays: A mapping such as an opened ``.npz`` file.
+
+        Returns:
+            An index that answers as the one before.
 
         Raises:
             KeyError: Neither features nor an index are there.
@@ -148,6 +156,9 @@ def build_engine(rows: np.ndarray, kind: str, seed: int) -> Any:
         rows: float32 (N, D), contiguous.
         kind: ``'ivf'`` or ``'hnsw'``.
         seed: Of the k-means of an inverted file.
+
+    Returns:
+        faiss's index.
 
     Raises:
         InputError: faiss is missing.
@@ -191,6 +202,9 @@ def _graph(faiss: Any, rows: np.ndarray) -> Any:
 
 def import_faiss() -> Any:
     """The package faiss.
+
+    Returns:
+        The module.
 
     Raises:
         InputError: It is not installed.

@@ -18,7 +18,14 @@ SCRATCH = 32 * _RANK_ENTRIES
 
 
 def runs_compiled(device: torch.device) -> bool:
-    """Whether distances on a device are ranked by compiled kernels."""
+    """Whether distances on a device are ranked by compiled kernels.
+
+    Args:
+        device: Where the distances are.
+
+    Returns:
+        True on a CPU, if numba is installed.
+    """
     return device.type == "cpu" and kernels_available()
 
 

@@ -108,10 +108,13 @@ class Protocol:
         return array
 
     def without_junk(self, block: Tensor) -> Tensor:
-        """Drop the columns of junk images: (rows, G) to (rows, kept); the block itself if there is no junk.
+        """Drop the columns of junk images.
 
         Args:
             block: float32 (rows, G), distances.
+
+        Returns:
+            float32 (rows, kept); the block itself if there is no junk.
         """
         if len(self.kept) == self.num_gallery:
             return block
@@ -137,7 +140,11 @@ class Protocol:
         return (row[~ignored], column[~ignored]), (row[ignored], column[ignored])
 
     def no_match_message(self) -> str:
-        """Why no query can be evaluated, with the numbers a user needs to see what is wrong."""
+        """Why no query can be evaluated, with the numbers a user needs to see what is wrong.
+
+        Returns:
+            The end of a sentence.
+        """
         shared = len(np.intersect1d(self.query_pids, self.gallery_pids))
         hint = (
             "every match has the query's camera: set same_camera='keep' if the cameras are unknown or only one"
@@ -178,13 +185,16 @@ class SingleShot:
         return shot
 
     def hits(self, block: Tensor, start: int, rows: np.ndarray, max_rank: int) -> np.ndarray:
-        """Histogram of the match's place, mean over the galleries: float64 (max_rank + 1,).
+        """Histogram of the match's place, mean over the galleries.
 
         Args:
             block: (queries, G) distances, without junk.
             start: Index of the block's first query.
             rows: Rows of the block to evaluate, each with at least one match.
             max_rank: Places from here on share the last bin.
+
+        Returns:
+            float64 (max_rank + 1,), which sums to the number of ``rows``.
         """
         total = np.zeros(max_rank + 1)
         cameras = self.protocol.query_camids[start + rows]

@@ -51,9 +51,12 @@ class RankResult:
     verification: VerificationResult | None = None
 
     def summary(self) -> dict[str, float]:
-        """The figures papers print, in percent: ``mAP``, ``R1``, ``R5``, ``R10`` (up to ``max_rank``), ``mINP``.
+        """The figures papers print.
 
         With verification also those of :meth:`.VerificationResult.summary`.
+
+        Returns:
+            In percent: ``mAP``, ``R1``, ``R5``, ``R10`` (up to ``max_rank``), ``mINP``.
         """
         ranks = {
             f"R{rank}": float(self.cmc[rank - 1]) for rank in (1, 5, 10) if rank <= len(self.cmc)

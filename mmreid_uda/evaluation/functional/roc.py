@@ -50,7 +50,11 @@ class VerificationResult:
     num_negatives: int
 
     def summary(self) -> dict[str, float]:
-        """In percent: ``TPR@FPR=0.1`` and so on, ``AUC``, ``EER``."""
+        """The figures of verification for a table.
+
+        Returns:
+            In percent: ``TPR@FPR=0.1`` and so on, ``AUC``, ``EER``.
+        """
         rates = {f"TPR@FPR={fpr:g}": tpr for fpr, tpr in zip(FALSE_POSITIVE_RATES, self.tpr)}
         return {
             key: 100 * rate for key, rate in {**rates, "AUC": self.auc, "EER": self.eer}.items()
@@ -122,6 +126,9 @@ class PairCounter:
 
     def result(self) -> VerificationResult:
         """Read the ROC off the counts.
+
+        Returns:
+            The figures of all pairs counted so far.
 
         Raises:
             InputError: There are no positives, or no negatives.

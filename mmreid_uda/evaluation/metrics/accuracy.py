@@ -51,6 +51,9 @@ class Accuracy(BaseMetric):
         Args:
             data_batch: Not used.
             data_samples: Batches with ``scores`` (B, K) and ``gt_label`` (B,).
+
+        Raises:
+            InputError: If scores are NaN or infinite.
         """
         for batch in data_samples:
             scores = batch["scores"].detach().float().cpu()
@@ -64,6 +67,13 @@ class Accuracy(BaseMetric):
             self.results.extend(((scores >= true).sum(1) - 1).tolist())
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:
-        """Share of the images with fewer than k classes before the true one, in percent."""
+        """Share of the images with fewer than k classes before the true one.
+
+        Args:
+            results: For each image the number of classes before the true one.
+
+        Returns:
+            ``top1``, ... in percent, 0..100.
+        """
         match_ranks = torch.tensor(results)
         return {f"top{k}": 100.0 * float((match_ranks < k).double().mean()) for k in self.topk}
