@@ -23,12 +23,27 @@ __all__ = ["extract_features", "unwrap", "with_pipeline"]
 
 
 def unwrap(model: nn.Module) -> Any:
-    """The algorithm inside a ``DistributedDataParallel`` wrapper, or the model itself."""
+    """The algorithm inside a ``DistributedDataParallel`` wrapper.
+
+    Args:
+        model: Wrapped or not.
+
+    Returns:
+        The algorithm, or the model itself.
+    """
     return model.module if is_model_wrapper(model) else model
 
 
 def with_pipeline(dataset: ReIDDataset, pipeline: Sequence[Any]) -> ReIDDataset:
-    """The same images, labels and cache (shared, not copied) seen through another pipeline."""
+    """The same images, labels and cache seen through another pipeline.
+
+    Args:
+        dataset: Left as it is.
+        pipeline: Transforms or their configs.
+
+    Returns:
+        A view: all but the pipeline is shared, not copied.
+    """
     view = copy.copy(dataset)
     view.set_pipeline(pipeline)
     return view

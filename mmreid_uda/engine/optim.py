@@ -22,6 +22,7 @@ class AmpOptimWrapper(OptimWrapper):
     """Autocast and, for float16, loss scaling; also without a GPU, where mmengine's own wrapper refuses to be built.
 
     Args:
+        *args: As for mmengine's ``OptimWrapper``.
         dtype: ``'bfloat16'``, ``'float16'`` (GPU only), or None (default): bfloat16 where the device computes in it,
             which needs no scaling, else float16. Cards before compute capability 8.0 (such as V100 and T4) only
             emulate bfloat16.
@@ -55,16 +56,29 @@ class AmpOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the forward pass of an iteration under autocast."""
+        """Run the forward pass of an iteration under autocast.
+
+        Args:
+            model: As in mmengine.
+        """
         with super().optim_context(model), torch.autocast(self.device, dtype=self.dtype):
             yield
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
-        """Backpropagate the scaled loss."""
+        """Backpropagate the scaled loss.
+
+        Args:
+            loss: A scalar, not scaled.
+            **kwargs: As in mmengine.
+        """
         super().backward(self.loss_scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs: Any) -> None:
-        """Make a step with unscaled gradients; one that is not finite is left out, and the scale made smaller."""
+        """Make a step with unscaled gradients; one that is not finite is left out, and the scale made smaller.
+
+        Args:
+            **kwargs: As in mmengine.
+        """
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()

@@ -105,6 +105,11 @@ def read_resumable(path: Path, seed: int | None = None) -> dict[str, Any]:
 def require_seed(name: str | Path, meta: dict[str, Any], seed: int | None) -> None:
     """Refuse to go on with another seed: batches would be drawn with one, clusters with the other.
 
+    Args:
+        name: The checkpoint, for the sentence.
+        meta: Its ``meta``.
+        seed: The run's; None, or none in ``meta``, is not compared.
+
     Raises:
         InputError: The seeds of the checkpoint and of the run differ.
     """
@@ -144,7 +149,14 @@ def _newest_whole(run: Path, broken: Path) -> str:
 
 
 def after_divergence(runner: Runner) -> str:
-    """The end of a sentence about a training that has diverged: where the last good weights lie, what to change."""
+    """The end of a sentence about a training that has diverged: where the last good weights lie, what to change.
+
+    Args:
+        runner: Of the training, whose work dir is searched.
+
+    Returns:
+        The end of a sentence.
+    """
     last = next(
         (one for one in (noted_checkpoint(Path(runner.work_dir)),) if one and one.is_file()), None
     )
@@ -158,12 +170,15 @@ def after_divergence(runner: Runner) -> str:
 
 
 def finished_note(cfg: Config, path: Path, checkpoint: dict[str, Any]) -> str | None:
-    """What is said of a run that has nothing left to train and to evaluate; None if it has.
+    """What is said of a run that has nothing left to train and to evaluate.
 
     Args:
         cfg: The config of the run.
         path: Its last checkpoint.
         checkpoint: The content.
+
+    Returns:
+        A sentence; None if something is left.
     """
     epochs, planned = checkpoint["meta"]["epoch"], cfg.get("train_cfg", {}).get("max_epochs")
     if planned is None or epochs < planned:
@@ -180,7 +195,14 @@ def finished_note(cfg: Config, path: Path, checkpoint: dict[str, Any]) -> str | 
 
 
 def settings_of(cfg: Config) -> dict[str, str]:
-    """All settings of a config that bear upon the training, flat: ``'train_cfg.max_epochs'`` -> ``'50'``."""
+    """All settings of a config that bear upon the training, flat.
+
+    Args:
+        cfg: Of the run.
+
+    Returns:
+        Dotted key -> value as JSON: ``'train_cfg.max_epochs'`` -> ``'50'``.
+    """
     return {
         key: json.dumps(value, default=str)
         for key, value in _leaves("", cfg._cfg_dict.to_dict())
@@ -201,7 +223,15 @@ def _leaves(where: str, node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def other_settings(runner: Runner, meta: dict[str, Any]) -> list[str]:
-    """Lines about what is different from the run that wrote a checkpoint: settings, number of processes."""
+    """What is different from the run that wrote a checkpoint: settings, number of processes.
+
+    Args:
+        runner: The run of now.
+        meta: The checkpoint's ``meta``.
+
+    Returns:
+        A line for each difference.
+    """
     lines = []
     now = settings_of(runner.cfg)
     before: dict[str, str] = meta.get("settings") or now

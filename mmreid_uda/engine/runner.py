@@ -75,7 +75,9 @@ class ReIDRunner(Runner):
     * A checkpoint is refused when it holds NaN; a full disk, a lost process, a killed loading process, too little
       memory end in a sentence.
 
-    Arguments are those of mmengine's Runner.
+    Args:
+        *args: As for mmengine's Runner.
+        **kwargs: As for mmengine's Runner.
     """
 
     keeps_config: ClassVar[bool] = True
@@ -97,6 +99,9 @@ class ReIDRunner(Runner):
         Args:
             cfg: A config of :func:`load_config`; or as its file says, then the recipe and all checks are applied here.
                 Without ``work_dir`` it is ``work_dirs/<name of the config>``.
+
+        Returns:
+            A Runner that can train or test.
 
         Raises:
             InputError: The work dir cannot be written, another run is at work there, or the checks, mmengine or a
@@ -138,7 +143,15 @@ class ReIDRunner(Runner):
     # ---- log
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Keep long records off the console, and let a full disk cost lines of the log, not the run."""
+        """Keep long records off the console, and let a full disk cost lines of the log, not the run.
+
+        Args:
+            *args: As in mmengine.
+            **kwargs: As in mmengine.
+
+        Returns:
+            The logger.
+        """
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             handler.handleError = lambda record: None
@@ -157,7 +170,12 @@ class ReIDRunner(Runner):
         default_hooks: dict[str, Any] | None = None,
         custom_hooks: list[Any] | None = None,
     ) -> None:
-        """Register the hooks of a config, those that the algorithm requires for training, and none that is ``None``."""
+        """Register the hooks of a config, those that the algorithm requires for training, and none that is ``None``.
+
+        Args:
+            default_hooks: Name -> hook, its config, or None.
+            custom_hooks: As in mmengine.
+        """
         if self._train_dataloader is not None:
             default_hooks = complete_hooks(default_hooks, type(unwrap(self.model)))
         kept = {
@@ -170,7 +188,11 @@ class ReIDRunner(Runner):
     # ---- processes and data
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
-        """Join the other processes; threads are limited as by ``tools/dist_train.sh``, which mmengine would warn of."""
+        """Join the other processes; threads are limited as by ``tools/dist_train.sh``, which mmengine would warn of.
+
+        Args:
+            env_cfg: As in mmengine.
+        """
         if self._distributed:
             threads = os.environ.setdefault("OMP_NUM_THREADS", "1")
             os.environ.setdefault("MKL_NUM_THREADS", threads)
@@ -182,7 +204,16 @@ class ReIDRunner(Runner):
         seed: int | None = None,
         diff_rank_seed: bool = False,
     ) -> DataLoader:
-        """Build a loader whose number of processes is settled, and whose other keys fit it."""
+        """Build a loader whose number of processes is settled, and whose other keys fit it.
+
+        Args:
+            dataloader: A loader, or its config; ``num_workers`` is a number >= 0 or ``'auto'``.
+            seed: As in mmengine.
+            diff_rank_seed: As in mmengine.
+
+        Returns:
+            The loader.
+        """
         if isinstance(dataloader, dict):
             dataloader = dict(dataloader)
             wanted = dataloader.get("num_workers", 0)
@@ -202,7 +233,11 @@ class ReIDRunner(Runner):
     # ---- checkpoints
 
     def load_or_resume(self) -> None:
-        """Go on from the last checkpoint of the work dir, or from the one that is named; or take its weights."""
+        """Go on from the last checkpoint of the work dir, or from the one that is named; or take its weights.
+
+        Raises:
+            InputError: The checkpoint cannot be read, or is of another model, optimiser, seed or list of images.
+        """
         if self._has_loaded:
             return
         if not self._resume:
@@ -300,6 +335,11 @@ class ReIDRunner(Runner):
     ) -> None:
         """Save with what a resumed run compares.
 
+        Args:
+            *args: As in mmengine.
+            meta: What else is noted. Defaults to nothing.
+            **kwargs: As in mmengine.
+
         Raises:
             InputError: On rank 0: weights are not finite, or there is no room; what to do is said.
         """
@@ -323,12 +363,20 @@ class ReIDRunner(Runner):
     # ---- what ends a run
 
     def train(self) -> nn.Module:
-        """Train; what is known to end a run is said in a sentence."""
+        """Train; what is known to end a run is said in a sentence.
+
+        Returns:
+            The model, trained.
+        """
         with _known_failures():
             return super().train()
 
     def test(self) -> dict[str, float]:
-        """Test; what is known to end a run is said in a sentence."""
+        """Test; what is known to end a run is said in a sentence.
+
+        Returns:
+            Metrics by name, such as ``market1501/mAP``.
+        """
         with _known_failures():
             return super().test()
 

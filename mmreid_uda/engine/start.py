@@ -77,6 +77,9 @@ def build_runner(cfg: Config, dump_config: bool = True) -> ReIDRunner:
         cfg: The config.
         dump_config: Write it to the work dir, as training does. Defaults to True.
 
+    Returns:
+        A Runner that can train or test.
+
     Raises:
         InputError: The work dir cannot be written, another run is at work there, or mmengine or a plug-in refuses what
             the config says.

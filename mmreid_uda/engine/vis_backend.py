@@ -24,19 +24,39 @@ class LocalVisBackend(_MmengineLocalVisBackend):
     _said = False
 
     def add_config(self, config: Any, **kwargs: Any) -> None:
-        """Record the config."""
+        """Record the config.
+
+        Args:
+            config: As in mmengine.
+            **kwargs: As in mmengine.
+        """
         self._try(super().add_config, config, **kwargs)
 
     def add_image(self, *args: Any, **kwargs: Any) -> None:
-        """Record a picture."""
+        """Record a picture.
+
+        Args:
+            *args: As in mmengine.
+            **kwargs: As in mmengine.
+        """
         self._try(super().add_image, *args, **kwargs)
 
     def add_scalar(self, *args: Any, **kwargs: Any) -> None:
-        """Record a figure."""
+        """Record a figure.
+
+        Args:
+            *args: As in mmengine.
+            **kwargs: As in mmengine.
+        """
         self._try(super().add_scalar, *args, **kwargs)
 
     def add_scalars(self, *args: Any, **kwargs: Any) -> None:
-        """Record figures."""
+        """Record figures.
+
+        Args:
+            *args: As in mmengine.
+            **kwargs: As in mmengine.
+        """
         self._try(super().add_scalars, *args, **kwargs)
 
     def _try(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:

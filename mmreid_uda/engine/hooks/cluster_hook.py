@@ -108,7 +108,11 @@ class ClusterHook(Hook):
     # ---- life cycle
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there is a target, and enough images of it to fill a batch."""
+        """Check that there is a target, and enough images of it to fill a batch.
+
+        Raises:
+            InputError: If there are too few images.
+        """
         fit_moments(runner.optim_wrapper.optimizer, unwrap(runner.model))
         needed = self._needed(runner)
         target = _target(runner)
@@ -163,7 +167,11 @@ class ClusterHook(Hook):
         )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """On resume, take labels and the clusterer's state back."""
+        """On resume, take labels and the clusterer's state back.
+
+        Raises:
+            InputError: If the checkpoint is of another list of images.
+        """
         saved = checkpoint.get("pseudo_labels")
         if not runner._resume or saved is None:
             return

@@ -29,7 +29,11 @@ class EMAHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Check that the model has teachers."""
+        """Check that the model has teachers.
+
+        Raises:
+            InputError: If it has none.
+        """
         if not hasattr(unwrap(runner.model), "update_teachers"):
             raise InputError(
                 f"EMAHook: {type(unwrap(runner.model)).__name__} has no teachers; set default_hooks.ema=None, "

@@ -45,7 +45,11 @@ class LatentStateHook(Hook):
         self.reset, self.legacy_val_flag = reset, legacy_val_flag
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there is something to reset."""
+        """Check that there is something to reset.
+
+        Raises:
+            InputError: If the model has no cell.
+        """
         if not any(True for _ in latent_cells(unwrap(runner.model))):
             raise InputError(
                 f"LatentStateHook: found no BConvCell in {type(unwrap(runner.model)).__name__}; set "

@@ -50,7 +50,11 @@ class ProgressiveLambdaHook(Hook):
         self.attribute, self.base, self.schedule = attribute, base, _SCHEDULES[schedule]
 
     def before_train(self, runner: Runner) -> None:
-        """Check that the model has the attribute."""
+        """Check that the model has the attribute.
+
+        Raises:
+            InputError: If it has not.
+        """
         if not hasattr(unwrap(runner.model), self.attribute):
             raise InputError(
                 f"ProgressiveLambdaHook: {type(unwrap(runner.model)).__name__} has no attribute {self.attribute!r}; "

@@ -23,7 +23,11 @@ class SourceClassesHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Count the identities of all sources together."""
+        """Count the identities of all sources together.
+
+        Raises:
+            InputError: If there is no labelled source.
+        """
         dataset = runner.train_dataloader.dataset
         if not dataset.num_source_pids:
             raise InputError(

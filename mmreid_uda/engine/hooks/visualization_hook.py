@@ -86,7 +86,11 @@ class VisualizationHook(Hook):
         self.batch_size, self.num_workers = batch_size, num_workers
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there is a test set, or clusters and a truth to compare them with, not epochs later."""
+        """Check that there is a test set, or clusters and a truth to compare them with, not epochs later.
+
+        Raises:
+            InputError: If a picture lacks what it is drawn of.
+        """
         of_test_set = set(self.pictures) - {"cluster_collages"}
         if of_test_set and runner.val_loop is None:
             raise InputError(
