@@ -141,7 +141,14 @@ def quiet() -> None:
 
 
 def is_installed(package: str) -> bool:
-    """Tell whether a distribution or an importable module of this name is installed."""
+    """Tell whether a distribution or an importable module of this name is installed.
+
+    Args:
+        package: Name of a distribution (``mmcv-lite``) or of a module (``mmcv``).
+
+    Returns:
+        True if there is one.
+    """
     if _distribution(package) is not None:
         return True
     spec = importlib.util.find_spec(package)
@@ -149,7 +156,13 @@ def is_installed(package: str) -> bool:
 
 
 def get_installed_path(package: str) -> str:
-    """Folder of an installed package, named by its distribution (``mmcv-lite``) or its module (``mmcv``).
+    """Folder of an installed package.
+
+    Args:
+        package: Name of its distribution (``mmcv-lite``) or of its module (``mmcv``).
+
+    Returns:
+        Path of the folder of the module.
 
     Raises:
         InputError: Nothing of this name is installed.

@@ -56,7 +56,14 @@ class FeatureGraph(nn.Module):
         self.model = copy.deepcopy(model).eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map uint8 (B, H, W, 3), BGR unless the model expects otherwise, to float32 (B, D) unit rows."""
+        """Map pixels to features.
+
+        Args:
+            images: uint8 (B, H, W, 3), BGR unless the model expects otherwise.
+
+        Returns:
+            float32 (B, D), unit rows.
+        """
         pixels = images.permute(0, 3, 1, 2).float()
         if self.bgr_to_rgb:
             pixels = pixels.flip(1)
@@ -71,6 +78,9 @@ class FeatureGraph(nn.Module):
 
         Args:
             images: uint8 (B, H, W, 3).
+
+        Returns:
+            Another graph; this one stays as it is.
         """
         half = copy.deepcopy(self)
         for parent in list(half.model.modules()):

@@ -65,6 +65,12 @@ class FeatureSet:
     def load(cls, path: str | Path) -> FeatureSet:
         """Read a file of ``tools/extract_features.py``.
 
+        Args:
+            path: An ``.npz`` file.
+
+        Returns:
+            Its features, none of them marked as query or gallery.
+
         Raises:
             InputError: The file is missing, or holds no finite features with a path for each, or other labels than
                 integers and texts.
@@ -103,6 +109,9 @@ class FeatureSet:
             inferencer: The model and its config.
             part: ``'train'``: the target's training images, with the true identities. ``'test'``: queries and gallery
                 of the first test set.
+
+        Returns:
+            Features of all these images, in the order of the dataset.
 
         Raises:
             InputError: The config has no such images.
@@ -161,6 +170,12 @@ class FeatureSet:
         As in a test set, people who are named by texts are numbered over both, and a file whose camera is unknown, or
         every file if none is known on one side, is a camera of its own.
 
+        Args:
+            gallery: Images of the same model.
+
+        Returns:
+            Both, these first, with the marks of query and gallery.
+
         Raises:
             InputError: The dimensions or the fingerprints differ.
         """
@@ -215,6 +230,9 @@ def target_images(cfg: Config) -> ReIDDataset:
     Args:
         cfg: A config of :func:`load_config`.
 
+    Returns:
+        The dataset, without pseudo-labels.
+
     Raises:
         InputError: The config has no target.
     """
@@ -233,6 +251,9 @@ def test_images(cfg: Config) -> ReIDTestDataset:
 
     Args:
         cfg: A config of :func:`load_config`.
+
+    Returns:
+        All of them as one dataset; ``set_ids`` tells them apart.
 
     Raises:
         InputError: The config has none.

@@ -102,6 +102,9 @@ class Gallery:
     def save(self, path: str | Path) -> None:
         """Write one ``.npz`` file: vectors or index, paths, fingerprint.
 
+        Args:
+            path: Name that ends in ``.npz``; folders are made.
+
         Raises:
             InputError: The name does not end in ``.npz``.
         """
@@ -112,6 +115,12 @@ class Gallery:
     @checked
     def load(cls, path: str | Path) -> Gallery:
         """Read a gallery, or features that ``tools/extract_features.py`` or ``tools/deploy/run_onnx.py`` wrote.
+
+        Args:
+            path: An ``.npz`` file.
+
+        Returns:
+            The gallery.
 
         Raises:
             InputError: The file is missing, or is no gallery.
@@ -165,6 +174,9 @@ def save_features(
 def require_npz(path: str | Path) -> None:
     """Refuse a place for features or a gallery that cannot be written, before they are computed.
 
+    Args:
+        path: Where a file is to be written.
+
     Raises:
         InputError: The name does not end in ``.npz``, or there can be no such file.
     """
@@ -199,7 +211,15 @@ def require_same_model(queries: str, gallery: str, name: str = "") -> None:
 
 
 def require_same_length(features: int, paths: int) -> None:
-    """Refuse another number of paths than of features."""
+    """Refuse another number of paths than of features.
+
+    Args:
+        features: Number of features.
+        paths: Number of paths.
+
+    Raises:
+        InputError: They differ.
+    """
     if features != paths:
         raise InputError(
             f"found {features} features and {paths} paths, expected one path for each feature."

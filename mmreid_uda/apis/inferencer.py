@@ -158,6 +158,12 @@ class ReIDInferencer:
     def load_gallery(self, path: str | Path) -> Gallery:
         """Read a gallery that this model made; :meth:`search` searches it from now on.
 
+        Args:
+            path: An ``.npz`` file.
+
+        Returns:
+            The gallery.
+
         Raises:
             InputError: The file is missing or no gallery, or was made by another model or preprocessing.
         """

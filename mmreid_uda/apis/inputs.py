@@ -76,7 +76,14 @@ def list_inputs(
 
 
 def image_names(images: Sequence[str | np.ndarray]) -> list[str]:
-    """Paths as they are; ``<array n>`` for the n-th entry if it is pixels."""
+    """Names of images that may have none.
+
+    Args:
+        images: Paths, or pixels.
+
+    Returns:
+        Paths as they are; ``<array n>`` for the n-th entry, 0-based, if it is pixels.
+    """
     return [
         image if isinstance(image, str) else f"<array {number}>"
         for number, image in enumerate(images)
@@ -151,7 +158,14 @@ def find_dataset(cfg: Config, name: str, split: Split) -> ReIDDataset:
 
 
 def known_datasets(cfg: Config) -> dict[str, Any]:
-    """Datasets by their names: those of the config, which win, and of the catalogue."""
+    """Datasets by their names.
+
+    Args:
+        cfg: A config of :func:`load_config`.
+
+    Returns:
+        Name -> name or config of a dataset: those of the config, which win, and of the catalogue.
+    """
     return {name: name for name in DATASET_CATALOG} | dict(_named_datasets(cfg))
 
 

@@ -26,7 +26,11 @@ TRUST_VARIABLE = "MMREID_TRUST_CHECKPOINTS"
 
 
 def allowed_globals() -> list[Any]:
-    """Types of a training checkpoint of mmengine that cannot run code when they are unpickled."""
+    """Types of a training checkpoint of mmengine that cannot run code when they are unpickled.
+
+    Returns:
+        Classes and functions for ``torch.serialization.add_safe_globals``.
+    """
     scalars = [np.dtype(code) for code in "?bhilqBHILQefdgFDSUMm"]
     dtypes = {type(dtype) for dtype in scalars} | {dtype.type for dtype in scalars}
     multiarray = getattr(np, "_core", None) or np.core

@@ -52,13 +52,16 @@ def find_checkpoint(name: str | Path) -> Path:
 
 
 def noted_checkpoint(run: Path) -> Path | None:
-    """The checkpoint that a run's note ``last_checkpoint`` names, there or not; None without a note, or an empty one.
+    """The checkpoint that a run's note ``last_checkpoint`` names.
 
-    The note has the file's name; that of mmengine has its path at the time of training. Either way
-    the file beside the note is the one: the folder may have been moved, or copied, since.
+    The note has the file's name; that of mmengine has its path at the time of training. Either way the file beside the
+    note is the one: the folder may have been moved, or copied, since.
 
     Args:
         run: Folder of a run.
+
+    Returns:
+        Path of a file that is there or not; None without a note, or with an empty one.
     """
     note = run / "last_checkpoint"
     if not note.is_file():
@@ -71,10 +74,13 @@ def noted_checkpoint(run: Path) -> Path | None:
 
 
 def epoch_checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run that it can go on from, ``epoch_<n>.pth`` or ``iter_<n>.pth``, the newest first.
+    """The checkpoints of a run that it can go on from.
 
     Args:
         run: Folder of a run, there or not.
+
+    Returns:
+        Paths of ``epoch_<n>.pth`` and ``iter_<n>.pth``, by descending number.
     """
     numbered = []
     for path in run.glob("*.pth"):

@@ -109,7 +109,14 @@ class _HelpWithDefaults(argparse.HelpFormatter):
 
 
 def at_least(low: int) -> Callable[[str], int]:
-    """A ``type`` of ``add_argument``: whole numbers from ``low`` on; others are an error of usage."""
+    """A ``type`` of ``add_argument``: whole numbers from a lowest one on; others are an error of usage.
+
+    Args:
+        low: The lowest.
+
+    Returns:
+        A function that reads a word of the command line.
+    """
     return number(Annotated[int, Ge(low)])
 
 
@@ -118,6 +125,9 @@ def number(annotation: Any) -> Callable[[str], Any]:
 
     Args:
         annotation: As for arguments of functions, such as ``Fraction`` of :mod:`mmreid_uda.utils.values`.
+
+    Returns:
+        A function that reads a word of the command line.
     """
 
     def read(text: str) -> Any:
@@ -140,6 +150,9 @@ def writable(*suffixes: str) -> Callable[[str], str]:
 
     Args:
         *suffixes: Allowed ends of the name; none allows any.
+
+    Returns:
+        A function that checks a word of the command line, and gives it back.
     """
 
     def read(text: str) -> str:
@@ -155,7 +168,14 @@ def writable(*suffixes: str) -> Callable[[str], str]:
 
 
 def writable_folder(text: str) -> str:
-    """A ``type`` of ``add_argument``: as :func:`writable`, a folder that many files go to."""
+    """A ``type`` of ``add_argument``: as :func:`writable`, a folder that many files go to.
+
+    Args:
+        text: A word of the command line.
+
+    Returns:
+        The same.
+    """
     try:
         require_writable_folder(text)
     except InputError as error:
@@ -164,14 +184,23 @@ def writable_folder(text: str) -> str:
 
 
 def add_picture_argument(parser: argparse.ArgumentParser, name: str) -> None:
-    """Let a tool say where its picture goes: ``--out``, by default the file of that name in ``work_dirs``."""
+    """Let a tool say where its picture goes: ``--out``.
+
+    Args:
+        parser: The tool's.
+        name: File in ``work_dirs`` that it goes to by default.
+    """
     parser.add_argument(
         "--out", type=writable(*PICTURES), default=f"work_dirs/{name}", help="picture to write"
     )
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
-    """Let a tool be one of several processes: the flags by which a launcher tells it so."""
+    """Let a tool be one of several processes: the flags by which a launcher tells it so.
+
+    Args:
+        parser: The tool's.
+    """
     parser.add_argument(
         "--launcher",
         choices=["none", "pytorch", "slurm", "mpi"],
@@ -184,7 +213,11 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Let a tool change its config: ``--cfg-options``, dotted keys -> values."""
+    """Let a tool change its config: ``--cfg-options``, dotted keys -> values.
+
+    Args:
+        parser: The tool's.
+    """
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -194,7 +227,11 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a tool say where and how a model computes, and change its config."""
+    """Let a tool say where and how a model computes, and change its config.
+
+    Args:
+        parser: The tool's.
+    """
     parser.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
     parser.add_argument("--batch-size", type=at_least(1), default=64, help="images a forward pass")
     parser.add_argument(
@@ -208,7 +245,16 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
 def inferencer_of_arguments(
     args: argparse.Namespace, config: str, checkpoint: str
 ) -> ReIDInferencer:
-    """Load a model as the arguments of :func:`add_inferencer_arguments` say."""
+    """Load a model as the arguments of :func:`add_inferencer_arguments` say.
+
+    Args:
+        args: Parsed arguments.
+        config: File of the config, or its name.
+        checkpoint: File, or folder of a run.
+
+    Returns:
+        The model, ready to compute features.
+    """
     from mmreid_uda.apis import ReIDInferencer
 
     return ReIDInferencer(
@@ -222,7 +268,11 @@ def inferencer_of_arguments(
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """Let a tool read images of datasets, and leave out those that cannot be read."""
+    """Let a tool read images of datasets, and leave out those that cannot be read.
+
+    Args:
+        parser: The tool's.
+    """
     parser.add_argument(
         "--split",
         choices=SPLITS,
@@ -243,6 +293,9 @@ def images_of_arguments(args: argparse.Namespace, cfg: Config, names: Sequence[s
         args: Parsed arguments.
         cfg: The model's config, whose datasets are known by name.
         names: Files, folders, or datasets.
+
+    Returns:
+        Their files and names.
     """
     from mmreid_uda.apis.inputs import name_images
 
@@ -283,6 +336,9 @@ def features_of_arguments(args: argparse.Namespace, part: Part | None = None) ->
         args: Parsed arguments.
         part: Images of the config, where the tool has no ``--part``. Two files of features are then queries and
             gallery.
+
+    Returns:
+        Features of the images.
 
     Raises:
         InputError: The inputs are neither a config with a checkpoint nor files of features.

@@ -29,6 +29,9 @@ def num_processes(launcher: Launcher) -> int:
     Args:
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
 
+    Returns:
+        At least 1.
+
     Raises:
         InputError: This process was not started by the launcher.
     """

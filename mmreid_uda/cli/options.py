@@ -32,7 +32,14 @@ class _NoValue(ValueError):
 
 
 def parse_value(text: str) -> Any:
-    """Read a value by the rules of this module; none fails."""
+    """Read a value by the rules of this module; none fails.
+
+    Args:
+        text: What stands behind the equals sign.
+
+    Returns:
+        A number, text, bool, None, list, tuple or dict.
+    """
     try:
         return _literal(text)
     except _NoValue:
@@ -161,7 +168,14 @@ class OptionsAction(argparse.Action):
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read ``key=value`` texts as the flag ``--cfg-options`` of every tool does: dotted keys -> values."""
+    """Read ``key=value`` texts as the flag ``--cfg-options`` of every tool does.
+
+    Args:
+        pairs: The texts.
+
+    Returns:
+        Dotted key -> value.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("pairs", nargs="*", action=OptionsAction)
     return parser.parse_args(["--", *pairs]).pairs or {}

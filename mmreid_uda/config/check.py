@@ -221,7 +221,11 @@ _WRITTEN_ELSEWHERE = ("encoder", "train_pipeline", "test_pipeline", "target", "s
 
 
 def known_keys() -> set[str]:
-    """Keys that are read at the top level of a config."""
+    """Keys that are read at the top level of a config.
+
+    Returns:
+        Names: the arguments of mmengine's Runner, and those of this package.
+    """
     runner = inspect.signature(Runner.__init__).parameters
     return {*runner, *Settings.__annotations__} - {"self", "cfg"}
 
@@ -230,6 +234,9 @@ def check_settings(cfg: Config) -> None:
     """Judge the keys at the top level and their values.
 
     Whole numbers that are written as ``64.0`` become such, in place.
+
+    Args:
+        cfg: A config with its bases merged.
 
     Raises:
         InputError: Naming the key, what was found, and what was expected.
@@ -259,6 +266,9 @@ def _fit(value: Any, annotation: Any, where: str) -> Any:
 
 def check_types(cfg: Config) -> None:
     """Judge that every component names a class there is, of the right kind.
+
+    Args:
+        cfg: As for :func:`check_settings`.
 
     Raises:
         InputError: Naming the key, what was found, and the closest name there is.
@@ -304,6 +314,9 @@ def _components(where: str, node: Any) -> Iterator[tuple[str, dict[str, Any], _R
 
 def check_components(cfg: Config) -> None:
     """Hold the keys of every ``dict(type=...)`` against the arguments of that class, and so each value.
+
+    Args:
+        cfg: As for :func:`check_settings`; numbers are changed in place as there.
 
     Raises:
         InputError: Naming the key, where it stands, and the closest argument there is, or what its value may be.

@@ -22,6 +22,12 @@ _ENDINGS = (".py", ".json", ".yaml", ".yml")
 def read_config_file(path: str | Path) -> Config:
     """Read a config file and its bases; nothing that it names is imported yet.
 
+    Args:
+        path: Of a Python file.
+
+    Returns:
+        The config, its bases merged; neither recipe nor checks are applied.
+
     Raises:
         InputError: There is no such file, or it is no config: naming the file, the line where it is known, and the
             cause.
@@ -95,6 +101,9 @@ def _reason(error: BaseException, path: Path) -> str:
 
 def import_plugins(cfg: Config) -> None:
     """Import the modules of ``custom_imports``, whose classes the config names.
+
+    Args:
+        cfg: A config, with ``custom_imports`` or without.
 
     Raises:
         InputError: One cannot be imported: naming the cause, and the line of the plug-in that fails.

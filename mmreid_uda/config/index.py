@@ -35,7 +35,11 @@ class Model(NamedTuple):
 
 
 def config_roots() -> list[Path]:
-    """Folders with ``configs/``, ``projects/`` and ``model-index.yml``: ours, and the working folder, which wins."""
+    """Folders with ``configs/``, ``projects/`` and ``model-index.yml``: ours, and the working folder, which wins.
+
+    Returns:
+        Two folders, the one that wins last.
+    """
     return [repository(), Path()]
 
 
@@ -56,7 +60,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def model_index() -> dict[str, Model]:
-    """Name -> every config there is: the entries of the model index, and files that it does not name."""
+    """Every config there is: the entries of the model index, and files that it does not name.
+
+    Returns:
+        Name -> model.
+    """
     models = {name: Model(name, file, {}, []) for name, file in _files().items()}
     for root in map(Path.resolve, config_roots()):
         index = root / "model-index.yml"

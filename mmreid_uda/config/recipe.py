@@ -54,7 +54,14 @@ _OF_THE_HOOK = ("type", "priority", "pipeline", "clusterer", "refiners")
 
 
 def apply_recipe(cfg: Config, world_size: int = 1) -> None:
-    """Write the recipe keys to where mmengine expects them, in place. Applying it again changes nothing."""
+    """Write the recipe keys to where mmengine expects them.
+
+    Applying it again changes nothing.
+
+    Args:
+        cfg: Changed in place.
+        world_size: Number of processes that share a batch. Defaults to 1.
+    """
     _apply_clustering(cfg)
     if "model" in cfg and "encoder" in cfg:
         cfg.model.encoder = _encoders(cfg)
@@ -73,7 +80,11 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
 
 
 def gather_clustering(cfg: Config) -> None:
-    """Move what a config says in ``default_hooks.cluster`` to the recipe keys, of which it changes single keys."""
+    """Move what a config says in ``default_hooks.cluster`` to the recipe keys, of which it changes single keys.
+
+    Args:
+        cfg: Changed in place.
+    """
     hook: Any = (cfg.get("default_hooks") or {}).get("cluster")
     if not isinstance(hook, dict):
         return
@@ -223,6 +234,12 @@ def test_sets(cfg: Config) -> list[Any]:
     """The test sets of a config, by name or as dicts.
 
     Of those that a word stands for, and of the target, only what has queries and a gallery.
+
+    Args:
+        cfg: A config with recipe keys.
+
+    Returns:
+        Names of the catalogue, or configs of datasets; possibly none.
     """
     sets = []
     for name in ["target"] if cfg.get("test") is None else _names(cfg, "test"):

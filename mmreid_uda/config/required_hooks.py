@@ -62,7 +62,10 @@ def complete_hooks(hooks: dict[str, Any] | None, algorithm: Any) -> dict[str, An
 
 
 def add_required_hooks(cfg: Config) -> None:
-    """Complete ``default_hooks`` of a config that trains by what the class of ``cfg.model`` requires, in place.
+    """Complete ``default_hooks`` of a config that trains by what the class of ``cfg.model`` requires.
+
+    Args:
+        cfg: Changed in place; one that does not train is left as it is.
 
     Raises:
         InputError: One that must not is switched off.
