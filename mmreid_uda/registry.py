@@ -46,7 +46,14 @@ class Registry(mmengine_registries.Registry):
     """A registry whose classes check the arguments they are built with, and that says what it does not know."""
 
     def find(self, name: str) -> Any:
-        """What this registry or a parent has under a name, or None; unlike ``get``, no module is looked for."""
+        """What this registry or a parent has under a name, or None; unlike ``get``, no module is looked for.
+
+        Args:
+            name: With or without this package's scope.
+
+        Returns:
+            A class or function; None if there is none.
+        """
         name = name.removeprefix(f"{self.scope}.")
         registry: mmengine_registries.Registry | None = self
         while registry is not None:
@@ -57,7 +64,11 @@ class Registry(mmengine_registries.Registry):
         return None
 
     def names(self) -> set[str]:
-        """All names, those of the parents among them."""
+        """All names, those of the parents among them.
+
+        Returns:
+            Names without scope.
+        """
         found: set[str] = set()
         registry: mmengine_registries.Registry | None = self
         while registry is not None:
@@ -68,6 +79,14 @@ class Registry(mmengine_registries.Registry):
 
     def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
         """Build what a ``dict(type=..., ...)`` describes.
+
+        Args:
+            cfg: The dict, as in mmengine.
+            *args: As in mmengine.
+            **kwargs: As in mmengine.
+
+        Returns:
+            What the class or function gives.
 
         Raises:
             InputError: It names no class, or none that there is, or has arguments that the class refuses.

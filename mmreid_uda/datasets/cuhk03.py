@@ -53,7 +53,11 @@ class CUHK03NP(MarketStyleDataset):
         super().__init__(data_root, split, pipeline, **kwargs)
 
     def find_root(self, *markers: str) -> str:
-        """See :meth:`ReIDDataset.find_root`; refuses the folder of the other variant."""
+        """See :meth:`ReIDDataset.find_root`; refuses the folder of the other variant.
+
+        Raises:
+            InputError: There is none, or it is that of the other variant.
+        """
         root = super().find_root(*markers)
         other = "labeled" if self.variant == "detected" else "detected"
         if plain_name(os.path.basename(os.path.abspath(root))).replace("elled", "eled") == other:

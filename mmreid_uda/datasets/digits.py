@@ -43,7 +43,11 @@ class DigitsDataset(BaseDataset):
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Read the images of the split, in the order of the file."""
+        """Read the images of the split.
+
+        Returns:
+            A dict for each image, in the order of the file: ``img`` uint8 (8, 8, 3) and ``gt_label``, 0..9.
+        """
         from sklearn.datasets import load_digits
 
         digits = load_digits()

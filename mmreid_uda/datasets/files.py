@@ -48,7 +48,14 @@ _LONGEST = 200
 
 
 def shown(text: str) -> str:
-    """A name for a message: in quotes, on one line, and cut in the middle where it is very long."""
+    """A name for a message.
+
+    Args:
+        text: A name or path.
+
+    Returns:
+        It in quotes, on one line, and cut in the middle where it is very long.
+    """
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
     return f"'{text}'" if text.isprintable() else repr(text)
@@ -59,6 +66,9 @@ def checked_extensions(extensions: str | Iterable[str]) -> tuple[str, ...]:
 
     Args:
         extensions: One or several, such as ``'jpg'`` or ``('.JPG', '.png')``.
+
+    Returns:
+        Such as ``('.jpg', '.png')``.
     """
     several = [extensions] if isinstance(extensions, str) else extensions
     return tuple(f".{one.lower().lstrip('.')}" for one in several)
@@ -135,6 +145,12 @@ def list_images(folder: str, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> li
 def subfolders(folder: str) -> list[str]:
     """Sorted names of the folders in a folder; hidden ones are left out.
 
+    Args:
+        folder: Path of a folder.
+
+    Returns:
+        Names, possibly none.
+
     Raises:
         InputError: The folder cannot be read.
     """
@@ -197,7 +213,14 @@ def real_paths(paths: Iterable[str]) -> list[str]:
 
 
 def file_numbers(paths: Iterable[str]) -> np.ndarray:
-    """Number files in the order they first occur in: int64 (N,), equal for the paths of one file."""
+    """Number files in the order they first occur in.
+
+    Args:
+        paths: N paths.
+
+    Returns:
+        int64 (N,), equal for the paths of one file.
+    """
     numbers: dict[str, int] = {}
     return np.array(
         [numbers.setdefault(file, len(numbers)) for file in real_paths(paths)], dtype=np.int64
@@ -223,7 +246,14 @@ def require_files(paths: Sequence[str], source: str) -> None:
 
 
 def decodable(path: str) -> bool:
-    """Tell whether OpenCV can decode an image file."""
+    """Tell whether OpenCV can decode an image file.
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        False also where the file cannot be read.
+    """
     try:
         content = np.fromfile(path, dtype=np.uint8)
         return content.size > 0 and cv2.imdecode(content, cv2.IMREAD_COLOR) is not None
@@ -233,7 +263,15 @@ def decodable(path: str) -> bool:
 
 
 def listing(folder: str, limit: int = 8) -> str:
-    """What a folder holds, for messages: at most ``limit`` names and the number of the others."""
+    """What a folder holds, for messages.
+
+    Args:
+        folder: Path of a folder, there or not.
+        limit: Largest number of names. Defaults to 8.
+
+    Returns:
+        Names and the number of the others, as the middle of a sentence.
+    """
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:

@@ -111,7 +111,11 @@ class FolderReIDDataset(ReIDDataset):
             return True
 
     def load_split(self) -> list[dict]:
-        """Walk the folder and read identities (and cameras) off the paths."""
+        """Walk the folder and read identities (and cameras) off the paths.
+
+        Raises:
+            InputError: The folder is missing, has no images, or its paths tell no identities.
+        """
         if not os.path.isdir(self.data_root):
             raise InputError(
                 f"data_root '{self.data_root}' is not a folder (working folder: '{os.getcwd()}'), expected the folder "

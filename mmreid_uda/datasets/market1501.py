@@ -44,7 +44,11 @@ class MarketStyleDataset(ReIDDataset):
         return split in cls.split_folders
 
     def load_split(self) -> list[dict]:
-        """Read identity and camera off the file names of the split's folder."""
+        """Read identity and camera off the file names of the split's folder.
+
+        Raises:
+            InputError: The set has no such split or no folder of it, or a file is named otherwise.
+        """
         if self.split not in self.split_folders:
             raise InputError(
                 f"{self.name} has no split '{self.split}', only {', '.join(self.split_folders)}; "

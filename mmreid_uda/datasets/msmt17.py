@@ -67,7 +67,12 @@ class MSMT17(MarketStyleDataset):
         super().__init__(data_root, split, pipeline, **kwargs)
 
     def load_split(self) -> list[dict]:
-        """Read the list files, or the folders where there are none."""
+        """Read the list files, or the folders where there are none.
+
+        Raises:
+            InputError: The folder, a list or an image of it is missing, or training images cannot be told from the
+                others.
+        """
         lists = self.lists[self.split]
         self.root = self.find_root(lists[0], self.split_folders[self.split])
         self.version = self._find_version()

@@ -35,7 +35,11 @@ def statistics_table(datasets: Iterable[ReIDDataset]) -> str:
 
 
 def log_statistics(datasets: Iterable[ReIDDataset]) -> None:
-    """Write the table to the log of rank 0, once per process and content: val and test often read the same sets."""
+    """Write the table to the log of rank 0, once per process and content: val and test often read the same sets.
+
+    Args:
+        datasets: A row of the table each.
+    """
     if is_main_process():
         log_once(f"Datasets:\n{statistics_table(datasets)}")
 

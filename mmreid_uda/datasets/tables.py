@@ -39,6 +39,9 @@ def read_text(path: str, encoding: str | None = None, hint: str = _HINT) -> str:
         encoding: Its encoding. Defaults to None: what its byte order mark says, else UTF-8.
         hint: What to do about a file that is written otherwise, for the message.
 
+    Returns:
+        The text, without byte order mark.
+
     Raises:
         InputError: The file cannot be read, or is no text in this encoding.
     """
@@ -108,7 +111,14 @@ class Table:
         return len(self.rows)
 
     def column(self, name: str) -> list[str]:
-        """The cells of one column."""
+        """The cells of one column.
+
+        Args:
+            name: Of the column.
+
+        Returns:
+            A text for each row.
+        """
         return [row[name] for row in self.rows]
 
 
@@ -200,6 +210,9 @@ def local_path(folder: str, name: str) -> str:
     Args:
         folder: What names are relative to.
         name: As it stands in the list.
+
+    Returns:
+        The path, there or not.
     """
     path = os.path.join(folder, name)
     if "\\" in name and os.sep == "/" and not os.path.exists(path):

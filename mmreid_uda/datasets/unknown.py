@@ -43,6 +43,9 @@ def known(value: Any) -> Any:
 
     Args:
         value: A cell, a group of a pattern (None where it did not match), a name, or a number of any kind.
+
+    Returns:
+        The value, or None.
     """
     if isinstance(value, str):
         value = unicodedata.normalize("NFC", value.strip())

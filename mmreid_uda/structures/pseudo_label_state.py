@@ -51,5 +51,9 @@ class PseudoLabelState:
         return int((self.labels < 0).sum())
 
     def centroids(self) -> Tensor:
-        """Mean feature of each class, not normalised: float32 (num_clusters, D)."""
+        """Mean feature of each class, not normalised.
+
+        Returns:
+            float32 (num_clusters, D).
+        """
         return class_means(self.features, self.labels, self.num_clusters)

@@ -31,7 +31,11 @@ class ReIDDataSample(InstanceData):
     """
 
     def count_source(self) -> int:
-        """Number of source images: as it was said, on the host; else counted, for which a GPU must be waited for."""
+        """Number of source images: as it was said, on the host; else counted, for which a GPU must be waited for.
+
+        Returns:
+            0..B.
+        """
         said = self.metainfo.get("num_source")
         return int((self.domain == 0).sum()) if said is None else said
 

@@ -57,6 +57,9 @@ class SoftLabels:
         Args:
             path: The file, or the folder of a run; ``~`` is expanded.
 
+        Returns:
+            The labels.
+
         Raises:
             InputError: There is none, or the file is broken.
         """

@@ -59,7 +59,11 @@ def _waiting_group() -> Any:
 
 
 def cpu_group() -> Any:
-    """The gloo group in which ranks wait for each other and exchange arrays; None in a single process."""
+    """The gloo group in which ranks wait for each other and exchange arrays.
+
+    Returns:
+        The group; None in a single process.
+    """
     return _waiting_group() if get_world_size() > 1 else None
 
 
@@ -90,7 +94,11 @@ def note_launcher(rank: str) -> None:
 
 
 def launched_rank() -> int:
-    """The rank of this process, also before it has joined the others; 0 where it is on its own."""
+    """The rank of this process, also before it has joined the others.
+
+    Returns:
+        0 where it is on its own.
+    """
     return get_rank() if dist.is_available() and dist.is_initialized() else _launched
 
 
@@ -217,6 +225,16 @@ def run_on_rank0(function: Callable[[], T]) -> T:
 
     An error of rank 0 is raised on every rank, so that none is left waiting: an :class:`InputError` with its sentence,
     anything else as a ``RuntimeError`` that quotes it (rank 0 raises the original).
+
+    Args:
+        function: Called without arguments.
+
+    Returns:
+        Its result.
+
+    Raises:
+        InputError: On every rank, if the function raises one.
+        RuntimeError: On the other ranks, if it raises another.
     """
     if get_world_size() == 1:
         return function()
@@ -280,6 +298,9 @@ def broadcast_buffers(model: nn.Module) -> None:
     The statistics of rank 0 are *the* statistics, as in ``torch``'s own ``broadcast_buffers=True``, but once before
     they are used instead of at every forward pass. With them go the parameters that ``DistributedDataParallel`` leaves
     alone (rows of classifiers): every rank computes their whole gradient, and unlike GPUs may round it differently.
+
+    Args:
+        model: The same on every rank; changed in place on all but rank 0.
     """
     if get_world_size() == 1:
         return

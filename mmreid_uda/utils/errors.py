@@ -37,6 +37,9 @@ class InputError(ValueError):
     A data loader's worker re-raises an exception with the worker's whole traceback as its message; the sentence is
     taken back out of it, so that a corrupt image reads the same with and without workers. Line breaks inside a name
     that the sentence cites are written as in a Python text.
+
+    Args:
+        message: The sentence.
     """
 
     def __init__(self, message: str) -> None:
@@ -70,7 +73,14 @@ def place_of(error: BaseException) -> str:
 
 
 def raised_here(error: BaseException) -> bool:
-    """Whether an exception comes from this package's own code, not from one that it calls."""
+    """Whether an exception comes from this package's own code, not from one that it calls.
+
+    Args:
+        error: An exception that was raised.
+
+    Returns:
+        True if the last line of its traceback is this package's.
+    """
     package = os.path.dirname(os.path.dirname(__file__))
     return traceback.extract_tb(error.__traceback__)[-1].filename.startswith(package)
 
@@ -114,7 +124,16 @@ def _lacks_memory(error: Exception) -> bool:
 
 
 def in_a_line(error: BaseException) -> str:
-    """The message of an exception; of one that a data loader's worker passes on, the end of the worker's traceback."""
+    """The message of an exception in one line.
+
+    Of one that a data loader's worker passes on, it is the end of the worker's traceback.
+
+    Args:
+        error: The exception.
+
+    Returns:
+        Text of at most 303 letters.
+    """
     text = str(error).strip()
     if text.startswith("Caught "):
         text = text.rpartition("\n")[2]

@@ -57,6 +57,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     A run that is interrupted, a full disk, a power cut leave the old file, or none, never half of one. Missing folders
     are made.
 
+    Args:
+        path: The file to write.
+
+    Yields:
+        The temporary path.
+
     Raises:
         InputError: There can be no such file, or the disk is full. Other errors of the block are left as they are.
     """
@@ -181,6 +187,10 @@ def require_file(path: str | Path, expected: str) -> None:
 def require_suffix(path: str | Path, *suffixes: str) -> None:
     """Refuse the name of a file to write that ends otherwise.
 
+    Args:
+        path: The name.
+        *suffixes: Allowed ends in lower case with the dot, such as ``'.npz'``.
+
     Raises:
         InputError: The name ends in none of the suffixes.
     """
@@ -192,6 +202,12 @@ def require_suffix(path: str | Path, *suffixes: str) -> None:
 
 def read_json(path: str | Path) -> dict[str, Any]:
     """Read a JSON file of named values.
+
+    Args:
+        path: The file, which exists.
+
+    Returns:
+        Name -> value.
 
     Raises:
         InputError: It holds something else, such as the first half of one.
@@ -250,6 +266,10 @@ def unfinished(path: str | Path) -> str:
 
 def write_json(path: str | Path, content: Any) -> None:
     """Write values as an indented JSON file, whole or not at all.
+
+    Args:
+        path: The file; folders are made.
+        content: What JSON can hold.
 
     Raises:
         InputError: There can be no such file.

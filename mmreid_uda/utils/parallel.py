@@ -42,6 +42,9 @@ def kernels_available() -> bool:
     """Whether compiled kernels can be used: numba is installed and not switched off.
 
     The environment variable ``MMREID_UDA_NO_KERNELS=1`` switches them off for a whole process.
+
+    Returns:
+        False inside of :func:`without_kernels`, too.
     """
     if _disabled or os.environ.get("MMREID_UDA_NO_KERNELS", "0") != "0":
         return False
@@ -60,14 +63,22 @@ def without_kernels() -> Iterator[None]:
 
 
 def num_threads() -> int:
-    """Threads to work with: torch's number, which follows ``OMP_NUM_THREADS`` and ``torch.set_num_threads``."""
+    """Threads to work with, as torch says: ``OMP_NUM_THREADS`` and ``torch.set_num_threads`` change it.
+
+    Returns:
+        At least 1.
+    """
     import torch
 
     return torch.get_num_threads()
 
 
 def num_cores() -> int:
-    """Cores that this process may use: those it is bound to, or the quota of its container if that is less."""
+    """Cores that this process may use: those it is bound to, or the quota of its container if that is less.
+
+    Returns:
+        At least 1.
+    """
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system

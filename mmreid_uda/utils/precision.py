@@ -22,6 +22,9 @@ def full_precision(function: Callable[P, T]) -> Callable[P, T]:
 
     Args:
         function: Takes tensors, or named tuples of them.
+
+    Returns:
+        The function, with the same arguments.
     """
 
     @wraps(function)

@@ -48,6 +48,9 @@ class Progress:
 
         Args:
             blocks: ``(start, block)``: number of the block's first item, and its items.
+
+        Yields:
+            The same pairs.
         """
         for start, block in blocks:
             yield start, block

@@ -106,6 +106,9 @@ class Misfit(ValueError):
         Args:
             name: Of the argument or key that holds the value.
             of: What it belongs to, such as ``'in the config'``.
+
+        Returns:
+            What was found and expected, and what to change.
         """
         place = f"{name}{self.where}"
         return (
@@ -114,7 +117,14 @@ class Misfit(ValueError):
 
 
 def shortened(value: Any) -> str:
-    """A value as Python writes it, at most about a line long."""
+    """A value as Python writes it, at most about a line long.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        Its ``repr``, without its middle where it is longer than 120 letters.
+    """
     text = repr(value)
     return text if len(text) <= 120 else f"{text[:100]}...{text[-10:]}"
 
@@ -290,7 +300,15 @@ def _holds(value: Any, limit: Any) -> bool:
 
 
 def closest(key: Any, known: Iterable[str]) -> str:
-    """The name that a misspelt one most likely stands for, or all there are."""
+    """The name that a misspelt one most likely stands for, or all there are.
+
+    Args:
+        key: The misspelt name.
+        known: The names there are.
+
+    Returns:
+        Words for the end of a sentence, names in backquotes.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(str(key), names, n=1)
     if not names:
@@ -299,7 +317,14 @@ def closest(key: Any, known: Iterable[str]) -> str:
 
 
 def describe(annotation: Any) -> str:
-    """What an annotation allows, in words."""
+    """What an annotation allows, in words.
+
+    Args:
+        annotation: As for :func:`fit`.
+
+    Returns:
+        Words, such as ``True or False``.
+    """
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         for one in args[1:]:
@@ -369,6 +394,9 @@ class Argument(NamedTuple):
 @functools.cache
 def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]:
     """Arguments that a function or class takes by name, following ``**kwargs`` to the base classes.
+
+    Args:
+        target: A function or class.
 
     Returns:
         Name -> argument, and whether anything else is taken as well.

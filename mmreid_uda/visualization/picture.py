@@ -42,7 +42,14 @@ def new_figure(
 
 
 def figure_pixels(figure: Figure) -> np.ndarray:
-    """Render a figure at 120 dots per inch: uint8 (H, W, 3), BGR."""
+    """Render a figure at 120 dots per inch.
+
+    Args:
+        figure: Of :func:`new_figure`.
+
+    Returns:
+        uint8 (H, W, 3), BGR.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure.set_dpi(_DPI)
@@ -58,6 +65,9 @@ def encode_picture(picture: Picture, suffix: str = ".png") -> bytes:
         picture: The figure, or uint8 (H, W, 3).
         suffix: ``'.png'``, ``'.jpg'`` or another that OpenCV writes.
 
+    Returns:
+        Content of a file.
+
     Raises:
         InputError: If it does not write that one.
     """
@@ -71,7 +81,11 @@ def encode_picture(picture: Picture, suffix: str = ".png") -> bytes:
 
 
 def write_picture(path: str | Path, picture: Picture) -> None:
-    """Write a figure or a BGR image to a file whose name ends in ``.png`` or the like; folders are made.
+    """Write a figure or a BGR image to a file.
+
+    Args:
+        path: Name that ends in ``.png`` or the like; folders are made.
+        picture: The figure, or uint8 (H, W, 3).
 
     Raises:
         InputError: If OpenCV does not write such a file.

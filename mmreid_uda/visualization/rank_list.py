@@ -91,6 +91,9 @@ def query_caption(
         identity: As the data name it.
         camera: None or negative = unknown.
         ap: Average precision, 0..1, shown in percent; None = not measured.
+
+    Returns:
+        Parts with commas in between.
     """
     parts = [os.path.basename(path), f"identity {identity}"]
     parts += [] if camera is None or camera < 0 else [f"camera {camera}"]

@@ -39,7 +39,14 @@ _FRAME, _GAP, _CAPTION = 4, 6, 22
 
 @checked
 def spread(items: Items, num: Count) -> Items:
-    """At most so many of a list or array, evenly spread over it.
+    """At most so many of several, evenly spread over them.
+
+    Args:
+        items: A list or array.
+        num: Largest number, >= 1.
+
+    Returns:
+        A part of it, in order, beginning with the first.
 
     Raises:
         InputError: ``num`` is below 1.
@@ -48,7 +55,13 @@ def spread(items: Items, num: Count) -> Items:
 
 
 def read_crop(path: str) -> np.ndarray:
-    """Read an image as training does: uint8 (H, W, 3), BGR.
+    """Read an image as training does.
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        uint8 (H, W, 3), BGR.
 
     Raises:
         InputError: If there is no readable image.
@@ -63,7 +76,16 @@ def read_crop(path: str) -> np.ndarray:
 
 
 def framed(image: np.ndarray, size: tuple[int, int], color: tuple[int, int, int]) -> np.ndarray:
-    """Resize a BGR image to (height, width) and put a frame of 4 pixels around it."""
+    """Resize an image and put a frame of 4 pixels around it.
+
+    Args:
+        image: uint8 (h, w, 3), BGR.
+        size: Height and width inside the frame, in pixels.
+        color: Of the frame, BGR.
+
+    Returns:
+        uint8 (height + 8, width + 8, 3), BGR.
+    """
     image = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     return cv2.copyMakeBorder(
         image, _FRAME, _FRAME, _FRAME, _FRAME, cv2.BORDER_CONSTANT, value=color
@@ -71,7 +93,16 @@ def framed(image: np.ndarray, size: tuple[int, int], color: tuple[int, int, int]
 
 
 def labeled(tile: np.ndarray, path: str, text: str) -> np.ndarray:
-    """Put a file's name, on two lines if it is long, and a text below a tile; what does not fit is cut off."""
+    """Put a file's name, on two lines if it is long, and a text below a tile; what does not fit is cut off.
+
+    Args:
+        tile: uint8 (H, W, 3), BGR.
+        path: Of the file.
+        text: Of one line.
+
+    Returns:
+        uint8 (H + 37, W, 3), BGR.
+    """
     fitting = tile.shape[1] // _LETTER
     name = os.path.basename(path)
     if len(name) > 2 * fitting:  # the end tells images of one person apart
@@ -85,7 +116,14 @@ def labeled(tile: np.ndarray, path: str, text: str) -> np.ndarray:
 
 
 def row_of(groups: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """Put tiles of one height beside each other, with wider gaps between groups; at least one tile."""
+    """Put tiles of one height beside each other, with wider gaps between groups.
+
+    Args:
+        groups: Tiles uint8 (H, w, 3); at least one, in the first group.
+
+    Returns:
+        uint8 (H, W, 3), BGR.
+    """
     gap = np.full((groups[0][0].shape[0], _GAP, 3), _PAPER, np.uint8)
     pieces: list[np.ndarray] = []
     for group in groups:
@@ -95,7 +133,15 @@ def row_of(groups: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
 
 
 def stacked(rows: Sequence[np.ndarray], captions: Sequence[str] = ()) -> np.ndarray:
-    """Put rows below each other, each under its caption if there are captions; short rows are filled up."""
+    """Put rows below each other, each under its caption if there are captions; short rows are filled up.
+
+    Args:
+        rows: At least one, uint8 (h, w, 3), BGR.
+        captions: One for each row, or none at all.
+
+    Returns:
+        uint8 (H, W, 3), BGR.
+    """
     pieces = []
     texts = [(text, _text_width(text)) for text in captions]
     width = max([row.shape[1] for row in rows] + [needed for _, needed in texts])

@@ -148,7 +148,15 @@ class Wardrobe:
 
 
 def pick(rng: np.random.Generator, choices: Mapping[str, float]) -> str:
-    """Draw a key with a probability proportional to its value."""
+    """Draw a key with a probability proportional to its value.
+
+    Args:
+        rng: Source of the draw.
+        choices: Key -> weight, >= 0, not all 0.
+
+    Returns:
+        The key.
+    """
     names = list(choices)
     weights = np.array([choices[name] for name in names], dtype=np.float64)
     return names[int(rng.choice(len(names), p=weights / weights.sum()))]

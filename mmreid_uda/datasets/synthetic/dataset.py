@@ -189,7 +189,15 @@ def ensure_rendered(
 
 
 def is_complete(folder: str, spec: SyntheticSpec) -> bool:
-    """Tell whether a folder holds the whole of a specification, rendered by this version."""
+    """Tell whether a folder holds the whole of a specification, rendered by this version.
+
+    Args:
+        folder: There or not.
+        spec: What should be in it.
+
+    Returns:
+        False also where the folder's note cannot be read.
+    """
     try:
         with open(os.path.join(folder, MANIFEST), encoding="utf-8") as file:
             manifest = json.load(file)

@@ -60,11 +60,26 @@ class Figure:
         self.sin, self.cos = float(np.sin(pose.yaw)), float(np.cos(pose.yaw))
 
     def depth(self, lateral: float, forward: float) -> float:
-        """Distance towards the camera of a point, in body heights."""
+        """Distance of a point towards the camera.
+
+        Args:
+            lateral: To the side of the body's axis, in body heights.
+            forward: In front of it, in body heights.
+
+        Returns:
+            Body heights, positive nearer to the camera.
+        """
         return forward * self.cos - lateral * self.sin
 
     def project(self, point: Point) -> tuple[float, float]:
-        """Pixel coordinates of a point of the body."""
+        """Pixel coordinates of a point of the body.
+
+        Args:
+            point: To the side, forward and up, in body heights.
+
+        Returns:
+            Column and row.
+        """
         lateral, forward, up = point
         # A high camera sees the head larger than the feet, and things nearer to it lower in the image.
         widen = 1 + 0.25 * self.pose.pitch * (up - 0.5)
@@ -73,23 +88,52 @@ class Figure:
         return self.x + across * self.height, self.y - (up - drop) * self.height
 
     def extent(self, half_width: float, half_depth: float) -> float:
-        """Half the width on the image of an upright elliptic cylinder, in body heights."""
+        """Half the width on the image of an upright elliptic cylinder.
+
+        Args:
+            half_width: From side to side, in body heights.
+            half_depth: From front to back, in body heights.
+
+        Returns:
+            Body heights.
+        """
         return float(np.hypot(half_width * self.cos, half_depth * self.sin))
 
     def polygon(self, points: np.ndarray, color: Color) -> None:
-        """Fill a polygon given in pixels, (n, 2)."""
+        """Fill a polygon.
+
+        Args:
+            points: float (n, 2), column and row in pixels.
+            color: BGR, 0..255.
+        """
         fixed = np.round(points * (1 << _SUBPIXEL)).astype(np.int32)
         cv2.fillPoly(self.canvas, [fixed], (*color, 255.0), cv2.LINE_AA, _SUBPIXEL)
 
     def ellipse(self, center: tuple[float, float], half: tuple[float, float], color: Color) -> None:
-        """Fill an upright ellipse; ``center`` in pixels, ``half`` axes in body heights."""
+        """Fill an upright ellipse.
+
+        Args:
+            center: Column and row in pixels.
+            half: Half axes, across and up, in body heights.
+            color: BGR, 0..255.
+        """
         points = np.stack([np.cos(_CIRCLE) * half[0], np.sin(_CIRCLE) * half[1]], 1) * self.height
         self.polygon(points + center, color)
 
     def limb(
         self, start: Point, end: Point, widths: tuple[float, float], color: Color
     ) -> np.ndarray:
-        """Fill a tapered capsule between two joints and return its outline in pixels."""
+        """Fill a tapered capsule between two joints.
+
+        Args:
+            start: First joint: to the side, forward and up, in body heights.
+            end: Second joint.
+            widths: Radii at both, in body heights.
+            color: BGR, 0..255.
+
+        Returns:
+            Its outline in pixels, float (n, 2).
+        """
         (x0, y0), (x1, y1) = self.project(start), self.project(end)
         angle = np.arctan2(y1 - y0, x1 - x0)
         r0, r1 = widths[0] * self.height, widths[1] * self.height
@@ -102,7 +146,13 @@ class Figure:
         return outline
 
     def pattern(self, outline: np.ndarray, garment: Garment, shade: float) -> None:
-        """Paint a garment's pattern inside an outline in pixels."""
+        """Paint a garment's pattern inside an outline.
+
+        Args:
+            outline: float (n, 2), column and row in pixels.
+            garment: Has pattern, period and second colour.
+            shade: Factor on that colour.
+        """
         low = np.maximum(np.floor(outline.min(0)).astype(int), 0)
         high = np.minimum(np.ceil(outline.max(0)).astype(int) + 1, self.canvas.shape[1::-1])
         if (high <= low).any():

@@ -69,7 +69,14 @@ class DomainRenderer:
         ]
 
     def rng(self, *keys: int | str) -> np.random.Generator:
-        """Generator of one part of the domain."""
+        """Generator of one part of the domain.
+
+        Args:
+            *keys: Name of the part.
+
+        Returns:
+            A new generator, equal for equal keys.
+        """
         return make_rng(self.seed, "synthetic", self.variant, *keys)
 
     @cached_property
@@ -81,11 +88,26 @@ class DomainRenderer:
         ]
 
     def identity(self, number: int) -> Identity:
-        """The person with a number."""
+        """The person with a number.
+
+        Args:
+            number: Any, 0-based.
+
+        Returns:
+            The person.
+        """
         return sample_identity(self.rng("identity", number), self.domain.wardrobe)
 
     def sighting(self, camera: int, rng: np.random.Generator) -> Sighting:
-        """Draw how a person walks through a camera's view."""
+        """Draw how a person walks through a camera's view.
+
+        Args:
+            camera: Number of the camera, 0-based.
+            rng: Generator of this sighting.
+
+        Returns:
+            The walk.
+        """
         main = self.cameras[camera].yaws[int(rng.integers(2))]
         yaw = main + rng.normal(0, 0.35) if rng.random() < 0.8 else rng.uniform(0, 2 * np.pi)
         return Sighting(

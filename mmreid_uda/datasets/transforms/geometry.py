@@ -49,7 +49,11 @@ class PadRandomCrop(BaseTransform):
         self.fill = fill
 
     def transform(self, results: dict) -> dict:
-        """Shift ``results['img']`` by up to ``padding`` pixels either way; ``fill`` enters at the borders."""
+        """Shift ``results['img']`` by up to ``padding`` pixels either way; ``fill`` enters at the borders.
+
+        Raises:
+            InputError: The image is not larger than the padding.
+        """
         image, rng = results["img"], results["rng"]
         if self.padding >= min(image.shape[:2]):
             raise InputError(
@@ -86,7 +90,11 @@ class RandomCrop(BaseTransform):
         self.crop_size = crop_size
 
     def transform(self, results: dict) -> dict:
-        """Cut a window out of ``results['img']``."""
+        """Cut a window out of ``results['img']``.
+
+        Raises:
+            InputError: The image is smaller than the window.
+        """
         image, rng = results["img"], results["rng"]
         height, width = self.crop_size
         free = image.shape[0] - height, image.shape[1] - width

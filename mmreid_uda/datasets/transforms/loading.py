@@ -44,7 +44,11 @@ class LoadReIDImage(BaseTransform):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        """Decode ``results['img_path']`` into ``results['img']``."""
+        """Decode ``results['img_path']`` into ``results['img']``.
+
+        Raises:
+            InputError: The file is missing, or cannot be read or decoded.
+        """
         path = results["img_path"]
         try:
             content = fileio.get(path, backend_args=self.backend_args)
