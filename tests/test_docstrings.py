@@ -22,8 +22,8 @@ LIBRARY_METHODS = {
 }
 # Arguments of all modules of mmengine.
 COMMON = {"self", "cls", "init_cfg"}
-# A docstring that hands on to that of another function.
-REFERENCE = re.compile(r"\b([Aa]s|[Ss]ee) (for |in )?:(meth|func|class):")
+# The beginning of a docstring that hands on to that of another function.
+REFERENCE = re.compile(r"(As|See) (for |in )?:(meth|func|class):")
 
 
 class Definition(NamedTuple):
@@ -64,7 +64,7 @@ def lacks(one: Definition, package: dict[str, Definition]) -> list[str]:
     missing = []
     if any(error.startswith("InputError(") for error in raised) and "Raises" not in sections:
         missing.append("Raises")
-    if REFERENCE.search(one.doc) or _declared_elsewhere(one, package):
+    if REFERENCE.match(one.doc) or _declared_elsewhere(one, package):
         return missing
     missing += sorted(_parameters(one.function) - _documented(one.doc))
     for kind, section in ((ast.Return, "Returns"), (ast.Yield, "Yields")):

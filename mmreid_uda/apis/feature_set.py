@@ -152,6 +152,9 @@ class FeatureSet:
         Args:
             queries: Positions of queries, such as :func:`choose_queries` gives.
             topk: Gallery images per query.
+
+        Returns:
+            A row for each query.
         """
         return rank_rows(
             self.features,

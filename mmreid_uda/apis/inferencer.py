@@ -114,9 +114,16 @@ class ReIDInferencer:
     __call__ = extract
 
     def compare(self, first: ImageInput, second: ImageInput) -> float:
-        """Cosine similarity of two images, -1..1.
+        """Cosine similarity of two images.
 
         Of many pairs: ``inferencer.extract(images) @ inferencer.extract(others).T``.
+
+        Args:
+            first: One image, as for :meth:`extract`.
+            second: The other.
+
+        Returns:
+            -1..1.
 
         Raises:
             InputError: As for :meth:`extract`; or one of the two is a folder of several images.

@@ -72,6 +72,9 @@ def stores_share(graph: sparse.csr_array, rho: float, near_zero: NearZero = "dro
         graph: float32 (N, N), sparse; what is not stored is farther than the graph was cut at.
         rho: Share of the pairs, in (0, 1].
         near_zero: As for :func:`rho_eps`.
+
+    Returns:
+        False where :func:`rho_eps` would lack distances.
     """
     values, num = _distances(graph, near_zero)
     return values.size >= _share(num, rho)

@@ -109,7 +109,14 @@ def find_model(name: str | Path) -> Model:
 
 
 def named_model(name: str) -> Model | None:
-    """The config of a name, as :func:`find_model` finds it, or None."""
+    """The config of a name, as :func:`find_model` finds it.
+
+    Args:
+        name: Of an entry of the model index, of a file without its ending, or of a method and two datasets.
+
+    Returns:
+        The model; None if there is none.
+    """
     files = _files()
     if name in files:
         return Model(name, files[name], {}, [])

@@ -188,6 +188,9 @@ def input_size(dataset: str | Mapping) -> tuple[int, int]:
     Args:
         dataset: As in :func:`dataset_config`, or a test set of ``ReIDTestDataset`` with ``query`` and ``gallery``.
 
+    Returns:
+        Height and width.
+
     Raises:
         InputError: Its class is not registered, or its name is unknown.
     """
@@ -217,6 +220,9 @@ def build_dataset(
         dataset: As in :func:`dataset_config`, or a dataset.
         split: As in :func:`dataset_config`.
         **overrides: As in :func:`dataset_config`.
+
+    Returns:
+        The dataset.
     """
     if isinstance(dataset, ReIDDataset):
         return dataset

@@ -110,6 +110,7 @@ class SyntheticReID(MarketStyleDataset):
         num_test_ids: Further identities for query and gallery, at least 2.
         images_per_id: Mean number of images of an identity, at least 4.
         render_seed: Seed of the people, cameras and scenes (``seed`` is that of the augmentation).
+        name: See :class:`ReIDDataset`. Defaults to ``'synth<variant>'``.
         **kwargs: See :class:`ReIDDataset`.
 
     Raises:

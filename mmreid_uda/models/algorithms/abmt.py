@@ -27,7 +27,7 @@ __all__ = ["ABMT"]
 
 @MODELS.register_module()
 class ABMT(MeanTeacher):
-    """Asymmetric-branched mean teaching; every term is the mean over the branches g and m.
+    """Asymmetric-branched mean teaching (Chen et al., WACV 2021); every term is the mean over the branches g and m.
 
     ::
 

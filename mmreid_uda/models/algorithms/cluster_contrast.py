@@ -23,7 +23,9 @@ __all__ = ["ClusterContrast"]
 
 @MODELS.register_module()
 class ClusterContrast(BaseReID):
-    """One network, one cluster memory: ``L = CE(x · M^T / tau, y)``. Everything else is configuration.
+    """One network, one cluster memory: ``L = CE(x · M^T / tau, y)`` (Dai et al., arXiv 2103.11568, ACCV 2022).
+
+    Everything else is configuration.
 
     Variants: ``head.memory.update`` is ``'momentum'``, ``'hard'`` or ``'mean'``; ``head.memory.init`` is ``'mean'`` or
     ``'random'``; ``head.memory.type='InstanceMemory'`` is the instance baseline; pooling is the encoder's ``pool``; the

@@ -27,9 +27,10 @@ __all__ = ["ISE"]
 
 @MODELS.register_module()
 class ISE(ClusterContrast):
-    """``L = L_SE + beta · L_LP``.
+    """``L = L_SE + beta · L_LP`` (Zhang et al., CVPR 2022); the terms are in :meth:`loss_target`.
 
     Args:
+        *args: As for :class:`ClusterContrast`.
         num_neighbors: k, support samples per image, one per nearest cluster. Defaults to 1.
         supports_in_loss: Contrast supports as well as images. False is the row "LP only" of the paper's ablation.
         supports_in_memory: Let supports update the memory, images first (as released).

@@ -32,7 +32,7 @@ __all__ = ["MMT"]
 
 @MODELS.register_module()
 class MMT(MeanTeacher):
-    """Mutual mean-teaching, summed over the networks i.
+    """Mutual mean-teaching (Ge et al., ICLR 2020), summed over the networks i.
 
     ::
 

@@ -30,7 +30,7 @@ __all__ = ["PTL", "PTLBaseline"]
 
 @MODELS.register_module()
 class PTLBaseline(Supervised):
-    """Fine-tuning without cells, what PTL is compared with.
+    """Fine-tuning without cells, what PTL (Yu et al., IJCAI 2019) is compared with.
 
     ::
 
@@ -71,6 +71,8 @@ class PTLBaseline(Supervised):
 @MODELS.register_module()
 class PTL(PTLBaseline):
     """The same of an encoder with cells, tested on both flips: ``L = CE(z, y) + [d(f, p) - d(f, n) + 1.2]_+``.
+
+    Source: Yu et al., "Progressive transfer learning for person re-identification", IJCAI 2019.
 
     The encoder is a ``ReIDEncoder`` with a ``SideNetworkBackbone`` or an ``MGNEncoder`` with ``blocks``.
 

@@ -145,7 +145,9 @@ class _Distilled(Supervised):
 class STD(_Distilled, PTLBaseline):  # type: ignore[misc]
     """Student-teacher distillation of a PTL network into a network without cells, for re-identification.
 
-    Student and teacher may be any two encoders; see the base class for the loss and its keys.
+    Student and teacher may be any two encoders. The loss is that of Hinton et al., 2015, see :func:`distillation`, and
+    a distance of unit features; what the authors of PTL published on STD has no formula. Its keys are those of the base
+    class.
 
     Example:
         >>> model = dict(type='STD', head=dict(type='PTLHead'),

@@ -29,7 +29,9 @@ __all__ = ["StrongBaseline"]
 
 @MODELS.register_module()
 class StrongBaseline(MeanTeacher):
-    """``L = CE(z, y) + ST_hard(f, y)`` of the target images.
+    """``L = CE(z, y) + ST_hard(f, y)`` of the target images, with logits z and pooled features f of the student.
+
+    Source: the code that came with Zheng et al., AAAI 2021 and CVPR 2021.
 
     Args:
         *args: As for :class:`MeanTeacher`.

@@ -82,6 +82,8 @@ class _Classification(BaseReID):
 class Supervised(_Classification):
     """``L = CE_ls(z, y) + ST_hard(f, y)`` on labelled source images (stage 1 of MMT and ABMT).
 
+    Source: the released code of MMT (Ge et al., ICLR 2020) and ABMT (Chen et al., WACV 2021).
+
     If the configuration has a ``target``, every iteration a batch of it is forwarded as well, in train mode and without
     a loss, *after* the source: the running statistics of batch normalisation then mix both domains. ``target=None``
     leaves it out. An encoder with the cells of PTL takes no target: its images would overwrite what the cells remember
@@ -138,7 +140,8 @@ class Supervised(_Classification):
 class ClusterBaseline(_Classification):
     """The same losses on pseudo-labels that come from the network itself: no teacher (MMT's ``base_train``).
 
-    After every clustering the classifier starts from the centroids.
+    After every clustering the classifier starts from the centroids. Source: the released code of MMT (Ge et al., ICLR
+    2020).
     """
 
     required_hooks: ClassVar = dict(

@@ -20,7 +20,7 @@ _BOTTLENECK = 4
 
 
 class DenseLayer(nn.Module):
-    """BN, ReLU, 1×1, BN, ReLU, 3×3: ``growth`` new channels behind those that come in.
+    """BN, ReLU, 1×1, BN, ReLU, 3×3: ``growth`` new channels behind those that come in (Huang et al., CVPR 2017).
 
     Args:
         inputs: Channels of the input.

@@ -45,6 +45,8 @@ def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: in
 class InvertedResidual(nn.Module):
     """Expand (1×1), filter each channel (3×3), project (1×1, linear); identity skip where the shape stays.
 
+    Source: Sandler et al., CVPR 2018.
+
     Args:
         inputs: Channels of the input.
         outputs: Channels of the output.

@@ -207,7 +207,7 @@ def _measure(trunk: nn.Module, names: Sequence[str]) -> dict[str, int]:
 
 @MODELS.register_module()
 class SideNetworkBackbone(PretrainedModule):
-    """A backbone with PTL's ladder beside it: images to the topmost map of the ladder.
+    """A backbone with PTL's ladder (Yu et al., IJCAI 2019) beside it: images to the topmost map of the ladder.
 
     The last rung normally taps the trunk's last map: its 1×1 convolution then makes the feature. It stands wherever a
     backbone does, in a ``ReIDEncoder`` or in another package's classifier.

@@ -31,6 +31,8 @@ class MemoryOutput(NamedTuple):
 class ClusterMemoryHead(BaseHead):
     """Similarities ``x · M^T / tau`` to a memory, which is updated after all losses used it (Cluster-Contrast, Eq. 3).
 
+    Source: Dai et al., arXiv 2103.11568, ACCV 2022.
+
     Under several ranks all hold the same memory, and W ranks equal one rank.
 
     Args:

@@ -29,6 +29,8 @@ class FATHead(BaseHead):
     q (no temperature). With ``soft_classes`` besides, the class of an image in the point-to-set terms is ``argmax q``,
     and centroids are means of the images alone whose label the teacher trusts.
 
+    Source: Yuan et al., "In defense of the triplet loss again", CVPRW 2020.
+
     Args:
         in_channels: Dimension of the embedding; :class:`FAT` fills it in.
         centroids: Config of the centroids. Defaults to ``dict(type='ClassCentroids')``.

@@ -46,7 +46,9 @@ def _blend(memory: Tensor, classes: Tensor, features: Tensor, momentum: float) -
 
 
 def momentum_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: float) -> Tensor:
-    """Apply every sample in batch order, one after the other (Cluster-Contrast, "CM").
+    """Apply every sample in batch order, one after the other (Cluster-Contrast's "CM").
+
+    Source: Dai et al., arXiv 2103.11568, released code.
 
     Samples of different classes do not touch each other, so the n-th samples of all classes are applied together: as
     many steps as the largest class has samples, instead of one per sample, with the same result. How many classes and
@@ -80,6 +82,8 @@ def momentum_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: 
 
 def hard_update(memory: Tensor, features: Tensor, labels: Tensor, momentum: float) -> Tensor:
     """Apply one sample per class: the one least similar to the old centroid (Cluster-Contrast, "hard").
+
+    Source: Dai et al., arXiv 2103.11568, first version.
 
     Args:
         memory: (K, D) unit rows.
