@@ -23,7 +23,7 @@ def read_config_file(path: str | Path) -> Config:
     """Read a config file and its bases; nothing that it names is imported yet.
 
     Args:
-        path: Of a Python file.
+        path: Of the file, which ends in ``.py``, ``.json``, ``.yaml`` or ``.yml``.
 
     Returns:
         The config, its bases merged; neither recipe nor checks are applied.
