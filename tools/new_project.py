@@ -84,7 +84,7 @@ import pytest
 import torch
 
 from mmreid_uda.config import load_config
-from mmreid_uda.testing import random_batch, build_model
+from mmreid_uda.testing import build_model, random_batch
 
 CONFIG = Path(__file__).parent / "configs" / "$stem.py"
 

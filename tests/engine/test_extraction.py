@@ -45,7 +45,7 @@ def test_features_are_unit_rows_in_the_order_of_the_data_whatever_the_workers(da
 
 def test_a_caller_hears_how_far_it_has_come(dataset):
     heard = []
-    extract_features(make_model(), dataset, BATCH, num_workers=0, reached=heard.append)
+    extract_features(make_model(), dataset, BATCH, num_workers=0, update=heard.append)
     assert heard == [4, 8, 11]
 
 
