@@ -18,7 +18,6 @@ import math
 import re
 import shlex
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,7 @@ from mmreid_uda.cli import (
     writable_folder,
 )
 from mmreid_uda.utils import InputError, make_rng
-from mmreid_uda.utils.files import atomic_path, open_arrays, read_results
+from mmreid_uda.utils.files import open_arrays, read_results
 from mmreid_uda.utils.packages import import_package
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
     return parser.parse_known_args()
 
 
-# ---- the search space
+# ---- what is searched
 
 
 def read_space(items: Sequence[str]) -> dict[str, Any]:
@@ -97,23 +96,18 @@ def read_space(items: Sequence[str]) -> dict[str, Any]:
     """
     space: dict[str, Any] = {}
     for item in items:
-        key, equals, text = item.partition("=")
-        if not (equals and key) or key in space:
-            raise InputError(
-                f"found {item!r} in --space{' again' if key in space else ''}, expected KEY={_FORMS} once for each key."
-            )
+        key, _, text = item.partition("=")
         try:
+            if not key or key in space:
+                raise ValueError("each key comes once")
             space[key] = _distribution(text)
         except ValueError as error:
-            raise InputError(
-                f"found the range {text!r} of {key} in --space, expected {_FORMS}: {error}"
-            ) from None
+            raise InputError(f"found {item!r} in --space, expected KEY={_FORMS}: {error}") from None
     return space
 
 
 def _distribution(text: str) -> Any:
-    from optuna import distributions
-
+    distributions = _optuna().distributions
     if text.startswith("choice:"):
         # Commas inside brackets belong to a tuple.
         choices = re.split(r",(?![^(\[]*[)\]])", text.removeprefix("choice:"))
@@ -122,18 +116,15 @@ def _distribution(text: str) -> Any:
     whole = all(re.fullmatch(r"[+-]?\d+", part) for part in parts)
     numbers: list[Any] = [int(part) if whole else float(part) for part in parts]
     if len(numbers) not in ((2,) if log else (2, 3)) or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"{len(numbers)} numbers are given, or one is not finite.")
+        raise ValueError(f"{len(numbers)} numbers are given, or one is not finite")
     low, high, *step = numbers
-    if whole:
-        return distributions.IntDistribution(low, high, log, *step)
-    return distributions.FloatDistribution(low, high, log, *step)
+    kind = distributions.IntDistribution if whole else distributions.FloatDistribution
+    return kind(low, high, log, *step)
 
 
 def as_options(params: Mapping[str, Any]) -> list[str]:
     """Values as ``--cfg-options`` writes them."""
-    return [
-        f"{key}={value if isinstance(value, str) else repr(value)}" for key, value in params.items()
-    ]
+    return [f"{key}={value}" for key, value in params.items()]
 
 
 def check_config(config: str, space: Mapping[str, Any], options: Sequence[str]) -> Config:
@@ -149,54 +140,34 @@ def check_config(config: str, space: Mapping[str, Any], options: Sequence[str]) 
 def check_metric(cfg: Config, metric: str) -> None:
     """Stop the search before it starts where no training can have the metric.
 
-    Which figures a clusterer or another evaluator than ``ReIDMetric`` gives is known after a training alone.
+    The figures themselves are known after a training: a wrong one can be corrected then.
 
     Raises:
-        InputError: There is no test set of that name, or no such figure; or pseudo-labels are not made, or not kept.
+        InputError: There is no test set of that name; or pseudo-labels are not made, or not kept.
     """
-    if metric.startswith("cluster/"):
-        hook = cfg.default_hooks.get("cluster")
-        if hook is None or not hook.get("save_labels", True):
-            raise InputError(
-                f"found --metric {metric} and no pseudo-labels that a training keeps, expected a config with "
-                "a clusterer and relabel.save_labels=True; or take a metric of a test set."
-            )
-        return
-    known = _metrics(cfg)
-    if known and metric not in known:
+    loader, hook = cfg.get("val_dataloader"), cfg.default_hooks.get("cluster")
+    sets = loader.dataset.get("sets") or [] if loader else []
+    groups = [one if isinstance(one, str) else one.get("name") for one in sets]
+    if hook is not None and hook.get("save_labels", True):
+        groups.append("cluster")
+    group, slash, _ = metric.partition("/")
+    if not slash or (group not in groups and (group == "cluster" or None not in groups)):
         raise InputError(
-            f"found no {metric!r} among the figures of the test sets, expected one of {', '.join(known)}, or "
-            "cluster/<figure of the pseudo-labels>; set --metric."
+            f"found --metric {metric}, expected a figure of {', '.join(f'{one}/...' for one in groups)}; name another, "
+            "or change the test sets with --cfg-options test=..., or keep pseudo-labels with relabel.save_labels=True."
         )
 
 
-def _metrics(cfg: Config) -> list[str]:
-    """Names of the figures that a training evaluates, asked of the evaluator; none where they cannot be told."""
-    import torch
-
-    from mmreid_uda.config import require_tests
-    from mmreid_uda.registry import METRICS
-
-    require_tests(cfg, "compare trials by a figure of the pseudo-labels, --metric cluster/...")
-    sets = cfg.val_dataloader.dataset.get("sets") or []
-    names = [one if isinstance(one, str) else one.get("name") for one in sets]
-    evaluator = cfg.val_evaluator
-    if None in names or not isinstance(evaluator, Mapping) or evaluator["type"] != "ReIDMetric":
-        return []
-    metric = METRICS.build({**evaluator, "dump_features": None, "device": "cpu"})
-    metric.dataset_meta = {"set_names": names}
-    # Two people, each once as a query and once, by another camera, in the gallery: pid, camera, query, gallery, set.
-    labels = torch.tensor(
-        [
-            [person, camera, 1 - camera, camera, number]
-            for number in range(len(names))
-            for camera in (0, 1)
-            for person in (0, 1)
-        ]
-    )
-    columns = torch.cat([labels, torch.arange(len(labels))[:, None]], 1)
-    found = metric.compute_metrics([(torch.eye(4)[columns[:, 0]], columns)])
-    return [f"{metric.prefix}/{name}" if metric.prefix else name for name in found]
+def caution(cfg: Config, metric: str) -> str:
+    """A sentence where the metric uses labels of the target that an unsupervised method must not see, else ''."""
+    group, _, name = metric.partition("/")
+    target = cfg.get("target")
+    target = target.get("name") if isinstance(target, Mapping) else target
+    if group == "cluster" and name in _WITH_IDENTITIES:
+        return f"{metric} is measured with the true identities of the target's training images: not unsupervised."
+    if target is not None and group == target:
+        return f"{metric} is measured on the target's test set: values chosen by it are not unsupervised."
+    return ""
 
 
 # ---- one trial
@@ -263,9 +234,7 @@ def read_metric(folder: Path, metric: str) -> float:
 # ---- the study
 
 
-def search(
-    args: argparse.Namespace, space: Mapping[str, Any], flags: Sequence[str], note: str
-) -> Any:
+def search(args: argparse.Namespace, space: Mapping[str, Any], flags: Sequence[str]) -> Any:
     """Run trials until the study has as many as wanted.
 
     The study is ``<work_dir>/study.db``; trial n trains in ``<work_dir>/trial_<n>``. Proposals depend on the seed and
@@ -276,7 +245,6 @@ def search(
         args: Of the command line.
         space: Key -> distribution, see :func:`read_space`.
         flags: Further flags of tools/train.py.
-        note: A sentence to put above the table.
 
     Returns:
         The ``optuna.study.Study``.
@@ -285,29 +253,25 @@ def search(
         InputError: The study in the folder is of another search, or the metric is unknown.
     """
     optuna = _optuna()
-    study = _open_study(args, space, flags)
-    _requeue(study)
-    kinds = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
-    while (done := len(_finished(study))) < args.trials:
+    samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
+    state = optuna.trial.TrialState
+    study = _open_study(args, flags)
+    while (done := len(study.get_trials(states=(state.COMPLETE, state.FAIL)))) < args.trials:
         number = int(make_rng(args.search_seed, "search", done).integers(2**31))
-        study.sampler = kinds[args.sampler](seed=number)
-        trial = study.ask(dict(space))
-        place = trial.user_attrs.get("place", done)
-        trial.set_user_attr("place", place)
-        folder, values = Path(args.work_dir, f"trial_{place:03d}"), as_options(trial.params)
+        study.sampler = samplers[args.sampler](seed=number)
+        # A trial that was cut off before its values were drawn has nothing to go on with.
+        cut_off = [one for one in study.get_trials(states=(state.RUNNING,)) if one.params]
+        trial = cut_off[0] if cut_off else study.ask(dict(space))
+        folder, values = Path(args.work_dir, f"trial_{trial.number:03d}"), as_options(trial.params)
         print(f"==> trial {done + 1} of {args.trials}: {' '.join(values)}", flush=True)
-        started = time.monotonic()
         error = train(args.config, folder, [*args.cfg_options, *values], flags, args.processes)
         value = math.nan if error else read_metric(folder, args.metric)
-        trial.set_user_attr("seconds", round(time.monotonic() - started, 1))
         if math.isfinite(value):
-            study.tell(trial, value)
+            study.tell(trial.number, value)
+            print(f"    {args.metric} {value:.2f}", flush=True)
         else:
-            trial.set_user_attr("error", error or f"{args.metric} is {value}")
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        print(f"    failed: {error}" if error else f"    {args.metric} {value:.2f}", flush=True)
-        with atomic_path(Path(args.work_dir, "trials.md")) as path:
-            path.write_text(f"{note}\n\n{table(study, args.metric)}\n".lstrip())
+            study.tell(trial.number, state=state.FAIL)
+            print(f"    failed: {error or f'{args.metric} is {value}'}", flush=True)
     return study
 
 
@@ -317,105 +281,52 @@ def _optuna() -> Any:
     return optuna
 
 
-def _open_study(args: argparse.Namespace, space: Mapping[str, Any], flags: Sequence[str]) -> Any:
+def _open_study(args: argparse.Namespace, flags: Sequence[str]) -> Any:
     """Open the study of a folder, or begin it, and note what is searched; refuse to mix two searches in one study.
 
-    Mistakes may be mended: of the metric as long as no trial has come to an end (the trainings are those of the right
-    one), of anything as long as no training has begun.
+    The metric may be corrected until a trial has come to an end: the trainings are those of the right one.
     """
-    optuna = _optuna()
-    settings = {
-        name: getattr(args, name) for name in ("config", "metric", "minimize", "cfg_options")
-    }
-    settings |= dict(space={key: repr(one) for key, one in space.items()}, flags=list(flags))
+    names = ("config", "space", "metric", "minimize", "cfg_options")
+    settings = {**{name: getattr(args, name) for name in names}, "flags": list(flags)}
     folder = Path(args.work_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    place = dict(storage=f"sqlite:///{folder.resolve() / 'study.db'}", study_name="search")
-    direction = "minimize" if args.minimize else "maximize"
-    study = optuna.create_study(**place, direction=direction, load_if_exists=True)
+    study = _optuna().create_study(
+        storage=f"sqlite:///{folder.resolve() / 'study.db'}",
+        study_name="search",
+        direction="minimize" if args.minimize else "maximize",
+        load_if_exists=True,
+    )
     known = study.user_attrs.get("settings", settings)
-    changed = [name for name, value in settings.items() if known.get(name) != value]
-    begun = any(folder.glob("trial_*"))
-    if changed and begun and (changed != ["metric"] or _finished(study)):
-        name = changed[0]
-        raise InputError(
-            f"found a study in '{folder}' with {name} {known.get(name)!r}, expected {settings[name]!r} to continue "
-            "it; give the command that began it, or another --work-dir."
-        )
-    if changed and not begun:
-        optuna.delete_study(**place)
-        study = optuna.create_study(**place, direction=direction)
+    started = any(one.state.is_finished() for one in study.trials)
+    for name, value in settings.items():
+        if known[name] != value and (started or name != "metric"):
+            raise InputError(
+                f"found a study in '{folder}' with {name} {known[name]!r}, expected {value!r} to continue it; give the "
+                "command that began it, or another --work-dir."
+            )
     study.set_user_attr("settings", settings)
     return study
 
 
-def _requeue(study: Any) -> None:
-    """Put trials that were cut off at the head of the queue, with their values and folders."""
-    from optuna.trial import TrialState
-
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-        # Cut off before the values were drawn: nothing to go on with.
-        if trial.params:
-            study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
-
-
-def _finished(study: Any) -> list[Any]:
-    """Trials that came to an end of their own, good or bad."""
-    return [one for one in study.trials if one.value is not None or "error" in one.user_attrs]
-
-
-def table(study: Any, metric: str) -> str:
-    """A Markdown table: a line per trial in the order of the trainings, the best one marked."""
-    trials = _finished(study)
-    keys = list(dict.fromkeys(key for one in trials for key in one.params))
-    best = study.best_trial.number if any(one.value is not None for one in trials) else None
-    rows = [["trial", metric, *(f"`{key}`" for key in keys), "seconds"]]
-    for one in trials:
-        values = [one.params[key] for key in keys]
-        rows.append(
-            [
-                f"{one.user_attrs['place']}{' (best)' if one.number == best else ''}",
-                "failed" if one.value is None else f"{one.value:.2f}",
-                *(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values),
-                f"{one.user_attrs['seconds']:.0f}",
-            ]
-        )
-    head, *lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([head, "|" + "---|" * len(rows[0]), *lines])
-
-
-def caution(cfg: Config, metric: str) -> str:
-    """A sentence where the metric uses labels of the target that an unsupervised method must not see, else ''."""
-    group, _, name = metric.partition("/")
-    target = cfg.get("target")
-    target = target.get("name") if isinstance(target, Mapping) else target
-    if group == "cluster" and name in _WITH_IDENTITIES:
-        return f"{metric} is measured with the true identities of the target's training images: not unsupervised."
-    if target is not None and group == target:
-        return f"{metric} is measured on the target's test set: values chosen by it are not unsupervised."
-    return ""
-
-
 def main() -> None:
-    """Search, print the table and the command of the best trial."""
+    """Search, and print the command of the best trial."""
     args, flags = parse_args()
-    _optuna()
     space = read_space(args.space)
     cfg = check_config(args.config, space, args.cfg_options)
     check_metric(cfg, args.metric)
     if note := caution(cfg, args.metric):
         print(f"Note: {note}", flush=True)
     args.work_dir = args.work_dir or str(Path("work_dirs", "search", Path(args.config).stem))
-    study = search(args, space, flags, note)
-    print(table(study, args.metric))
-    if all(one.value is None for one in _finished(study)):
+    study = search(args, space, flags)
+    if all(one.value is None for one in study.trials):
         raise InputError(
-            f"all {len(_finished(study))} trials failed, expected one to succeed; see train.log in the folders of "
+            f"all {len(study.trials)} trials failed, expected one to succeed; see train.log in the folders of "
             f"'{args.work_dir}', and start again with another --work-dir."
         )
-    best = shlex.join([*args.cfg_options, *as_options(study.best_params)])
-    print(f"best: python tools/train.py {args.config} --cfg-options {best}")
+    best = study.best_trial
+    options = shlex.join([*args.cfg_options, *as_options(best.params)])
+    print(f"best: trial {best.number}, {args.metric} {best.value:.2f}")
+    print(f"best: python tools/train.py {args.config} --cfg-options {options}")
 
 
 if __name__ == "__main__":
