@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     build.add_argument(
         "--nprobe", type=at_least(1), default=64, help="lists that a search of ivf looks at"
     )
-    parser.add_argument(
+    build.add_argument(
         "--ef-search", type=at_least(1), default=64, help="candidates that a search of hnsw keeps"
     )
     query.add_argument("gallery", help="file of `build`, extract_features.py or run_onnx.py")

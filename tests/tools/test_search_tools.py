@@ -9,7 +9,7 @@ import pytest
 from deployment import SMALL_ARGUMENTS, call_tool
 from processes import run_script
 
-from mmreid_uda.apis import FeatureSet, ReIDInferencer
+from mmreid_uda.apis import FeatureSet, Gallery, ReIDInferencer
 from mmreid_uda.apis.feature_set import choose_queries
 from mmreid_uda.datasets import DATASET_CATALOG
 
@@ -107,10 +107,11 @@ def test_files_of_both_splits_rank_as_the_config_does(
 
 def test_a_gallery_is_built_and_searched(checkpoint, folder, crops, tmp_path, capsys, inferencer):
     gallery = tmp_path / "gallery.npz"
-    call_tool(
-        "tools/search_gallery.py", "build", CONFIG, checkpoint, folder, "--out", gallery, *QUIET
-    )
+    words = (CONFIG, checkpoint, folder, "--out", gallery, "--nprobe", 8, "--ef-search", 32)
+    call_tool("tools/search_gallery.py", "build", *words, *QUIET)
     assert capsys.readouterr().out == f"8 images in a flat index: {gallery}\n"
+    index = Gallery.load(gallery).index
+    assert (index.nprobe, index.ef_search) == (8, 32)
     query = ("tools/search_gallery.py", "query", CONFIG, checkpoint, gallery, *crops[4:6], *QUIET)
     call_tool(*query, "--topk", 3, "--json")
     answers = json.loads(capsys.readouterr().out)

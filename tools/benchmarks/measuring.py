@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from mmreid_uda.cli import PICTURES, ToolParser, at_least, writable
 from mmreid_uda.utils import InputError, num_threads
 from mmreid_uda.utils.files import write_json
 
-__all__ = ["add_output_options", "added_memory", "fitted_exponent", "show"]
+__all__ = ["add_output_options", "added_memory", "fitted_exponent", "show", "take_turns"]
+
+T = TypeVar("T")
 
 _FORGET_PEAK = Path("/proc/self/clear_refs")
 
@@ -63,6 +65,24 @@ def show(
         write_json(args.json, metrics)
     if draw is not None and args.figure:
         draw(metrics, args.figure)
+
+
+def take_turns(sides: Mapping[str, Callable[[], T]], repetitions: int) -> dict[str, list[T]]:
+    """Let the sides of a benchmark take turns, so that a change of the machine's speed meets all of them.
+
+    Args:
+        sides: Name -> one run of that side, warmed up.
+        repetitions: Runs of each.
+
+    Returns:
+        Name -> what its runs returned.
+    """
+    runs: dict[str, list[T]] = {name: [] for name in sides}
+    for _ in range(repetitions):
+        for name, run in sides.items():
+            runs[name].append(run())
+            gc.collect()
+    return runs
 
 
 def fitted_exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:

@@ -6,7 +6,10 @@ import numpy as np
 
 from mmreid_uda.utils import make_rng
 
-__all__ = ["make_features"]
+__all__ = ["IMAGES_PER_ID", "NUM_CAMERAS", "NUM_SAMPLES", "make_features"]
+
+NUM_SAMPLES, IMAGES_PER_ID, NUM_CAMERAS = 12_936, 17, 6
+"""Training images of Market-1501, about so many of each person, and its cameras."""
 
 # The standard deviation of the d-th principal direction falls like d^-0.4, which leaves about 150 effective ones.
 _DECAY = 0.4

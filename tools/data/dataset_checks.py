@@ -76,6 +76,16 @@ class Finding(NamedTuple):
         return f"{'problem' if self.serious else 'note'}: {text}"
 
 
+def problem(text: str) -> Finding:
+    """What makes results wrong, or training impossible."""
+    return Finding(True, text)
+
+
+def note(text: str) -> Finding:
+    """What is good to know."""
+    return Finding(False, text)
+
+
 # ---- what is checked
 
 
@@ -194,14 +204,11 @@ def check(
         try:
             built[split] = build_split(dataset, split, data_root)
         except InputError as error:
-            findings.append(Finding(True, str(error)))
-    findings += [
-        Finding(False, f"{one.name}: {note}") for one in built.values() for note in one.notes
-    ]
+            findings.append(problem(str(error)))
+    findings += [note(f"{one.name}: {text}") for one in built.values() for text in one.notes]
     if "train" in built and offered_splits(dataset, data_root=data_root) == SPLITS[:1]:
         findings.append(
-            Finding(
-                False,
+            note(
                 f"{built['train'].name} has no images with identities to test on; it can be trained on, without "
                 "evaluation unless the config names another test set",
             )
@@ -242,16 +249,14 @@ def compare_counts(dataset: str | Mapping, built: Mapping[str, ReIDDataset]) -> 
             if found not in allowed:
                 text = "–".join(f"{number:,}" for number in sorted({allowed[0], allowed[-1]}))
                 findings.append(
-                    Finding(True, f"{name} {split} has {found:,} {what}, published are {text}")
+                    problem(f"{name} {split} has {found:,} {what}, published are {text}")
                 )
     cameras = {camera for one in built.values() for camera in one.camids[one.camera_known].tolist()}
     if name in _CAMERAS and len(cameras) != _CAMERAS[name] and "train" in built:
         findings.append(
-            Finding(True, f"{name} shows {len(cameras)} cameras, published are {_CAMERAS[name]}")
+            problem(f"{name} shows {len(cameras)} cameras, published are {_CAMERAS[name]}")
         )
-    return findings or [Finding(False, f"the counts of {name} are the published ones")] * bool(
-        built
-    )
+    return findings or [note(f"the counts of {name} are the published ones")] * bool(built)
 
 
 def shared_identities(built: Mapping[str, ReIDDataset]) -> list[Finding]:
@@ -264,14 +269,11 @@ def shared_identities(built: Mapping[str, ReIDDataset]) -> list[Finding]:
     shared = (set(train.pids.tolist()) & test_ids) - {None}
     if shared and train.name in _NUMBERED_AGAIN:
         findings.append(
-            Finding(
-                False, f"{train.name} numbers its test people from 0 again; they are other people"
-            )
+            note(f"{train.name} numbers its test people from 0 again; they are other people")
         )
     elif shared:
         findings.append(
-            Finding(
-                True,
+            problem(
                 f"{len(shared)} of the {len(test_ids)} test identities of {train.name} are also trained on, such as "
                 f"{min(shared, key=str)!r}; divide people with ids or split_folders",
             )
@@ -279,9 +281,7 @@ def shared_identities(built: Mapping[str, ReIDDataset]) -> list[Finding]:
     trained, *tested = (set(one.camids[one.camera_known].tolist()) for one in (train, *tests))
     unseen = set().union(*tested) - trained
     if trained and unseen:
-        findings.append(
-            Finding(False, f"{len(unseen)} cameras of the test images have no training image")
-        )
+        findings.append(note(f"{len(unseen)} cameras of the test images have no training image"))
     return findings
 
 
@@ -291,7 +291,7 @@ def protocol(dataset: str | Mapping, query: ReIDDataset, gallery: ReIDDataset) -
     try:
         test = ReIDTestDataset([{"query": query, "gallery": gallery}], same_camera=rule)
     except InputError as error:
-        return [Finding(True, str(error))]
+        return [problem(str(error))]
     (pids, camids), (others, theirs) = (
         (test.pids[part], test.camids[part]) for part in (test.is_query, test.is_gallery)
     )
@@ -299,8 +299,7 @@ def protocol(dataset: str | Mapping, query: ReIDDataset, gallery: ReIDDataset) -
     findings = []
     if not matched.all():
         findings.append(
-            Finding(
-                False,
+            note(
                 f"{(~matched).sum():,} of the {len(matched):,} queries have no match from another camera and are not "
                 "scored",
             )
@@ -308,7 +307,7 @@ def protocol(dataset: str | Mapping, query: ReIDDataset, gallery: ReIDDataset) -
     strangers = ~np.isin(others, pids)
     if strangers.any():
         findings.append(
-            Finding(False, f"{strangers.sum():,} gallery images are distractors: of nobody queried")
+            note(f"{strangers.sum():,} gallery images are distractors: of nobody queried")
         )
     return findings
 
@@ -342,8 +341,7 @@ def contents(built: Mapping[str, ReIDDataset]) -> list[Finding]:
     name = next((one.name for one in built.values()), "")
     if broken:
         findings.append(
-            Finding(
-                True,
+            problem(
                 f"{len(broken)} of the {len(paths):,} images of {name} cannot be decoded, such as {shown(broken[0])}; "
                 "restore them or set corrupt='skip'",
             )

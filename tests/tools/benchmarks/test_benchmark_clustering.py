@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import benchmark_clustering as tool
+import clustering_costs as costs
 import numpy as np
 import pytest
 import torch
@@ -25,18 +26,18 @@ def folder(tmp_path_factory):
 
 
 def test_the_reference_gives_the_distances_and_labels_of_the_notes():
-    settings = tool.Settings(k1=4, k2=2, eps=0.5, min_samples=2, gpu=False)
-    ranks = tool.reference_ranks(EIGHT, settings)
+    settings = costs.Settings(k1=4, k2=2, eps=0.5, min_samples=2, gpu=False)
+    ranks = costs.reference_ranks(EIGHT, settings)
     rows = torch.from_numpy(EIGHT)
-    encodings = tool.reference_encodings(
+    encodings = costs.reference_encodings(
         ranks, settings, lambda i, others: rows[[i]] @ rows[others].T
     )
-    distances = tool.reference_distances(encodings)
+    distances = costs.reference_distances(encodings)
     expected = [
         [0 if i == j else FAISS.get((min(i, j), max(i, j)), 1) for i in range(8)] for j in range(8)
     ]
     np.testing.assert_allclose(distances, expected, atol=1e-5)
-    labels = tool.reference(EIGHT, settings).labels
+    labels = costs.reference(EIGHT, settings).labels
     np.testing.assert_array_equal(labels, [0, 0, 0, 1, 1, 1, 2, 2])
 
 
@@ -47,15 +48,15 @@ def test_a_changed_distance_is_noticed():
     dense = np.ones((8, 8), np.float32)
     coo = graph.tocoo()
     dense[coo.row, coo.col] = coo.data
-    assert tool.largest_difference(graph, dense) == 0
+    assert costs.largest_difference(graph, dense) == 0
     dense[0, 7] -= 0.25
-    assert tool.largest_difference(graph, dense) == 0.25
+    assert costs.largest_difference(graph, dense) == 0.25
 
 
 def measured(monkeypatch, folder, *arguments):
     output = folder / "in_process.json"
     monkeypatch.setattr(
-        tool, "added_memory", lambda *_, **__: None
+        costs, "added_memory", lambda *_, **__: None
     )  # processes of their own take seconds
     monkeypatch.setattr(sys, "argv", ["tool", *map(str, arguments), "--json", str(output)])
     tool.main()

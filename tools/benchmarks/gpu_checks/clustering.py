@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark_clustering import IMAGES_PER_ID, NUM_CAMERAS
-from synthetic_features import make_features
+from synthetic_features import IMAGES_PER_ID, NUM_CAMERAS, make_features
 from torch import Tensor
 
 from mmreid_uda.clustering import JaccardDBSCAN, KMeans, kmeans_plus_plus

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from benchmark_iteration import OURS, REFERENCE, Trial, time_sides
+from iteration_costs import OURS, REFERENCE, Trial, time_sides
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper

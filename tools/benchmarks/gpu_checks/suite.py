@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmark_clustering import NUM_SAMPLES
+from synthetic_features import NUM_SAMPLES
 
 from .algorithms import ALGORITHMS, STEPS_ALONE, config_name
 from .clustering import check_jaccard_dbscan, check_kmeans, check_neighbors

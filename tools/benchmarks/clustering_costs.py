@@ -1,0 +1,578 @@
+"""What pseudo-labels cost beside the papers' dense algorithm, and whether they are equal."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from dense_jaccard import (
+    average_encodings,
+    distances_from_lists,
+    expanded_set,
+    reciprocal_neighbors,
+)
+from measuring import added_memory, fitted_exponent, take_turns
+from sklearn.cluster import DBSCAN
+from synthetic_features import IMAGES_PER_ID, NUM_CAMERAS, NUM_SAMPLES, make_features
+from torch import Tensor
+from torch.nn import functional
+
+from mmreid_uda.clustering import JaccardDBSCAN, dbscan
+from mmreid_uda.neighbors import (
+    Neighbors,
+    find_neighbors,
+    jaccard_distances,
+    jaccard_encodings,
+    unit_rows,
+)
+from mmreid_uda.utils import (
+    InputError,
+    check_vectors,
+    kernels_available,
+    num_threads,
+    without_kernels,
+)
+from mmreid_uda.visualization import new_figure, write_picture
+
+REFERENCE, FLOAT32, INT8 = "reference", "float32", "int8"
+PLAIN, CLUSTERER = "without kernels", "JaccardDBSCAN"
+"""The sides; each takes its turn in every repetition."""
+
+_WARM_UP = 256
+_FLOOR_BLOCKS = (1024, 2048, 4096)
+_ROWS_AT_ONCE = 1024
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What both sides are told.
+
+    Args:
+        k1: Neighbours of the k-reciprocal sets.
+        k2: Neighbours of the query expansion.
+        eps: Radius of DBSCAN.
+        min_samples: Neighbours of a core image.
+        gpu: Search for neighbours on the GPU; everything behind it stays on the CPU, as in the papers' code.
+    """
+
+    k1: int
+    k2: int
+    eps: float
+    min_samples: int
+    gpu: bool
+
+
+@dataclass
+class Run:
+    """One run of one side.
+
+    Args:
+        labels: int64 (N,), -1 = outlier.
+        seconds: Per step, in order; the first is 'knn'.
+        cpu_seconds: Of all threads and steps.
+    """
+
+    labels: np.ndarray
+    seconds: dict[str, float]
+    cpu_seconds: float
+
+    @property
+    def total(self) -> float:
+        """Seconds of the whole step."""
+        return sum(self.seconds.values())
+
+
+@dataclass
+class Clock:
+    """Seconds since the last lap, by name."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    last: float = field(default_factory=time.perf_counter)
+    cpu_start: float = field(default_factory=time.process_time)
+
+    def lap(self, name: str) -> None:
+        """End a step."""
+        now = time.perf_counter()
+        self.seconds[name], self.last = now - self.last, now
+
+    def run(self, labels: np.ndarray) -> Run:
+        """End the run."""
+        return Run(labels, self.seconds, time.process_time() - self.cpu_start)
+
+
+def load_features(args: argparse.Namespace, num: int | None) -> np.ndarray:
+    """Draw features, or read the first ``num`` of the file.
+
+    Args:
+        args: The command line.
+        num: N; None for the file's own number, or that of Market-1501.
+
+    Returns:
+        float32 (N, D), rows of unit norm.
+    """
+    if not args.features:
+        num = num or NUM_SAMPLES
+        ids = max(1, num // IMAGES_PER_ID)
+        return make_features(num, ids, NUM_CAMERAS, dim=args.dim, seed=args.seed)[0]
+    try:
+        stored = np.load(args.features, mmap_mode="r")
+    except (EOFError, OSError, ValueError) as error:
+        raise InputError(
+            f"found no array in --features {args.features}, expected a file of numpy.save: {error}"
+        ) from error
+    shape: tuple[int, ...] = getattr(stored, "shape", ())  # an archive has none
+    if len(shape) != 2 or shape[0] < (num or 1):
+        raise InputError(
+            f"found features of shape {shape} in {args.features}, expected (N, D) with at least {num or 1} rows."
+        )
+    hint = "give a file of finite features"
+    return unit_rows(check_vectors(stored[:num], f"features of {args.features}", hint))
+
+
+# ---- the reference: the papers' dense algorithm
+
+
+def reference(features: np.ndarray, settings: Settings) -> Run:
+    """From features to labels as the papers' code does it."""
+    clock = Clock()
+    ranks = reference_ranks(features, settings)
+    clock.lap("knn")
+    rows = torch.from_numpy(features)
+
+    def similarities(image: int, others: np.ndarray) -> Tensor:
+        return rows[image].unsqueeze(0).contiguous() @ rows[others].T
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # its products are so small that a second thread would slow it down
+    encodings = reference_encodings(ranks, settings, similarities)
+    torch.set_num_threads(threads)
+    clock.lap("encodings")
+    distances = reference_distances(encodings)
+    del encodings
+    clock.lap("distances")
+    labels = reference_labels(distances, settings)
+    clock.lap("dbscan")
+    return clock.run(labels)
+
+
+def reference_ranks(features: np.ndarray, settings: Settings) -> np.ndarray:
+    """The first k1 of an exact search by Euclidean distance, int64 (N, k1); torch where there is no faiss for it."""
+    k1 = min(settings.k1, len(features))
+    if reference_search(settings.gpu) == "torch":
+        rows = torch.from_numpy(features).to("cuda" if settings.gpu else "cpu")
+        ranks = [(part @ rows.T).topk(k1, dim=1).indices for part in rows.split(_ROWS_AT_ONCE)]
+        return torch.cat(ranks).cpu().numpy()
+    import faiss
+
+    index = faiss.IndexFlatL2(features.shape[1])
+    index.add(features)
+    return index.search(features, k1)[1]
+
+
+def reference_search(gpu: bool) -> str:
+    """Who searches: ``'faiss'`` or ``'torch'``."""
+    return "torch" if gpu or importlib.util.find_spec("faiss") is None else "faiss"
+
+
+def reference_encodings(
+    ranks: np.ndarray, settings: Settings, similarities: Callable[[int, np.ndarray], Tensor]
+) -> np.ndarray:
+    """k-reciprocal sets, their expansion, softmax weights and local query expansion, in dense matrices.
+
+    Args:
+        ranks: int (N, k1).
+        settings: The parameters.
+        similarities: Cosines float32 (1, M) of an image with M others.
+
+    Returns:
+        float32 (N, N).
+    """
+    num, k1, k2 = len(ranks), settings.k1, settings.k2
+    whole_sets, half_sets = [], []
+    for i in range(num):
+        whole_sets.append(reciprocal_neighbors(ranks, i, k1))
+        half_sets.append(reciprocal_neighbors(ranks, i, int(np.around(k1 / 2))))
+
+    encodings = np.zeros((num, num), dtype=np.float32)
+    for i in range(num):
+        members = expanded_set(whole_sets[i], half_sets.__getitem__)
+        distances = 2 - 2 * similarities(i, members)
+        encodings[i, members] = functional.softmax(-distances, dim=1).view(-1).cpu().numpy()
+    return encodings if k2 == 1 else average_encodings(encodings, ranks, k2)
+
+
+def reference_distances(encodings: np.ndarray) -> np.ndarray:
+    """Jaccard distances of all pairs, float32 (N, N)."""
+    distances = distances_from_lists(encodings, len(encodings))
+    distances[distances < 0] = 0.0
+    return distances
+
+
+def reference_labels(distances: np.ndarray, settings: Settings) -> np.ndarray:
+    """scikit-learn's DBSCAN on all pairs."""
+    clusterer = DBSCAN(
+        eps=settings.eps, min_samples=settings.min_samples, metric="precomputed", n_jobs=-1
+    )
+    return clusterer.fit_predict(distances)
+
+
+# ---- ours
+
+
+def ours(
+    features: np.ndarray, settings: Settings, precision: Literal["float32", "int8"] = "float32"
+) -> Run:
+    """From features to labels by the library's functions."""
+    clock = Clock()
+    neighbors = search(features, settings, precision)
+    clock.lap("knn")
+    encodings = jaccard_encodings(features, neighbors, settings.k1, settings.k2)
+    clock.lap("encodings")
+    graph = jaccard_distances(encodings, settings.eps)
+    clock.lap("distances")
+    labels = dbscan(graph, settings.eps, settings.min_samples)
+    clock.lap("dbscan")
+    return clock.run(labels)
+
+
+def search(
+    features: np.ndarray, settings: Settings, precision: Literal["float32", "int8"] = "float32"
+) -> Neighbors:
+    """Our neighbours, on the device of the settings."""
+    rows = torch.from_numpy(features).to("cuda" if settings.gpu else "cpu")
+    found = find_neighbors(rows, min(settings.k1, len(features)), precision=precision)
+    assert found is not None
+    return found
+
+
+def configured(features: np.ndarray, settings: Settings) -> Run:
+    """The clusterer of the configs, its checks included (they count as part of the search); always on the CPU."""
+    clock = Clock()
+    clusterer = JaccardDBSCAN(
+        eps=settings.eps, min_samples=settings.min_samples, k1=settings.k1, k2=settings.k2
+    )
+    labels = clusterer(features, seed=0, epoch=0)
+    clock.lap("knn")
+    for step in ("jaccard", "dbscan"):
+        clock.seconds[step] = clusterer.info[f"seconds_{step}"]
+        clock.seconds["knn"] -= clock.seconds[step]
+    return clock.run(labels)
+
+
+SIDES: dict[str, Callable[[np.ndarray, Settings], Run]] = {
+    REFERENCE: reference,
+    FLOAT32: ours,
+    INT8: partial(ours, precision="int8"),
+    PLAIN: without_kernels()(ours),
+    CLUSTERER: configured,
+}
+
+
+def chosen_sides(args: argparse.Namespace) -> list[str]:
+    """The sides that mean something on this machine."""
+    left_out = {REFERENCE} if args.skip_reference else set()
+    if args.gpu:
+        left_out |= {INT8, CLUSTERER}  # the search in int8 and the clusterer run on the CPU
+    elif not kernels_available():
+        left_out |= {INT8, PLAIN}  # float32 is the side without kernels, and there are no others
+    return [side for side in SIDES if side not in left_out]
+
+
+# ---- what is measured
+
+
+def time_sides(
+    features: np.ndarray, settings: Settings, sides: list[str], repetitions: int
+) -> dict[str, list[Run]]:
+    """Run the sides in turns, each once on a few images before."""
+    for side in sides:
+        SIDES[side](features[:_WARM_UP], settings)
+    return take_turns(
+        {side: partial(SIDES[side], features, settings) for side in sides}, repetitions
+    )
+
+
+def medians(runs: list[Run]) -> dict[str, Any]:
+    """The runs of one side as figures: medians over the repetitions, of each step and of their sums."""
+    return {
+        "seconds": statistics.median(run.total for run in runs),
+        "knn": statistics.median(run.seconds["knn"] for run in runs),
+        "after_knn": statistics.median(run.total - run.seconds["knn"] for run in runs),
+        "steps": {
+            step: statistics.median(run.seconds[step] for run in runs) for step in runs[0].seconds
+        },
+        "cpu_seconds": statistics.median(run.cpu_seconds for run in runs),
+        "num_clusters": int(runs[0].labels.max()) + 1,
+        "outlier_ratio": float((runs[0].labels < 0).mean()),
+    }
+
+
+def prepare_side(settings: Settings, side: str, features: np.ndarray) -> Callable[[], Run]:
+    """In a process of its own: libraries and compiled kernels loaded; the run is left to do."""
+    SIDES[side](features[:_WARM_UP], settings)
+    return partial(SIDES[side], features, settings)
+
+
+def product_rate(dim: int, gpu: bool, repetitions: int = 5) -> float:
+    """The best rate of products of large float32 blocks, by torch or NumPy, in operations per second."""
+    best = 0.0
+    for size in _FLOOR_BLOCKS:
+        # Two matrices: NumPy would notice the product of one with its own transpose, and compute half of it.
+        left, right = torch.ones(2, size, dim, device="cuda" if gpu else "cpu")
+        products: list[Callable[[], Any]] = [partial(torch.mm, left, right.T)]
+        if not gpu:
+            products.append(partial(np.matmul, left.numpy(), right.numpy().T))
+        for product in products:
+            product()
+            for _ in range(repetitions):
+                start = time.perf_counter()
+                product()
+                if gpu:
+                    torch.cuda.synchronize()
+                best = max(best, 2 * size**2 * dim / (time.perf_counter() - start))
+    return best
+
+
+def check_equality(features: np.ndarray, settings: Settings) -> dict[str, Any]:
+    """Compare the dense distances and labels with ours, all from our ranks and similarities.
+
+    Returns:
+        ``max_distance_difference`` over all pairs; ``labels_equal``, element for element; both of the worse engine.
+    """
+    neighbors = search(features, settings)
+    encodings = reference_encodings(
+        neighbors.indices, settings, known_similarities(features, neighbors)
+    )
+    expected = reference_distances(encodings)
+    del encodings
+    expected_labels = reference_labels(expected, settings)
+    difference, equal = 0.0, True
+    for engine in (nullcontext, without_kernels):
+        with engine():
+            found = jaccard_encodings(features, neighbors, settings.k1, settings.k2)
+            graph = jaccard_distances(found)
+            difference = max(difference, largest_difference(graph, expected))
+            graph = jaccard_distances(found, settings.eps)
+            labels = dbscan(graph, settings.eps, settings.min_samples)
+            equal &= np.array_equal(labels, expected_labels)
+    return {"max_distance_difference": difference, "labels_equal": equal}
+
+
+def known_similarities(
+    features: np.ndarray, neighbors: Neighbors
+) -> Callable[[int, np.ndarray], Tensor]:
+    """The similarities of the lists, of the image or else of the other, and products for other pairs."""
+    lists = [
+        dict(zip(indices.tolist(), similarities.tolist()))
+        for indices, similarities in zip(neighbors.indices, neighbors.similarities)
+    ]
+
+    def similarity(image: int, other: int) -> float:
+        if other in lists[image]:
+            return lists[image][other]
+        if image in lists[other]:
+            return lists[other][image]
+        return float(features[image] @ features[other])
+
+    return lambda image, others: torch.tensor([[similarity(image, int(one)) for one in others]])
+
+
+def largest_difference(graph: Any, expected: np.ndarray) -> float:
+    """The largest difference of any pair between a sparse graph of distances, absent = 1, and a dense one."""
+    largest = 0.0
+    for start in range(0, len(expected), _ROWS_AT_ONCE):
+        part = graph[start : start + _ROWS_AT_ONCE].tocoo()
+        dense = np.ones(part.shape, np.float32)
+        dense[part.row, part.col] = part.data
+        difference = np.abs(dense - expected[start : start + _ROWS_AT_ONCE]).max()
+        largest = max(largest, float(difference))
+    return largest
+
+
+def same_neighbors(found: np.ndarray, expected: np.ndarray) -> float:
+    """Share of the images that have the same set of neighbours in both lists."""
+    return float((np.sort(found, 1) == np.sort(expected, 1)).all(1).mean())
+
+
+def measure_growth(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """Time our sides at several sizes and fit ``seconds ~ N^exponent``."""
+    sides = [side for side in chosen_sides(args) if side in (FLOAT32, INT8)]
+    growth: dict[str, Any] = {"num_samples": sorted(args.growth), "sides": {}}
+    rows: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    for num in growth["num_samples"]:
+        runs = time_sides(load_features(args, num), settings, sides, args.repetitions)
+        for side in sides:
+            rows[side].append(medians(runs[side]))
+    for side in sides:
+        metrics = {key: [row[key] for row in rows[side]] for key in ("seconds", "knn", "after_knn")}
+        exponents = {
+            f"exponent_{key}": fitted_exponent(growth["num_samples"], metrics[key])
+            for key in ("seconds", "after_knn")
+        }
+        growth["sides"][side] = metrics | exponents
+    return growth
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Time, weigh and compare the sides.
+
+    Returns:
+        ``sides``: per side the medians, and ``added_bytes``; the quotients ``speedup`` (float32),
+        ``speedup_int8``, ``speedup_without_kernels``, ``speedup_clusterer``, ``speedup_after_knn`` (float32) and
+        ``memory_ratio`` (float32), each the reference's figure divided by ours, None where a side was left out;
+        ``gemm_floor_ratio`` and ``gemm_floor_ratio_int8``: seconds of the whole step divided by the floor; the
+        figures of equality; ``growth``; and the circumstances.
+    """
+    if args.gpu and not torch.cuda.is_available():
+        raise InputError("found no CUDA device, expected one for --gpu: leave --gpu out.")
+    settings = Settings(args.k1, args.k2, args.eps, args.min_samples, args.gpu)
+    features = load_features(args, args.num_samples)
+    num, dim = features.shape
+    rate = product_rate(dim, args.gpu)
+    names = chosen_sides(args)
+    runs = time_sides(features, settings, names, args.repetitions)
+    rate = max(rate, product_rate(dim, args.gpu))
+    sides = {side: medians(runs[side]) for side in names}
+    for side, row in sides.items():
+        row["added_bytes"] = added_memory(
+            prepare_side, settings, side, arrays=dict(features=features)
+        )
+    floor = num**2 * dim / rate
+
+    def quotient(side: str, key: str = "seconds") -> float | None:
+        above, below = sides.get(REFERENCE, {}).get(key), sides.get(side, {}).get(key)
+        return above / below if above and below else None
+
+    metrics = {
+        "num_samples": num,
+        "dim": dim,
+        **vars(settings),
+        "features": args.features or f"synthetic, seed {args.seed}",
+        "repetitions": args.repetitions,
+        "threads": num_threads(),
+        "reference_search": reference_search(args.gpu),
+        "sides": sides,
+        "speedup": quotient(FLOAT32),
+        "speedup_int8": quotient(INT8),
+        "speedup_without_kernels": quotient(PLAIN),
+        "speedup_clusterer": quotient(CLUSTERER),
+        "speedup_after_knn": quotient(FLOAT32, "after_knn"),
+        "memory_ratio": quotient(FLOAT32, "added_bytes"),
+        "product_rate": rate,
+        "gemm_floor_seconds": floor,
+        "gemm_floor_ratio": sides[FLOAT32]["seconds"] / floor,
+        "gemm_floor_ratio_int8": sides[INT8]["seconds"] / floor if INT8 in sides else None,
+        "labels_equal": None,
+        "max_distance_difference": None,
+        "same_neighbors": {},
+        "growth": None,
+    }
+    ranks = search(features, settings).indices
+    if INT8 in sides:
+        found = search(features, settings, "int8").indices
+        metrics["same_neighbors"][INT8] = same_neighbors(found, ranks)
+    if CLUSTERER in sides:
+        metrics["clusterer_labels_equal"] = np.array_equal(
+            runs[CLUSTERER][0].labels, runs[FLOAT32][0].labels
+        )
+    if REFERENCE in sides:
+        found = reference_ranks(features, settings)
+        metrics["same_neighbors"][REFERENCE] = same_neighbors(found, ranks)
+        metrics |= check_equality(features, settings)
+    del features
+    if args.growth:
+        metrics["growth"] = measure_growth(args, settings)
+    return metrics
+
+
+# ---- what is shown
+
+
+def report(metrics: dict[str, Any]) -> str:
+    """Lay the figures out as tables."""
+    lines = [
+        f"{metrics['num_samples']} × {metrics['dim']} features ({metrics['features']}), k1={metrics['k1']}, "
+        f"k2={metrics['k2']}, eps={metrics['eps']}, {metrics['threads']} threads, median of "
+        f"{metrics['repetitions']}",
+        f"{'seconds':16}{'all':>9}{'kNN':>9}{'after':>9}{'CPU':>9}{'× ref.':>8}{'after ×':>9}{'+MiB':>8}"
+        f"{'clusters':>10}",
+    ]
+    sides = metrics["sides"]
+    beside = sides.get(REFERENCE)
+    for side, row in sides.items():
+        quotients = [
+            f"{beside[key] / row[key]:.1f}" if beside else "-" for key in ("seconds", "after_knn")
+        ]
+        added = "-" if row["added_bytes"] is None else f"{row['added_bytes'] / _MIB:.0f}"
+        lines.append(
+            f"{side:16}{row['seconds']:9.3f}{row['knn']:9.3f}{row['after_knn']:9.3f}{row['cpu_seconds']:9.2f}"
+            f"{quotients[0]:>8}{quotients[1]:>9}{added:>8}{row['num_clusters']:10}"
+        )
+    for side, row in sides.items():
+        steps = ", ".join(f"{step} {seconds:.4f}" for step, seconds in row["steps"].items())
+        lines.append(f"{side:16}{steps}")
+    lines.append(
+        f"floor {metrics['gemm_floor_seconds']:.3f} s at {metrics['product_rate'] / 1e9:.0f} GFLOP/s; float32 takes "
+        f"{metrics['gemm_floor_ratio']:.2f} floors"
+    )
+    for side, share in metrics["same_neighbors"].items():
+        lines.append(f"images with the neighbours of float32 in the search of {side}: {share:.4%}")
+    if beside:
+        lines.append(
+            f"from the same ranks and similarities: largest difference of distances "
+            f"{metrics['max_distance_difference']:.1e}, labels equal: {metrics['labels_equal']}"
+        )
+    if metrics["growth"]:
+        lines += report_growth(metrics["growth"])
+    return "\n".join(lines)
+
+
+def report_growth(growth: dict[str, Any]) -> list[str]:
+    """The lines of the growth over N."""
+    lines = []
+    for side, row in growth["sides"].items():
+        for key, name in (("seconds", "all"), ("after_knn", "after kNN")):
+            values = ", ".join(
+                f"{num}: {seconds:.3f}" for num, seconds in zip(growth["num_samples"], row[key])
+            )
+            lines.append(f"{side:16}{name}: {values} s; N^{row[f'exponent_{key}']:.2f}")
+    return lines
+
+
+def draw(metrics: dict[str, Any], path: str) -> None:
+    """Draw the seconds of the sides, and their growth if it was measured."""
+    growth = metrics["growth"]
+    panels = 2 if growth else 1
+    figure, axes = new_figure(1, panels, (5.5 * panels, 4))
+    left = axes[0, 0]
+    names = list(metrics["sides"])
+    for key, name in (("seconds", "all"), ("after_knn", "after kNN")):
+        values = [metrics["sides"][side][key] for side in names]
+        offset = 0.2 if key == "seconds" else -0.2
+        bars = left.barh(np.arange(len(names)) - offset, values, 0.4, label=name)
+        left.bar_label(bars, fmt="%.3g", padding=2)
+    left.axvline(metrics["gemm_floor_seconds"], color="black", linestyle=":", label="GEMM floor")
+    left.set_yticks(range(len(names)), names)
+    left.invert_yaxis()
+    left.set(xscale="log", xlabel="seconds", title=f"{metrics['num_samples']} × {metrics['dim']}")
+    left.margins(x=0.15)
+    left.legend()
+    if growth:
+        right = axes[0, 1]
+        for side, row in growth["sides"].items():
+            for key, name in (("seconds", "all"), ("after_knn", "after kNN")):
+                label = f"{side}, {name}: N^{row[f'exponent_{key}']:.2f}"
+                right.plot(growth["num_samples"], row[key], marker="o", label=label)
+        right.set(xscale="log", yscale="log", xlabel="N", ylabel="seconds", title="growth")
+        right.legend()
+    write_picture(path, figure)
