@@ -8,18 +8,11 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 
-from mmreid_uda.cli import (
-    ToolParser,
-    add_config_options,
-    add_launcher,
-    run_tool,
-    writable,
-)
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.cli import ToolParser, add_config_options, add_launcher, run_tool, writable
+from mmreid_uda.utils.files import write_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,13 +59,8 @@ def main() -> None:
     # mmengine would take a checkpoint that fits in part, with no more than a warning.
     cfg.load_from, cfg.resume = None, False
     # Testing needs neither training images nor their hooks.
-    for key in (
-        "train_dataloader",
-        "train_cfg",
-        "optim_wrapper",
-        "param_scheduler",
-        "auto_scale_lr",
-    ):
+    training = "train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr"
+    for key in training:
         cfg.pop(key, None)
     for name in ("cluster", "consistency", "epoch_seed", "finite", "progressive", "report"):
         cfg.default_hooks.pop(name, None)
@@ -89,8 +77,7 @@ def main() -> None:
         runner.logger.info(f"Loaded {args.checkpoint}")
     metrics = runner.test()
     if args.out and is_main_process():
-        with atomic_path(args.out) as path:
-            path.write_text(json.dumps(metrics, indent=2) + "\n")
+        write_json(args.out, metrics)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmreid_uda.cli import (
-    ToolParser,
-    add_config_options,
-    add_launcher,
-    run_tool,
-)
+from mmreid_uda.cli import ToolParser, add_config_options, add_launcher, run_tool
 
 if TYPE_CHECKING:
     from mmengine.config import Config

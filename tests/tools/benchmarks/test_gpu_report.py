@@ -22,11 +22,10 @@ from gpu_checks.dense import (
 from gpu_checks.dense import (
     dense_jaccard as dense_distances,
 )
-from gpu_checks.findings import Findings, NotHere
+from gpu_checks.findings import Findings, NotHere, Result
 from gpu_checks.machine import peak_rate
 from gpu_checks.plan import Check, Part, run_parts
 from gpu_checks.report import Report
-from gpu_checks.result import Result
 from gpu_checks.steps import Step, check_step, compare_steps, largest_difference
 from gpu_checks.training import tiny_config
 from sklearn.cluster import DBSCAN

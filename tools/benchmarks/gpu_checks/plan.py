@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .findings import Findings
-from .result import Result
+from .findings import Findings, Result
 from .workers import Worker
 
 __all__ = ["Check", "Part", "run_parts"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmreid_uda.utils.files import atomic_path
 
-from .result import Result
+from .findings import Result
 
 __all__ = ["Report"]
 

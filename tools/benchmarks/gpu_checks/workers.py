@@ -16,9 +16,8 @@ from typing import Any
 
 import torch
 
-from .findings import Findings, NotHere
+from .findings import Findings, NotHere, Result
 from .machine import REPOSITORY, share_threads
-from .result import Result
 
 __all__ = ["Worker", "run_here"]
 
