@@ -6,7 +6,8 @@ annotations (:mod:`mmreid_uda.utils.values`), so that no class has to check what
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 from mmengine import registry as mmengine_registries
@@ -45,37 +46,52 @@ _REFUSALS = (AssertionError, AttributeError, IndexError, KeyError, TypeError, Va
 class Registry(mmengine_registries.Registry):
     """A registry whose classes check the arguments they are built with, and that says what it does not know."""
 
-    def find(self, name: str) -> Any:
-        """What this registry or a parent has under a name, or None; unlike ``get``, no module is looked for.
-
-        Args:
-            name: With or without this package's scope.
-
-        Returns:
-            A class or function; None if there is none.
-        """
-        name = name.removeprefix(f"{self.scope}.")
+    def _lineage(self) -> Iterator[mmengine_registries.Registry]:
+        """This registry and its parents, filled."""
         registry: mmengine_registries.Registry | None = self
         while registry is not None:
             registry.import_from_location()
-            if name in registry.module_dict:
-                return registry.module_dict[name]
+            yield registry
             registry = registry.parent
-        return None
+
+    def find(self, name: str) -> Any:
+        """What this registry or a parent has under a name, or another package (``mmpretrain.ResNet``); else None."""
+        name = name.removeprefix(f"{self.scope}.")
+        if "." in name:
+            return self.get(name)
+        return next(
+            (one.module_dict[name] for one in self._lineage() if name in one.module_dict), None
+        )
 
     def names(self) -> set[str]:
-        """All names, those of the parents among them.
+        """All names, those of the parents among them."""
+        return set().union(*(one.module_dict for one in self._lineage()))
 
-        Returns:
-            Names without scope.
+    def resolve(self, kind: Any) -> Any:
+        """The class or function that a ``type`` names, or is.
+
+        Raises:
+            InputError: There is none of this name.
         """
-        found: set[str] = set()
-        registry: mmengine_registries.Registry | None = self
-        while registry is not None:
-            registry.import_from_location()
-            found.update(registry.module_dict)
-            registry = registry.parent
-        return found
+        if not isinstance(kind, str):
+            return kind
+        found = self.find(kind)
+        if found is not None:
+            return found
+        package = kind.rpartition(".")[0]
+        if not package or package == self.scope:
+            raise InputError(
+                f"found type={kind!r} for a {self.name}, expected {closest(kind, self.names())}; for a class of your "
+                "own add its module to custom_imports."
+            )
+        try:
+            reason = f"{import_module(package).__name__} has none of that name"
+        except ImportError as error:
+            reason = f"import of {package} failed: {error}"
+        raise InputError(
+            f"found type={kind!r} for a {self.name} ({reason}), expected a class there is: change type, or run `pip "
+            f"install {package}`."
+        )
 
     def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
         """Build what a ``dict(type=..., ...)`` describes.
@@ -100,12 +116,7 @@ class Registry(mmengine_registries.Registry):
             raise InputError(
                 f"found {shortened(cfg)} for a {self.name}, expected dict(type=..., ...) with the name of its class."
             )
-        # Another package's class, such as mmpretrain.ResNet, is found by mmengine.
-        if isinstance(kind, str) and "." not in kind and self.find(kind) is None:
-            raise InputError(
-                f"found type={kind!r} for a {self.name}, expected {closest(kind, self.names())}; for a class of your "
-                "own add its module to custom_imports."
-            )
+        self.resolve(kind)
         try:
             return super().build(cfg, *args, **kwargs)
         except InputError:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample, TrainingImages
+from mmreid_uda.utils.choices import DOMAIN_NAMES
 
 __all__ = ["build_model", "random_batch"]
 
@@ -60,11 +61,9 @@ def random_batch(cfg: Config, seed: int = 0) -> tuple[Tensor | tuple[Tensor, ...
     """
     generator = torch.Generator().manual_seed(seed)
     sampler = cfg.train_dataloader.get("batch_sampler", {})
-    drawn = sampler.get("domains", ("source", "target"))
+    drawn = sampler.get("domains", DOMAIN_NAMES)
     dataset = cfg.train_dataloader.dataset
-    domains = [
-        d for d, name in enumerate(("source", "target")) if dataset.get(name) and name in drawn
-    ]
+    domains = [d for d, name in enumerate(DOMAIN_NAMES) if dataset.get(name) and name in drawn]
     domains = domains or [0]  # images of other kinds: one set, with labels
     views = [
         step.num_views for step in cfg.get("train_pipeline", ()) if step["type"] == "MultiView"

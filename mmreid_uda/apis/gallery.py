@@ -12,11 +12,11 @@ from mmreid_uda.neighbors import VectorIndex
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.choices import IndexKind
 from mmreid_uda.utils.files import (
-    atomic_path,
     open_arrays,
     require_file,
     require_suffix,
     require_writable,
+    write_arrays,
 )
 from mmreid_uda.utils.values import Count, checked
 
@@ -184,11 +184,9 @@ def require_npz(path: str | Path) -> None:
     require_writable(path)
 
 
-def _write(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+def _write(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     require_npz(path)
-    # A file object: NumPy would append .npz to the temporary name.
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    write_arrays(path, arrays, compressed=False)
 
 
 def require_same_model(queries: str, gallery: str, name: str = "") -> None:

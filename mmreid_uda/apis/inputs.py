@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from mmengine.config import Config
 
 from mmreid_uda.config import test_sets
 from mmreid_uda.datasets import DATASET_CATALOG, ReIDDataset, build_dataset
-from mmreid_uda.datasets.files import IMAGE_EXTENSIONS, decodable, file_numbers, walk_images
+from mmreid_uda.datasets.files import IMAGE_EXTENSIONS, decodable_files, file_numbers, walk_images
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import Split
 
@@ -213,13 +212,10 @@ def _readable(images: Sequence[str | np.ndarray], skipped: list[str]) -> list[in
     Raises:
         InputError: There is none.
     """
-
-    def good(image: str | np.ndarray) -> bool:
-        return isinstance(image, np.ndarray) or decodable(image)
-
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        fine = list(pool.map(good, images))
-    skipped += [str(image) for image, ok in zip(images, fine) if not ok]
+    files = [image for image in images if isinstance(image, str)]
+    broken = {file for file, ok in zip(files, decodable_files(files)) if not ok}
+    fine = [not isinstance(image, str) or image not in broken for image in images]
+    skipped += [file for file in files if file in broken]
     if not any(fine):
         raise InputError(
             f"found 0 images that can be decoded among {len(images)}, expected at least one; restore the files, the "

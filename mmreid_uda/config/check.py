@@ -22,16 +22,16 @@ from torch.optim import Optimizer
 from mmreid_uda import registry as registries
 from mmreid_uda.registry import Registry
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.choices import DomainName
 from mmreid_uda.utils.values import (
     Argument,
     Count,
-    Misfit,
     Natural,
     NonNegative,
     Positive,
     arguments_of,
     closest,
-    fit,
+    require_fit,
 )
 
 __all__ = ["Joining", "Launcher", "check_components", "check_settings", "check_types", "known_keys"]
@@ -55,7 +55,7 @@ class Recipe(TypedDict, total=False):
         _Name | None, "the name of a dataset, dict(name=..., ...), dict(type=..., ...) or None"
     ]
     source: Annotated[_Name | Sequence[_Name] | None, "a dataset, a list of datasets or None"]
-    train: Sequence[Literal["source", "target"]]
+    train: Sequence[DomainName]
     test: Annotated[_Name | Sequence[_Name] | None, "a dataset, a list of datasets or None"]
     input_size: Annotated[
         tuple[Count, Count] | None, "height and width in pixels, such as input_size=(256,128)"
@@ -245,7 +245,7 @@ def check_settings(cfg: Config) -> None:
     known = known_keys()
     for key in list(cfg):
         if key in hints:
-            cfg[key] = _fit(cfg[key], hints[key], key)
+            cfg[key] = require_fit(cfg[key], hints[key], key, "in the config")
         elif key not in known and difflib.get_close_matches(str(key), known, n=1, cutoff=0.8):
             raise InputError(
                 f"found the top-level key `{key}` in the config, expected {closest(key, known)}."
@@ -255,13 +255,6 @@ def check_settings(cfg: Config) -> None:
             "found no `model` in the config, expected one; name a file of configs/ in `_base_`, or the model's class "
             "in model=dict(type=...)."
         )
-
-
-def _fit(value: Any, annotation: Any, where: str) -> Any:
-    try:
-        return fit(value, annotation)
-    except Misfit as misfit:
-        raise InputError(misfit.sentence(where, "in the config")) from None
 
 
 def check_types(cfg: Config) -> None:
@@ -326,7 +319,8 @@ def check_components(cfg: Config) -> None:
         name = getattr(target, "__name__", where)
         for key, value in list(node.items()):
             if key in accepted:
-                node[key] = _fit(value, accepted[key].annotation, f"{where}.{key}")
+                annotation = accepted[key].annotation
+                node[key] = require_fit(value, annotation, f"{where}.{key}", "in the config")
             elif not takes_more and key not in _TAKEN_OUT:
                 raise InputError(
                     f"found the key `{where}.{key}` in the config, but {name} takes {closest(key, accepted)}."
@@ -365,7 +359,7 @@ def _resolve(name: Any, role: _Registries) -> tuple[Any, Registry | None]:
     if not isinstance(name, str):
         return name, role[0] if role else None
     for registry in role or _REGISTRIES:
-        found = registry.find(name) or (registry.get(name) if "." in name else None)
+        found = registry.find(name)
         if found is not None:
             return found, registry
     return None, None

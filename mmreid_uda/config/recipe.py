@@ -43,12 +43,12 @@ from mmengine.config import Config, ConfigDict
 
 from mmreid_uda.datasets import dataset_config, input_size, offered_splits, short_name
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.choices import DOMAIN_NAMES
 
 __all__ = ["apply_recipe", "gather_clustering", "require_tests", "test_sets"]
 
 # The papers of most recipes trained on four GPUs.
 _REFERENCE_GPUS = 4
-_DOMAINS = ("source", "target")
 # What the hook that clusters has of its own, beside its settings.
 _OF_THE_HOOK = ("type", "priority", "pipeline", "clusterer", "refiners")
 
@@ -194,7 +194,7 @@ def _apply_training(cfg: Config, world_size: int) -> None:
             **cache,
         )
 
-    loaded = cfg.get("train", _DOMAINS)
+    loaded = cfg.get("train", DOMAIN_NAMES)
     sources = _names(cfg, "source") if "source" in loaded else []
     target = cfg.get("target") if "target" in loaded else None
     cfg.train_dataloader.dataset.update(
@@ -243,7 +243,7 @@ def test_sets(cfg: Config) -> list[Any]:
     """
     sets = []
     for name in ["target"] if cfg.get("test") is None else _names(cfg, "test"):
-        if name not in _DOMAINS:
+        if name not in DOMAIN_NAMES:
             sets.append(name)
             continue
         for one in _names(cfg, name):

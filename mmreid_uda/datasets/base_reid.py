@@ -8,8 +8,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from mmreid_uda.utils.choices import Split
 from mmreid_uda.utils.values import Natural, checked
 
 from .cache import ImageCache
-from .files import decodable, listing, real_paths, shown, subfolders
+from .files import decodable_files, listing, real_paths, shown, subfolders
 from .noise import LabelNoise, NoiseOptions
 from .unknown import known
 
@@ -365,8 +364,7 @@ class ReIDDataset(BaseDataset):
 
     def _without_corrupt(self, records: list[dict]) -> list[dict]:
         """Drop images that cannot be decoded."""
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            good = list(pool.map(decodable, (record["img_path"] for record in records)))
+        good = decodable_files([record["img_path"] for record in records])
         broken = [record["img_path"] for record, ok in zip(records, good) if not ok]
         if broken:
             self._note(
@@ -533,10 +531,8 @@ class ReIDDataset(BaseDataset):
     def __getitem__(self, idx: int) -> Any:
         return self.pipeline(self.get_item(idx))
 
-    def get_subset_(self, indices: int | Sequence[int]) -> None:
+    def get_subset_(self, indices: int | Sequence[int]) -> NoReturn:
         """Not offered: labels, cameras and identities belong to the full list."""
         raise NotImplementedError("build the dataset with indices=... instead of taking a subset")
 
-    def get_subset(self, indices: int | Sequence[int]) -> BaseDataset:
-        """Not offered: labels, cameras and identities belong to the full list."""
-        raise NotImplementedError("build the dataset with indices=... instead of taking a subset")
+    get_subset = get_subset_

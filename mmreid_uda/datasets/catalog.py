@@ -174,9 +174,7 @@ def offered_splits(dataset: str | Mapping, **overrides: Any) -> tuple[Split, ...
     offered = []
     for split in SPLITS:
         config = dataset_config(dataset, split, **overrides)
-        kind = config.pop("type")
-        cls = DATASETS.get(kind) if isinstance(kind, str) else kind
-        offers = getattr(cls, "offers", None)
+        offers = getattr(DATASETS.resolve(config.pop("type")), "offers", None)
         if offers is None or offers(**config):
             offered.append(split)
     return tuple(offered)
@@ -202,13 +200,7 @@ def input_size(dataset: str | Mapping) -> tuple[int, int]:
         entry = dataset if "type" in dataset else _entry(_name_of(dataset))
     if "input_size" in entry:
         return tuple(entry["input_size"])
-    kind = entry["type"]
-    cls = DATASETS.get(kind) if isinstance(kind, str) else kind
-    if cls is None:
-        raise InputError(
-            f"the dataset class '{kind}' is not registered; add its module to custom_imports"
-        )
-    return cls.input_size
+    return DATASETS.resolve(entry["type"]).input_size
 
 
 def build_dataset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import cv2
@@ -15,6 +16,7 @@ __all__ = [
     "IMAGE_EXTENSIONS",
     "checked_extensions",
     "decodable",
+    "decodable_files",
     "file_numbers",
     "list_images",
     "listing",
@@ -260,6 +262,12 @@ def decodable(path: str) -> bool:
     # OpenCV raises its own where a header claims more pixels than it takes.
     except (OSError, cv2.error):
         return False
+
+
+def decodable_files(paths: Sequence[str]) -> list[bool]:
+    """Tell of each of many image files whether OpenCV can decode it."""
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(decodable, paths))
 
 
 def listing(folder: str, limit: int = 8) -> str:

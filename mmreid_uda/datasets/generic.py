@@ -276,11 +276,8 @@ class CSVReIDDataset(ReIDDataset):
         numbers = {path: number for number, path in enumerate(sorted(set(files)))}
         chosen = self._rows_of_split(table, columns)
         pids: Sequence[str | None] = [None] * len(table)
-        if "pid" in columns and self._unlabeled:
-            pids = table.column(columns["pid"])
-        elif "pid" in columns:
-            self._required(table, columns["pid"], chosen)
-            pids = table.column(columns["pid"])
+        if "pid" in columns:
+            pids = self._required(table, columns["pid"], () if self._unlabeled else chosen)
         records: list[dict[str, Any]] = [
             {
                 "img_path": local_path(self.root, files[row]),

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError, SeededIndex
+from mmreid_uda.utils.choices import SPLITS
 from mmreid_uda.utils.values import checked
 
 from .base_reid import ReIDDataset, sorted_ids
@@ -366,22 +367,19 @@ def _build_test_set(
         Name, rule for the cameras (``'remove'`` or ``'keep'``), query, gallery.
     """
     options = {"name": config} if isinstance(config, str) else dict(config)
-    rule: str = same_camera
     options.pop("same_camera", None)
-    if "query" in options and "gallery" in options:
-        query = build_dataset(options["query"], "query", **common)
-        gallery = build_dataset(options["gallery"], "gallery", **common)
-    else:
-        query = build_dataset(options, "query", **common)
-        gallery = build_dataset(options, "gallery", **common)
+    both = "query" in options and "gallery" in options
+    query, gallery = (
+        build_dataset(options[split] if both else options, split, **common) for split in SPLITS[1:]
+    )
     name = options.get("name", query.name)
-    if rule == "remove" and not (query.has_cameras and gallery.has_cameras):
+    if same_camera == "remove" and not (query.has_cameras and gallery.has_cameras):
         raise InputError(
             f"same_camera='remove' was given, but the cameras of {name} are not known for all of its {len(query)} "
             f"queries and {len(gallery)} gallery images; name the cameras, or set same_camera='auto'"
         )
     known = query.camera_known.any() and gallery.camera_known.any()
-    return name, "keep" if rule == "keep" or not known else "remove", query, gallery
+    return name, "keep" if same_camera == "keep" or not known else "remove", query, gallery
 
 
 def _joint_pids(query: ReIDDataset, gallery: ReIDDataset) -> np.ndarray:

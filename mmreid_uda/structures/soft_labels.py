@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmreid_uda.utils import InputError, check_vectors
-from mmreid_uda.utils.files import atomic_path, open_arrays
+from mmreid_uda.utils.files import open_arrays, write_arrays
 
 __all__ = ["SoftLabels"]
 
@@ -41,14 +41,13 @@ class SoftLabels:
         Args:
             path: The ``.npz`` file.
         """
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                labels=self.labels.cpu().numpy(),
-                probabilities=self.probabilities.cpu().numpy().astype(np.float16),
-                confident=self.confident.cpu().numpy(),
-                fingerprint=np.array(self.fingerprint),
-            )
+        arrays = dict(
+            labels=self.labels.cpu().numpy(),
+            probabilities=self.probabilities.cpu().numpy().astype(np.float16),
+            confident=self.confident.cpu().numpy(),
+            fingerprint=np.array(self.fingerprint),
+        )
+        write_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> SoftLabels:

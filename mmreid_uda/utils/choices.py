@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-__all__ = ["INDEX_KINDS", "SPLITS", "IndexKind", "Part", "Split"]
+__all__ = ["DOMAIN_NAMES", "INDEX_KINDS", "SPLITS", "DomainName", "IndexKind", "Part", "Split"]
 
 Split = Literal["train", "query", "gallery"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 """The splits a re-ID dataset can have; a source-only set has just ``train``."""
+
+DomainName = Literal["source", "target"]
+DOMAIN_NAMES: tuple[DomainName, ...] = get_args(DomainName)
+"""Names of the domains 0 and 1."""
 
 Part = Literal["train", "test"]
 """Images of a config: its target's training images, or its first test set."""

@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ __all__ = [
     "require_writable_folder",
     "said_to_be_unwritable",
     "unfinished",
+    "write_arrays",
     "write_json",
 ]
 
@@ -276,6 +277,22 @@ def write_json(path: str | Path, content: Any) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, Any], compressed: bool = True) -> None:
+    """Write arrays as an ``.npz`` file, whole or not at all.
+
+    Args:
+        path: The file; its name is taken as it is.
+        arrays: Name -> array.
+        compressed: Whether the file is small, or written and read in less time. Defaults to True.
+
+    Raises:
+        InputError: There can be no such file.
+    """
+    # A file object: NumPy would append .npz to the temporary name.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        (np.savez_compressed if compressed else np.savez)(file, **arrays)
 
 
 @contextlib.contextmanager

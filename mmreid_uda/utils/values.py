@@ -48,6 +48,7 @@ __all__ = [
     "closest",
     "describe",
     "fit",
+    "require_fit",
     "shortened",
 ]
 
@@ -184,6 +185,24 @@ def fit(value: Any, annotation: Any, where: str = "") -> Any:
     if fitted is _NONE:
         raise Misfit(where, value, describe(annotation))
     return fitted
+
+
+def require_fit(value: Any, annotation: Any, name: str, of: str) -> Any:
+    """As :func:`fit`, for what a user has written.
+
+    Args:
+        value: Anything.
+        annotation: As for :func:`fit`.
+        name: Of the argument or key that holds the value.
+        of: What it belongs to, such as ``'in the config'``.
+
+    Raises:
+        InputError: The annotation does not allow the value.
+    """
+    try:
+        return fit(value, annotation)
+    except Misfit as misfit:
+        raise InputError(misfit.sentence(name, of)) from None
 
 
 _NONE = object()
@@ -478,23 +497,16 @@ def _checking(function: Callable[..., Any], cls: type | None) -> Callable[..., A
             names = ", ".join(f"`{key}`" for key in arguments_of(cls or function)[0])
             raise InputError(f"{name} takes {names or 'no argument'}: found {error}.") from None
         known = arguments_of(cls or function)[0]
+
+        def fitted(key: str, value: Any) -> Any:
+            return require_fit(value, known[key][0], key, f"for {name}") if key in known else value
+
         for key, value in given.arguments.items():
-            if signature.parameters[key].kind is inspect.Parameter.VAR_KEYWORD:
-                given.arguments[key] = {
-                    one: _fit_argument(one, value[one], known, name) for one in value
-                }
-            else:
-                given.arguments[key] = _fit_argument(key, value, known, name)
+            several = signature.parameters[key].kind is inspect.Parameter.VAR_KEYWORD
+            given.arguments[key] = (
+                {one: fitted(one, value[one]) for one in value} if several else fitted(key, value)
+            )
         return function(*given.args, **given.kwargs)
 
     call.checks_values = True  # type: ignore[attr-defined]
     return call
-
-
-def _fit_argument(key: str, value: Any, known: dict[str, Argument], name: str) -> Any:
-    if key not in known:
-        return value
-    try:
-        return fit(value, known[key].annotation)
-    except Misfit as misfit:
-        raise InputError(misfit.sentence(key, f"for {name}")) from None

@@ -115,7 +115,7 @@ def test_what_is_unknown_is_told(dataset, split, words):
 
 
 def test_an_unregistered_class_is_told():
-    with pytest.raises(InputError, match="'Nowhere' is not registered"):
+    with pytest.raises(InputError, match="found type='Nowhere' for a dataset"):
         input_size({"type": "Nowhere"})
 
 

@@ -164,7 +164,7 @@ def test_an_output_that_is_neither_map_nor_vector_is_refused():
 
 
 def test_unknown_backbones_and_missing_packages_are_told_apart():
-    with pytest.raises(InputError, match="'ResNeXt' is not registered"):
+    with pytest.raises(InputError, match=r"found type='ResNeXt' for a model, expected `ResNet`"):
         ReIDEncoder({"type": "ResNeXt"})
     with pytest.raises(InputError, match=r"import of nopackage failed.*pip install nopackage"):
         ReIDEncoder({"type": "nopackage.ResNet"})

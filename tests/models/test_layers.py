@@ -298,7 +298,7 @@ def test_ghost_conversion_keeps_the_names_of_all_tensors():
 
 def test_a_frozen_bias_stays_frozen_unless_the_conversion_of_spcl_is_asked_for():
     ours = convert_norm(tree(), {"type": "DomainBN"})
-    spcl = convert_norm(tree(), {"type": "DomainBN"}, keep_frozen=False)
+    spcl = convert_norm(tree(), {"type": "DomainBN", "keep_frozen": False})
     assert not ours[3].source.bias.requires_grad and not ours[3].target.bias.requires_grad
     assert ours[3].target.weight.requires_grad
     assert spcl[3].source.bias.requires_grad and spcl[3].target.bias.requires_grad

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,15 +13,12 @@ from torch.utils.data import Sampler
 
 from mmreid_uda.registry import DATA_SAMPLERS
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
+from mmreid_uda.utils.choices import DOMAIN_NAMES, DomainName
 from mmreid_uda.utils.values import Count, Natural
 
 from .identity import distinct_plan, identity_plan
 
 __all__ = ["DomainBatchSampler"]
-
-DomainName = Literal["source", "target"]
-DOMAIN_NAMES: tuple[DomainName, ...] = ("source", "target")
-"""Names of the domains 0 and 1."""
 
 
 @DATA_SAMPLERS.register_module()

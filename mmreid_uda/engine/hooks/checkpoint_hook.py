@@ -113,7 +113,8 @@ class CheckpointHook(_MmengineCheckpointHook):
             )
         before = self._best()
         # mmengine removes what it knows as the best so far: it is told of none.
-        self._forget_best()
+        for key in before:
+            self._set_best(key, None)
         super()._save_best_checkpoint(runner, metrics)
         after = self._best()
         for key, old in before.items():
@@ -129,10 +130,6 @@ class CheckpointHook(_MmengineCheckpointHook):
         if len(self.key_indicators) == 1:
             return {"": self.best_ckpt_path}
         return dict(self.best_ckpt_path_dict)
-
-    def _forget_best(self) -> None:
-        for key in self._best():
-            self._set_best(key, None)
 
     def _set_best(self, key: str, path: str | None) -> None:
         if key:

@@ -23,7 +23,7 @@ from mmreid_uda.registry import HOOKS as _HOOKS
 from mmreid_uda.structures import Extract, PseudoLabelState, TrainingImages
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.dist import broadcast_buffers, run_on_rank0
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.files import write_arrays
 from mmreid_uda.utils.values import Count, Fraction, Natural
 
 from ..extraction import extract_features, unwrap, with_pipeline
@@ -279,8 +279,10 @@ class ClusterHook(Hook):
                     self.clusterer.info,
                     seconds_cluster=clustered - started,
                     seconds_refine=time.monotonic() - clustered,
-                    **_quality(labels, target),
                 )
+                # Agreement with the true identities, for the log alone, where the data have them.
+                if (target.true_labels >= 0).any():
+                    statistics.update(cluster_quality(labels, target.true_labels))
                 return labels, statistics
             # Too many outliers: widen the radius. Few outliers, yet few clusters: all has merged, narrow it.
             wider = statistics["outlier_ratio"] > 0.5
@@ -334,14 +336,13 @@ class ClusterHook(Hook):
         )
 
     def _save(self, runner: Runner, state: PseudoLabelState, target: ReIDDataset) -> None:
-        folder = Path(runner.work_dir) / "pseudo_labels"
-        with atomic_path(folder / f"epoch_{state.epoch + 1:03d}.npz") as path:
-            np.savez_compressed(
-                path,
-                labels=state.labels.numpy(),
-                paths=np.array(target.paths),
-                statistics=np.array(json.dumps(state.statistics)),
-            )
+        arrays = dict(
+            labels=state.labels.numpy(),
+            paths=np.array(target.paths),
+            statistics=np.array(json.dumps(state.statistics)),
+        )
+        name = f"epoch_{state.epoch + 1:03d}.npz"
+        write_arrays(Path(runner.work_dir, "pseudo_labels", name), arrays)
 
 
 def answer(name: str, model: Any, extract: Extract, images: TrainingImages) -> np.ndarray | None:
@@ -394,9 +395,3 @@ def _profile(seconds: dict[str, float], metrics: dict[str, float]) -> dict[str, 
     for name, value in seconds.items():
         profile.update(own if own and name == "cluster" else {name: value})
     return profile
-
-
-def _quality(labels: np.ndarray, target: ReIDDataset) -> dict[str, float]:
-    """Agreement with the true identities, for the log alone, where the data have them."""
-    true_labels = target.true_labels
-    return cluster_quality(labels, true_labels) if (true_labels >= 0).any() else {}

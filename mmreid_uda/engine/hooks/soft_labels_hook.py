@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from mmengine.runner import Runner
 from mmreid_uda.datasets import ReIDDataset, precision_recall
 from mmreid_uda.registry import HOOKS
 from mmreid_uda.structures import SoftLabels
-from mmreid_uda.utils.files import atomic_path
+from mmreid_uda.utils.files import write_arrays, write_json
 
 from ..extraction import unwrap
 from .cluster_hook import ClusterHook
@@ -65,15 +64,13 @@ class SoftLabelsHook(Hook):
         labels = torch.from_numpy(target.true_labels)
         unwrap(runner.model).head.check_soft_labels(labels, target.fingerprint)
         if target.has_clean_labels and is_main_process():
-            path = Path(runner.work_dir) / "label_noise.npz"
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(
-                    file,
-                    paths=np.array(target.paths),
-                    labels=target.true_labels,
-                    clean_labels=target.clean_labels,
-                    noise=target.noise,
-                )
+            injected = dict(
+                paths=np.array(target.paths),
+                labels=target.true_labels,
+                clean_labels=target.clean_labels,
+                noise=target.noise,
+            )
+            write_arrays(Path(runner.work_dir) / "label_noise.npz", injected)
 
     def after_train(self, runner: Runner) -> None:
         """Write the soft labels, if this is a teacher."""
@@ -91,8 +88,7 @@ class SoftLabelsHook(Hook):
             soft.save(Path(runner.work_dir) / SoftLabels.FILE)
             # Of the file: rounded to half precision, two classes may tie.
             metrics = teacher_report(SoftLabels.load(runner.work_dir), target)
-            with atomic_path(Path(runner.work_dir) / "teacher.json") as path:
-                path.write_text(json.dumps(metrics, indent=2) + "\n")
+            write_json(Path(runner.work_dir) / "teacher.json", metrics)
             runner.logger.info(f"Soft labels written to {runner.work_dir}: {metrics}")
 
 

@@ -112,7 +112,9 @@ class VisualizationHook(Hook):
         features = np.empty((0, 0), np.float32)
         if set(self.pictures) & set(_OF_FEATURES):
             dataset = runner.val_dataloader.dataset
-            features = self._features(runner, Subset(dataset, _first_set(dataset).tolist()))
+            images = Subset(dataset, _first_set(dataset).tolist())
+            rows = extract_features(runner.model, images, self.batch_size, self.num_workers)
+            features = torch.nn.functional.normalize(rows, dim=1).cpu().numpy()
 
         def draw() -> None:
             for name in self.pictures:
@@ -125,10 +127,6 @@ class VisualizationHook(Hook):
                     runner.logger.warning(f"VisualizationHook has not drawn {name}: {error}")
 
         run_on_rank0(draw)
-
-    def _features(self, runner: Runner, images: Subset) -> np.ndarray:
-        features = extract_features(runner.model, images, self.batch_size, self.num_workers)
-        return torch.nn.functional.normalize(features, dim=1).cpu().numpy()
 
     # ---- pictures: uint8 (H, W, 3), BGR
 

@@ -63,7 +63,7 @@ class Protocol:
             np.concatenate([query, gallery[self.kept]]), return_inverse=True
         )
         self.num_identities = len(identities)
-        self.query_pids, self.gallery_pids = codes[: len(query)], codes[len(query) :]
+        self.query_pids, self.gallery_pids = np.split(codes, [len(query)])
         self.query_camids = self._per_image("query_camids", query_camids, self.num_queries)
         self.gallery_camids = self._per_image("gallery_camids", gallery_camids, self.num_gallery)[
             self.kept
@@ -84,13 +84,9 @@ class Protocol:
             exclusion_keys = np.where(
                 cameras < 0, cameras.max(initial=-1) + 1 + exclusion_keys, cameras
             )
-            self.query_camids, self.gallery_camids = (
-                exclusion_keys[: len(query)],
-                exclusion_keys[len(query) :],
-            )
-        self.query_exclusion_keys, self.gallery_exclusion_keys = (
-            exclusion_keys[: len(query)],
-            exclusion_keys[len(query) :],
+            self.query_camids, self.gallery_camids = np.split(exclusion_keys, [len(query)])
+        self.query_exclusion_keys, self.gallery_exclusion_keys = np.split(
+            exclusion_keys, [len(query)]
         )
         # Gallery sorted by identity: a query's images of its own identity are one run of it.
         self.by_identity = np.argsort(self.gallery_pids, kind="stable")

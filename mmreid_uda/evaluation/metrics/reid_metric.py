@@ -21,7 +21,7 @@ from mmreid_uda.neighbors.knn import Precision
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, parse_size
 from mmreid_uda.utils.dist import cpu_group, run_on_rank0
-from mmreid_uda.utils.files import atomic_path, require_suffix, require_writable
+from mmreid_uda.utils.files import require_suffix, require_writable, write_arrays
 from mmreid_uda.utils.values import Count, Fraction
 
 __all__ = ["ReIDMetric"]
@@ -303,5 +303,5 @@ def _dump(path: Path, features: Tensor, labels: Tensor, set_names: Sequence[str]
         name: column.numpy() for name, column in zip(_LABELS, labels.unbind(1))
     }
     columns.update({role: columns[role].astype(bool) for role in ("is_query", "is_gallery")})
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, features=features.numpy(), set_names=np.array(set_names), **columns)
+    columns.update(features=features.numpy(), set_names=np.array(set_names))
+    write_arrays(path, columns, compressed=False)

@@ -122,7 +122,7 @@ class BaseReID(BaseModel):
                 while self._lessons:
                     self._lessons.pop(0)()
                 return losses
-            data_samples.features = self.extract_feat(inputs)
+            data_samples.features = self.tested_feat(inputs)
             return [data_samples]
 
     # ---- mixed precision
@@ -174,6 +174,10 @@ class BaseReID(BaseModel):
             float32 (B, D), unit rows; the direction of the sum over both flips with ``flip``.
         """
         return F.normalize(self.features_of(self.encoder, inputs), dim=1)
+
+    def tested_feat(self, inputs: Tensor) -> Tensor:
+        """What ``mode='predict'`` gives: float32 (B, D), unit rows, also where those that are clustered are not."""
+        return self.extract_feat(inputs)
 
     def features_of(self, network: Any, inputs: Tensor) -> Tensor:
         """The feature that is tested, by one network.

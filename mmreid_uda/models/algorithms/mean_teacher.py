@@ -168,17 +168,9 @@ class MeanTeacher(BaseReID):
         mean = torch.stack(features).mean(0)
         return F.normalize(mean, dim=1) if self.renormalize else mean
 
-    def forward(
-        self,
-        inputs: Tensor,
-        data_samples: ReIDDataSample | None = None,
-        mode: Literal["tensor", "predict", "loss"] = "tensor",
-    ) -> Any:
-        """As :meth:`BaseReID.forward`; features that are tested have unit norm."""
-        out = super().forward(inputs, data_samples, mode)
-        if mode == "predict" and data_samples is not None:
-            data_samples.features = F.normalize(data_samples.features, dim=1)
-        return out
+    def tested_feat(self, inputs: Tensor) -> Tensor:
+        """As :meth:`extract_feat`, the mean at unit norm."""
+        return F.normalize(self.extract_feat(inputs), dim=1)
 
     # ---- losses
 

@@ -102,8 +102,7 @@ class MGNEncoder(PretrainedModule):
         nn.init.normal_(self.reduce.get_parameter("1.weight"), mean=1, std=0.02)
         self.feat_dim, self.embed_dim = 3 * embed_dim, 8 * embed_dim
         if norm is not None:
-            norm = dict(norm)
-            convert_norm(self, norm, norm.pop("keep_frozen", True))
+            convert_norm(self, norm)
 
     def _stride_one(self) -> nn.Module:
         """A copy of the rest of layer 3 and of layer 4 with stride 1."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
@@ -78,7 +77,7 @@ class ReIDEncoder(PretrainedModule):
     ) -> None:
         super().__init__(init_cfg)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.backbone: Any = _build_backbone(backbone)
+        self.backbone: Any = MODELS.build(backbone)
         self.pool: nn.Module = MODELS.build(pool or {"type": "GlobalAvgPool"})
         neck = dict(neck or {"type": "BNNeck"})
         if "in_channels" not in neck:
@@ -95,8 +94,7 @@ class ReIDEncoder(PretrainedModule):
             norm: As for the class; None changes no layer.
         """
         if norm is not None:
-            norm = dict(norm)
-            convert_norm(self, norm, norm.pop("keep_frozen", True))
+            convert_norm(self, norm)
         self.to(memory_format=self.memory_format)
 
     def _measure(self) -> int:
@@ -147,22 +145,3 @@ class ReIDEncoder(PretrainedModule):
         """
         f = self.pooled(x)
         return EncoderOutput(pooled=f, embedding=self.neck(f))
-
-
-def _build_backbone(cfg: dict) -> nn.Module:
-    """Build a backbone of this package, or of another one by scope; mmengine's error would hide a failed import."""
-    name = cfg["type"]
-    if isinstance(name, str) and MODELS.get(name) is None:
-        scope = name.rpartition(".")[0]
-        try:
-            reason = (
-                f"{import_module(scope).__name__} has none of that name" if scope else "unknown"
-            )
-        except ImportError as error:
-            reason = f"import of {scope} failed: {error}"
-        hint = f" or run `pip install {scope}`" if scope else ""
-        raise InputError(
-            f"Backbone {name!r} is not registered ({reason}), expected ResNet, MobileNetV2, TorchvisionBackbone or "
-            f"mmpretrain.<name>: change backbone.type{hint}."
-        )
-    return MODELS.build(cfg)

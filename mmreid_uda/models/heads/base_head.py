@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmreid_uda.models.encoders import EncoderOutput
+from mmreid_uda.models.layers import keep_active_rows
 from mmreid_uda.structures import PseudoLabelState
 
 __all__ = ["BaseHead", "BranchOutput"]
@@ -66,3 +67,9 @@ class BaseHead(BaseModule):
             state: Labels of all N training images, -1 for outliers, and the features they come from.
         """
         raise NotImplementedError
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        keep_active_rows(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmreid_uda.models.encoders import EncoderOutput
-from mmreid_uda.models.layers import ResizingRows, keep_active_rows
+from mmreid_uda.models.layers import ResizingRows
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import full_precision, make_rng
@@ -25,7 +25,7 @@ _STD = 0.001
 
 
 @MODELS.register_module()
-class ClassifierHead(ResizingRows, BaseHead):
+class ClassifierHead(BaseHead, ResizingRows):
     """Linear classifiers without bias, one per branch. What is made of their logits is said by the algorithms.
 
     The number of classes K changes with every clustering, and the number of rows with it, see :class:`ResizingRows`.
@@ -109,9 +109,3 @@ class ClassifierHead(ResizingRows, BaseHead):
         pooled, embedding = all_gather_with_grad(out.pooled), all_gather_with_grad(out.embedding)
         logits = self._split(embedding) @ self.weight.transpose(1, 2)
         return BranchOutput.of(self._split(pooled), logits)
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        keep_active_rows(state_dict, prefix, {"weight": self.row_dim})
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

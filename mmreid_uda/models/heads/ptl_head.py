@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmreid_uda.models.encoders import EncoderOutput
-from mmreid_uda.models.layers import ResizingRows, keep_active_rows, row_parameters
+from mmreid_uda.models.layers import ResizingRows
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState
 from mmreid_uda.utils import full_precision, make_rng
@@ -121,13 +121,6 @@ class PTLHead(BaseHead):
         parts = embedding.chunk(len(self.classifiers), dim=1)
         logits = [classify(part) for classify, part in zip(self.classifiers, parts)]
         return torch.stack(logits)
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        names = {name: owner.row_dim for name, owner, _ in row_parameters(self)}
-        keep_active_rows(state_dict, prefix, names)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 class _Rows(ResizingRows, nn.Linear):

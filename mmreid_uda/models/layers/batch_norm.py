@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.choices import DomainName
 from mmreid_uda.utils.values import Count, checked
 
 __all__ = ["DomainBN", "GhostBN", "convert_norm", "domain_split"]
@@ -127,9 +128,6 @@ class GhostBN(_BatchNorm):
     def extra_repr(self) -> str:
         """Add the grouping to the arguments of batch normalisation."""
         return f"{super().extra_repr()}, samples_per_group={self.samples_per_group}, stats={self.stats}"
-
-
-DomainName = Literal["source", "target"]
 
 
 @MODELS.register_module()
@@ -248,10 +246,6 @@ class DomainBN(nn.Module):
         return f"eval_domain={self.eval_domain}"
 
 
-def _domain_layers(module: nn.Module) -> list[DomainBN]:
-    return [layer for layer in module.modules() if isinstance(layer, DomainBN)]
-
-
 @contextmanager
 def domain_split(module: nn.Module, num_source: int) -> Iterator[None]:
     """Tell every :class:`DomainBN` of ``module`` how many samples at the head of the batch are source.
@@ -264,7 +258,7 @@ def domain_split(module: nn.Module, num_source: int) -> Iterator[None]:
         >>> with domain_split(encoder, num_source=len(source_images)):
         ...     out = encoder(torch.cat([source_images, target_images]))
     """
-    layers = _domain_layers(module)
+    layers = [layer for layer in module.modules() if isinstance(layer, DomainBN)]
     previous = [layer.num_source for layer in layers]
     try:
         for layer in layers:
@@ -275,15 +269,15 @@ def domain_split(module: nn.Module, num_source: int) -> Iterator[None]:
             layer.num_source = value
 
 
-def convert_norm(module: nn.Module, cfg: dict[str, Any], keep_frozen: bool = True) -> nn.Module:
+def convert_norm(module: nn.Module, cfg: dict[str, Any]) -> nn.Module:
     """Replace every batch normalisation in a tree of modules; weights, buffers and the training flag stay.
 
     Args:
         module: Changed in place, unless it is itself a batch normalisation.
         cfg: ``dict(type='GhostBN', samples_per_group=16)``, ``dict(type='DomainBN')`` or any registered layer that
-            takes the arguments of ``nn.BatchNorm2d``. It overrides eps, momentum, ... of the replaced layers.
-        keep_frozen: Whether a frozen scale or shift stays frozen. False lets it learn, which is what the conversion in
-            SpCL did to the bias of the BN-neck. Defaults to True.
+            takes the arguments of ``nn.BatchNorm2d``. It overrides eps, momentum, ... of the replaced layers. A frozen
+            scale or shift stays frozen, unless ``keep_frozen=False`` is there, too: then it learns, which is what the
+            conversion in SpCL did to the bias of the BN-neck.
 
     Returns:
         ``module``, or its replacement.
@@ -292,13 +286,13 @@ def convert_norm(module: nn.Module, cfg: dict[str, Any], keep_frozen: bool = Tru
         InputError: ``cfg.type`` is not registered.
     """
     if isinstance(module, _BatchNorm):
-        return _convert_layer(module, cfg, keep_frozen)
+        return _convert_layer(module, **cfg)
     for name, child in module.named_children():
-        setattr(module, name, convert_norm(child, cfg, keep_frozen))
+        setattr(module, name, convert_norm(child, cfg))
     return module
 
 
-def _convert_layer(layer: _BatchNorm, cfg: dict[str, Any], keep_frozen: bool) -> nn.Module:
+def _convert_layer(layer: _BatchNorm, keep_frozen: bool = True, **cfg: Any) -> nn.Module:
     """Build the replacement of one layer."""
     options: dict[str, Any] = {
         "num_features": layer.num_features,

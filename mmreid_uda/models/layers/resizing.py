@@ -130,23 +130,23 @@ def _put(parameter: nn.Parameter, values: Tensor) -> None:
     parameter.data = values
 
 
-def keep_active_rows(state_dict: dict[str, Any], prefix: str, names: Mapping[str, int]) -> None:
+def keep_active_rows(head: nn.Module, state_dict: dict[str, Any], prefix: str) -> None:
     """Take the rows that count out of a checkpoint of version 0.1, in place.
 
     Its classifiers had more rows than classes, and beside them ``active``, how many of the first took part.
 
     Args:
+        head: What is loaded.
         state_dict: Of a whole model.
         prefix: Of the head, as in ``_load_from_state_dict``.
-        names: Tensors below the prefix -> their dimension that counts the classes.
     """
     active = state_dict.pop(prefix + "active", None)
     if active is None:
         return
-    for name, dim in names.items():
+    for name, owner, _ in row_parameters(head):
         saved = state_dict.get(prefix + name)
         if saved is not None:
-            state_dict[prefix + name] = saved.narrow(dim, 0, int(active)).clone()
+            state_dict[prefix + name] = saved.narrow(owner.row_dim, 0, int(active)).clone()
 
 
 def row_parameters(module: nn.Module) -> Iterator[tuple[str, ResizingRows, nn.Parameter]]:
