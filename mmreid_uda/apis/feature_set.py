@@ -26,13 +26,7 @@ from mmreid_uda.visualization.tiles import spread
 from .gallery import require_same_length, require_same_model
 from .inferencer import ReIDInferencer
 
-__all__ = [
-    "FeatureSet",
-    "choose_queries",
-    "load_pseudo_labels",
-    "target_images",
-    "test_images",
-]
+__all__ = ["FeatureSet", "choose_queries", "load_pseudo_labels", "target_images", "test_images"]
 
 
 @dataclass(frozen=True)
@@ -331,12 +325,7 @@ def choose_queries(
         chosen = spread(valid, num)
     names = images.pids if images.ids is None else images.ids
     captions = [
-        query_caption(
-            images.paths[place],
-            names[place],
-            int(images.cameras[place]),
-            float(ap[one]),
-        )
+        query_caption(images.paths[place], names[place], int(images.cameras[place]), float(ap[one]))
         for one, place in zip(chosen, query[chosen].tolist())
     ]
     return query[chosen].tolist(), captions

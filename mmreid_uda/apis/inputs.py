@@ -90,10 +90,7 @@ def image_names(images: Sequence[str | np.ndarray]) -> list[str]:
 
 
 def name_images(
-    cfg: Config,
-    names: Sequence[str],
-    split: Split | None = None,
-    skipped: list[str] | None = None,
+    cfg: Config, names: Sequence[str], split: Split | None = None, skipped: list[str] | None = None
 ) -> NamedImages:
     """Files of a command line: its words are files, folders, or names of datasets.
 

@@ -22,12 +22,7 @@ from .official_names import convert_bundled
 from .reading import allowed_globals, load_from_local
 from .writing import write_checkpoint
 
-__all__ = [
-    "load_from_bundled",
-    "load_from_http",
-    "load_from_torchvision",
-    "register_loaders",
-]
+__all__ = ["load_from_bundled", "load_from_http", "load_from_torchvision", "register_loaders"]
 
 TORCHVISION_URLS = {
     name: f"https://download.pytorch.org/models/{file}.pth"

@@ -39,10 +39,7 @@ class ConfidentLabels(Clusterer):
     """
 
     def __init__(
-        self,
-        threshold: OpenFraction = 0.9,
-        min_per_class: Count = 2,
-        first_epoch: Natural = 0,
+        self, threshold: OpenFraction = 0.9, min_per_class: Count = 2, first_epoch: Natural = 0
     ) -> None:
         super().__init__()
         self.threshold, self.min_per_class = threshold, min_per_class

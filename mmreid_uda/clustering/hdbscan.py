@@ -94,10 +94,7 @@ def _connected(graph: sparse.csr_array, min_samples: int) -> sparse.csr_array:
     joined = sparse.csr_array(
         (
             np.concatenate([coo.data.astype(np.float64) - 1, np.zeros(2 * len(first))]),
-            (
-                np.concatenate([coo.row, first, second]),
-                np.concatenate([coo.col, second, first]),
-            ),
+            (np.concatenate([coo.row, first, second]), np.concatenate([coo.col, second, first])),
         ),
         shape=graph.shape,
     )

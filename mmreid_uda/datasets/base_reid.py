@@ -26,12 +26,7 @@ from .files import decodable_files, listing, real_paths, shown, subfolders
 from .noise import LabelNoise, NoiseOptions
 from .unknown import known
 
-__all__ = [
-    "ReIDDataset",
-    "log_once",
-    "plain_name",
-    "sorted_ids",
-]
+__all__ = ["ReIDDataset", "log_once", "plain_name", "sorted_ids"]
 
 
 # An empty part, "." or ".." in a path: another spelling of the name.
@@ -209,12 +204,7 @@ class ReIDDataset(BaseDataset):
         self._noise = LabelNoise(**noise) if noise and split == "train" else None
         self.has_clean_labels = self._noise is not None
         self.notes: list[str] = []
-        super().__init__(
-            data_root=data_root,
-            data_prefix={},
-            test_mode=split != "train",
-            **kwargs,
-        )
+        super().__init__(data_root=data_root, data_prefix={}, test_mode=split != "train", **kwargs)
         self._cache = (
             None if cache is None else ImageCache(cache, len(self), f"{self.name} {self.split}")
         )

@@ -123,10 +123,7 @@ class Table:
 
 
 def read_table(
-    path: str,
-    columns: Collection[str],
-    delimiter: str | None = None,
-    encoding: str | None = None,
+    path: str, columns: Collection[str], delimiter: str | None = None, encoding: str | None = None
 ) -> Table:
     """Read a CSV file with a header.
 

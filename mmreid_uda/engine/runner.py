@@ -166,9 +166,7 @@ class ReIDRunner(Runner):
     # ---- hooks
 
     def register_hooks(
-        self,
-        default_hooks: dict[str, Any] | None = None,
-        custom_hooks: list[Any] | None = None,
+        self, default_hooks: dict[str, Any] | None = None, custom_hooks: list[Any] | None = None
     ) -> None:
         """Register the hooks of a config, those that the algorithm requires for training, and none that is ``None``.
 

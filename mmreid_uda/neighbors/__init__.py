@@ -1,8 +1,6 @@
 """Nearest neighbours: exact and approximate search, indices, k-reciprocal graphs; arrays only."""
 
-from .approximate import (
-    find_neighbors_approximately,
-)
+from .approximate import find_neighbors_approximately
 from .jaccard import (
     add_source_term,
     jaccard_distances,
@@ -12,15 +10,8 @@ from .jaccard import (
     neighbors_needed,
     source_distances,
 )
-from .knn import (
-    Neighbors,
-    find_neighbors,
-    knn,
-    unit_rows,
-)
-from .vector_index import (
-    VectorIndex,
-)
+from .knn import Neighbors, find_neighbors, knn, unit_rows
+from .vector_index import VectorIndex
 
 __all__ = [
     "Neighbors",

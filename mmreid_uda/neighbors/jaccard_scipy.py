@@ -157,9 +157,7 @@ def _pair_similarities(
     return similarities
 
 
-def _upper_overlaps(
-    encodings: sparse.csr_array,
-) -> Iterator[tuple[int, sparse.csr_array]]:
+def _upper_overlaps(encodings: sparse.csr_array) -> Iterator[tuple[int, sparse.csr_array]]:
     """Yield, for blocks of rows, the first row and ``Σ_l min(V_il, V_jl)`` at every j > i that shares a column.
 
     Every non-zero (i, l) meets the non-zeros below it in column l. These runs of the column-major copy are laid end to

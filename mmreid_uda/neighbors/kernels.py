@@ -404,17 +404,7 @@ def renumber(
 
 @njit(nogil=True, cache=True)
 def distances_within(
-    first,
-    last,
-    indptr,
-    columns,
-    weights,
-    column_ptr,
-    rows,
-    row_weights,
-    limit,
-    found_by_all,
-    most,
+    first, last, indptr, columns, weights, column_ptr, rows, row_weights, limit, found_by_all, most
 ):
     """``jaccard_distances`` of :mod:`.jaccard` for pairs ``row < partner``.
 

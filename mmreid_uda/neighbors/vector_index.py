@@ -14,12 +14,7 @@ from mmreid_uda.utils.values import Count, checked, fit
 
 from .knn import search_all, unit_rows
 
-__all__ = [
-    "VectorIndex",
-    "build_engine",
-    "import_faiss",
-    "set_search_width",
-]
+__all__ = ["VectorIndex", "build_engine", "import_faiss", "set_search_width"]
 
 # Lists of an inverted file: 4·sqrt(N), and images enough to train each (faiss asks for 39).
 _LISTS_PER_ROOT, _IMAGES_PER_LIST = 4, 39
@@ -210,8 +205,5 @@ def import_faiss() -> Any:
         InputError: It is not installed.
     """
     return import_package(
-        "faiss",
-        "the approximate search for neighbours",
-        "mmreid_uda[cpu]",
-        "search exactly",
+        "faiss", "the approximate search for neighbours", "mmreid_uda[cpu]", "search exactly"
     )

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_cluster_sweep"]
 
 
-def draw_cluster_sweep(
-    results: Sequence[SweepResult],
-    num_identities: int | None = None,
-) -> Figure:
+def draw_cluster_sweep(results: Sequence[SweepResult], num_identities: int | None = None) -> Figure:
     """Draw figures over the radius, or over K: one line per setting of everything else.
 
     Args:

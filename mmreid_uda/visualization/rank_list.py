@@ -102,9 +102,7 @@ def query_caption(
 
 
 def draw_rank_list(
-    rows: Sequence[RankRow],
-    captions: Sequence[str] = (),
-    size: tuple[int, int] = (128, 64),
+    rows: Sequence[RankRow], captions: Sequence[str] = (), size: tuple[int, int] = (128, 64)
 ) -> np.ndarray:
     """Draw queries and their nearest gallery images, each above its file name, and matches above their identity.
 

@@ -389,10 +389,5 @@ def draw_occluder(canvas: np.ndarray, kind: str, rng: np.random.Generator) -> No
             )
     else:
         _box(
-            canvas,
-            side - 46,
-            262 - rng.uniform(50, 120),
-            side + 46,
-            262,
-            _tone(rng, tuple(COLORS)),
+            canvas, side - 46, 262 - rng.uniform(50, 120), side + 46, 262, _tone(rng, tuple(COLORS))
         )

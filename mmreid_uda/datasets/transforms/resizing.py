@@ -67,12 +67,7 @@ class Resize(MMCVResize):
                 "the pipeline, or resize_backend."
             )
         super().__init__(
-            scale,
-            scale_factor,
-            keep_ratio,
-            backend=backend,
-            interpolation=interpolation,
-            **kwargs,
+            scale, scale_factor, keep_ratio, backend=backend, interpolation=interpolation, **kwargs
         )
 
     def _resize_img(self, results: dict) -> None:

@@ -239,11 +239,7 @@ def _block_size(query_features: Array, rules: Protocol, max_memory: str | int | 
         step="the evaluation",
     )
     log_memory(
-        "evaluation",
-        rules.num_queries,
-        rules.num_gallery,
-        rows,
-        fixed_bytes + rows * row_bytes,
+        "evaluation", rules.num_queries, rules.num_gallery, rows, fixed_bytes + rows * row_bytes
     )
     return rows
 

@@ -10,12 +10,7 @@ import torch
 from mmcv.cnn.resnet import make_res_layer
 from torch import Tensor, nn
 
-from mmreid_uda.models.backbones import (
-    Bottleneck,
-    SideNetwork,
-    fuse_block,
-    record_outputs,
-)
+from mmreid_uda.models.backbones import Bottleneck, SideNetwork, fuse_block, record_outputs
 from mmreid_uda.models.layers import convert_norm
 from mmreid_uda.models.weights import PretrainedModule
 from mmreid_uda.registry import MODELS
