@@ -15,6 +15,7 @@ from mmreid_uda.datasets.base_reid import sorted_ids
 from mmreid_uda.datasets.files import file_numbers
 from mmreid_uda.datasets.unknown import compared_cameras, known
 from mmreid_uda.evaluation.functional import evaluate_rank
+from mmreid_uda.evaluation.functional.distance import as_sides
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.choices import Part
@@ -176,11 +177,7 @@ class FeatureSet:
         Raises:
             InputError: The dimensions or the fingerprints differ.
         """
-        if self.features.shape[1] != gallery.features.shape[1]:
-            raise InputError(
-                f"found queries of {self.features.shape[1]} dimensions and a gallery of {gallery.features.shape[1]}, "
-                "expected features of one model: extract both with the same config and checkpoint."
-            )
+        as_sides(self.features, gallery.features)  # refuses those of two dimensions
         require_same_model(self.fingerprint, gallery.fingerprint)
         paths = self.paths + gallery.paths
         pids = np.concatenate([self.pids, gallery.pids])

@@ -35,12 +35,13 @@ def read_config_file(path: str | Path) -> Config:
     if not isinstance(path, (str, Path)):
         raise InputError(f"found {path!r} in the place of a config file, expected its path.")
     path = Path(path)
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no config file"
+    if path.is_dir():
         raise InputError(
-            f"found {what} {str(path)!r}; see the folder configs/ for those there are."
-            if what != "a folder"
-            else f"found a folder {str(path)!r}, expected a config file, such as those in it."
+            f"found a folder {str(path)!r}, expected a config file, such as those in it."
+        )
+    if not path.is_file():
+        raise InputError(
+            f"found no config file {str(path)!r}; see the folder configs/ for those there are."
         )
     if path.suffix not in _ENDINGS:
         raise InputError(

@@ -233,10 +233,8 @@ def search_all(
     Returns:
         Similarities float32 (Q, k), descending, and indices int64 (Q, k); of equal similarities the lower index first.
     """
-    similarities, indices = (
-        np.empty((len(queries), k), np.float32),
-        np.empty((len(queries), k), np.int64),
-    )
+    similarities = np.empty((len(queries), k), np.float32)
+    indices = np.empty((len(queries), k), np.int64)
     step = max(1, _SCORES_AT_ONCE // len(vectors))
     for start in range(0, len(queries), step):
         part = slice(start, start + step)

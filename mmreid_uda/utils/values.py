@@ -228,11 +228,7 @@ def _fit_plain(value: Any, kind: Any, args: tuple[Any, ...]) -> Any:
         fits = number and isinstance(value, Integral)
     elif kind in (float, complex):
         fits = number and not math.isnan(value)
-    elif (
-        kind is str
-        or (isinstance(kind, type) and issubclass(kind, os.PathLike))
-        or kind is os.PathLike
-    ):
+    elif kind is str or (isinstance(kind, type) and issubclass(kind, os.PathLike)):
         fits = isinstance(value, (str, os.PathLike))
     elif kind in (*_DICTS, *_SEQUENCES, bytes) or typing.is_typeddict(kind):
         fits = kind in (abc.Iterable, abc.Collection) and isinstance(value, Mapping)

@@ -155,10 +155,8 @@ class DomainBatchSampler(Sampler[list[int]]):
         """
         dataset: Any = self.sampler.dataset
         images = np.flatnonzero(self.domains == domain)
-        labels, camids = (
-            torch.as_tensor(dataset.labels).numpy()[images],
-            np.asarray(dataset.camids)[images],
-        )
+        labels = torch.as_tensor(dataset.labels).numpy()[images]
+        camids = np.asarray(dataset.camids)[images]
         rng = make_rng(self.sampler.seed, self.sampler.epoch, "sampler", domain)
         shape = len(self), self.global_batch_size
         passes, drawn = [], 0

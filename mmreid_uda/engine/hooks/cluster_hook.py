@@ -321,18 +321,22 @@ class ClusterHook(Hook):
 
     def _report(self, runner: Runner, state: PseudoLabelState, seconds: dict[str, float]) -> None:
         """Log the figures, and the seconds of the steps in their order."""
-        metrics = state.statistics
-        text = ", ".join(
-            f"{name} {value:.4g}"
-            for name, value in metrics.items()
-            if not name.startswith(_SECONDS)
+        words, own = [], {}
+        for name, value in state.statistics.items():
+            if name.startswith(_SECONDS):
+                own[name.removeprefix(_SECONDS)] = value
+            else:
+                words.append(f"{name} {value:.4g}")
+        steps: dict[str, float] = {}
+        for name, value in seconds.items():
+            # What the clusterer says of its own steps stands in place of their sum.
+            steps.update(own if own and name == "cluster" else {name: value})
+        profile = " / ".join(f"{name} {value:.1f}" for name, value in steps.items())
+        runner.logger.info(
+            f"Pseudo-labels of epoch {state.epoch + 1}: {', '.join(words)} ({profile} s)"
         )
-        profile = " / ".join(
-            f"{name} {value:.1f}" for name, value in _profile(seconds, metrics).items()
-        )
-        runner.logger.info(f"Pseudo-labels of epoch {state.epoch + 1}: {text} ({profile} s)")
         runner.visualizer.add_scalars(
-            {f"cluster/{name}": value for name, value in metrics.items()}, step=state.epoch
+            {f"cluster/{name}": value for name, value in state.statistics.items()}, step=state.epoch
         )
 
     def _save(self, runner: Runner, state: PseudoLabelState, target: ReIDDataset) -> None:
@@ -382,16 +386,3 @@ def _target(runner: Runner) -> ReIDDataset:
             "ClusterHook needs unlabelled training images: set `target` in the config."
         )
     return target
-
-
-def _profile(seconds: dict[str, float], metrics: dict[str, float]) -> dict[str, float]:
-    """Seconds by step: those that the clusterer gives of its own steps stand in place of ``cluster``."""
-    own = {
-        name.removeprefix(_SECONDS): value
-        for name, value in metrics.items()
-        if name.startswith(_SECONDS)
-    }
-    profile = {}
-    for name, value in seconds.items():
-        profile.update(own if own and name == "cluster" else {name: value})
-    return profile

@@ -58,36 +58,26 @@ class ConsistencyHook(Hook):
         broadcast_buffers(unwrap(runner.model))
 
     def _report_batch(self, runner: Runner) -> None:
-        world_size, accumulation = (
-            get_world_size(),
-            runner.cfg.optim_wrapper.get("accumulative_counts", 1),
-        )
+        world_size = get_world_size()
+        accumulation = runner.cfg.optim_wrapper.get("accumulative_counts", 1)
         batch_sampler = runner.train_dataloader.batch_sampler
-        global_batch = batch_sampler.batch_size * world_size
-        groups = {
-            m.samples_per_group
-            for m in runner.model.modules()
-            if getattr(m, "samples_per_group", None)
-        }
-        runner.logger.info(
-            f"Global batch per domain: {global_batch} images = {world_size} rank(s) x {batch_sampler.batch_size}"
-            + (
-                f", gradients accumulated over {accumulation} iterations"
-                if accumulation > 1
-                else ""
-            )
-            + f"; {len(batch_sampler)} iterations per epoch; batch-norm statistics over "
-            + (
-                f"{sorted(groups)} images"
-                if groups
-                else f"{batch_sampler.batch_size} images (those of a rank)"
-            )
-            + f"; learning rate {runner.optim_wrapper.get_lr()['lr'][0]:.3g}."
+        share = batch_sampler.batch_size
+        global_batch = share * world_size
+        sizes = {getattr(layer, "samples_per_group", None) for layer in runner.model.modules()}
+        groups = sorted(size for size in sizes if size)
+        steps = (
+            f", gradients accumulated over {accumulation} iterations" if accumulation > 1 else ""
         )
-        if any(batch_sampler.batch_size % group for group in groups):
+        normalized = f"{groups} images" if groups else f"{share} images (those of a rank)"
+        runner.logger.info(
+            f"Global batch per domain: {global_batch} images = {world_size} rank(s) x {share}{steps}; "
+            f"{len(batch_sampler)} iterations per epoch; batch-norm statistics over {normalized}; learning rate "
+            f"{runner.optim_wrapper.get_lr()['lr'][0]:.3g}."
+        )
+        if any(share % group for group in groups):
             runner.logger.warning(
-                f"A rank's {batch_sampler.batch_size} images are no multiple of the batch-norm group "
-                f"{sorted(groups)}: this number of processes trains something else; choose "
+                f"A rank's {share} images are no multiple of the batch-norm group "
+                f"{groups}: this number of processes trains something else; choose "
                 "encoder.norm.samples_per_group so that it divides every rank's share."
             )
         scaling = runner.auto_scale_lr or {}

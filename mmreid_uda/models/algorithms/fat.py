@@ -137,10 +137,8 @@ class FAT(BaseReID):
             num_negatives=num_negatives,
             own_centroid=own_centroid,
         )
-        self.hinge, self.hinge_norm = (
-            partial(hinge, margin=margin),
-            partial(hinge, margin=margin_norm),
-        )
+        self.hinge = partial(hinge, margin=margin)
+        self.hinge_norm = partial(hinge, margin=margin_norm)
         self.compactness = partial(compactness, extent=extent)
         self.xe_weight, self.tri_weight = xe_weight, tri_weight
         self.mg_weight, self.mg_norm_weight = mg_weight, mg_norm_weight
