@@ -6,14 +6,13 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import Count, Positive, PositiveFraction
 
 from .jaccard_clusterer import JaccardClusterer
-from .labels import drop_small
+from .labels import components, drop_small
 
 __all__ = ["Agglomerative"]
 
@@ -74,7 +73,9 @@ class Agglomerative(JaccardClusterer):
         graph = self.graph(features, self.max_distance, seed, extras.get("neighbors"))
         threshold = min(self.distance_threshold * eps_scale, self.max_distance)
         labels = np.empty(len(features), np.int64)
-        component = _components(graph, threshold)
+        rows = np.repeat(np.arange(len(features)), np.diff(graph.indptr))
+        near = graph.data <= threshold
+        component = components(rows[near], graph.indices[near], len(features))
         sizes = np.bincount(component)
         self.info.update(distance_threshold=threshold, largest_component=float(sizes.max()))
         if sizes.max() > _MOST_TOGETHER:
@@ -109,13 +110,3 @@ class Agglomerative(JaccardClusterer):
             distance_threshold=threshold,
         )
         return engine.fit_predict(dense)
-
-
-def _components(graph: sparse.csr_array, threshold: float) -> np.ndarray:
-    """Number int (N,) of the component of each image, linked by distances up to a threshold."""
-    rows = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
-    near = graph.data <= threshold
-    links = sparse.coo_array(
-        (np.ones(int(near.sum()), np.int8), (rows[near], graph.indices[near])), shape=graph.shape
-    )
-    return connected_components(links, directed=False)[1]

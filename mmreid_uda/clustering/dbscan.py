@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from mmreid_uda.neighbors.jaccard import jaccard_from_encodings, source_distances
 from mmreid_uda.neighbors.knn import unit_rows
@@ -26,6 +25,7 @@ from mmreid_uda.utils.values import (
 
 from .eps import NearZero, rho_eps, stores_share
 from .jaccard_clusterer import JaccardClusterer
+from .labels import components
 
 __all__ = ["JaccardDBSCAN", "dbscan"]
 
@@ -66,10 +66,7 @@ def dbscan(graph: sparse.csr_array, eps: Positive, min_samples: Count = 4) -> np
     from_core = core[rows]
     rows, columns = rows[from_core], columns[from_core]
     between = core[columns]
-    links = sparse.coo_array(
-        (np.ones(int(between.sum()), np.int8), (rows[between], columns[between])), shape=(num, num)
-    )
-    component = connected_components(links, directed=False)[1]
+    component = components(rows[between], columns[between], num)
     labels = np.full(num, num, np.int64)
     labels[core] = _number_by_first(component[core])
     np.minimum.at(labels, columns[~between], labels[rows[~between]])

@@ -6,12 +6,14 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, check_vectors
 
-__all__ = ["Clusterer", "GroundTruthLabels", "drop_small", "renumber"]
+__all__ = ["Clusterer", "GroundTruthLabels", "components", "drop_small", "renumber"]
 
 
 class Clusterer(ABC):
@@ -172,6 +174,21 @@ def renumber(labels: np.ndarray) -> np.ndarray:
     inlier = labels >= 0
     numbered[inlier] = np.unique(labels[inlier], return_inverse=True)[1]
     return numbered
+
+
+def components(first: np.ndarray, second: np.ndarray, num: int) -> np.ndarray:
+    """Find what hangs together.
+
+    Args:
+        first: int (M,), images that are linked with those of ``second``.
+        second: int (M,).
+        num: N, images in all.
+
+    Returns:
+        int (N,), the number 0.. of the component of each image.
+    """
+    links = sparse.coo_array((np.ones(len(first), np.int8), (first, second)), shape=(num, num))
+    return connected_components(links, directed=False)[1]
 
 
 def drop_small(labels: np.ndarray, min_size: int) -> np.ndarray:
