@@ -55,7 +55,14 @@ class Registry(mmengine_registries.Registry):
             registry = registry.parent
 
     def find(self, name: str) -> Any:
-        """What this registry or a parent has under a name, or another package (``mmpretrain.ResNet``); else None."""
+        """What this registry or a parent has under a name, or another package; unlike ``resolve``, without a complaint.
+
+        Args:
+            name: With or without this package's scope; of another package with its own, such as ``mmpretrain.ResNet``.
+
+        Returns:
+            A class or function; None if there is none.
+        """
         name = name.removeprefix(f"{self.scope}.")
         if "." in name:
             return self.get(name)
@@ -64,11 +71,21 @@ class Registry(mmengine_registries.Registry):
         )
 
     def names(self) -> set[str]:
-        """All names, those of the parents among them."""
+        """All names, those of the parents among them.
+
+        Returns:
+            Names without scope.
+        """
         return set().union(*(one.module_dict for one in self._lineage()))
 
     def resolve(self, kind: Any) -> Any:
-        """The class or function that a ``type`` names, or is.
+        """What a ``type`` stands for.
+
+        Args:
+            kind: A name, as for :meth:`find`; or the class or function itself.
+
+        Returns:
+            The class or function.
 
         Raises:
             InputError: There is none of this name.

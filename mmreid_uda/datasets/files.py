@@ -265,7 +265,14 @@ def decodable(path: str) -> bool:
 
 
 def decodable_files(paths: Sequence[str]) -> list[bool]:
-    """Tell of each of many image files whether OpenCV can decode it."""
+    """Tell of each of many image files whether OpenCV can decode it.
+
+    Args:
+        paths: The files.
+
+    Returns:
+        A truth value for each.
+    """
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         return list(pool.map(decodable, paths))
 

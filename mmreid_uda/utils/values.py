@@ -196,6 +196,9 @@ def require_fit(value: Any, annotation: Any, name: str, of: str) -> Any:
         name: Of the argument or key that holds the value.
         of: What it belongs to, such as ``'in the config'``.
 
+    Returns:
+        As :func:`fit`.
+
     Raises:
         InputError: The annotation does not allow the value.
     """

@@ -176,7 +176,14 @@ class BaseReID(BaseModel):
         return F.normalize(self.features_of(self.encoder, inputs), dim=1)
 
     def tested_feat(self, inputs: Tensor) -> Tensor:
-        """What ``mode='predict'`` gives: float32 (B, D), unit rows, also where those that are clustered are not."""
+        """What ``mode='predict'`` gives.
+
+        Args:
+            inputs: float (B, 3, H, W).
+
+        Returns:
+            float32 (B, D), unit rows, also where those that are clustered are not.
+        """
         return self.extract_feat(inputs)
 
     def features_of(self, network: Any, inputs: Tensor) -> Tensor:

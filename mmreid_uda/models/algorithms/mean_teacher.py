@@ -169,7 +169,7 @@ class MeanTeacher(BaseReID):
         return F.normalize(mean, dim=1) if self.renormalize else mean
 
     def tested_feat(self, inputs: Tensor) -> Tensor:
-        """As :meth:`extract_feat`, the mean at unit norm."""
+        """As :meth:`BaseReID.tested_feat`: a mean of several teachers has unit norm here."""
         return F.normalize(self.extract_feat(inputs), dim=1)
 
     # ---- losses
