@@ -55,8 +55,7 @@ class ImageCache:
             return []
         load, resize = (*transforms, None)[:2]
         # Only these very classes: a subclass may draw at random, or read more of the item than the path.
-        known = type(load) is LoadReIDImage and type(resize) is Resize
-        if not known or resize.scale is None or resize.keep_ratio:
+        if type(load) is not LoadReIDImage or type(resize) is not Resize or not _one_size(resize):
             raise InputError(
                 f"cache={self.budget!r} was given for {self.name}, but its pipeline begins with "
                 f"{type(load).__name__} and {type(resize).__name__}, expected LoadReIDImage and a Resize to one size, "
@@ -170,3 +169,8 @@ def record_of(resize: Resize) -> np.dtype:
     return np.dtype(
         [("pixels", "u1", (height, width, 3)), ("scale_factor", "f8", 2), ("filled", "?")]
     )
+
+
+def _one_size(resize: Resize) -> bool:
+    """Tell whether images of every size and shape come out with one."""
+    return resize.scale is not None and not resize.keep_ratio
