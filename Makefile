@@ -29,7 +29,7 @@ demo: env ## Adapt a network to unlabelled rendered pedestrians and show what it
 test: lint ## Check style and types, run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-quick: env ## Run the tests that take seconds
+quick: env ## Run the tests that take a second or two each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: env ## Check style and types

@@ -302,6 +302,7 @@ def test_the_memory_lives_through_epochs_and_a_stop(tiny, tmp_path):
     assert different == [] and torch.equal(first["state_dict"]["head.memory.rows"], memory.rows)
 
 
+@pytest.mark.slow
 def test_a_run_without_a_source_forgets_that_of_the_checkpoint_it_starts_from(tiny, tmp_path):
     short = """
 iters_per_epoch = 1

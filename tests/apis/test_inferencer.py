@@ -23,6 +23,7 @@ default_hooks['cluster']['clusterer'] = dict(num_clusters=8)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", [ISE, MMT])
 def test_a_feature_is_that_of_the_test_tool(tiny, tmp_path, base):
     config = tiny(base, extra=CLUSTERS if base == MMT else "")
@@ -173,6 +174,7 @@ def test_an_unreadable_image_is_named(inferencer, crops, tmp_path, monkeypatch, 
     assert "corrupt=" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_dataset_is_seen_through_the_test_pipeline_and_others_as_they_are(inferencer, crops):
     people = dict(name="synthb", num_train_ids=12, num_test_ids=6, images_per_id=6)
     root = str(Path(crops[0]).parents[3])

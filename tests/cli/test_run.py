@@ -126,6 +126,7 @@ def error_of_one_rank(rank, alone):
     return rank0_says(InputError("no such file"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alone, told", [(False, [False, True]), (True, [None, False])])
 def test_an_error_is_told_once_by_whoever_has_it(run_ranks, alone, told):
     assert run_ranks(error_of_one_rank, args=(alone,)) == told

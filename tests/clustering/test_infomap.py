@@ -116,6 +116,7 @@ def test_bad_configs_are_named_before_training(change):
 
 
 @needs_infomap
+@pytest.mark.slow
 def test_faiss_is_imported_first_or_infomap_would_take_its_iterators():
     pytest.importorskip("faiss")
     # A process of its own: what was imported here stands in the order of the tests.

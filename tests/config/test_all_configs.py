@@ -61,7 +61,10 @@ def test_no_chain_of_files_is_longer_than_three():
 STEPPED = set()
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name",
+    [name if "_mbv2_" in name else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS],
+)
 def test_a_config_builds_and_its_model_takes_a_step(name, tmp_path):
     cfg = load_config(name, {"stage1": None})
     assert name.count("_") == 2, "<method>[-<variant>]_<backbone>_<data>.py"

@@ -71,6 +71,7 @@ def rates(cfg, num_epochs):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "folder, paths", folders(PUBLISHED), ids=lambda one: one if isinstance(one, str) else ""
 )

@@ -172,6 +172,7 @@ def test_a_deep_copy_shares_the_labels():
     assert dataset.labels.tolist() == [0, 0, 0, -1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method, workers", [("fork", 2), ("spawn", 1)])
 def test_persistent_workers_see_every_relabeling(market, method, workers):
     dataset = copy.deepcopy(Market1501(market, labels="unlabeled"))

@@ -22,6 +22,8 @@ from mmreid_uda.engine import with_pipeline
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, SeededIndex
 
+pytestmark = pytest.mark.slow
+
 PEOPLE, CAMERAS = 4, 3
 IMAGES = PEOPLE * CAMERAS
 WIDTH, HEIGHT = 16, 32

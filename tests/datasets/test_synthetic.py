@@ -94,6 +94,7 @@ def test_equal_seeds_give_equal_images_in_any_order():
         assert np.abs(one.astype(int) - crop(other, *place)).mean() > 5
 
 
+@pytest.mark.slow
 def test_number_of_processes_does_not_change_a_byte(root, tmp_path):
     parallel = ensure_rendered(str(tmp_path), SPEC, workers=2, progress=silent)
     assert contents(parallel) == contents(os.path.join(root, "synthetic", SPEC.folder_name))

@@ -145,6 +145,7 @@ def test_corrupt_file_reads_the_same_from_a_worker(folder):
     assert messages[0] == messages[1]
 
 
+@pytest.mark.slow
 def test_corrupt_skip_leaves_the_broken_image_out(folder):
     (folder / "p0" / "0.jpg").write_bytes(b"broken")
     pipeline = [dict(type="LoadReIDImage"), dict(type="PackReIDInputs")]

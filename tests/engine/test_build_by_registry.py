@@ -10,6 +10,8 @@ from mmengine.registry import RUNNERS
 from mmreid_uda.config import load_config
 from mmreid_uda.engine import ReIDRunner
 
+pytestmark = pytest.mark.slow
+
 TRAIN = """
 import sys
 from mmengine.config import Config

@@ -16,6 +16,8 @@ from mmreid_uda.engine.hooks import ClusterHook
 from mmreid_uda.registry import CLUSTERERS, HOOKS
 from mmreid_uda.utils import InputError
 
+pytestmark = pytest.mark.slow
+
 
 @CLUSTERERS.register_module(force=True)
 class ScriptedLabels(Clusterer):
@@ -73,7 +75,6 @@ def make_runner(tiny, tmp_path, script, epochs=1, **options):
     return build_runner(runner_config)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_persistent_workers_see_every_relabel(tiny, tmp_path, start_method):
     runner = make_runner(

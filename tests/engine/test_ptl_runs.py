@@ -22,6 +22,8 @@ from mmreid_uda.registry import DATASETS, MODELS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 PTL = "configs/ptl/ptl_mbv2_digits.py"
 STD = "std_mbv2_digits"

@@ -367,6 +367,7 @@ def both_ranks_stop(rank, folder):
         return str(error)
 
 
+@pytest.mark.slow
 def test_all_ranks_stop_when_one_has_lost_its_loss(run_ranks, tmp_path):
     said = run_ranks(both_ranks_stop, args=(str(tmp_path),))
     assert said[0] == said[1] and "NaN or infinite" in said[0]

@@ -62,6 +62,7 @@ def teacher(tmp_path_factory):
     return folder / "teacher"
 
 
+@pytest.mark.slow
 def test_what_an_unsure_teacher_selects_stands(teacher):
     first, second = (
         np.load(teacher / "pseudo_labels" / f"epoch_00{epoch}.npz") for epoch in (1, 2)

@@ -14,6 +14,8 @@ from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import EMAHook, EveryTeacherHook, OptimizerResetHook, SourceClassesHook
 from mmreid_uda.utils import InputError
 
+pytestmark = pytest.mark.slow
+
 MMT = "configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py"
 ABMT = "configs/abmt/abmt_mbv2_syntha2synthb.py"
 SOURCE = "configs/source/source_mbv2_syntha2synthb.py"
@@ -73,7 +75,6 @@ class Watch(Hook):
         }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("base", [MMT, ABMT])
 def test_teachers_follow_and_every_epoch_starts_with_a_fresh_optimizer(tiny, tmp_path, base):
     runner = make_runner(tiny, tmp_path, base)

@@ -87,6 +87,7 @@ def random_problem(seed: int, levels: int | None) -> tuple[np.ndarray, ...]:
     return distances, query_pids, gallery_pids, query_camids, gallery_camids
 
 
+@pytest.mark.slow
 def test_published_example() -> None:
     result = example()
     assert result.mAP == pytest.approx(0.476190, abs=1e-6)

@@ -260,6 +260,7 @@ def two_ranks(folder: Path, num_images: int) -> list[dict[str, Any]]:
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
+@pytest.mark.slow
 def test_two_ranks_equal_one(tmp_path: Path) -> None:
     """The number of images is odd, so that the sampler repeats one."""
     assert NUM_SAMPLES % 2 == 1
@@ -270,6 +271,7 @@ def test_two_ranks_equal_one(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_error_is_raised_on_every_rank(tmp_path: Path) -> None:
     for outcome in two_ranks(tmp_path, 90):
         assert all("90 different images" in message for message in outcome.values())

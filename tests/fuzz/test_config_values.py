@@ -4,6 +4,7 @@ import contextlib
 import copy
 import functools
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from mmreid_uda.cli.options import parse_value
 from mmreid_uda.config import finish_config, read_config
 from mmreid_uda.registry import HOOKS, METRICS, MODELS, TRANSFORMS
 from mmreid_uda.utils import InputError
+
+pytestmark = pytest.mark.slow
 
 CONFIGS = (
     "configs/cluster_contrast/cluster-contrast_mbv2_synthb.py",

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from mmreid_uda.datasets import MSMT17, CSVReIDDataset, FolderReIDDataset, VehicleID
 from mmreid_uda.utils import InputError
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("a.jpg", "b.jpg", "sub/c.jpg", "Zoë d.jpg", "0001_1_02_x.jpg")
 always_the_same = settings(
     derandomize=True,

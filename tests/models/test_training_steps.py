@@ -13,6 +13,8 @@ from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.models.encoders.mgn_encoder import _pool
 from mmreid_uda.models.layers import support_samples
 
+pytestmark = pytest.mark.slow
+
 # Operators that choose: neighbours, mined pairs, supports, the samples of a class.
 CHOOSING = {"argmax", "argmin", "topk", "sort", "argsort", "max", "min"}
 # Those that torch refuses on a GPU in deterministic mode, by the list of torch.use_deterministic_algorithms.

@@ -116,6 +116,7 @@ def test_sets_and_encodings_of_the_notes(variant, members, weights):
     np.testing.assert_allclose(encodings[0], weights + [0] * 5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["full", "faiss"])
 @pytest.mark.parametrize("k1, k2", [(20, 6), (30, 6), (15, 1)])
 def test_equals_the_slow_implementation_on_1000_vectors(variant, k1, k2):

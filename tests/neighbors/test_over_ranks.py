@@ -16,6 +16,8 @@ from mmreid_uda.neighbors import unit_rows
 from mmreid_uda.utils import InputError, kernels_available, without_kernels
 from mmreid_uda.utils.dist import assert_same_on_ranks
 
+pytestmark = pytest.mark.slow
+
 knn_module = importlib.import_module("mmreid_uda.neighbors.knn")
 
 CLUSTERERS = {

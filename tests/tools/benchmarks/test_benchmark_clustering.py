@@ -63,6 +63,7 @@ def measured(monkeypatch, folder, *arguments):
     return json.loads(output.read_text())
 
 
+@pytest.mark.slow
 def test_real_features_are_measured_and_found_equal(folder, monkeypatch):
     path = folder / "features.npy"
     rng = np.random.default_rng(0)

@@ -38,6 +38,7 @@ def test_speedup_is_the_quotient_of_its_rows(metrics):
     assert reranking["speedup"] == pytest.approx(quotient)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the memory")
 def test_memory_is_measured_for_our_side_alone(run_benchmark, tmp_path):
     path = tmp_path / "evaluation.json"

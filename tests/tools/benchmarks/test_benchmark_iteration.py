@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     "--cfg-options",
     "input_size=64,32",

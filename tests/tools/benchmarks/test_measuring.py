@@ -15,6 +15,7 @@ def prepare(before, during):
     return lambda: np.ones(during * MIB, np.uint8).sum() + held[0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the memory")
 def test_only_the_work_counts_and_at_its_peak():
     assert added_memory(prepare, 200, 50) == pytest.approx(50 * MIB, abs=8 * MIB)
