@@ -120,7 +120,7 @@ def test_a_ladder_equals_its_steps_one_by_one():
     assert backbone.feat_dim == expected.shape[1] == 16
 
 
-def test_a_rung_without_cells_takes_the_trunk_alone():
+def test_a_block_without_cells_takes_the_trunk_alone():
     backbone = SideNetworkBackbone(SMALL, [dict(out_layer="features.18", fuse=16)])
     assert not list(latent_cells(backbone))
     last = backbone.ladder.rungs[0].fuse.eval()
@@ -151,7 +151,7 @@ def test_a_ladder_stands_beside_any_network():
     "blocks, message",
     [
         ([], r"blocks=\[\]"),
-        ([*BLOCKS, dict(out_layer="features.18", fuse=8)], "a rung without cells above another"),
+        ([*BLOCKS, dict(out_layer="features.18", fuse=8)], "a block without cells above another"),
         (
             [dict(out_layer="layer9", cells=[(4, 2)], fuse=8)],
             "no part 'layer9', expected one such as features",

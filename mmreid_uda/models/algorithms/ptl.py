@@ -102,6 +102,5 @@ class PTL(PTLBaseline):
         if next(latent_cells(self), None) is None:
             raise InputError(
                 "found no BConvCell in the encoder of PTL, expected a SideNetworkBackbone or an MGNEncoder with cells "
-                "in "
-                "its rungs; for the network without cells set model.type='PTLBaseline'."
+                "in its blocks; for the network without cells set model.type='PTLBaseline'."
             )

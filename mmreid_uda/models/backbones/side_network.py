@@ -58,7 +58,7 @@ def _find(module: nn.Module, name: str) -> nn.Module:
         known = [child for child, _ in module.named_children()]
         raise InputError(
             f"{type(module).__name__} has no part {name!r}, expected one such as {', '.join(known[:8])}, or a part of "
-            "these: change the tap of a rung in encoder.backbone.blocks."
+            "these: change the out_layer of a block in encoder.backbone.blocks."
         ) from None
 
 
@@ -79,7 +79,7 @@ def fuse_block(inputs: int, outputs: int, bias: bool = True) -> nn.Module:
 
 
 class SideBlock(nn.Module):
-    """Cells on the map of the rung below, joined with a map of the trunk.
+    """Cells on the map of the block below, joined with a map of the trunk.
 
     Args:
         inputs: Channels from below (3 = the image).
@@ -126,7 +126,7 @@ class SideBlock(nn.Module):
         side = self.cells(below)
         if side.shape[2:] != layer_channels.shape[2:]:
             raise InputError(
-                f"the cells of a rung give a map of {tuple(side.shape[2:])}, the trunk's is "
+                f"the cells of a block give a map of {tuple(side.shape[2:])}, the trunk's is "
                 f"{tuple(layer_channels.shape[2:])}: "
                 "change the strides in encoder.backbone.blocks so that they agree."
             )
@@ -136,13 +136,13 @@ class SideBlock(nn.Module):
 class SideNetwork(BaseModule):
     """Cells beside a trunk, from the image upwards (PTL, Yu et al., IJCAI 2019).
 
-    At every rung the map from below goes through one or more cells, is concatenated with a map of the trunk and mixed
+    At every block the map from below goes through one or more cells, is concatenated with a map of the trunk and mixed
     by a 1×1 convolution. The trunk sees nothing of it.
 
     Args:
         trunk: The network beside; its maps are measured with a blank image.
         blocks: From bottom to top ``dict(out_layer=<name of a part of the trunk>, cells=[(channels, stride), ...],
-            fuse=<channels>)``. The first rung may be without cells and takes the trunk's map alone: so a ladder may
+            fuse=<channels>)``. The first block may be without cells and takes the trunk's map alone: so a ladder may
             start anywhere, or have no cell at all.
         cell: Config of the cells. Defaults to ``dict(type='BConvCell')``.
 
@@ -151,7 +151,7 @@ class SideNetwork(BaseModule):
         out_channels: Channels of the topmost map.
 
     Raises:
-        InputError: There is no rung, a further one has no cells, or the trunk has no such part; at a call, if maps
+        InputError: There is no block, a further one has no cells, or the trunk has no such part; at a call, if maps
             differ in size.
     """
 
@@ -164,7 +164,7 @@ class SideNetwork(BaseModule):
         super().__init__()
         if not all(block.get("cells") for block in blocks[1:]):
             raise InputError(
-                "found a rung without cells above another, which cuts off what is below; leave out the rungs below it, "
+                "found a block without cells above another, which cuts off what is below; leave out those below it, "
                 "or give it cells=[(channels, stride)] in encoder.backbone.blocks."
             )
         self.out_layers = [block["out_layer"] for block in blocks]
@@ -209,7 +209,7 @@ def _measure(trunk: nn.Module, names: Sequence[str]) -> dict[str, int]:
 class SideNetworkBackbone(PretrainedModule):
     """A backbone with PTL's ladder (Yu et al., IJCAI 2019) beside it: images to the topmost map of the ladder.
 
-    The last rung normally taps the trunk's last map: its 1×1 convolution then makes the feature. It stands wherever a
+    The last block normally takes the trunk's last map: its 1×1 convolution then makes the feature. It stands wherever a
     backbone does, in a ``ReIDEncoder`` or in another package's classifier.
 
     Args:
