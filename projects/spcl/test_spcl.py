@@ -338,6 +338,7 @@ def share_of_a_batch(rank, world_size):
     return [value.detach().numpy() for value in values]
 
 
+@pytest.mark.slow
 def test_two_ranks_are_one_rank(run_ranks):
     expected = share_of_a_batch(0, 1)
     for found in run_ranks(share_of_a_batch, args=(2,)):

@@ -99,6 +99,7 @@ def test_r1_a_resized_crop_is_that_of_pil(size):
     compare("R1", f"a crop of {size[0]}x{size[1]}", "difference to PIL, grey levels", 0, difference)
 
 
+@pytest.mark.slow
 def test_r2_every_recipe_of_mmt_stands_on_its_own_source_stage():
     runs = {}
     for path in PUBLISHED:
@@ -126,6 +127,7 @@ def test_r2_every_recipe_of_mmt_stands_on_its_own_source_stage():
         compare("R2", where, "rate drops before epochs", [39, 69], drops)
 
 
+@pytest.mark.slow
 def test_r3_nothing_is_clustered_again_for_its_outliers():
     for folder, paths in folders(PUBLISHED):
         limits = set()

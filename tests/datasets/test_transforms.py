@@ -173,6 +173,7 @@ SHAPES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("size", [(128, 256), (224, 224), (144, 432)])
 def test_pillows_bicubic_is_repeated_to_the_pixel(size):

@@ -73,6 +73,7 @@ def test_what_an_unsure_teacher_selects_stands(teacher):
     assert "policy" not in log.read_text().rpartition("Pseudo-labels of epoch 1")[2]
 
 
+@pytest.mark.slow
 def test_soft_labels_of_other_images_with_equal_labels_are_refused(teacher, tmp_path):
     other = photographs(tmp_path / "other", "b")
     runner = make_runner(other, tmp_path / "student", **{"model.head.soft_labels": str(teacher)})

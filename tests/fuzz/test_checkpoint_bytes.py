@@ -90,6 +90,7 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz") / "epoch_2.pth"
 
 
+@pytest.mark.slow
 @settings(
     max_examples=300,
     deadline=None,

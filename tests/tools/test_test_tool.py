@@ -21,6 +21,7 @@ def refused(capsys, *arguments):
     return sentence
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_lacks_tested_weights_is_refused(tiny, checkpoint, tmp_path, capsys):
     clusters = "default_hooks['cluster'].pop('clusterer')\nstage1 = None\n"
     config = tiny(ABMT, extra=clusters)

@@ -85,6 +85,7 @@ def load_tool(name):
     return module
 
 
+@pytest.mark.slow
 def test_the_hook_has_drawn_every_picture(run):
     found = sorted(run.glob("*/vis_data/vis_image/*"))
     assert [path.name for path in found] == sorted(f"{name}_1.png" for name in PICTURES)
@@ -278,6 +279,7 @@ def report(run, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_a_report_holds_everything_and_refers_to_nothing(report):
     page = report.read_text()
     headings = re.findall("<h2>(.*?)</h2>", page)

@@ -17,6 +17,7 @@ def metrics(run_benchmark, tmp_path_factory):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_our_figures_are_those_of_a_stable_sort(metrics):
     differences = metrics["parts"]["ranking"]["difference"]
     assert set(differences) == {"cmc", "mAP", "mINP"}
