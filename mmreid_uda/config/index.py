@@ -54,9 +54,17 @@ def _files() -> dict[str, Path]:
 
 
 @cache
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _entries(path: Path, key: str) -> list[Any]:
+    """What a file of the index lists under a key; nothing, if it is of another kind."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(path.read_text(encoding="utf-8"), loader)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path} cannot be read as the index of models ({reason}): mend or remove it."
+        ) from error
+    return (content.get(key) or []) if isinstance(content, dict) else []
 
 
 def model_index() -> dict[str, Model]:
@@ -64,12 +72,17 @@ def model_index() -> dict[str, Model]:
 
     Returns:
         Name -> model.
+
+    Raises:
+        InputError: A file of the index cannot be read.
     """
     models = {name: Model(name, file, {}, []) for name, file in _files().items()}
     for root in map(Path.resolve, config_roots()):
         index = root / "model-index.yml"
-        for metafile in _read_yaml(index)["Import"] if index.is_file() else ():
-            for entry in _read_yaml(root / metafile)["Models"]:
+        for metafile in _entries(index, "Import") if index.is_file() else ():
+            for entry in _entries(root / metafile, "Models"):
+                if not {"Name", "Config"} <= {*entry}:  # of another project
+                    continue
                 models[entry["Name"]] = Model(
                     entry["Name"],
                     root / entry["Config"],
@@ -94,10 +107,14 @@ def find_model(name: str | Path) -> Model:
         InputError: There is no such file, or config of that name; the sentence has the nearest names.
     """
     path = Path(name)
-    if path.exists():
-        return Model(path.stem, path, {}, [])
     stem = path.name.removesuffix(".py")
-    found = named_model(stem) if len(path.parts) == 1 else None
+    found = None
+    if (
+        not path.is_file() and len(path.parts) == 1
+    ):  # a run's folder may have the name of its config
+        found = named_model(stem)
+    if found is None and path.exists():
+        return Model(path.stem, path, {}, [])
     if found is None:
         models = model_index()
         near = difflib.get_close_matches(stem, models, n=3) or ["ise_r50_market"]

@@ -66,3 +66,34 @@ def test_an_entry_can_be_the_base_of_a_config(tmp_path):
     cfg = load_config(tmp_path / "mine.py")
     assert cfg.default_hooks.cluster.clusterer == dict(type="KMeans", num_clusters=9)
     assert cfg.stage1[0] == "work_dirs/source-mmt_r50_duke2msmt17-seed1"
+
+
+def test_a_folder_of_that_name_does_not_hide_a_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("ise_r50_market").mkdir()  # a run, seen from work_dirs
+    assert find_model("ise_r50_market").file.name == "ise_r50_market.py"
+
+
+def write_index(folder, index, metafile="Models: []"):
+    (folder / "model-index.yml").write_text(index)
+    (folder / "metafile.yml").write_text(metafile)
+
+
+@pytest.mark.parametrize(
+    "index, metafile",
+    [("", ""), ("Import: [metafile.yml]", "Models:\n  - Name: other\n"), ("[1, 2]", "")],
+)
+def test_an_index_of_another_project_in_the_working_folder_is_passed_over(
+    tmp_path, monkeypatch, index, metafile
+):
+    monkeypatch.chdir(tmp_path)
+    write_index(tmp_path, index, metafile)
+    assert "ise-pli_r50_market" in model_index() and "other" not in model_index()
+
+
+@pytest.mark.parametrize("index", ["Import: [", "Import: [missing.yml]"])
+def test_an_index_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, index):
+    monkeypatch.chdir(tmp_path)
+    write_index(tmp_path, index)
+    with pytest.raises(InputError, match="cannot be read as the index of models"):
+        model_index()
