@@ -1,7 +1,9 @@
 """Features in, pseudo-labels out: neighbours, distances, clusterers, refiners and their quality; arrays only."""
 
 from .agglomerative import Agglomerative
+from .camera_choice import choose_camera, one_camera_share
 from .confident import ConfidentLabels
+from .constraints import Constraints
 from .dbscan import JaccardDBSCAN, dbscan
 from .eps import rho_eps, stores_share
 from .hdbscan import HDBSCAN
@@ -12,6 +14,7 @@ from .labels import Clusterer, GroundTruthLabels, renumber
 from .quality import cluster_quality, cluster_statistics
 from .refiners import AssignOutliers, DropLooseMembers, DropSmallClusters
 from .sweep import SweepResult, sweep_dbscan, sweep_kmeans
+from .with_evidence import EvidenceClustering, Nodes
 
 __all__ = [
     "HDBSCAN",
@@ -19,18 +22,23 @@ __all__ = [
     "AssignOutliers",
     "Clusterer",
     "ConfidentLabels",
+    "Constraints",
     "DropLooseMembers",
     "DropSmallClusters",
+    "EvidenceClustering",
     "GroundTruthLabels",
     "InfoMap",
     "JaccardClusterer",
     "JaccardDBSCAN",
     "KMeans",
+    "Nodes",
     "SweepResult",
+    "choose_camera",
     "cluster_quality",
     "cluster_statistics",
     "dbscan",
     "kmeans_plus_plus",
+    "one_camera_share",
     "renumber",
     "rho_eps",
     "stores_share",

@@ -55,7 +55,11 @@ class InfoMap(Clusterer):
         _import_infomap()  # complain when the config is read, not after an extraction
 
     def prepare(
-        self, features: np.ndarray | Tensor, *, over_ranks: bool = False
+        self,
+        features: np.ndarray | Tensor,
+        *,
+        over_ranks: bool = False,
+        cameras: np.ndarray | None = None,
     ) -> dict[str, Any] | None:
         """Find the neighbours, on the device of the features; every rank takes a share of the blocks."""
         rows = unit_rows(check_vectors(features, "features to cluster"))

@@ -74,7 +74,11 @@ class JaccardClusterer(Clusterer):
         self.max_memory = None if max_memory is None else parse_size(max_memory, "max_memory")
 
     def prepare(
-        self, features: np.ndarray | Tensor, *, over_ranks: bool = False
+        self,
+        features: np.ndarray | Tensor,
+        *,
+        over_ranks: bool = False,
+        cameras: np.ndarray | None = None,
     ) -> dict[str, Any] | None:
         """Find the neighbours, on the device of the features; every rank takes a share of an exact search."""
         rows = unit_rows(check_vectors(features, "features to cluster"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -12,6 +12,9 @@ from torch import Tensor
 
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, check_vectors
+
+if TYPE_CHECKING:
+    from .constraints import Constraints
 
 __all__ = ["Clusterer", "GroundTruthLabels", "components", "drop_small", "renumber"]
 
@@ -33,6 +36,10 @@ class Clusterer(ABC):
 
     #: Figures of the last call, for the log.
     info: dict[str, float]
+    #: Whether distances can be made with the cameras in mind; then :meth:`cluster` takes ``cameras``.
+    camera_aware: ClassVar[bool] = False
+    #: Whether :meth:`cluster` takes ``constraints`` and obeys them; for others they are obeyed around it.
+    honors_constraints: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.info = {}
@@ -43,13 +50,18 @@ class Clusterer(ABC):
         return ()
 
     def prepare(
-        self, features: np.ndarray | Tensor, *, over_ranks: bool = False
+        self,
+        features: np.ndarray | Tensor,
+        *,
+        over_ranks: bool = False,
+        cameras: np.ndarray | None = None,
     ) -> dict[str, Any] | None:
         """Do the part of the work that ranks share, and that holds for every radius: the neighbours, say.
 
         Args:
             features: float32 (N, D), the same on every rank, on any device.
             over_ranks: Share the work among all ranks, which must all call this.
+            cameras: As in :meth:`__call__`.
 
         Returns:
             More arguments for :meth:`cluster`; on other ranks than 0 None, if the work was shared.
@@ -67,6 +79,8 @@ class Clusterer(ABC):
         epoch: int,
         eps_scale: float = 1.0,
         prepared: dict[str, Any] | None = None,
+        cameras: np.ndarray | None = None,
+        constraints: Constraints | None = None,
         **extras: np.ndarray | None,
     ) -> np.ndarray:
         """Cluster.
@@ -77,17 +91,20 @@ class Clusterer(ABC):
             epoch: Epoch that is about to be trained, 0-based.
             eps_scale: Factor on the radius within which images are neighbours, > 0; above 1 joins more. Clusterers
                 without a radius ignore it.
-            prepared: What :meth:`prepare` gave for these features; None prepares them here.
+            prepared: What :meth:`prepare` gave for these features and cameras; None prepares them here.
+            cameras: int64 (N,), -1 = unknown, for distances with the cameras in mind; None for plain ones.
+            constraints: What must, and what cannot be one cluster; None for none.
             **extras: The arrays named in :attr:`requires`; others are ignored.
 
         Returns:
             int64 (N,), ``0..K-1`` without gaps, -1 = outlier.
 
         Raises:
-            InputError: If the features cannot be clustered, or a required array is missing.
+            InputError: If the features cannot be clustered, a required array is missing, or cameras are given to a
+                clusterer that is not :attr:`camera_aware`.
         """
         features = check_vectors(features, "features to cluster")
-        needed = {name: extras.get(name) for name in self.requires}
+        needed: dict[str, Any] = {name: extras.get(name) for name in self.requires}
         for name, array in needed.items():
             if array is None:
                 raise InputError(
@@ -95,8 +112,17 @@ class Clusterer(ABC):
                     "of the config (`source`, `target`) or change clusterer."
                 )
         self.info = {}
+        if cameras is not None:
+            if not self.camera_aware:
+                raise InputError(
+                    f"found cameras for {type(self).__name__}, whose distances know none, expected a clusterer on "
+                    "Jaccard distances: set evidence.camera='center', or clusterer.type='JaccardDBSCAN'."
+                )
+            needed["cameras"] = cameras
         if prepared is None:
-            prepared = self.prepare(features) or {}
+            prepared = self.prepare(features, cameras=cameras) or {}
+        if constraints is not None and self.honors_constraints:
+            needed["constraints"] = constraints
         labels = self.cluster(
             features, seed=seed, epoch=epoch, eps_scale=eps_scale, **prepared, **needed
         )
@@ -113,7 +139,8 @@ class Clusterer(ABC):
             seed: As in :meth:`__call__`.
             epoch: As in :meth:`__call__`.
             eps_scale: As in :meth:`__call__`.
-            **extras: What :meth:`prepare` returned and the arrays named in :attr:`requires`, and no others.
+            **extras: What :meth:`prepare` returned and the arrays named in :attr:`requires`; ``cameras`` and
+                ``constraints`` only where they are given and the clusterer says that it takes them.
 
         Returns:
             int (N,), negative = outlier; any numbering.

@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from mmreid_uda import registry as registries
 from mmreid_uda.registry import Registry
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.choices import DomainName
+from mmreid_uda.utils.choices import DomainName, EvidenceOptions
 from mmreid_uda.utils.values import (
     Argument,
     Count,
@@ -70,6 +70,7 @@ class Recipe(TypedDict, total=False):
     stage1: str | Sequence[str] | None
     clusterer: dict[str, Any] | None
     refiners: Sequence[dict[str, Any]] | None
+    evidence: EvidenceOptions | None
     relabel: dict[str, Any] | None
     global_batch_size: Count
     num_instances: Natural | _Instances

@@ -24,13 +24,14 @@ A recipe key is written once, at the top level, where a child config, or ``--cfg
                      ``{target}`` become the short names of these; without a source there is no first stage
 ``clusterer``        what makes labels of features, before every ``relabel.interval``-th epoch
 ``refiners``         what makes better labels of these, one after the other
+``evidence``         what the clusterer is told beside features, such as ``dict(camera='auto')``; ``None`` = nothing
 ``relabel``          settings of the hook that clusters, such as ``dict(interval=2, policy='raise')``
 ``global_batch_size`` images per iteration and domain, over all ranks
 ``num_instances``    K of the P×K batch, or ``dict(source=, target=)``; 0 = images in plain random order
 ``iters_per_epoch``  iterations between two clusterings; ``None`` = one pass over the images
 ==================== =====================================================================================
 
-What ``default_hooks.cluster`` says about the clusterer, its refiners and the hook is the same in another place.
+What ``default_hooks.cluster`` says about clusterer, refiners, evidence and the hook is the same in another place.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ __all__ = ["apply_recipe", "gather_clustering", "require_tests", "test_sets"]
 # The papers of most recipes trained on four GPUs.
 _REFERENCE_GPUS = 4
 # What the hook that clusters has of its own, beside its settings.
-_OF_THE_HOOK = ("type", "priority", "pipeline", "clusterer", "refiners")
+_OF_THE_HOOK = ("type", "priority", "pipeline", "clusterer", "refiners", "evidence")
 
 
 def apply_recipe(cfg: Config, world_size: int = 1) -> None:
@@ -89,9 +90,9 @@ def gather_clustering(cfg: Config) -> None:
     if not isinstance(hook, dict):
         return
     if hook.get("_delete_"):  # a hook of one's own
-        cfg.clusterer = cfg.refiners = cfg.relabel = None
+        cfg.clusterer = cfg.refiners = cfg.evidence = cfg.relabel = None
         return
-    changes = {key: hook.pop(key) for key in ("clusterer", "refiners") if key in hook}
+    changes = {key: hook.pop(key) for key in ("clusterer", "refiners", "evidence") if key in hook}
     if said := {key: hook.pop(key) for key in list(hook) if key not in _OF_THE_HOOK}:
         changes["relabel"] = said
     for key, change in changes.items():
@@ -116,8 +117,9 @@ def _apply_clustering(cfg: Config) -> None:
     hook.update(cfg.get("relabel") or {})
     cfg.relabel = {key: hook[key] for key in hook if key not in _OF_THE_HOOK}
     hook.clusterer = cfg.clusterer
-    if cfg.get("refiners"):
-        hook.refiners = cfg.refiners
+    for key in ("refiners", "evidence"):
+        if cfg.get(key):
+            hook[key] = cfg[key]
 
 
 def _require_recipe(cfg: Config) -> None:

@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmreid_uda.registry import TRANSFORMS
+from mmreid_uda.structures import Evidence
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
 from mmreid_uda.utils.choices import Split
 from mmreid_uda.utils.values import Natural, checked
@@ -153,6 +154,7 @@ class ReIDDataset(BaseDataset):
         clean_labels: int64 (N,) the numbers of the identities before ``noise``, -1 for people who have lost theirs.
         noise: str (N,) what is wrong with the identity, one of :data:`NOISE_KINDS`, or empty.
         has_clean_labels: Whether ``noise`` was given, be it of no image: the identities before it are the truth.
+        evidence: What is known of the images beside pixels: cameras (-1 = unknown), times, tracklets, links.
         notes: What was merged or left out, a sentence each, as the log has it too.
         fingerprint: Hash of relative paths, ids and cameras; equal on every machine with the same data, however the
             paths are spelled.
@@ -218,7 +220,8 @@ class ReIDDataset(BaseDataset):
         Returns:
             One dict per image, in any order: ``img_path`` (str), ``pid`` (int or str, None = unknown), ``camid``
             (int >= 0, None = unknown) and, where splits may share images of unknown cameras, ``number`` (int, the
-            image's position in the whole set).
+            image's position in the whole set). Where the data tell them: ``time`` (float, seconds) and ``tracklet``
+            (int or str, unique over all cameras), None = unknown.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement load_split")
 
@@ -290,6 +293,7 @@ class ReIDDataset(BaseDataset):
         self._number_identities(records)
         self._number_cameras(records)
         self._check()
+        self.evidence = self._collect_evidence(records)
         labels = (
             torch.full((len(records),), -1)
             if self._unlabeled
@@ -390,6 +394,18 @@ class ReIDDataset(BaseDataset):
                 for record in records
             ],
             dtype=np.int64,
+        )
+
+    def _collect_evidence(self, records: list[dict]) -> Evidence:
+        """What the records tell beside identities; tracklets are numbered in the order of their names."""
+        times = [record.get("time") for record in records]
+        names = [record.get("tracklet") for record in records]
+        numbers = {name: number for number, name in enumerate(sorted_ids(set(names) - {None}))}
+        return Evidence(
+            np.where(self.camera_known, self.camids, -1),
+            np.array([np.nan if time is None else time for time in times], np.float64),
+            np.array([numbers.get(name, -1) for name in names], np.int64),
+            camera_names=self.camera_names,
         )
 
     def _check(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from .class_means import class_means
+from .evidence import Evidence
 
 __all__ = ["PseudoLabelState"]
 
@@ -31,6 +32,8 @@ class PseudoLabelState:
         cluster: Clusters other features of the same images, float32 (N, D), with the same clusterer, seed and epoch,
             and gives int64 (N,) as ``labels``. All ranks call it together; rank 0 does the work. No limit is put on
             the result, and the clusterer's own state stays.
+        evidence: What is known of the images beside features: cameras, times, tracklets, links; None for a state made
+            by hand.
     """
 
     epoch: int
@@ -39,6 +42,7 @@ class PseudoLabelState:
     seed: int = 0
     statistics: dict[str, float] = field(default_factory=dict)
     cluster: Callable[[Tensor], Tensor] = field(default=_not_clustered, repr=False)
+    evidence: Evidence | None = field(default=None, repr=False)
 
     @property
     def num_clusters(self) -> int:

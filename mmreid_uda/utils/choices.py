@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
-__all__ = ["DOMAIN_NAMES", "INDEX_KINDS", "SPLITS", "DomainName", "IndexKind", "Part", "Split"]
+__all__ = [
+    "CAMERA_MODES",
+    "DOMAIN_NAMES",
+    "INDEX_KINDS",
+    "SPLITS",
+    "CameraMode",
+    "DomainName",
+    "EvidenceOptions",
+    "IndexKind",
+    "Part",
+    "Split",
+]
 
 Split = Literal["train", "query", "gallery"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -20,3 +31,13 @@ Part = Literal["train", "test"]
 IndexKind = Literal["flat", "ivf", "hnsw"]
 INDEX_KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 """How a gallery is searched: exactly, by an inverted file, or by a graph of near vectors."""
+
+CameraMode = Literal["none", "center", "jaccard", "both"]
+CAMERA_MODES: tuple[CameraMode, ...] = get_args(CameraMode)
+"""What cameras are used for in clustering: nothing, centering of features, camera-aware distances, or both."""
+
+
+class EvidenceOptions(TypedDict, total=False):
+    """Arguments of :class:`~mmreid_uda.clustering.EvidenceClustering`: the recipe key ``evidence``."""
+
+    camera: CameraMode | Literal["auto"]

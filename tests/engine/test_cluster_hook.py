@@ -138,14 +138,14 @@ def test_relaxing_widens_the_radius_until_the_result_is_usable(tiny, tmp_path):
     runner = make_runner(tiny, tmp_path, ["outliers", "outliers", "good"])
     runner.train()
     [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
-    assert hook.clusterer.scales == pytest.approx([1, 1.15, 1.15**2])
+    assert hook.clustering.clusterer.scales == pytest.approx([1, 1.15, 1.15**2])
 
 
 def test_relaxing_narrows_the_radius_when_everything_has_merged(tiny, tmp_path):
     runner = make_runner(tiny, tmp_path, ["merged", "good"])
     runner.train()
     [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
-    assert hook.clusterer.scales == pytest.approx([1, 1 / 1.15])
+    assert hook.clustering.clusterer.scales == pytest.approx([1, 1 / 1.15])
 
 
 def test_a_recipe_trains_on_few_clusters_unless_a_limit_is_set(tiny, tmp_path):
@@ -153,12 +153,12 @@ def test_a_recipe_trains_on_few_clusters_unless_a_limit_is_set(tiny, tmp_path):
     runner = make_runner(tiny, tmp_path, ["few", "good"])
     runner.train()
     [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
-    assert hook.clusterer.scales == [1] and hook.max_outlier_ratio == 1
+    assert hook.clustering.clusterer.scales == [1] and hook.max_outlier_ratio == 1
     limit = {"relabel.max_outlier_ratio": 0.5, "work_dir": str(tmp_path / "again")}
     runner = make_runner(tiny, tmp_path, ["few", "good"], **limit)
     runner.train()
     [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
-    assert hook.clusterer.scales == pytest.approx([1, 1.15])
+    assert hook.clustering.clusterer.scales == pytest.approx([1, 1.15])
 
 
 def test_the_previous_labels_stay_when_the_policy_says_so(tiny, tmp_path):
@@ -252,7 +252,11 @@ def test_what_a_clusterer_requires_is_answered_by_name_and_a_state_clusters_agai
     target = runner.train_dataloader.dataset.target
     assert target.labels.max() == 7
     # The second entry of the script, whose few clusters no limit refuses; the clusterer itself has been asked once.
-    assert again[0].dtype == torch.int64 and again[0].max() == 3 and hook.clusterer.state == 1
+    assert (
+        again[0].dtype == torch.int64
+        and again[0].max() == 3
+        and hook.clustering.clusterer.state == 1
+    )
     del model.twice
     with pytest.raises(
         InputError, match=r"requires 'twice', which neither .*Synthetic.* nor .* ISE"
@@ -285,7 +289,7 @@ def test_what_is_clustered_is_what_the_model_says(tiny, tmp_path):
 def label_on_a_rank(rank, features):
     hook = ClusterHook(dict(type="KMeans", num_clusters=3), pipeline=[])
     if rank:
-        hook.clusterer.cluster = None  # rank 0 alone clusters
+        hook.clustering.clusterer.cluster = None  # rank 0 alone clusters
     runner = SimpleNamespace(seed=1, epoch=2)
     return hook.label(runner, torch.from_numpy(features), {}).numpy()
 

@@ -16,12 +16,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmreid_uda.clustering import cluster_quality, cluster_statistics
+from mmreid_uda.clustering import EvidenceClustering, Nodes, cluster_quality, cluster_statistics
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.registry import CLUSTERERS, REFINERS
 from mmreid_uda.registry import HOOKS as _HOOKS
 from mmreid_uda.structures import Extract, PseudoLabelState, TrainingImages
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.choices import EvidenceOptions
 from mmreid_uda.utils.dist import broadcast_buffers, run_on_rank0
 from mmreid_uda.utils.files import write_arrays
 from mmreid_uda.utils.values import Count, Fraction, Natural
@@ -52,6 +53,9 @@ class ClusterHook(Hook):
         clusterer: Config of the clusterer (features -> labels).
         pipeline: Test-time transforms for the extraction, normally the configuration's ``test_pipeline``.
         refiners: Configs of refiners (labels, features -> labels), applied in order.
+        evidence: What the clusterer is told beside features: arguments of
+            :class:`~mmreid_uda.clustering.EvidenceClustering`, such as ``dict(camera='auto')``. Defaults to None:
+            features alone.
         interval: Cluster every so many epochs; between, the labels stay. Defaults to 1.
         min_clusters: Fewest clusters to train on. Defaults to the identities in a global batch (P of P×K).
         max_outlier_ratio: Largest share of images without a cluster, 0..1. Defaults to 0.95; the papers' recipes set 1,
@@ -83,6 +87,7 @@ class ClusterHook(Hook):
         clusterer: dict[str, Any],
         pipeline: Sequence[Any],
         refiners: Sequence[dict[str, Any]] = (),
+        evidence: EvidenceOptions | None = None,
         interval: Count = 1,
         min_clusters: Count | None = None,
         max_outlier_ratio: Fraction = 0.95,
@@ -93,7 +98,7 @@ class ClusterHook(Hook):
         seed: int | None = None,
         save_labels: bool = True,
     ) -> None:
-        self.clusterer = CLUSTERERS.build(clusterer)
+        self.clustering = EvidenceClustering(CLUSTERERS.build(clusterer), **evidence or {})
         self.refiners = [REFINERS.build(refiner) for refiner in refiners]
         self.pipeline = list(pipeline)
         self.interval = interval
@@ -132,12 +137,13 @@ class ClusterHook(Hook):
         features = images.features
         assert features is not None
         extracted = time.monotonic()
-        prepared = self.clusterer.prepare(features, over_ranks=True)
+        self._choose(runner, features, target, answers)
+        nodes = self.clustering.prepare(features, target.evidence, over_ranks=True)
         seconds = dict(extract=extracted - started)
-        if prepared != {}:
+        if nodes.prepared != {}:
             seconds["knn"] = time.monotonic() - extracted
         labels, statistics = run_on_rank0(
-            lambda: self._cluster(runner, features.cpu().numpy(), prepared, target, answers)
+            lambda: self._cluster(runner, features.cpu().numpy(), nodes, target, answers)
         )
         seconds.update({name: statistics.pop(f"seconds_{name}") for name in ("cluster", "refine")})
         seconds["broadcast"] = time.monotonic() - started - sum(seconds.values())
@@ -148,6 +154,7 @@ class ClusterHook(Hook):
             self._seed(runner),
             statistics,
             lambda features: self.label(runner, features, answers),
+            target.evidence,
         )
         target.set_labels(state.labels)
         unwrap(runner.model).on_relabel(state)
@@ -163,7 +170,7 @@ class ClusterHook(Hook):
         checkpoint["pseudo_labels"] = dict(
             labels=_target(runner).labels.clone(),
             fingerprint=_target(runner).fingerprint,
-            clusterer=self.clusterer.state_dict(),
+            clusterer=self.clustering.state_dict(),
         )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -182,7 +189,7 @@ class ClusterHook(Hook):
                 f"{target.data_root!r}: resume with the same data, or start anew with load_from instead of --resume."
             )
         target.set_labels(saved["labels"].cpu())
-        self.clusterer.load_state_dict(saved["clusterer"])
+        self.clustering.load_state_dict(saved["clusterer"])
 
     # ---- steps
 
@@ -213,7 +220,7 @@ class ClusterHook(Hook):
             )
 
         images.features = model.cluster_features(extract, images)
-        names = {*self.clusterer.requires, *also}
+        names = {*self.clustering.requires, *also}
         return images, {name: answer(name, model, extract, images) for name in sorted(names)}
 
     def label(
@@ -229,11 +236,32 @@ class ClusterHook(Hook):
         Returns:
             int64 (N,), -1 = outlier, the same on every rank.
         """
-        clusterer, seed = copy.deepcopy(self.clusterer), self._seed(runner)
-        return torch.from_numpy(
-            run_on_rank0(
-                lambda: clusterer(features.cpu().numpy(), seed=seed, epoch=runner.epoch, **answers)
-            )
+        clustering, seed = copy.deepcopy(self.clustering), self._seed(runner)
+        evidence = _target(runner).evidence
+
+        def cluster() -> np.ndarray:
+            nodes = clustering.prepare(features, evidence)
+            return clustering(nodes, seed=seed, epoch=runner.epoch, eps_scale=1.0, **answers)
+
+        return torch.from_numpy(run_on_rank0(cluster))
+
+    def _choose(
+        self,
+        runner: Runner,
+        features: Tensor,
+        target: ReIDDataset,
+        answers: dict[str, np.ndarray | None],
+    ) -> None:
+        """Decide what ``evidence.camera='auto'`` stands for, once."""
+        if self.clustering.chosen is not None:
+            return
+        options: dict[str, Any] = dict(seed=self._seed(runner), epoch=runner.epoch, **answers)
+        self.clustering.chosen, figures = run_on_rank0(
+            lambda: self.clustering.choose(features, target.evidence, **options)
+        )
+        words = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        runner.logger.info(
+            f"evidence.camera='auto': {self.clustering.chosen!r} ({words or 'no camera is known'})"
         )
 
     def _seed(self, runner: Runner) -> int:
@@ -250,7 +278,7 @@ class ClusterHook(Hook):
         self,
         runner: Runner,
         features: np.ndarray,
-        prepared: dict[str, Any] | None,
+        nodes: Nodes,
         target: ReIDDataset,
         answers: dict[str, np.ndarray | None],
     ) -> tuple[np.ndarray, dict[str, float]]:
@@ -261,13 +289,8 @@ class ClusterHook(Hook):
         started = time.monotonic()
         scale, reason = 1.0, ""
         for attempt in range(1 + (_RELAX_STEPS if self.policy == "relax_eps" else 0)):
-            labels = self.clusterer(
-                features,
-                seed=self._seed(runner),
-                epoch=runner.epoch,
-                eps_scale=scale,
-                prepared=prepared,
-                **answers,
+            labels = self.clustering(
+                nodes, seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale, **answers
             )
             clustered = time.monotonic()
             for refiner in self.refiners:
@@ -276,7 +299,7 @@ class ClusterHook(Hook):
             reason = self._reason(runner, statistics)
             if not reason:
                 statistics.update(
-                    self.clusterer.info,
+                    self.clustering.info,
                     seconds_cluster=clustered - started,
                     seconds_refine=time.monotonic() - clustered,
                 )
