@@ -1,5 +1,7 @@
 """MeanTeacher and its kin: who is averaged, clustered, tested and taught; how stage 1 gets in."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -122,6 +124,23 @@ def test_features_are_those_of_the_chosen_network():
     for parameter in model.students.parameters():
         parameter.data.mul_(1.1)
     assert not torch.allclose(model(images), F.normalize(mean, dim=1), atol=1e-4)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_mirrored_features_are_of_the_mirrored_image_alone(flip):
+    model = build(MMT, ENCODER, HEAD, test_cfg=dict(network="teacher", flip=flip)).eval()
+    images, _ = batch()
+    target = SimpleNamespace(target="of the target")
+
+    def extract(network, dataset):
+        assert dataset == "of the target"
+        return network(images)
+
+    mirrored = model.mirrored_features(extract, target)
+    assert model.flip is flip
+    model.flip = False
+    torch.testing.assert_close(mirrored, model(images.flip(-1)))
+    assert not torch.allclose(mirrored, model(images), atol=1e-4)
 
 
 def test_unnormalized_means_are_clustered_but_unit_features_tested():

@@ -312,6 +312,22 @@ class BaseReID(BaseModel):
         sources = [extract(self, source) for source in images.sources]
         return torch.cat(sources) if sources else None
 
+    def mirrored_features(self, extract: Extract, images: TrainingImages) -> Tensor:
+        """Tested features of the mirrored images of the target: how firmly labels stand, without any label.
+
+        Args:
+            extract: As for :meth:`cluster_features`.
+            images: The target, the sources, and the epoch.
+
+        Returns:
+            float32 (N, D), of the mirrored images alone, also with ``flip``, whose sum over both would tell nothing.
+        """
+        flip, self.flip = self.flip, False
+        try:
+            return extract(lambda inputs: self.extract_feat(inputs.flip(-1)), images.target)
+        finally:
+            self.flip = flip
+
     @torch.no_grad()
     def on_relabel(self, state: PseudoLabelState) -> None:
         """Take over new pseudo-labels: rebuild memories, classifier rows, soft-label tables.
