@@ -24,7 +24,7 @@ from mmreid_uda.cli import (
     training_command,
 )
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import read_results
+from mmreid_uda.utils.files import last_epoch
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -51,11 +51,11 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
 
 
 def is_finished(run: Path, cfg: Config) -> bool:
-    """Whether the last epoch of a config has been evaluated in this folder."""
+    """Whether the last epoch of a config has been reported in this folder."""
     results = run / "results.json"
     if not results.is_file():
         return False
-    return max(read_results(results), default=-1) >= cfg.train_cfg.max_epochs
+    return last_epoch(results) >= cfg.train_cfg.max_epochs
 
 
 def train(arguments: list[str], options: list[str], processes: int) -> None:

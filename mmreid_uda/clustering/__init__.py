@@ -7,6 +7,7 @@ from .constraints import Constraints
 from .dbscan import JaccardDBSCAN, dbscan
 from .eps import rho_eps, stores_share
 from .hdbscan import HDBSCAN
+from .health import HealthWarning, health_warnings, label_agreement, label_health
 from .infomap import InfoMap
 from .jaccard_clusterer import JaccardClusterer
 from .kmeans import KMeans, kmeans_plus_plus
@@ -27,6 +28,7 @@ __all__ = [
     "DropSmallClusters",
     "EvidenceClustering",
     "GroundTruthLabels",
+    "HealthWarning",
     "InfoMap",
     "JaccardClusterer",
     "JaccardDBSCAN",
@@ -37,7 +39,10 @@ __all__ = [
     "cluster_quality",
     "cluster_statistics",
     "dbscan",
+    "health_warnings",
     "kmeans_plus_plus",
+    "label_agreement",
+    "label_health",
     "one_camera_share",
     "renumber",
     "rho_eps",

@@ -55,9 +55,9 @@ def choose_camera(
     Returns:
         The mode whose share of one-camera clusters is least above chance, the first of equals; and figures for the log.
     """
-    excess, figures = {}, {}
+    excess, metrics = {}, {}
     for mode in modes:
         share, chance = one_camera_share(label(mode), cameras)
         excess[mode] = share - chance
-        figures[f"one_camera_share_{mode}"] = share
-    return min(excess, key=excess.__getitem__), figures
+        metrics[f"one_camera_share_{mode}"] = share
+    return min(excess, key=excess.__getitem__), metrics

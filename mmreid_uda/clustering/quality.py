@@ -6,7 +6,7 @@ import numpy as np
 
 from mmreid_uda.utils import InputError
 
-__all__ = ["cluster_quality", "cluster_statistics"]
+__all__ = ["cluster_quality", "cluster_statistics", "num_pairs"]
 
 
 def cluster_statistics(labels: np.ndarray) -> dict[str, float]:
@@ -16,8 +16,8 @@ def cluster_statistics(labels: np.ndarray) -> dict[str, float]:
         labels: int (N,), ``0..K-1`` without gaps, negative = outlier; N >= 1.
 
     Returns:
-        ``images`` (N), ``clusters`` (K), ``outliers``, ``outlier_ratio`` in 0..1, and ``largest``, the images of the
-        largest cluster, which shows a merge of everything.
+        ``images`` (N), ``clusters`` (K), ``outliers``, ``outlier_ratio`` in 0..1; ``median`` and ``largest``, images of
+        the middle and of the largest cluster, which shows a merge of everything.
     """
     sizes = np.bincount(labels[labels >= 0])
     outliers = int((labels < 0).sum())
@@ -26,6 +26,7 @@ def cluster_statistics(labels: np.ndarray) -> dict[str, float]:
         clusters=float(len(sizes)),
         outliers=float(outliers),
         outlier_ratio=outliers / len(labels),
+        median=float(np.median(sizes)) if len(sizes) else 0.0,
         largest=float(sizes.max(initial=0)),
     )
 
@@ -69,9 +70,9 @@ def cluster_quality(labels: np.ndarray, true_labels: np.ndarray) -> dict[str, fl
     clusters, identities = labels[inlier], true_labels[inlier]
     cells, counts = np.unique(np.stack([clusters, identities]), axis=1, return_counts=True)
 
-    correct = _pairs(counts)
-    precision = _ratio(correct, _pairs(np.unique(clusters, return_counts=True)[1]))
-    recall = _ratio(correct, _pairs(np.unique(true_labels, return_counts=True)[1]))
+    correct = num_pairs(counts)
+    precision = _ratio(correct, num_pairs(np.unique(clusters, return_counts=True)[1]))
+    recall = _ratio(correct, num_pairs(np.unique(true_labels, return_counts=True)[1]))
     largest = np.zeros(int(clusters.max(initial=-1)) + 1, np.int64)
     np.maximum.at(largest, cells[0], counts)
     return dict(
@@ -84,8 +85,15 @@ def cluster_quality(labels: np.ndarray, true_labels: np.ndarray) -> dict[str, fl
     )
 
 
-def _pairs(sizes: np.ndarray) -> int:
-    """Number of unordered pairs within groups of these sizes."""
+def num_pairs(sizes: np.ndarray) -> int:
+    """Number of unordered pairs within groups.
+
+    Args:
+        sizes: int (K,), images of each group.
+
+    Returns:
+        Their sum.
+    """
     sizes = sizes.astype(np.int64)
     return int((sizes * (sizes - 1) // 2).sum())
 

@@ -17,6 +17,7 @@ from .errors import InputError
 
 __all__ = [
     "atomic_path",
+    "last_epoch",
     "open_arrays",
     "read_json",
     "read_results",
@@ -250,6 +251,23 @@ def read_results(path: str | Path) -> dict[int, dict[str, float]]:
         ) from error
 
 
+def last_epoch(path: str | Path) -> int:
+    """The last epoch that a run has reported: evaluated, or, where nothing is evaluated, trained.
+
+    Args:
+        path: ``work_dir/results.json``, which exists.
+
+    Returns:
+        Number of finished epochs.
+
+    Raises:
+        InputError: It holds something else.
+    """
+    evaluated = max(read_results(path), default=0)
+    said = read_json(path).get("last_epoch")
+    return said if isinstance(said, int) and not evaluated else evaluated
+
+
 def unfinished(path: str | Path) -> str:
     """Say that a run has stopped before its end.
 
@@ -259,7 +277,7 @@ def unfinished(path: str | Path) -> str:
     Returns:
         ``'unfinished: 10 of 50 epochs'``; nothing for a complete run, or one that older code has written.
     """
-    planned, trained = read_json(path).get("max_epochs"), max(read_results(path), default=0)
+    planned, trained = read_json(path).get("max_epochs"), last_epoch(path)
     if not isinstance(planned, int) or trained >= planned:
         return ""
     return f"unfinished: {trained} of {planned} epochs"

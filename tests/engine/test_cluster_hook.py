@@ -9,11 +9,12 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmreid_uda.clustering import Clusterer, KMeans
+from mmreid_uda.clustering import Clusterer, JaccardDBSCAN, KMeans, label_agreement
 from mmreid_uda.config import load_config
 from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import ClusterHook
-from mmreid_uda.registry import CLUSTERERS, HOOKS
+from mmreid_uda.engine.hooks.cluster_hook import LABEL_METRICS
+from mmreid_uda.registry import CLUSTERERS, HOOKS, REFINERS
 from mmreid_uda.utils import InputError
 
 pytestmark = pytest.mark.slow
@@ -37,6 +38,8 @@ class ScriptedLabels(Clusterer):
             return np.append(np.arange(12) % 4, np.full(len(features) - 12, -1))
         if kind == "merged":
             return np.zeros(len(features), np.int64)
+        if kind == "swallowed":
+            return np.append(np.arange(12) % 4, np.zeros(len(features) - 12, np.int64))
         return (
             np.arange(len(features)) * (epoch + 1) // 3
         ) % 9 - 1  # eight clusters and some outliers
@@ -105,9 +108,54 @@ def test_labels_and_statistics_are_written(tiny, tmp_path):
     assert saved["paths"].tolist() == target.paths
     statistics = json.loads(str(saved["statistics"]))
     assert statistics["clusters"] == 8 and statistics["outliers"] == (saved["labels"] < 0).sum()
-    assert {"nmi", "ari", "purity"} <= statistics.keys()
+    assert {"nmi", "ari", "purity", "median", "one_camera_share"} <= statistics.keys()
+    # Nothing came before, and mirrored images are looked at where asked for.
+    assert not {"ari_previous", "ari_mirrored"} & statistics.keys()
     [scalars] = (tmp_path / "run").glob("*/vis_data/scalars.json")
     assert '"cluster/clusters": 8' in scalars.read_text()
+
+
+def test_labels_are_held_against_those_before_and_those_of_mirrored_images(tiny, tmp_path):
+    refiner = dict(type="DropSmallClusters", min_size=4)
+    options = {
+        "work_dir": str(tmp_path / "run"),
+        "default_hooks.report": None,
+        "train_cfg.max_epochs": 2,
+        "iters_per_epoch": 2,
+        "relabel.stability": True,
+        "refiners": [refiner],
+    }
+    runner = build_runner(load_config(tiny(), options))
+    states, mirrored = [], []
+
+    def mirrored_features(extract, images):
+        mirrored.append(images.features + 0.02 * images.features.roll(1, 0))
+        return mirrored[-1]
+
+    on_relabel = runner.model.on_relabel
+    runner.model.mirrored_features = mirrored_features
+    runner.model.on_relabel = lambda state: (states.append(state), on_relabel(state))
+    runner.train()
+    [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
+    for epoch, state in enumerate(states):
+        rows = mirrored[epoch].numpy()
+        clusterer = JaccardDBSCAN(eps=0.7, k1=8, k2=3, min_samples=2)
+        labels = clusterer(rows, seed=1, epoch=epoch)
+        expected = label_agreement(state.labels.numpy(), REFINERS.build(refiner)(labels, rows))
+        assert hook.history[epoch]["ari_mirrored"] == pytest.approx(expected) and expected < 1
+    first, second = (state.labels.numpy() for state in states)
+    assert "ari_previous" not in hook.history[0]
+    assert hook.history[1]["ari_previous"] == pytest.approx(label_agreement(second, first))
+    assert runner.message_hub.get_info(LABEL_METRICS) == hook.history
+
+
+def test_labels_that_cannot_be_right_are_warned_of_once(tiny, tmp_path):
+    runner = make_runner(tiny, tmp_path, ["swallowed"], epochs=2)
+    runner.train()
+    [log] = (tmp_path / "run").glob("*/*.log")
+    warnings = [line for line in log.read_text().splitlines() if "WARNING - Pseudo-labels" in line]
+    assert len(warnings) == 1
+    assert "of epoch 1: one cluster holds 88% of the images that are in clusters" in warnings[0]
 
 
 @CLUSTERERS.register_module(force=True)
@@ -131,7 +179,9 @@ def test_the_log_has_the_seconds_of_each_step_once(tiny, tmp_path, clusterer, st
     [line] = [line for line in log.read_text().splitlines() if "Pseudo-labels of epoch 1" in line]
     metrics, profile = line.rsplit(" (", 1)
     assert "clusters 8" in metrics and "seconds" not in line
-    assert re.sub(r" \d+\.\d", "", profile).startswith(f"extract / {steps} / refine / broadcast")
+    assert re.sub(r" \d+\.\d", "", profile).startswith(
+        f"extract / {steps} / refine / health / broadcast"
+    )
 
 
 def test_relaxing_widens_the_radius_until_the_result_is_usable(tiny, tmp_path):
@@ -290,7 +340,8 @@ def label_on_a_rank(rank, features):
     hook = ClusterHook(dict(type="KMeans", num_clusters=3), pipeline=[])
     if rank:
         hook.clustering.clusterer.cluster = None  # rank 0 alone clusters
-    runner = SimpleNamespace(seed=1, epoch=2)
+    images = SimpleNamespace(target=SimpleNamespace(evidence=None))
+    runner = SimpleNamespace(seed=1, epoch=2, train_dataloader=SimpleNamespace(dataset=images))
     return hook.label(runner, torch.from_numpy(features), {}).numpy()
 
 

@@ -1,5 +1,7 @@
 """A run on a pile of images without identities: trained, saved and resumed, and nothing evaluated."""
 
+import json
+
 import cv2
 import pytest
 from mmengine.logging import MMLogger
@@ -8,6 +10,7 @@ from mmreid_uda.config import load_config
 from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import VisualizationHook
 from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils.files import unfinished
 
 
 @pytest.fixture
@@ -29,13 +32,33 @@ def pile(tiny, tmp_path):
 
 def test_a_pile_of_images_is_trained_on_without_evaluation(pile, tmp_path, caplog):
     options = {"train_cfg.max_epochs": 1, "iters_per_epoch": 1, "global_batch_size": 8}
-    cfg = load_config(pile, options)
-    runner = build_runner(cfg)
+    work_dir = tmp_path / "work"
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    runner = build_runner(load_config(pile, options))
     MMLogger.get_current_instance().addHandler(caplog.handler)
     runner.train()
-    MMLogger.get_current_instance().removeHandler(caplog.handler)
     assert caplog.text.count("No labelled test images: nothing is evaluated") == 1
-    assert runner.val_loop is None and (tmp_path / "work" / "epoch_1.pth").is_file()
-    assert not (tmp_path / "work" / "results.json").exists()
+    assert runner.val_loop is None and (work_dir / "epoch_1.pth").is_file()
     with pytest.raises(InputError, match="found no test set to draw rank_lists of"):
         VisualizationHook(pictures=["rank_lists"]).before_train(runner)
+    # What is known without identities is the report.
+    first = json.loads((work_dir / "results.json").read_text())
+    assert first["epochs"] == {} and first["last_epoch"] == first["max_epochs"] == 1
+    assert first["labels"]["0"]["images"] == 32 and "ari_previous" not in first["labels"]["0"]
+    assert "Pseudo-labels; nothing was evaluated" in caplog.text
+    assert unfinished(work_dir / "results.json") == ""
+
+    runner.lock = None
+    cfg = load_config(pile, {**options, "train_cfg.max_epochs": 2})
+    cfg.resume = True
+    runner = build_runner(cfg)
+    runner.train()
+    second = json.loads((work_dir / "results.json").read_text())
+    assert second["labels"]["0"] == first["labels"]["0"] and second["last_epoch"] == 2
+    assert -1 <= second["labels"]["1"]["ari_previous"] <= 1
+
+
+def test_waiting_for_the_best_of_no_evaluation_is_refused(pile):
+    options = {"default_hooks.checkpoint.save_best": "market1501/mAP"}
+    with pytest.raises(InputError, match="save_best='market1501/mAP', and no test set"):
+        build_runner(load_config(pile, options)).train()

@@ -10,6 +10,7 @@ from deployment import no_room_beyond
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import (
     atomic_path,
+    last_epoch,
     read_results,
     require_writable,
     require_writable_folder,
@@ -112,3 +113,18 @@ def test_results_of_another_kind_are_a_sentence(tmp_path, content):
         read_results(path)
     path.write_text('{"epochs": {"2": {"s/mAP": 1}, "10": {}}, "last_epoch": 10}')
     assert read_results(path) == {2: {"s/mAP": 1.0}, 10: {}}
+
+
+@pytest.mark.parametrize(
+    "content, last",
+    [
+        ('{"epochs": {"0": {}, "10": {}}}', 10),  # of older code
+        ('{"epochs": {"0": {}, "10": {}}, "last_epoch": 10}', 10),
+        ('{"epochs": {}, "last_epoch": 3}', 3),  # without evaluations
+        ('{"epochs": {}}', 0),
+    ],
+)
+def test_the_last_epoch_is_the_evaluated_one_if_there_is_any(tmp_path, content, last):
+    path = tmp_path / "results.json"
+    path.write_text(content)
+    assert last_epoch(path) == last

@@ -59,11 +59,16 @@ class CheckpointHook(_MmengineCheckpointHook):
                 }
 
     def _require_metrics(self, loader: Any) -> None:
-        """Refuse, before the training, to wait for a figure of none of the test sets.
+        """Refuse, before the training, to wait for a figure of none of the test sets; ``'auto'`` is content with none.
 
         Raises:
             InputError: ``save_best`` begins with the name of none.
         """
+        if loader is None and self.key_indicators != ["auto"]:
+            raise InputError(
+                f"found default_hooks.checkpoint.save_best={self.key_indicators[0]!r}, and no test set that could be "
+                "the best on: name one in `test`, or set save_best to 'auto' or None."
+            )
         names: Sequence[str] = getattr(getattr(loader, "dataset", None), "set_names", ())
         for key in self.key_indicators if names else ():
             if key != "auto" and not any(f"{name}/" in key for name in names):

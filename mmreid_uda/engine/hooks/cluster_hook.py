@@ -16,7 +16,14 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmreid_uda.clustering import EvidenceClustering, Nodes, cluster_quality, cluster_statistics
+from mmreid_uda.clustering import (
+    EvidenceClustering,
+    Nodes,
+    cluster_quality,
+    cluster_statistics,
+    health_warnings,
+    label_health,
+)
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.registry import CLUSTERERS, REFINERS
 from mmreid_uda.registry import HOOKS as _HOOKS
@@ -30,13 +37,20 @@ from mmreid_uda.utils.values import Count, Fraction, Natural
 from ..extraction import extract_features, unwrap, with_pipeline
 from ..optim import fit_moments
 
-__all__ = ["ClusterHook"]
+__all__ = ["LABEL_METRICS", "ClusterHook"]
+
+LABEL_METRICS = "label_metrics"
+"""Under which the Runner's hub, and so a checkpoint, has the figures of all epochs so far."""
 
 # Each step of the policy 'relax_eps' widens (or narrows) the radius by this factor.
 _RELAX_FACTOR = 1.15
 _RELAX_STEPS = 6
 # Prefix of the durations among the figures of a clusterer.
 _SECONDS = "seconds_"
+# Steps that are timed on rank 0.
+_TIMED = ("cluster", "refine", "health")
+# What the model is asked for to see how firmly labels stand.
+_MIRRORED = "mirrored_features"
 # Number of the target among the domains of a batch sampler.
 _TARGET = 1
 
@@ -68,6 +82,8 @@ class ClusterHook(Hook):
         amp_dtype: ``'bfloat16'`` or ``'float16'`` computes the features in mixed precision, which is faster on GPUs;
             pseudo-labels may then differ a little. Defaults to None: float32, also where training is mixed.
         seed: Seed of the clusterer; defaults to the run's.
+        stability: Cluster the mirrored images as well, and log how far both labels agree (``ari_mirrored``): a second
+            extraction and clustering. Defaults to False.
         save_labels: Write ``work_dir/pseudo_labels/epoch_<n>.npz`` (paths, labels, statistics).
 
     Raises:
@@ -96,6 +112,7 @@ class ClusterHook(Hook):
         num_workers: Natural | Literal["auto"] = "auto",
         amp_dtype: Literal["bfloat16", "float16"] | None = None,
         seed: int | None = None,
+        stability: bool = False,
         save_labels: bool = True,
     ) -> None:
         self.clustering = EvidenceClustering(CLUSTERERS.build(clusterer), **evidence or {})
@@ -108,16 +125,22 @@ class ClusterHook(Hook):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.amp_dtype = getattr(torch, amp_dtype) if amp_dtype else None
         self.seed = seed
+        self.stability = stability
         self.save_labels = save_labels
+        self.history: dict[int, dict[str, float]] = {}
 
     # ---- life cycle
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there is a target, and enough images of it to fill a batch.
+        """Check that there is a target, and enough images of it to fill a batch; and recall earlier epochs.
 
         Raises:
             InputError: If there are too few images.
         """
+        # A hub of the same name may be that of another run in this process.
+        known = runner.message_hub.runtime_info.get(LABEL_METRICS) or {}
+        self.history = {epoch: known[epoch] for epoch in known if epoch < runner.epoch}
+        runner.message_hub.update_info(LABEL_METRICS, self.history)
         fit_moments(runner.optim_wrapper.optimizer, unwrap(runner.model))
         needed = self._needed(runner)
         target = _target(runner)
@@ -133,7 +156,7 @@ class ClusterHook(Hook):
         if runner.epoch % self.interval and bool((target.labels >= 0).any()):
             return
         started = time.monotonic()
-        images, answers = self.collect(runner)
+        images, answers = self.collect(runner, also=[_MIRRORED] if self.stability else [])
         features = images.features
         assert features is not None
         extracted = time.monotonic()
@@ -143,9 +166,9 @@ class ClusterHook(Hook):
         if nodes.prepared != {}:
             seconds["knn"] = time.monotonic() - extracted
         labels, statistics = run_on_rank0(
-            lambda: self._cluster(runner, features.cpu().numpy(), nodes, target, answers)
+            lambda: self._work(runner, features.cpu().numpy(), nodes, target, answers)
         )
-        seconds.update({name: statistics.pop(f"seconds_{name}") for name in ("cluster", "refine")})
+        seconds.update({name: statistics.pop(f"seconds_{name}") for name in _TIMED})
         seconds["broadcast"] = time.monotonic() - started - sum(seconds.values())
         state = PseudoLabelState(
             runner.epoch,
@@ -256,10 +279,10 @@ class ClusterHook(Hook):
         if self.clustering.chosen is not None:
             return
         options: dict[str, Any] = dict(seed=self._seed(runner), epoch=runner.epoch, **answers)
-        self.clustering.chosen, figures = run_on_rank0(
+        self.clustering.chosen, metrics = run_on_rank0(
             lambda: self.clustering.choose(features, target.evidence, **options)
         )
-        words = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        words = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
         runner.logger.info(
             f"evidence.camera='auto': {self.clustering.chosen!r} ({words or 'no camera is known'})"
         )
@@ -274,7 +297,7 @@ class ClusterHook(Hook):
         instances = sampler.num_instances[_TARGET]
         return sampler.global_batch_size // instances if instances else 2
 
-    def _cluster(
+    def _work(
         self,
         runner: Runner,
         features: np.ndarray,
@@ -282,7 +305,36 @@ class ClusterHook(Hook):
         target: ReIDDataset,
         answers: dict[str, np.ndarray | None],
     ) -> tuple[np.ndarray, dict[str, float]]:
-        """Rank 0's part: labels int64 (N,) that satisfy the limits, and figures for the log.
+        """Rank 0's part: labels int64 (N,) that satisfy the limits, and figures for the log."""
+        before = target.labels.numpy().copy()
+        labels, scale, statistics = self._cluster(runner, features, nodes, before, answers)
+        started = time.monotonic()
+        mirrored, rows = None, answers.get(_MIRRORED)
+        if self.stability and rows is not None and "kept_previous" not in statistics:
+            clustering = copy.deepcopy(self.clustering)
+            options = dict(seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale, **answers)
+            mirrored = clustering(clustering.prepare(rows, target.evidence), **options)
+            for refiner in self.refiners:
+                mirrored = refiner(mirrored, rows)
+        known = before if (before >= 0).any() else None
+        statistics.update(
+            label_health(labels, previous=known, mirrored=mirrored, evidence=target.evidence),
+            seconds_health=time.monotonic() - started,
+        )
+        # Agreement with the true identities, for the log alone, where the data have them.
+        if (target.true_labels >= 0).any():
+            statistics.update(cluster_quality(labels, target.true_labels))
+        return labels, statistics
+
+    def _cluster(
+        self,
+        runner: Runner,
+        features: np.ndarray,
+        nodes: Nodes,
+        previous: np.ndarray,
+        answers: dict[str, np.ndarray | None],
+    ) -> tuple[np.ndarray, float, dict[str, float]]:
+        """Labels int64 (N,) that satisfy the limits, the factor on the radius that led to them, and figures.
 
         The time of attempts that were given up counts as ``cluster``.
         """
@@ -303,25 +355,17 @@ class ClusterHook(Hook):
                     seconds_cluster=clustered - started,
                     seconds_refine=time.monotonic() - clustered,
                 )
-                # Agreement with the true identities, for the log alone, where the data have them.
-                if (target.true_labels >= 0).any():
-                    statistics.update(cluster_quality(labels, target.true_labels))
-                return labels, statistics
+                return labels, scale, statistics
             # Too many outliers: widen the radius. Few outliers, yet few clusters: all has merged, narrow it.
             wider = statistics["outlier_ratio"] > 0.5
             scale = (_RELAX_FACTOR if wider else 1 / _RELAX_FACTOR) ** (attempt + 1)
             runner.logger.warning(
                 f"Clustering before epoch {runner.epoch + 1}: {reason} (policy {self.policy!r})"
             )
-        previous = target.labels.numpy().copy()
         if self.policy != "raise" and (previous >= 0).any():
             runner.logger.warning("Keeping the labels of the previous epoch.")
-            return previous, dict(
-                cluster_statistics(previous),
-                seconds_cluster=0.0,
-                seconds_refine=0.0,
-                kept_previous=1.0,
-            )
+            metrics = dict(seconds_cluster=0.0, seconds_refine=0.0, kept_previous=1.0)
+            return previous, scale, {**cluster_statistics(previous), **metrics}
         raise InputError(
             f"clustering before epoch {runner.epoch + 1}: {reason}; change clusterer (eps, "
             "min_samples, k1), use better initial weights, or lower global_batch_size."
@@ -343,7 +387,7 @@ class ClusterHook(Hook):
         return ""
 
     def _report(self, runner: Runner, state: PseudoLabelState, seconds: dict[str, float]) -> None:
-        """Log the figures, and the seconds of the steps in their order."""
+        """Log the figures, what they warn of, and the seconds of the steps in their order."""
         words, own = [], {}
         for name, value in state.statistics.items():
             if name.startswith(_SECONDS):
@@ -358,6 +402,10 @@ class ClusterHook(Hook):
         runner.logger.info(
             f"Pseudo-labels of epoch {state.epoch + 1}: {', '.join(words)} ({profile} s)"
         )
+        self.history[state.epoch] = dict(state.statistics)
+        for warning in health_warnings(self.history):
+            if warning.epoch == state.epoch:
+                runner.logger.warning(f"Pseudo-labels of epoch {state.epoch + 1}: {warning.text}.")
         runner.visualizer.add_scalars(
             {f"cluster/{name}": value for name, value in state.statistics.items()}, step=state.epoch
         )

@@ -9,8 +9,11 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from mmreid_uda.clustering import health_warnings
 from mmreid_uda.registry import HOOKS
 from mmreid_uda.utils.files import read_results, write_json
+
+from .cluster_hook import LABEL_METRICS
 
 __all__ = ["ReportHook"]
 
@@ -23,6 +26,9 @@ class ReportHook(Hook):
     beside it the best with a note on how it was chosen. After every evaluation the history is written to
     ``work_dir/results.json``, and a resumed run goes on with what it finds there. An evaluation that a stop has cost,
     between the checkpoint of an epoch and its figures, is made up for.
+
+    The file has the figures of the pseudo-labels as well, and what they were warned of. Without a labelled test set
+    nothing is evaluated; then they are the report, written after every epoch.
 
     Args:
         evaluate_before: Evaluate the initial weights before the first epoch: pretrained features, or direct transfer
@@ -41,7 +47,8 @@ class ReportHook(Hook):
         """Evaluate the initial weights, or, on resume, read what was found up to the checkpoint's epoch."""
         if runner.val_loop is None:
             runner.logger.info(
-                "No labelled test images: nothing is evaluated; name a dataset in `test` to see figures."
+                "No labelled test images: nothing is evaluated, and the last checkpoint is the result. Figures of the "
+                "labels say how it goes (docs/life_cycle.md); name a dataset in `test` for more."
             )
         if runner.epoch > 0:
             self.history = self._read(runner)
@@ -54,11 +61,20 @@ class ReportHook(Hook):
         """Note the figures of an evaluation under the number of finished epochs."""
         self.history[runner.epoch] = {name: float(value) for name, value in (metrics or {}).items()}
         if is_main_process():
-            self._write(runner)
+            self._write(runner, max(self.history))
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Without evaluations, write what is known of the labels."""
+        if runner.val_loop is None and is_main_process():
+            self._write(runner, runner.epoch + 1)
 
     def after_train(self, runner: Runner) -> None:
         """Print the summary."""
-        if not self.history or not is_main_process():
+        if not is_main_process():
+            return
+        if runner.val_loop is None:
+            self._summarize_labels(runner)
+        if not self.history:
             return
         last, key = max(self.history), next(iter(self.history[max(self.history)]))
         best = max(self.history, key=lambda epoch: self.history[epoch].get(key, float("-inf")))
@@ -72,6 +88,24 @@ class ReportHook(Hook):
             "Results\n  " + "\n  ".join(lines) + f"\n  all evaluations: {self._path(runner)}"
         )
 
+    def _summarize_labels(self, runner: Runner) -> None:
+        metrics = runner.message_hub.runtime_info.get(LABEL_METRICS)
+        if not metrics:
+            return
+        lines = [
+            f"epoch {epoch + 1}: "
+            + ", ".join(f"{name} {value:.3g}" for name, value in of_epoch.items())
+            for epoch, of_epoch in (
+                (one, metrics[one]) for one in sorted({min(metrics), max(metrics)})
+            )
+        ]
+        lines += [f"from epoch {one.epoch + 1} on: {one.text}" for one in health_warnings(metrics)]
+        runner.logger.info(
+            "Pseudo-labels; nothing was evaluated, and the last checkpoint is the result\n  "
+            + "\n  ".join(lines)
+            + f"\n  all epochs: {self._path(runner)}"
+        )
+
     @staticmethod
     def _path(runner: Runner) -> Path:
         return Path(runner.work_dir) / "results.json"
@@ -81,12 +115,16 @@ class ReportHook(Hook):
         epochs = read_results(path) if path.exists() else {}
         return {epoch: metrics for epoch, metrics in epochs.items() if epoch <= runner.epoch}
 
-    def _write(self, runner: Runner) -> None:
+    def _write(self, runner: Runner, last_epoch: int) -> None:
+        labels = runner.message_hub.runtime_info.get(LABEL_METRICS) or {}
         results = dict(
             seconds=round(time.monotonic() - self._started, 1),
-            last_epoch=max(self.history),
+            last_epoch=last_epoch,
             max_epochs=runner.max_epochs,
             epochs={str(epoch): metrics for epoch, metrics in sorted(self.history.items())},
+            # Those before training have the key of the evaluation before training: both are of the same weights.
+            labels={str(epoch): labels[epoch] for epoch in sorted(labels)},
+            warnings=[warning._asdict() for warning in health_warnings(labels)],
         )
         write_json(self._path(runner), results)
 

@@ -1,0 +1,237 @@
+"""Are pseudo-labels healthy? Figures that need no identities, and sentences for those that cannot be right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mmreid_uda.structures import Evidence
+from mmreid_uda.utils import InputError
+
+from .camera_choice import one_camera_share
+from .quality import num_pairs
+
+__all__ = ["HealthWarning", "health_warnings", "label_agreement", "label_health"]
+
+Metrics = Mapping[str, float]
+
+
+def label_agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Adjusted Rand index of two labellings of the same images, an outlier being a cluster of its own.
+
+    Args:
+        first: int64 (N,), negative = outlier; N >= 1.
+        second: int64 (N,).
+
+    Returns:
+        1 for the same partition, 0 on average for labels that have nothing to do with each other, at least -0.5.
+
+    Raises:
+        InputError: If the two lists differ in length.
+    """
+    if first.shape != second.shape:
+        raise InputError(
+            f"found labels of {len(first)} and of {len(second)} images, expected two labels of each image."
+        )
+    both = (first >= 0) & (second >= 0)
+    cells = first[both] * (second.max(initial=0) + 1) + second[both]
+    together = num_pairs(np.unique(cells, return_counts=True)[1])
+    of_first, of_second = (num_pairs(np.bincount(one[one >= 0])) for one in (first, second))
+    chance = of_first * of_second / max(num_pairs(np.array([len(first)])), 1)
+    most = (of_first + of_second) / 2
+    return float((together - chance) / (most - chance)) if most > chance else 1.0
+
+
+def label_health(
+    labels: np.ndarray,
+    *,
+    previous: np.ndarray | None = None,
+    mirrored: np.ndarray | None = None,
+    evidence: Evidence | None = None,
+) -> dict[str, float]:
+    """Figures of pseudo-labels that need no identities; what cannot be known is left out.
+
+    Args:
+        labels: int64 (N,), ``0..K-1``, -1 = outlier; N >= 1.
+        previous: int64 (N,), labels of the epoch before.
+        mirrored: int64 (N,), labels of the mirrored images, by the same clusterer.
+        evidence: What is known of the images.
+
+    Returns:
+        Some of:
+            ``ari_previous``, ``ari_mirrored``: :func:`label_agreement` with those labels;
+            ``one_camera_share``, ``one_camera_chance``: see :func:`one_camera_share`; with two cameras at least;
+            ``tracklet_purity``: share in 0..1 of the tracklets of several images that are in one cluster as a whole;
+            ``must_links``, ``must_violated``: links, and how many of them are not in one cluster;
+            ``cannot_links``, ``cannot_violated``: links, and how many of them are in one cluster.
+
+        Links of images that are ignored do not count.
+    """
+    found: dict[str, float] = {}
+    if previous is not None:
+        found["ari_previous"] = label_agreement(labels, previous)
+    if mirrored is not None:
+        found["ari_mirrored"] = label_agreement(labels, mirrored)
+    if evidence is None:
+        return found
+    if len(np.unique(evidence.cameras[evidence.cameras >= 0])) > 1:
+        share, chance = one_camera_share(labels, evidence.cameras)
+        found.update(one_camera_share=share, one_camera_chance=chance)
+    followed = (evidence.tracklets >= 0) & ~evidence.ignored
+    purity = _whole_share(labels[followed], evidence.tracklets[followed])
+    if purity is not None:
+        found["tracklet_purity"] = purity
+    links = evidence.links
+    counted = ~(evidence.ignored[links.first] | evidence.ignored[links.second])
+    one, other = labels[links.first], labels[links.second]
+    together = (one == other) & (one >= 0)
+    for kind, of_kind, violated in (
+        ("must", links.must & counted, ~together),
+        ("cannot", ~links.must & counted, together),
+    ):
+        if of_kind.any():
+            found[f"{kind}_links"] = float(of_kind.sum())
+            found[f"{kind}_violated"] = float((of_kind & violated).sum())
+    return found
+
+
+def _whole_share(labels: np.ndarray, groups: np.ndarray) -> float | None:
+    """Share of the groups of several images that are in one cluster as a whole; None where there is no such group."""
+    _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    several = sizes > 1
+    if not several.any():
+        return None
+    lowest = np.full(len(sizes), len(labels), np.int64)
+    highest = np.full(len(sizes), -1, np.int64)
+    np.minimum.at(lowest, groups, labels)
+    np.maximum.at(highest, groups, labels)
+    return float(((lowest == highest) & (lowest >= 0))[several].mean())
+
+
+class HealthWarning(NamedTuple):
+    """Something that cannot be right, or has gone wrong, with the labels of an epoch."""
+
+    kind: str
+    epoch: int
+    """The one before which it was first seen, 0-based."""
+    text: str
+
+
+def health_warnings(history: Mapping[int, Metrics]) -> list[HealthWarning]:
+    """What the labels of a run have been warned of, each kind once, when it was first seen.
+
+    Args:
+        history: Epoch, 0-based -> figures of :func:`label_health` and :func:`cluster_statistics`.
+
+    Returns:
+        In the order of the epochs.
+    """
+    epochs = sorted(history)
+    found: dict[str, HealthWarning] = {}
+    for number, epoch in enumerate(epochs, 1):
+        so_far = [history[one] for one in epochs[:number]]
+        for kind, rule in _RULES.items():
+            if kind not in found and (text := rule(so_far)):
+                found[kind] = HealthWarning(kind, epoch, text)
+    return list(found.values())
+
+
+# ---- one rule for each kind: figures of the clusterings so far -> a sentence, or nothing
+
+# Clusters that follow cameras: nearly all hold one, and that is far from what chance would give.
+_ONE_CAMERA, _ABOVE_CHANCE = 0.9, 0.3
+# Left out for good: more than this share, so many times one after the other. The first clusterings may leave out most.
+_LEFT_OUT, _IN_A_ROW = 0.5, 3
+# One cluster with such a share of the images in clusters has swallowed others.
+_MERGED = 0.5
+# Of what it once was.
+_FELL_TO = 0.5
+# Violated links, and tracklets that are in one cluster, of all.
+_VIOLATED, _WHOLE = 0.05, 0.5
+
+
+def _one_camera(metrics: Sequence[Metrics]) -> str:
+    share, chance = (metrics[-1].get(f"one_camera_{name}", 0.0) for name in ("share", "chance"))
+    if share < _ONE_CAMERA or share - chance < _ABOVE_CHANCE:
+        return ""
+    return (
+        f"{share:.0%} of the clusters hold one camera (chance: {chance:.0%}): the network would learn cameras, not "
+        "people; set evidence.camera='both' (or 'auto'), start from a model trained on people (stage1), or give links"
+    )
+
+
+def _left_out(metrics: Sequence[Metrics]) -> str:
+    ratios = [one["outlier_ratio"] for one in metrics[-_IN_A_ROW:]]
+    if len(ratios) < _IN_A_ROW or min(ratios) <= _LEFT_OUT:
+        return ""
+    return (
+        f"{ratios[-1]:.0%} of the images are in no cluster, and more than half were not in the {_IN_A_ROW} last "
+        "clusterings: nobody learns from them; widen clusterer.eps, lower min_samples, or raise k1"
+    )
+
+
+def _merged(metrics: Sequence[Metrics]) -> str:
+    now = metrics[-1]
+    inliers = now["images"] - now["outliers"]
+    if now["largest"] <= _MERGED * inliers:
+        return ""
+    return (
+        f"one cluster holds {now['largest'] / inliers:.0%} of the images that are in clusters: many people are one; "
+        "narrow clusterer.eps, or lower k1"
+    )
+
+
+def _fewer(metrics: Sequence[Metrics]) -> str:
+    now, most = metrics[-1]["clusters"], max(one["clusters"] for one in metrics)
+    if now >= _FELL_TO * most:
+        return ""
+    return (
+        f"the clusters have become fewer, from {most:.0f} to {now:.0f}: people may be merging; look at the largest "
+        "clusters (tools/visualization), narrow clusterer.eps, or lower the learning rate"
+    )
+
+
+def _falling(name: str, what: str) -> Callable[[Sequence[Metrics]], str]:
+    def rule(metrics: Sequence[Metrics]) -> str:
+        values = [one[name] for one in metrics if name in one]
+        if not values or name not in metrics[-1] or values[-1] >= _FELL_TO * max(values):
+            return ""
+        return f"{what} has fallen from {max(values):.2f} to {values[-1]:.2f}: the labels have come apart"
+
+    return rule
+
+
+def _violated(kind: str, words: str) -> Callable[[Sequence[Metrics]], str]:
+    def rule(metrics: Sequence[Metrics]) -> str:
+        links, violated = (metrics[-1].get(f"{kind}_{name}", 0.0) for name in ("links", "violated"))
+        if violated <= _VIOLATED * links:
+            return ""
+        return f"{violated:.0f} of {links:.0f} {kind}-links {words}"
+
+    return rule
+
+
+def _torn(metrics: Sequence[Metrics]) -> str:
+    purity = metrics[-1].get("tracklet_purity", 1.0)
+    if purity >= _WHOLE:
+        return ""
+    return f"only {purity:.0%} of the tracklets are in one cluster as a whole"
+
+
+_RULES: dict[str, Callable[[Sequence[Metrics]], str]] = dict(
+    one_camera=_one_camera,
+    left_out=_left_out,
+    merged=_merged,
+    fewer=_fewer,
+    ari_previous=_falling(
+        "ari_previous", "the agreement (ARI) with the labels of the epoch before"
+    ),
+    ari_mirrored=_falling(
+        "ari_mirrored", "the agreement (ARI) with the labels of the mirrored images"
+    ),
+    must=_violated("must", "are not in one cluster"),
+    cannot=_violated("cannot", "are in one cluster"),
+    tracklets=_torn,
+)
