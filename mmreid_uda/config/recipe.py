@@ -4,7 +4,7 @@ A recipe key is written once, at the top level, where a child config, or ``--cfg
 
 ==================== =====================================================================================
 ``data_root``        folder that holds the datasets
-``target``           name (or config) of the unlabelled training set
+``target``           name (or config) of the unlabelled training set; or a folder of images, by its path
 ``source``           name, or list of names, of labelled training sets; ``None`` = fully unsupervised
 ``train``            which of both a run loads, ``['source', 'target']`` unless given; a second stage that learns from
                      the target alone has ``['target']``
@@ -248,8 +248,10 @@ def test_sets(cfg: Config) -> list[Any]:
         if name not in DOMAIN_NAMES:
             sets.append(name)
             continue
+        # Sub-folders of a target are people only where it says so.
+        labels = {"labels": "unlabeled"} if name == "target" else {}
         for one in _names(cfg, name):
-            if {"query", "gallery"} <= {*offered_splits(one, data_root=cfg.data_root)}:
+            if {"query", "gallery"} <= {*offered_splits(one, data_root=cfg.data_root, **labels)}:
                 sets.append(one)
     return sets
 

@@ -24,12 +24,15 @@ from mmreid_uda.utils.values import Natural, checked
 
 from .cache import ImageCache
 from .files import decodable_files, listing, real_paths, shown, subfolders
+from .links import read_links, resolve_links
 from .noise import LabelNoise, NoiseOptions
 from .unknown import known
 
 __all__ = ["ReIDDataset", "log_once", "plain_name", "sorted_ids"]
 
 
+# What records tell of an image, and the plural of it.
+_TOLD = {"pid": "identities", "camid": "cameras", "time": "times", "tracklet": "tracklets"}
 # An empty part, "." or ".." in a path: another spelling of the name.
 _SPELLED_OTHERWISE = re.compile(r"(^|/)\.{0,2}(/|$)")
 
@@ -135,6 +138,8 @@ class ReIDDataset(BaseDataset):
         cache: Memory for decoded and resized images, such as ``'2GiB'``: they are decoded once and not every epoch.
             As many of the first images as fit; the items stay the same to the last bit. The memory is shared by the
             workers of a process (each rank has its own) and by views of the dataset. Defaults to None: no cache.
+        links: File of links between the images (:mod:`.links`), relative to ``data_root``; its paths are relative to
+            :attr:`root`. Read for the split ``'train'``. Defaults to None.
         noise: Wrong identities injected in the split ``'train'`` (others are left as they are): arguments of
             :class:`LabelNoise`, such as ``dict(wrong_id=0.2, seed=1)``. Defaults to None: labels as given.
         **kwargs: As for mmengine's ``BaseDataset``.
@@ -170,6 +175,8 @@ class ReIDDataset(BaseDataset):
     """Height and width in pixels that the papers resize to."""
     camera_names: Sequence[str] | None = None
     """Names by ``camid`` where the data name their cameras, which :meth:`load_split` sets; None for numbers."""
+    folders_are: str = ""
+    """What the reader took sub-folders for; empty where there are none, or none that it looks at."""
     folder_names: Sequence[str] = ()
     """Names that the set's folder goes by; case, hyphens, underscores and dots do not matter."""
 
@@ -186,6 +193,7 @@ class ReIDDataset(BaseDataset):
         name: str | None = None,
         indices: int | Sequence[int] | None = None,
         cache: str | Natural | None = None,
+        links: str | None = None,
         noise: NoiseOptions | None = None,
         **kwargs: Any,
     ) -> None:
@@ -203,6 +211,7 @@ class ReIDDataset(BaseDataset):
         self._unlabeled = labels == "unlabeled"
         self._skip_corrupt = corrupt == "skip"
         self._selection = indices
+        self._links_file = links if split == "train" else None
         self._noise = LabelNoise(**noise) if noise and split == "train" else None
         self.has_clean_labels = self._noise is not None
         self.notes: list[str] = []
@@ -220,8 +229,8 @@ class ReIDDataset(BaseDataset):
         Returns:
             One dict per image, in any order: ``img_path`` (str), ``pid`` (int or str, None = unknown), ``camid``
             (int >= 0, None = unknown) and, where splits may share images of unknown cameras, ``number`` (int, the
-            image's position in the whole set). Where the data tell them: ``time`` (float, seconds) and ``tracklet``
-            (int or str, unique over all cameras), None = unknown.
+            image's position in the whole set). Where the data tell them: ``time`` (float, seconds on one clock for
+            all cameras) and ``tracklet`` (int or str, unique within its camera), None = unknown.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement load_split")
 
@@ -231,7 +240,8 @@ class ReIDDataset(BaseDataset):
 
         Args:
             split: ``'train'``, ``'query'`` or ``'gallery'``.
-            **options: Arguments of the constructor, not yet checked.
+            **options: Arguments of the constructor, not yet checked; ``labels='unlabeled'`` asks for what serves as an
+                unlabelled target as well.
 
         Returns:
             False where it is sure that there are no such images; True in doubt.
@@ -319,8 +329,8 @@ class ReIDDataset(BaseDataset):
             if first is record:
                 continue
             merged.append((record["name"], first["name"]))
-            for key, what in (("pid", "identities"), ("camid", "cameras")):
-                values = [one[key] for one in (first, record) if one[key] is not None]
+            for key, what in _TOLD.items():
+                values = [one[key] for one in (first, record) if one.get(key) is not None]
                 if len(set(values)) > 1:
                     raise InputError(
                         f"split '{self.split}' of {self.name} in {shown(self.root)} has one file with two {what}, "
@@ -399,12 +409,26 @@ class ReIDDataset(BaseDataset):
     def _collect_evidence(self, records: list[dict]) -> Evidence:
         """What the records tell beside identities; tracklets are numbered in the order of their names."""
         times = [record.get("time") for record in records]
-        names = [record.get("tracklet") for record in records]
+        names = [
+            (record["camid"], record["tracklet"]) if record.get("tracklet") is not None else None
+            for record in records
+        ]
         numbers = {name: number for number, name in enumerate(sorted_ids(set(names) - {None}))}
+        links, ignored = None, None
+        if self._links_file is not None:
+            rows = read_links(os.path.join(self.data_root, self._links_file))
+            links, ignored, strangers = resolve_links(rows, self.paths, self.root)
+            if strangers:
+                self._note(
+                    f"{strangers} of the {len(rows)} rows of {shown(self._links_file)} name images that are not among "
+                    f"the {len(self.paths)} here, and say nothing"
+                )
         return Evidence(
             np.where(self.camera_known, self.camids, -1),
             np.array([np.nan if time is None else time for time in times], np.float64),
             np.array([numbers.get(name, -1) for name in names], np.int64),
+            ignored,
+            links,
             camera_names=self.camera_names,
         )
 

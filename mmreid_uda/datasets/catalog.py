@@ -93,6 +93,8 @@ def short_name(dataset: str | Mapping, of_source: bool = False) -> str | None:
     if name is None:
         return None
     name = _SHORT_NAMES.get(name, name)
+    if name not in DATASET_CATALOG and (own := _own_images(name)):
+        name = own["name"]
     return name.rstrip("0123456789") if of_source else name
 
 
@@ -130,8 +132,8 @@ def dataset_config(dataset: str | Mapping, split: Split, **overrides: Any) -> di
     """Config of one split of a dataset.
 
     Args:
-        dataset: A name of the catalogue; or ``dict(name=..., ...)``, a name with arguments of its own; or a config
-            with ``type``.
+        dataset: A name of the catalogue; or a folder of images or a CSV file, by its path; or ``dict(name=..., ...)``,
+            one of these with arguments of its own; or a config with ``type``.
         split: ``'train'``, ``'query'`` or ``'gallery'``.
         **overrides: Arguments of the dataset such as ``data_root``, ``pipeline`` and ``labels``. They win over the
             catalogue (except over a fixed ``data_root``), but not over what ``dataset`` itself says as a dict.
@@ -151,6 +153,8 @@ def dataset_config(dataset: str | Mapping, split: Split, **overrides: Any) -> di
     entry.update(entry.pop("splits", {}).get(split, {}))
     fixed_root = entry.get("data_root")
     config = {**entry, **overrides, **({"data_root": fixed_root} if fixed_root else {}), **dataset}
+    if "name" in entry:
+        config["name"] = entry["name"]
     if callable(config.get("data_root")):
         config["data_root"] = config["data_root"]()
     return {**config, "split": split}
@@ -230,13 +234,28 @@ def _name_of(dataset: Mapping) -> str:
     return dataset["name"]
 
 
+def _own_images(path: str) -> dict[str, Any] | None:
+    """An entry for a folder of images, or a list of them, by its path; None where there is none."""
+    if os.path.isdir(path):
+        folder = os.path.abspath(path)
+        return dict(type="FolderReIDDataset", data_root=path, name=os.path.basename(folder))
+    if path.lower().endswith(".csv") and os.path.isfile(path):
+        folder, file = os.path.split(path)
+        name = os.path.splitext(file)[0]
+        return dict(type="CSVReIDDataset", data_root=folder or ".", ann_file=file, name=name)
+    return None
+
+
 @checked
 def _entry(name: str) -> dict[str, Any]:
     if name not in DATASET_CATALOG:
+        if own := _own_images(name):
+            return own
         near = difflib.get_close_matches(name.lower(), DATASET_CATALOG, n=1, cutoff=0.4)
         raise InputError(
             f"dataset '{name}' is not one of {', '.join(DATASET_CATALOG)}"
-            f"{f'; did you mean {near[0]!r}?' if near else ''}; for your own images give "
-            "dict(type='FolderReIDDataset', data_root=...) or call register_dataset"
+            f"{f'; did you mean {near[0]!r}?' if near else ''}, nor a folder or CSV file that is there; for your own "
+            "images give the path of their folder, dict(type='FolderReIDDataset', data_root=...), or call "
+            "register_dataset"
         )
     return DATASET_CATALOG[name]

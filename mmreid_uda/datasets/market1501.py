@@ -11,6 +11,7 @@ from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
 
 from .base_reid import ReIDDataset
+from .clock import frame_time, lone_value
 from .files import IMAGE_EXTENSIONS, list_images, shown
 
 __all__ = ["Market1501", "MarketStyleDataset"]
@@ -33,6 +34,11 @@ class MarketStyleDataset(ReIDDataset):
         "gallery": "bounding_box_test",
     }
     pattern: ClassVar[str] = r"(?P<pid>-?\d+)_c(?P<camid>\d+)"
+    """Groups ``pid`` and ``camid``; where names tell them ``frame``, and ``sequence`` in which frames are counted."""
+    frame_rate: ClassVar[float] = 25.0
+    """Frames per second, which make seconds of the group ``frame``."""
+    first_frames: ClassVar[Mapping[int, int]] = {}
+    """Camera number -> frames by which its recording began after the others' count; 0 unless given."""
     pid_range: ClassVar[range | None] = None
     """Identities that can occur, or None for any."""
     cameras: ClassVar[Sequence[int]] = ()
@@ -62,6 +68,9 @@ class MarketStyleDataset(ReIDDataset):
                 "extract the archive again, name another set in test, or set test=[] to train without evaluation"
             )
         records = [self._record(folder, name) for name in list_images(folder, IMAGE_EXTENSIONS)]
+        if lone_value(record["time"] for record in records):
+            for record in records:
+                record["time"] = None
         return [record for record in records if record["pid"] != JUNK]
 
     def _record(self, folder: str, name: str) -> dict:
@@ -71,12 +80,18 @@ class MarketStyleDataset(ReIDDataset):
                 f"{shown(name)} in '{folder}' does not match the file names of {self.name} ({self.pattern}); remove "
                 "the file, or set data_root to the folder of this dataset"
             )
-        pid = int(match["pid"])
+        pid, camera = int(match["pid"]), int(match["camid"])
         path = os.path.join(folder, name)
+        told = {key: int(value) for key, value in match.groupdict("").items() if value.isdigit()}
+        time = None
+        if "frame" in told:
+            frame = told["frame"] + self.first_frames.get(camera, 0)
+            time = frame_time(frame, self.frame_rate, told.get("sequence", 0))
         return {
             "img_path": path,
             "pid": self._pid(pid, path),
-            "camid": self._camid(int(match["camid"]), path),
+            "camid": self._camid(camera, path),
+            "time": time,
         }
 
     def _pid(self, pid: int, path: str) -> int:
@@ -103,10 +118,14 @@ class Market1501(MarketStyleDataset):
     Train 751 ids / 12,936 images, query 750 / 3,368, gallery 751 (with the distractors, identity 0) / 15,913 after
     the 3,819 junk images of identity -1 are dropped.
 
+    Names such as ``0002_c1s1_000451_03.jpg`` tell the recording (s1) and the frame in it (451), which becomes a time at
+    25 frames per second, the rate that is usual in the literature; the release does not say it.
+
     For research use; get a copy from its authors. Args: see :class:`ReIDDataset`.
     """
 
     name = "market1501"
     folder_names = ("market1501", "Market-1501-v15.09.15", "Market-1501")
+    pattern = r"(?P<pid>-?\d+)_c(?P<camid>\d+)(s(?P<sequence>\d+)_(?P<frame>\d{6}))?"
     pid_range = range(0, 1502)
     cameras = range(1, 7)

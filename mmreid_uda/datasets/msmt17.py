@@ -32,7 +32,8 @@ class MSMT17(MarketStyleDataset):
     identity is the integer at the end of the line and the camera the third field of the file name; without them the
     folders of the re-packed archive are read. :attr:`version` is 'V1', 'V2' or, in a re-packed archive whose folder
     does not say, empty; the table at the start of a run shows it. Test identities are other people than the training
-    ones that have the same numbers.
+    ones that have the same numbers. Times are unknown: names such as ``0000_000_01_0303morning_0008_0.jpg`` tell the
+    day and a number whose unit the release does not say.
 
     Withdrawn from open download: given by its authors on a signed agreement only; this project neither offers nor
     links to a copy.

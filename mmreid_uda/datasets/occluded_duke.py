@@ -2,13 +2,13 @@
 
 from mmreid_uda.registry import DATASETS
 
-from .market1501 import MarketStyleDataset
+from .dukemtmc import DukeMTMCreID
 
 __all__ = ["OccludedDuke"]
 
 
 @DATASETS.register_module()
-class OccludedDuke(MarketStyleDataset):
+class OccludedDuke(DukeMTMCreID):
     """Occluded-DukeMTMC (Miao et al., ICCV 2019): DukeMTMC-reID split anew so that every query is occluded.
 
     Train 702 ids / 15,618 images, query 519 / 2,210, gallery 1,110 / 17,661. Its authors' script makes the three
@@ -20,4 +20,3 @@ class OccludedDuke(MarketStyleDataset):
 
     name = "occluded_duke"
     folder_names = ("occluded_duke", "occluded-dukemtmc", "occluded-dukemtmc-reid")
-    cameras = range(1, 9)

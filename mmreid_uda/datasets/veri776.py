@@ -12,7 +12,8 @@ class VeRi776(MarketStyleDataset):
     """VeRi-776 (Liu et al., ICME and ECCV 2016): vehicles seen by 20 cameras.
 
     Train 575 or 576 ids / 37,746 to 37,778 images (releases differ), query 200 / 1,678, gallery 200 / 11,579. The
-    official image-to-image evaluation equals Market-1501's rule.
+    official image-to-image evaluation equals Market-1501's rule. Names such as ``0001_c001_00016450_0.jpg`` tell the
+    frame, at 25 per second.
 
     By agreement with its authors, for research. Args: see :class:`ReIDDataset`.
     """
@@ -21,6 +22,7 @@ class VeRi776(MarketStyleDataset):
     input_size = (224, 224)
     folder_names = ("veri", "veri776", "VeRi_with_plate")
     split_folders = {"train": "image_train", "query": "image_query", "gallery": "image_test"}
+    pattern = r"(?P<pid>-?\d+)_c(?P<camid>\d+)(_(?P<frame>\d{8}))?"
     pid_range = range(0, 777)
     cameras = range(1, 21)
 

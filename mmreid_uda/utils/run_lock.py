@@ -1,12 +1,14 @@
-"""One run at a time in a work dir."""
+"""One run at a time in a work dir, and one writer at a time of a file."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,34 @@ try:
 except ImportError:  # Windows: nothing holds a second run back there
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["RunLock"]
+__all__ = ["RunLock", "alone"]
+
+
+@contextlib.contextmanager
+def alone(path: str | Path) -> Iterator[None]:
+    """Hold other writers of a file back, threads and processes alike, while the block runs.
+
+    The lock is the kernel's, on ``.<name>.lock`` beside the file, and ends with the process. A file system without
+    locks lets every writer pass.
+
+    Args:
+        path: The file, there or not; its folder is made.
+
+    Yields:
+        None.
+
+    Raises:
+        InputError: The folder cannot be made or written.
+    """
+    path = Path(path)
+    with said_to_be_unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.with_name(f".{path.name}.lock").open("a", encoding="utf-8")
+    with file:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class RunLock:

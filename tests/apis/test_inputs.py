@@ -19,7 +19,7 @@ def people(crops, tmp_path):
         place = tmp_path / "people" / f"p{number // 2}" / f"{number}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(Path(path).read_bytes())
-    own = dict(type="FolderReIDDataset", data_root=str(tmp_path / "people"))
+    own = dict(type="FolderReIDDataset", data_root=str(tmp_path / "people"), folders="identity")
     source = dict(name="synthb", num_train_ids=12, num_test_ids=6, images_per_id=6)
     root = Path(crops[0]).parents[3]
     return Config(dict(target=own, source=[source, "orl"], test=None, data_root=str(root)))

@@ -1,5 +1,6 @@
 """Each adapter reads a small tree in the real layout of its dataset, with the traps of the real release."""
 
+import numpy as np
 import pytest
 from empty_files import touch
 
@@ -49,6 +50,25 @@ def test_market_drops_junk_and_keeps_distractors(market):
     assert summary(Market1501(str(market))) == [(2, 0), (2, 5), (7, 2)]
     assert summary(Market1501(str(market), "query")) == [(1, 0), (1501, 5)]
     assert summary(Market1501(str(market), "gallery")) == [(0, 0), (1, 1), (1501, 0)]
+
+
+def test_frames_of_market_become_times_and_those_of_two_recordings_are_never_near(market):
+    train = Market1501(str(market))
+    times = dict(zip(train.pids.tolist(), train.evidence.times))
+    assert times[2] == 86400 + 551 / 25 and times[7] == 3 * 86400 + 77419 / 25
+    assert (
+        Market1501(str(market), "query").evidence.has_times is False
+    )  # both at one frame: a filler
+    touch(market / "bounding_box_train", "0007_c3_0.jpg")
+    assert np.isnan(Market1501(str(market)).evidence.times).sum() == 1
+
+
+def test_the_cameras_of_duke_have_one_clock(tmp_path):
+    root = tmp_path / "dukemtmc" / "bounding_box_train"
+    touch(root, "0001_c2_f0046182.jpg", "0001_c5_f0049788.jpg", "0002_c5_f0050000.jpg")
+    for kind in (DukeMTMCreID, OccludedDuke):
+        times = kind(str(root.parent)).evidence.times
+        assert times[0] == times[1] == 49788 / 59.94 and times[2] > times[1]
 
 
 def test_images_that_somebody_added_are_read_whatever_their_ending(market):

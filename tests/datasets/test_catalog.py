@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+from pathlib import Path
 
 import cv2
 import pytest
@@ -16,6 +17,7 @@ from mmreid_uda.datasets import (
     input_size,
     offered_splits,
     register_dataset,
+    short_name,
 )
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
@@ -130,6 +132,24 @@ def test_names_work_in_the_wrappers_with_one_data_root(tmp_path):
     assert test.pids.tolist() == [3, 0, 3, 3, 0, 3]
 
 
+def test_own_images_are_named_by_their_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("crops/door/1.jpg", "crops/hall/2.jpg", "market1501/1.jpg"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    Path("crops/list.csv").write_text("path,camid\ndoor/1.jpg,door\n")
+    for path in ("crops", "crops/", "./crops", str(tmp_path / "crops")):
+        train = build_dataset(path, "train", data_root="elsewhere", labels="unlabeled")
+        assert len(train) == 2 and train.name == "crops" and short_name(path) == "crops"
+    by_camera = dict(name="crops", folders="camera")
+    assert build_dataset(by_camera, "train", labels="unlabeled").camera_names == ["door", "hall"]
+    listed = build_dataset("crops/list.csv", "train", data_root="data", labels="unlabeled")
+    assert listed.name == "list" and listed.camera_names == ["door"]
+    assert input_size("crops") == (256, 128) and offered_splits("crops/list.csv") == ("train",)
+    with pytest.raises(InputError, match="Market-1501"):  # names of the catalogue win
+        build_dataset("market1501", "train", data_root=".")
+
+
 def test_a_project_adds_its_own_set(catalog, tmp_path):
     for person in "abc":
         (tmp_path / person).mkdir()
@@ -169,6 +189,11 @@ def test_a_glance_tells_which_splits_there_can_be(tmp_path):
 
     assert folder("people") == folder("none") == folder("missing") == every
     assert folder("pile") == ("train",) and folder("pile", pattern="(?P<pid>.)") == every
+    # Sub-folders of a target are identities only where it says so.
+    assert folder("people", labels="unlabeled") == folder("people", folders="camera") == ("train",)
+    assert folder("people", labels="unlabeled", folders=["none", "identity"]) == every
+    assert folder("people", labels="unlabeled", ids=["ann"]) == every
+    assert folder("people", labels="unlabeled", pattern="(?P<camid>.)") == ("train",)
     assert folder("split", split_folders={"train": "train"}) == ("train",)
     assert folder("split", split_folders={"train": "train", "query": "q", "gallery": "g"}) == every
 

@@ -1,5 +1,6 @@
 """Your own images: folders, patterns and CSV files, and what is said when they do not fit."""
 
+import numpy as np
 import pytest
 from empty_files import touch
 
@@ -77,6 +78,93 @@ def test_a_pattern_reads_identity_and_camera_from_flat_names(tmp_path):
     ).camids.tolist() == [0, 2]
 
 
+def evidence_of(dataset):
+    """Name -> camera's name, seconds, tracklet, of what is known."""
+    told = dataset.evidence
+    return {
+        path.removeprefix(f"{dataset.root}/"): (
+            dataset.camera_names[camera] if camera >= 0 else None,
+            None if np.isnan(time) else float(time),
+            None if tracklet < 0 else int(tracklet),
+        )
+        for path, camera, time, tracklet in zip(
+            dataset.paths, told.cameras, told.times, told.tracklets
+        )
+    }
+
+
+def test_a_pattern_reads_what_there_is_and_the_frame_rate_makes_seconds(tmp_path):
+    touch(tmp_path, "7_c1s1_000050_00.jpg", "8_c1s1_000025_00.jpg", "8_c2s1_000010_00.jpg")
+    street = r"(?P<pid>\d+)_c(?P<camid>\d+)s1_(?P<time>\d+)"
+    train = FolderReIDDataset(str(tmp_path), pattern=street, frame_rate=25)
+    assert train.pids.tolist() == ["7", "8", "8"]
+    assert [told[:2] for told in evidence_of(train).values()] == [("1", 2), ("1", 1), ("2", 0.4)]
+    rates = {"frame_rate": {1: 25, 2: 5}, "clock_offsets": {"2": -1.5}}
+    train = FolderReIDDataset(str(tmp_path), pattern=street, **rates)
+    assert train.evidence.times.tolist() == [2, 1, 0.5]
+    without_people = FolderReIDDataset(
+        str(tmp_path), pattern=r"c(?P<camid>\d+)s\d_(?P<tracklet>0000)", labels="unlabeled"
+    )
+    # Tracklets are named within their camera.
+    assert [told[::2] for told in evidence_of(without_people).values()] == [
+        *[("1", 0)] * 2,
+        ("2", 1),
+    ]
+    assert without_people.num_pids == 0
+    only_time = FolderReIDDataset(str(tmp_path), pattern=r"_(?P<time>\d+)_", labels="unlabeled")
+    assert only_time.evidence.times.tolist() == [50, 25, 10] and only_time.camera_names is None
+
+
+def test_folders_are_what_they_are_said_to_be(tmp_path, caplog):
+    touch(tmp_path, "door/t1/05.jpg", "door/t2/06.jpg", "hall/t1/07.jpg", "hall/08.jpg", "09.jpg")
+    root, target = str(tmp_path), {"labels": "unlabeled"}
+    pile = FolderReIDDataset(root, **target)
+    assert pile.num_pids == pile.num_cams == 0 and not pile.evidence.has_tracklets
+    assert pile.folders_are == "none" and "its 2 sub-folders, such as 'door'" in pile.notes[0]
+    assert not FolderReIDDataset(root, folders="none", **target).notes
+    nested = FolderReIDDataset(
+        root,
+        folders=("camera", "tracklet"),
+        pattern=r"(?P<time>\d+)\.jpg",
+        frame_rate={"door": 1, "hall": 2},
+        **target,
+    )
+    assert nested.folders_are == "camera, tracklet"
+    assert evidence_of(nested) == {
+        "09.jpg": (None, None, None),  # its camera's rate is unknown
+        "door/t1/05.jpg": ("door", 5, 0),
+        "door/t2/06.jpg": ("door", 6, 1),
+        "hall/08.jpg": ("hall", 4, None),
+        "hall/t1/07.jpg": ("hall", 3.5, 2),
+    }
+    tracks = FolderReIDDataset(root, folders=["none", "tracklet"], **target)
+    assert tracks.evidence.tracklets.tolist() == [-1, 0, 1, -1, 0]
+    # Identities where they are needed: tests, labelled sources, and who selects by them.
+    assert set(FolderReIDDataset(root + "/door").pids) == {"t1", "t2"}
+    chosen = FolderReIDDataset(root + "/door", ids=["t2"], **target)
+    assert chosen.folders_are == "identity" and len(chosen) == 1
+    with pytest.raises(InputError, match=r"5 of the 5 images of split 'query' .* have no identity"):
+        FolderReIDDataset(root, "query", folders="camera")
+    # What the pattern reads goes before.
+    both = FolderReIDDataset(root, folders="camera", pattern="(?P<camid>t.)?", **target)
+    assert both.num_cams == 0
+
+
+def test_folders_of_cameras_lie_below_those_of_the_splits(tmp_path):
+    touch(tmp_path, "train/b/1.jpg", "train/c/2.jpg", "probe/a/p_3.jpg", "gal/c/p_4.jpg")
+    options = {
+        "split_folders": {"train": "train", "query": "probe", "gallery": "gal"},
+        "folders": "camera",
+        "pattern": r"((?P<pid>p)_)?\d",
+    }
+    query, gallery = (
+        FolderReIDDataset(str(tmp_path), split, **options) for split in ("query", "gallery")
+    )
+    assert query.camids.tolist() == [0] and gallery.camids.tolist() == [2]
+    train = FolderReIDDataset(str(tmp_path), labels="unlabeled", **options)
+    assert train.camera_names == ["a", "b", "c"] and train.evidence.cameras.tolist() == [1, 2]
+
+
 def test_images_without_identities_are_one_unlabeled_pile(tmp_path):
     touch(tmp_path, "b.jpg", "a.pgm", "c.webp")
     pile = FolderReIDDataset(str(tmp_path), labels="unlabeled", domain=1)
@@ -92,7 +180,12 @@ def test_images_without_identities_are_one_unlabeled_pile(tmp_path):
     "options, words",
     [
         ({"pattern": "(?P<pid>"}, "is no regular expression"),
-        ({"pattern": r"(\d+)_c(?P<camid>\d+)"}, r"has the groups camid, expected \(\?P<pid>"),
+        ({"pattern": r"(\d+)_c(?P<cam>\d+)"}, r"has the groups cam, expected some of \(\?P<pid>"),
+        ({"folders": "person"}, "folders='person' .* 'identity'"),
+        ({"frame_rate": 0}, "frame_rate=0 .* above 0"),
+        ({"frame_rate": {"a": 25}}, r"frame_rate names 'a', and .* the cameras \(none\)"),
+        ({"folders": ("identity", "camera"), "clock_offsets": {"dep": 1}}, "'dep' is not in both"),
+        ({"pattern": r"(?P<time>\w+)\."}, r"has the time 'right', expected a number of seconds or"),
         (
             {"pattern": r"(?P<pid>cow1\d)"},
             "4 of 8 images .* do not match the pattern .* 'cow1/deep/er/right.PNG'",
@@ -242,6 +335,36 @@ def test_csv_without_identities_is_for_hidden_labels(tmp_path):
 def test_a_csv_file_that_does_not_fit_is_told(tmp_path, text, options, words):
     with pytest.raises(InputError, match=words):
         CSVReIDDataset(ann_file=write_csv(tmp_path, text), **options)
+
+
+def test_csv_tells_times_and_tracklets(tmp_path):
+    path = write_csv(
+        tmp_path,
+        "path,camid,time,tracklet\na.jpg,east,10,1\nb.jpg,east,,1\nc.jpg,west,30,1\n"
+        "d.jpg,,30,\ne.jpg,west,2.5,nan\n",
+    )
+    train = CSVReIDDataset(ann_file=path, labels="unlabeled", clock_offsets={"west": 100})
+    assert list(evidence_of(train).values()) == [
+        ("east", 10, 0),
+        ("east", None, 0),
+        ("west", 130, 1),
+        (None, 30, None),
+        ("west", 102.5, None),
+    ]
+    path = write_csv(
+        tmp_path,
+        "path,when\na.jpg,2026-05-01 12:00:00\nb.jpg,2026-05-01T13:00:07.5+01:00\n",
+    )
+    dates = CSVReIDDataset(ann_file=path, labels="unlabeled", columns={"time": "when"})
+    assert np.diff(dates.evidence.times).tolist() == [7.5]
+    with pytest.raises(InputError, match="time '2026-05-01 12:00:00', expected a number of a fr"):
+        CSVReIDDataset(ann_file=path, labels="unlabeled", columns={"time": "when"}, frame_rate=25)
+
+
+def test_one_file_with_two_tracklets_is_told(tmp_path):
+    path = write_csv(tmp_path, "path,tracklet\na.jpg,1\n./a.jpg,2\n")
+    with pytest.raises(InputError, match=r"one file with two tracklets, '1' as 'a\.jpg' and '2'"):
+        CSVReIDDataset(ann_file=path, labels="unlabeled")
 
 
 def test_csv_of_a_spreadsheet_is_read_whatever_its_separator(tmp_path):

@@ -37,6 +37,7 @@ def photographs(folder, people, images=4, cameras=None, prefix=""):
 
 
 def folder_target(folder, **more):
+    more = {"folders": "identity", **more}
     return f"target = dict(_delete_=True, type='FolderReIDDataset', data_root={str(folder)!r}, **{more!r})\n"
 
 

@@ -203,9 +203,9 @@ def test_one_problem_is_one_line_whatever_the_number_of_splits(run, tmp_path):
     status, text = run("check_dataset", config, "all")
     assert "problem: 1 of the 9 images of all cannot be decoded, such as" in text
     assert status == 1 and text.count("problem: ") == text.count("cannot be decoded") == 1
-    assert re.search(r"^all +gallery +4 +9 +-$", text, re.M) and "train" not in text
+    assert re.search(r"^all +gallery +4 +9 +- +identity$", text, re.M) and "train" not in text
     status, text = run("check_dataset", config, "test", "--split", "query")
-    assert status == 0 and re.search(r"^others +query +2 +4 +-$", text, re.M)
+    assert status == 0 and re.search(r"^others +query +2 +4 +- +identity$", text, re.M)
     assert "gallery" not in text and len(text.splitlines()) == 3
     with pytest.raises(InputError, match=r"found no dataset 'nobody', expected one of .*others"):
         run("check_dataset", config, "nobody")
