@@ -7,7 +7,7 @@ from .constraints import Constraints
 from .dbscan import JaccardDBSCAN, dbscan
 from .eps import rho_eps, stores_share
 from .hdbscan import HDBSCAN
-from .health import HealthWarning, health_warnings, label_agreement, label_health
+from .health import HealthWarning, health_warnings, label_agreement, label_health, rank_correlations
 from .infomap import InfoMap
 from .jaccard_clusterer import JaccardClusterer
 from .kmeans import KMeans, kmeans_plus_plus
@@ -44,6 +44,7 @@ __all__ = [
     "label_agreement",
     "label_health",
     "one_camera_share",
+    "rank_correlations",
     "renumber",
     "rho_eps",
     "stores_share",

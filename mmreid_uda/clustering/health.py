@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import rankdata
 
 from mmreid_uda.structures import Evidence
 from mmreid_uda.utils import InputError
@@ -13,9 +14,17 @@ from mmreid_uda.utils import InputError
 from .camera_choice import one_camera_share
 from .quality import num_pairs
 
-__all__ = ["HealthWarning", "health_warnings", "label_agreement", "label_health"]
+__all__ = [
+    "HealthWarning",
+    "health_warnings",
+    "label_agreement",
+    "label_health",
+    "rank_correlations",
+]
 
 Metrics = Mapping[str, float]
+# Three epochs are in one of six orders.
+_FEWEST_EPOCHS = 4
 
 
 def label_agreement(first: np.ndarray, second: np.ndarray) -> float:
@@ -108,6 +117,52 @@ def _whole_share(labels: np.ndarray, groups: np.ndarray) -> float | None:
     np.minimum.at(lowest, groups, labels)
     np.maximum.at(highest, groups, labels)
     return float(((lowest == highest) & (lowest >= 0))[several].mean())
+
+
+# Figures that could tell good epochs from bad ones, without identities.
+_SIGNALS = (
+    "clusters",
+    "median",
+    "largest",
+    "outlier_ratio",
+    "ari_previous",
+    "ari_mirrored",
+    "one_camera_share",
+    "tracklet_purity",
+    "must_violated",
+    "cannot_violated",
+)
+
+
+def rank_correlations(
+    history: Mapping[int, Metrics], truth: Mapping[int, Metrics]
+) -> dict[str, dict[str, float]]:
+    """How well figures without identities have ranked the epochs: Spearman's rank correlation with what is true.
+
+    Args:
+        history: Epoch -> figures of :func:`label_health` and :func:`cluster_statistics`.
+        truth: Epoch -> figures made with identities, of the same weights.
+
+    Returns:
+        Signal -> name of a figure of the truth -> correlation in -1..1, over the epochs that have both. What is known
+        of fewer than four epochs, or is the same in all of them, ranks nothing and is left out.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for signal in _SIGNALS:
+        for name in dict.fromkeys(name for one in truth.values() for name in one):
+            pairs = [
+                (history[epoch][signal], one[name])
+                for epoch, one in truth.items()
+                if name in one and signal in history.get(epoch, ())
+            ]
+            if len(pairs) < _FEWEST_EPOCHS:
+                continue
+            ranks: np.ndarray = rankdata(np.array(pairs), axis=0)
+            ranks -= ranks.mean(axis=0)
+            lengths = np.sqrt((ranks**2).sum(axis=0))
+            if lengths.all():
+                found.setdefault(signal, {})[name] = float(np.prod(ranks / lengths, axis=1).sum())
+    return found
 
 
 class HealthWarning(NamedTuple):

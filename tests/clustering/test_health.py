@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_rand_score
 
 from mmreid_uda.clustering import (
@@ -10,6 +11,7 @@ from mmreid_uda.clustering import (
     label_agreement,
     label_health,
     one_camera_share,
+    rank_correlations,
 )
 from mmreid_uda.structures import Evidence, Links
 from mmreid_uda.utils import InputError, make_rng
@@ -99,6 +101,28 @@ def test_what_cannot_be_known_is_no_figure():
     # One camera, and tracklets of one image.
     evidence = Evidence(np.zeros(4), tracklets=np.arange(4))
     assert label_health(labels, evidence=evidence) == {}
+
+
+def test_correlations_are_those_of_scipy_over_the_epochs_that_have_both():
+    rng = make_rng(0, "epochs")
+    history = {
+        epoch: dict(clusters=float(clusters), median=7.0, ari_previous=ari)
+        for epoch, (clusters, ari) in enumerate(zip(rng.integers(5, 9, 10), rng.random(10)))
+    }
+    del history[0]["ari_previous"]
+    truth = {epoch: dict(mAP=rng.random()) for epoch in (0, 2, 3, 5, 6, 9, 10)}
+    for epoch in (2, 3, 5):
+        truth[epoch]["ari"] = rng.random()
+    # The median never changes, and three epochs have an ARI.
+    assert rank_correlations(history, truth) == {
+        signal: dict(
+            mAP=pytest.approx(
+                spearmanr(*([one[epoch][name] for epoch in epochs] for one, name in two))[0]
+            )
+        )
+        for signal, epochs in (("clusters", [0, 2, 3, 5, 6, 9]), ("ari_previous", [2, 3, 5, 6, 9]))
+        for two in [((history, signal), (truth, "mAP"))]
+    }
 
 
 # ---- warnings

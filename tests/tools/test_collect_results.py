@@ -53,6 +53,26 @@ def test_a_stopped_run_is_a_row_of_its_own(collect_results, tmp_path):
     assert "unfinished" not in collect_results({}, "--epoch", "10").stdout
 
 
+def test_runs_without_evaluation_have_figures_of_their_labels(collect_results, tmp_path):
+    assert collect_results(RUNS).returncode == 0
+    for seed, ari in ((1, 0.5), (2, 0.7)):
+        results = tmp_path / f"fat-seed{seed}" / "results.json"
+        labels = {str(epoch): dict(outliers=9.0 * epoch, ari_previous=ari) for epoch in range(10)}
+        content = dict(epochs={}, last_epoch=10, max_epochs=10, labels=labels)
+        results.write_text(json.dumps(content))
+    done = collect_results({}, "--metrics", "mAP", "outliers", "ari_previous")
+    assert done.stdout.splitlines() == [
+        "| run | seeds | b/mAP | a/mAP | cluster/outliers | cluster/ari_previous |",
+        "|---|---|---|---|---|---|",
+        "| ce | 1 | 40.0 | 7.0 | – | – |",
+        "| fat | 2 | – | – | 81 ± 0 | 0.6 ± 0.141 |",
+    ]
+    done = collect_results({})
+    assert (
+        "found no mAP or R1 in" in done.stderr and "evaluated after the epochs none" in done.stderr
+    )
+
+
 def test_other_files_are_read_too(collect_results):
     done = collect_results(RUNS, "--file", "teacher.json", "--metrics", "R1")
     assert done.stdout.splitlines()[0] == "| run | seeds | found/b/R1 |"

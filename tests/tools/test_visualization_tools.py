@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import re
+import runpy
 import shutil
 import subprocess
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from mmreid_uda.config import load_config
 from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import VisualizationHook
 from mmreid_uda.utils import InputError
+from mmreid_uda.visualization import Curve
 from mmreid_uda.visualization.tiles import RED
 
 PEOPLE = dict(_delete_=True, name="synthb", num_train_ids=12, num_test_ids=6, images_per_id=6)
@@ -312,6 +314,38 @@ def test_the_report_of_a_stopped_run_says_so(run, tmp_path):
     call_tool("tools/analysis/report.py", tmp_path / "run")
     page = (tmp_path / "run" / "report.html").read_text()
     assert f"last; unfinished: {last} of 70 epochs" in page and "last, the result" not in page
+
+
+def test_the_report_of_a_run_without_evaluation_says_so(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    results = tmp_path / "run" / "results.json"
+    content = json.loads(results.read_text())
+    assert content["labels"].keys() == {"0"} and content["labels"]["0"]["images"] == 76
+    results.write_text(json.dumps({**content, "epochs": {}}))
+    call_tool("tools/analysis/report.py", tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "No evaluation was done; the last checkpoint is the result." in page
+
+
+def test_a_report_says_what_labels_are_warned_of_and_how_figures_ranked_the_epochs():
+    life_section = runpy.run_path(str(REPOSITORY / "tools/analysis/report.py"))["life_section"]
+    columns = dict(
+        images=[100] * 5,
+        clusters=[9, 8, 7, 6, 5],
+        outliers=[10] * 5,
+        outlier_ratio=[0.1] * 5,
+        largest=[20, 20, 20, 80, 80],
+        f_score=[0.5, 0.6, 0.7, 0.8, 0.75],
+    )
+    curves = {
+        f"cluster/{name}": Curve("epoch", dict(enumerate(map(float, values))))
+        for name, values in columns.items()
+    }
+    results = {epoch: {"a/mAP": 10.0 + epoch, "a/R1": 1.0} for epoch in (0, 2, 3, 4, 5)}
+    text = " ".join(re.sub("<[^>]+>", " ", life_section(curves, results)).split())
+    assert "From epoch 4 on: one cluster holds 89% of the images" in text
+    assert "before epoch 5 5 10 0.100 80 0.750" in text
+    assert text.endswith("f_score a/mAP clusters -0.90 -1.00 largest 0.87 0.89")
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome-headless-shell")

@@ -5,6 +5,7 @@ Runs whose work dirs differ in ``-seed<N>`` alone are one row.
 Example:
     python tools/analysis/collect_results.py 'work_dirs/fat/*' --metrics mAP R1 --out work_dirs/fat/table.md
     python tools/analysis/collect_results.py 'work_dirs/fat/*' --file teacher.json --metrics precision recall
+    python tools/analysis/collect_results.py 'work_dirs/own/*' --metrics outlier_ratio ari_previous one_camera_share
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from typing import Any
 
 from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.files import atomic_path, read_json, read_results, unfinished
+from mmreid_uda.utils.files import atomic_path, last_epoch, read_json, read_results, unfinished
 
 __all__ = ["collect", "table"]
 
 RESULTS = "results.json"
+# The group of the figures of pseudo-labels, as in the log.
+_LABELS = "cluster"
 _SEED = re.compile(r"[-_]seed(\d+)$")
 
 
@@ -69,13 +72,13 @@ def collect(
 
     Args:
         runs: Work dirs, each with the file.
-        metrics: Names without the test set, such as ``'mAP'``.
+        metrics: Names without the test set, such as ``'mAP'``; or those of figures of the last pseudo-labels.
         epoch: Number of finished epochs to read ``results.json`` at; None reads the last evaluation.
         file: ``results.json``, or another JSON file of numbers in nested dicts.
 
     Returns:
         Name of the run without its seed, and whether it is unfinished -> ``'<test set>/<metric>'`` -> one figure in
-        percent per seed.
+        percent per seed; ``'cluster/<metric>'`` of pseudo-labels are as they are.
 
     Raises:
         InputError: If a file is no JSON, a run was not evaluated at ``epoch``, or has none of the metrics.
@@ -86,9 +89,9 @@ def collect(
         content: dict[str, Any]
         if file == RESULTS:
             epochs = read_results(run / file)
-            wanted = max(epochs, default=0) if epoch is None else epoch
-            where = f"epoch {wanted} (evaluated after the epochs {', '.join(map(str, epochs))})"
-            content = epochs.get(wanted, {})
+            wanted = last_epoch(run / file) if epoch is None else epoch
+            where = f"epoch {wanted} (evaluated after the epochs {', '.join(map(str, epochs)) or 'none'})"
+            content = {**epochs.get(wanted, {}), _LABELS: _labels(run / file, wanted)}
         else:
             content = read_json(run / file)
         chosen = {
@@ -111,6 +114,12 @@ def collect(
     return rows
 
 
+def _labels(path: Path, epoch: int) -> dict[str, float]:
+    """Figures of the last pseudo-labels that were made until an epoch had ended."""
+    labels = {int(made): metrics for made, metrics in read_json(path).get("labels", {}).items()}
+    return labels[max(made)] if (made := [one for one in labels if one <= epoch]) else {}
+
+
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, float]:
     """Nested dicts as one, with names like paths."""
     flat: dict[str, float] = {}
@@ -131,16 +140,19 @@ def table(rows: dict[str, dict[str, list[float]]]) -> str:
     lines = ["| run | seeds | " + " | ".join(columns) + " |", "|---|---|" + "---|" * len(columns)]
     for name, row in zip(names, rows.values()):
         seeds = max(map(len, row.values()))
-        cells = [_cell(row.get(column, [])) for column in columns]
+        cells = [
+            _cell(row.get(column, []), ".3g" if column.startswith(f"{_LABELS}/") else ".1f")
+            for column in columns
+        ]
         lines.append(f"| {name} | {seeds} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(values: list[float]) -> str:
+def _cell(values: list[float], form: str) -> str:
     if not values:
         return "–"
-    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{spread}"
+    spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{spread}"
 
 
 def main() -> None:

@@ -32,10 +32,32 @@ img { max-width: 100%; }
 pre { background: #f6f6f4; padding: 1rem; overflow-x: auto; font-size: 12px; white-space: pre-wrap; }
 .note { color: #666; }
 """
+# Of the labels of an epoch: what needs no identities, then what is measured with them.
 LIFE = dict(
-    clusters=".0f", outliers=".0f", outlier_ratio=".3f", largest=".0f", nmi=".3f", ari=".3f"
+    clusters=".0f",
+    outliers=".0f",
+    outlier_ratio=".3f",
+    median=".0f",
+    largest=".0f",
+    ari_previous=".3f",
+    ari_mirrored=".3f",
+    one_camera_share=".3f",
+    one_camera_chance=".3f",
+    tracklet_purity=".3f",
+    must_violated=".0f",
+    cannot_violated=".0f",
 )
-DRAWN_LIFE = ("cluster/clusters", "cluster/outliers", "cluster/nmi", "cluster/ari")
+TRUTH = dict(nmi=".3f", ari=".3f", f_score=".3f")
+DRAWN_LIFE = (
+    "clusters",
+    "outliers",
+    "ari_previous",
+    "ari_mirrored",
+    "one_camera_share",
+    "tracklet_purity",
+    "nmi",
+    "ari",
+)
 DRAWN = ("loss", "loss_*", "*/mAP", "*/R1", "lr")
 
 
@@ -124,7 +146,8 @@ def image(content: bytes, kind: str, alt: str) -> str:
 def result_section(results: Mapping[int, Mapping[str, float]], stopped: str = "") -> str:
     """All evaluations; the last one is the result, unless the run has stopped; the best one is named for what it is."""
     if not results:
-        return "<p>No evaluation was done.</p>"
+        result = escape(stopped) or "the last checkpoint is the result"
+        return f"<p>No evaluation was done; {result}. What is known of the labels is below.</p>"
     last = max(results)
     names = list(results[last])
     best = max(results, key=lambda epoch: results[epoch].get(names[0], float("-inf")))
@@ -139,26 +162,71 @@ def result_section(results: Mapping[int, Mapping[str, float]], stopped: str = ""
     return table(["", *names], rows, notes)
 
 
-def life_section(curves: Mapping[str, Curve]) -> str:
-    """Clusters before each epoch: a picture and a table; a sentence for a run without clusters."""
+def read_labels(curves: Mapping[str, Curve]) -> dict[int, dict[str, float]]:
+    """Epoch, 0-based -> what was logged of its pseudo-labels."""
+    labels: dict[int, dict[str, float]] = {}
+    for name, curve in curves.items():
+        if name.startswith("cluster/"):
+            for epoch, value in curve.points.items():
+                labels.setdefault(epoch, {})[name.removeprefix("cluster/")] = value
+    return dict(sorted(labels.items()))
+
+
+def life_section(
+    curves: Mapping[str, Curve], results: Mapping[int, Mapping[str, float]] | None = None
+) -> str:
+    """Clusters before each epoch: warnings, a picture and tables; a sentence for a run without clusters."""
+    from mmreid_uda.clustering import health_warnings
     from mmreid_uda.visualization import draw_curves, encode_picture
 
-    logged = {
-        name: curves[f"cluster/{name}"].points for name in LIFE if f"cluster/{name}" in curves
-    }
-    if not logged:
+    labels = read_labels(curves)
+    if not labels:
         return "<p>This run made no pseudo-labels.</p>"
-    epochs = sorted(next(iter(logged.values())))
+    formats = {**LIFE, **TRUTH}
+    logged = [name for name in formats if f"cluster/{name}" in curves]
     rows = [
         [f"before epoch {epoch + 1}"]
-        + [
-            format(points[epoch], LIFE[name]) if epoch in points else ""
-            for name, points in logged.items()
-        ]
-        for epoch in epochs
+        + [format(metrics[name], formats[name]) if name in metrics else "" for name in logged]
+        for epoch, metrics in labels.items()
     ]
-    figure = draw_curves({"run": curves}, DRAWN_LIFE)
-    return image(encode_picture(figure), "png", "clusters over epochs") + table(["", *logged], rows)
+    warnings = "".join(
+        f"<li>From epoch {one.epoch + 1} on: {escape(one.text)}.</li>"
+        for one in health_warnings(labels)
+    )
+    figure = draw_curves({"run": curves}, [f"cluster/{name}" for name in DRAWN_LIFE])
+    return (
+        (f"<ul>{warnings}</ul>" if warnings else "")
+        + image(encode_picture(figure), "png", "clusters over epochs")
+        + table(["", *logged], rows)
+        + ranking_table(labels, results or {})
+    )
+
+
+def ranking_table(
+    labels: Mapping[int, Mapping[str, float]], results: Mapping[int, Mapping[str, float]]
+) -> str:
+    """How figures that need no identities have ranked the epochs, where identities are known; else nothing."""
+    from mmreid_uda.clustering import rank_correlations
+
+    truth: dict[int, dict[str, float]] = {}
+    for epoch, metrics in labels.items():
+        truth[epoch] = {name: metrics[name] for name in ("ari", "f_score") if name in metrics}
+    # Labels before the first epoch are of the weights that are evaluated before training, and so on.
+    for epoch, evaluated in results.items():
+        chosen = {name: value for name, value in evaluated.items() if name.endswith("/mAP")}
+        truth.setdefault(epoch, {}).update(chosen)
+    found = rank_correlations(labels, truth)
+    names = list(dict.fromkeys(name for one in found.values() for name in one))
+    if not names:
+        return ""
+    rows = [
+        [signal, *(f"{one[name]:.2f}" if name in one else "" for name in names)]
+        for signal, one in found.items()
+    ]
+    return (
+        "<p>How figures that need no identities ranked the epochs: Spearman's correlation with what is true.</p>"
+        + table(["", *names], rows)
+    )
 
 
 def query_section(images: FeatureSet, num: int, worst: bool) -> str:
@@ -189,7 +257,7 @@ def build_page(run: Run, images: FeatureSet | None, num_queries: int) -> str:
     if any(not name.startswith("cluster/") for name in run.curves):
         figure = draw_curves({run.folder.name: run.curves}, DRAWN)
         sections["Curves"] = image(encode_picture(figure), "png", "curves")
-    sections["Clusters"] = life_section(run.curves)
+    sections["Clusters"] = life_section(run.curves, run.results)
     if images is not None:
         sections["Rank lists"] = query_section(images, num_queries, worst=False)
         sections["Worst queries"] = query_section(images, num_queries, worst=True)
