@@ -131,7 +131,7 @@ class JaccardDBSCAN(JaccardClusterer):
         """Cluster; nothing here is random. ``eps_scale`` multiplies the radius, which stays below 1 - λ."""
         times = [time.perf_counter()]
         features = unit_rows(features)
-        encodings, max_pairs = self.encode(features, seed, extras.get("neighbors"))
+        encodings, max_pairs = self.encode(features, seed, extras.get("neighbors"), epoch=epoch)
         from_source = None
         if self.source_weight:
             source = unit_rows(check_vectors(extras["source_features"], "features of the sources"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import sparse
 from torch import Tensor
 
 from mmreid_uda.neighbors.approximate import find_neighbors_approximately
+from mmreid_uda.neighbors.cameras import CameraLists, Fill, camera_numbers
 from mmreid_uda.neighbors.jaccard import (
     BYTES_PER_PAIR,
     Variant,
@@ -17,9 +19,17 @@ from mmreid_uda.neighbors.jaccard import (
     jaccard_encodings,
     neighbors_needed,
 )
-from mmreid_uda.neighbors.knn import Neighbors, Precision, find_neighbors, search_bytes, unit_rows
+from mmreid_uda.neighbors.knn import (
+    CameraNeighbors,
+    Neighbors,
+    Precision,
+    find_camera_neighbors,
+    find_neighbors,
+    search_bytes,
+    unit_rows,
+)
 from mmreid_uda.utils import InputError, check_vectors, parse_size
-from mmreid_uda.utils.values import Count
+from mmreid_uda.utils.values import Count, Natural
 
 from .labels import Clusterer
 
@@ -27,10 +37,14 @@ __all__ = ["JaccardClusterer"]
 
 # Fewer images take no time worth a line in the log.
 _MANY = 10_000
+# Images of either list in the query expansion of the first epoch.
+_WARM_UP = 3
 
 
 class JaccardClusterer(Clusterer):
     """A clusterer on the graph of Jaccard distances; a sub-class writes :meth:`cluster`.
+
+    Called with cameras, the distances are the camera-aware ones.
 
     Args:
         k1: Neighbours of the k-reciprocal sets. Defaults to 30 (MMT, ABMT: 20).
@@ -46,10 +60,23 @@ class JaccardClusterer(Clusterer):
             :func:`~mmreid_uda.neighbors.knn`.
         max_memory: What clustering may take beside the features, such as ``'4GiB'``; None (default) sets no limit. It
             is compared with what the search needs, and stops a graph that grows too large.
+        k1_intra: Neighbours within a camera, if the call has cameras; this and the next are those of
+            :class:`~mmreid_uda.neighbors.CameraLists`. Defaults to 5.
+        k1_inter: Neighbours in other cameras. Defaults to 20.
+        k2_intra: Images of the camera in the query expansion. Defaults to 3.
+        k2_inter: Images of other cameras in it. Defaults to 3.
+        camera_sets: Whether sets are camera-aware. Defaults to True.
+        camera_expansion: Whether the query expansion is. Defaults to True.
+        fill: ``'official'`` (default) or ``'none'``: what stands behind the end of a short list.
+        camera_warm_up: Whether ``k2_intra`` and ``k2_inter`` are 3 in the first epoch, as in the released code.
+            Defaults to True.
 
     Raises:
         InputError: If a parameter is out of range.
     """
+
+    #: Whether the distances can know of cameras.
+    camera_aware = True
 
     def __init__(
         self,
@@ -61,6 +88,14 @@ class JaccardClusterer(Clusterer):
         ef_search: Count = 64,
         precision: Precision = "float32",
         max_memory: str | int | None = None,
+        k1_intra: Count = 5,
+        k1_inter: Count = 20,
+        k2_intra: Count = 3,
+        k2_inter: Natural = 3,
+        camera_sets: bool = True,
+        camera_expansion: bool = True,
+        fill: Fill = "official",
+        camera_warm_up: bool = True,
     ) -> None:
         super().__init__()
         if search != "exact" and variant == "full":
@@ -71,6 +106,14 @@ class JaccardClusterer(Clusterer):
         self.k1, self.k2, self.variant = k1, k2, variant
         self.search, self.precision = search, precision
         self.nprobe, self.ef_search = nprobe, ef_search
+        self.camera_lists = CameraLists(
+            k1_intra, k1_inter, k2_intra, k2_inter, camera_sets, camera_expansion, fill
+        )
+        self.first_camera_lists = (
+            replace(self.camera_lists, k2_intra=_WARM_UP, k2_inter=_WARM_UP)
+            if camera_warm_up
+            else self.camera_lists
+        )
         self.max_memory = None if max_memory is None else parse_size(max_memory, "max_memory")
 
     def prepare(
@@ -82,22 +125,43 @@ class JaccardClusterer(Clusterer):
     ) -> dict[str, Any] | None:
         """Find the neighbours, on the device of the features; every rank takes a share of an exact search."""
         rows = unit_rows(check_vectors(features, "features to cluster"))
-        k = neighbors_needed(len(rows), self.k1, self.variant, self.k2)
+        numbers = camera_numbers(cameras, len(rows))
         if self.search != "exact":
+            if numbers is not None:
+                raise InputError(
+                    f"found search={self.search!r} with cameras for {type(self).__name__}, whose indexes know none: "
+                    "set search='exact', or leave the cameras out of the distance."
+                )
             # Not shared: rank 0 makes the index when it clusters.
             return {}
-        self._log_memory(len(rows), rows.shape[1], k)
-        neighbors = find_neighbors(
-            rows,
-            k,
+        options: dict[str, Any] = dict(
             precision=self.precision,
             with_min_similarity=self.variant == "full",
             over_ranks=over_ranks,
         )
+        neighbors: Neighbors | CameraNeighbors | None
+        if numbers is None:
+            k = neighbors_needed(len(rows), self.k1, self.variant, self.k2)
+            self._log_memory(len(rows), rows.shape[1], k)
+            neighbors = find_neighbors(rows, k, **options)
+        else:
+            # The epoch, and so which lists it will be, is not known yet.
+            needed = [
+                lists.needed(numbers, self.k1, self.k2)
+                for lists in (self.camera_lists, self.first_camera_lists)
+            ]
+            intra, inter = (max(each) for each in zip(*needed))
+            self._log_memory(len(rows), rows.shape[1], intra, inter)
+            neighbors = find_camera_neighbors(rows, numbers, intra, inter, **options)
         return None if neighbors is None else dict(neighbors=neighbors)
 
     def encode(
-        self, features: np.ndarray, seed: int, neighbors: Neighbors | None = None
+        self,
+        features: np.ndarray,
+        seed: int,
+        neighbors: Neighbors | CameraNeighbors | None = None,
+        *,
+        epoch: int = 1,
     ) -> tuple[sparse.csr_array, int | None]:
         """What the distances are computed from.
 
@@ -105,6 +169,7 @@ class JaccardClusterer(Clusterer):
             features: float32 (N, D), rows of unit norm.
             seed: Of the approximate search.
             neighbors: What :meth:`prepare` found; None searches approximately.
+            epoch: With cameras, the first, 0, may have lists of its own.
 
         Returns:
             The encodings, float32 (N, N); and how many pairs of images within reach the budget allows, None = any.
@@ -119,11 +184,18 @@ class JaccardClusterer(Clusterer):
                 seed=seed,
             )
             self.info["recall"] = recall
-        encodings = jaccard_encodings(features, neighbors, self.k1, self.k2, variant=self.variant)
+        encodings = jaccard_encodings(
+            features,
+            neighbors,
+            self.k1,
+            self.k2,
+            variant=self.variant,
+            camera_lists=self.camera_lists if epoch else self.first_camera_lists,
+        )
         if self.max_memory is None:
             return encodings, None
         # The encodings are there by row and by column.
-        held = 8 * neighbors.indices.size + 16 * encodings.nnz
+        held = 8 * len(features) * neighbors.num_columns + 16 * encodings.nnz
         return encodings, max(0, self.max_memory - held) // BYTES_PER_PAIR
 
     def graph(
@@ -131,7 +203,9 @@ class JaccardClusterer(Clusterer):
         features: np.ndarray,
         max_distance: float,
         seed: int,
-        neighbors: Neighbors | None = None,
+        neighbors: Neighbors | CameraNeighbors | None = None,
+        *,
+        epoch: int = 1,
     ) -> sparse.csr_array:
         """The Jaccard distances up to a limit.
 
@@ -140,20 +214,22 @@ class JaccardClusterer(Clusterer):
             max_distance: The limit, in (0, 1].
             seed: As :meth:`encode`.
             neighbors: As :meth:`encode`.
+            epoch: As :meth:`encode`.
 
         Returns:
             Symmetric float32 (N, N), zero diagonal stored; a pair that is not stored is farther away.
         """
-        encodings, max_pairs = self.encode(unit_rows(features), seed, neighbors)
+        encodings, max_pairs = self.encode(unit_rows(features), seed, neighbors, epoch=epoch)
         return jaccard_distances(encodings, max_distance, max_pairs)
 
-    def _log_memory(self, num: int, dimensions: int, k: int) -> None:
-        """Say what a long search takes, and refuse one that takes too much."""
-        needed = search_bytes(num, dimensions, k, self.precision)
+    def _log_memory(self, num: int, dimensions: int, *lists: int) -> None:
+        """Say what a long search for lists of so many neighbours takes, and refuse one that takes too much."""
+        needed = search_bytes(num, dimensions, lists, self.precision)
         budget = "" if self.max_memory is None else f" of {self.max_memory / 2**20:.0f} MiB"
         if num >= _MANY:
             print_log(
-                f"clustering: {num} features of {dimensions} dimensions, {k} neighbours each, {self.precision}: "
+                f"clustering: {num} features of {dimensions} dimensions, {sum(lists)} neighbours each, "
+                f"{self.precision}: "
                 f"{needed / 2**20:.0f} MiB{budget} beside the features",
                 logger="current",
             )

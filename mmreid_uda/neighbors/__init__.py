@@ -1,6 +1,7 @@
 """Nearest neighbours: exact and approximate search, indices, k-reciprocal graphs; arrays only."""
 
 from .approximate import find_neighbors_approximately
+from .cameras import CameraLists
 from .jaccard import (
     add_source_term,
     jaccard_distances,
@@ -10,13 +11,23 @@ from .jaccard import (
     neighbors_needed,
     source_distances,
 )
-from .knn import Neighbors, find_neighbors, knn, unit_rows
+from .knn import (
+    CameraNeighbors,
+    Neighbors,
+    find_camera_neighbors,
+    find_neighbors,
+    knn,
+    unit_rows,
+)
 from .vector_index import VectorIndex
 
 __all__ = [
+    "CameraLists",
+    "CameraNeighbors",
     "Neighbors",
     "VectorIndex",
     "add_source_term",
+    "find_camera_neighbors",
     "find_neighbors",
     "find_neighbors_approximately",
     "jaccard_distances",

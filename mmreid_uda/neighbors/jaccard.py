@@ -17,7 +17,9 @@ from mmreid_uda.utils import InputError, kernels_available
 from mmreid_uda.utils.values import Count, FractionBelowOne, PositiveFraction, checked
 
 from . import jaccard_scipy
-from .knn import Neighbors, find_neighbors
+from .cameras import OFFICIAL, CameraLists, camera_numbers
+from .knn import CameraNeighbors, Neighbors, find_camera_neighbors, find_neighbors
+from .rank_lists import plain_lists
 
 __all__ = [
     "BYTES_PER_PAIR",
@@ -50,12 +52,18 @@ def jaccard_graph(
     max_distance: float = 1.0,
     source_features: np.ndarray | Tensor | None = None,
     source_weight: float = 0.0,
+    cameras: np.ndarray | None = None,
+    camera_lists: CameraLists = OFFICIAL,
 ) -> sparse.csr_array:
     """Compute the k-reciprocal Jaccard distances of overlapping neighbourhoods (Zhong et al., CVPR 2017).
 
     Two variants are in use, and they differ in more than speed: ``'full'`` (MMT, ABMT; k1 = 20) ranks
     ``k1 + 1`` entries and weighs with distances divided by the largest of the row; ``'faiss'`` (SpCL, Cluster-Contrast,
     ISE; k1 = 30) ranks ``k1`` entries and weighs with ``2 - 2·cos``. With fewer images than that, all are ranked.
+
+    With ``cameras``, neighbourhoods are those of CA-Jaccard (Chen et al., CVPR 2024), see :class:`CameraLists`: where a
+    camera makes strangers in front of it look more alike than one person seen by two, the plain distance joins images
+    of one camera, this one does not. ``variant`` then is about weights alone; that paper's are those of ``'faiss'``.
 
     Args:
         features: float32 (N, D), rows of unit norm.
@@ -65,6 +73,9 @@ def jaccard_graph(
         max_distance: Keep distances up to this, in (0, 1]. The graph of a large eps is large.
         source_features: float32 (M, D), rows of unit norm, for the source term; None without.
         source_weight: λ of the source term, in [0, 1); ABMT uses 0.1.
+        cameras: int (N,), the camera of each image, negative = unknown: a camera of its own. None, or all unknown, for
+            the plain distance.
+        camera_lists: What counts as neighbourhood with cameras.
 
     Returns:
         Symmetric float32 (N, N) with sorted indices. A stored zero is a distance of zero; the diagonal is always
@@ -75,13 +86,22 @@ def jaccard_graph(
         InputError: If a parameter is out of range, or λ > 0 without source features.
     """
     features = torch.as_tensor(features)
-    neighbors = find_neighbors(
-        features,
-        neighbors_needed(len(features), k1, variant, k2),
-        with_min_similarity=variant == "full",
-    )
+    needed = neighbors_needed(len(features), k1, variant, k2)
+    numbers = camera_numbers(cameras, len(features))
+    neighbors: Neighbors | CameraNeighbors | None
+    if numbers is None:
+        neighbors = find_neighbors(features, needed, with_min_similarity=variant == "full")
+    else:
+        neighbors = find_camera_neighbors(
+            features,
+            numbers,
+            *camera_lists.needed(numbers, k1, k2),
+            with_min_similarity=variant == "full",
+        )
     assert neighbors is not None
-    encodings = jaccard_encodings(features, neighbors, k1, k2, variant=variant)
+    encodings = jaccard_encodings(
+        features, neighbors, k1, k2, variant=variant, camera_lists=camera_lists
+    )
     from_source = None
     if source_features is not None and len(source_features):
         from_source = source_distances(features, source_features)
@@ -113,43 +133,43 @@ def neighbors_needed(num_images: int, k1: Count, variant: Variant = "faiss", k2:
 
 def jaccard_encodings(
     features: np.ndarray | Tensor,
-    neighbors: Neighbors,
+    neighbors: Neighbors | CameraNeighbors,
     k1: int,
     k2: int,
     *,
     variant: Variant = "faiss",
+    camera_lists: CameraLists = OFFICIAL,
 ) -> sparse.csr_array:
     """Steps 2 to 5: from neighbours to the encoding whose overlaps are the Jaccard similarity.
 
     Args:
         features: float32 (N, D), rows of unit norm.
-        neighbors: Of these features, with :func:`neighbors_needed` columns.
+        neighbors: Of these features, with :func:`neighbors_needed` columns; or those within and across cameras, as
+            many as :meth:`CameraLists.needed` says.
         k1: As in :func:`jaccard_graph`.
         k2: As in :func:`jaccard_graph`.
         variant: As in :func:`jaccard_graph`.
+        camera_lists: As in :func:`jaccard_graph`.
 
     Returns:
         float32 (N, N), rows of non-negative weights that sum to 1, sorted indices.
     """
-    half = int(np.around(k1 / 2)) + 1  # halves round to even, as in the papers: k1 = 5 gives 2 + 1
+    if isinstance(neighbors, CameraNeighbors):
+        lists = camera_lists.select(neighbors, k1, k2)
+    else:
+        lists = plain_lists(neighbors, k1, k2)
     farthest = None
     if variant == "full":
-        assert neighbors.min_similarity is not None, (
+        assert lists.known.min_similarity is not None, (
             "the 'full' variant needs with_min_similarity=True"
         )
-        farthest = np.maximum(2 - 2 * neighbors.min_similarity, np.finfo(np.float32).tiny)
+        farthest = np.maximum(2 - 2 * lists.known.min_similarity, np.finfo(np.float32).tiny)
     if kernels_available():
         from . import jaccard_numba
 
         rows = torch.as_tensor(features).cpu().numpy()
-        return jaccard_numba.encode_and_expand(rows, neighbors, (k1 + 1, half, k2), farthest)
-    ranks = neighbors.indices
-    sets = jaccard_scipy.expand_sets(
-        jaccard_scipy.k_reciprocal_sets(ranks[:, : k1 + 1]),
-        jaccard_scipy.k_reciprocal_sets(ranks[:, :half]),
-    )
-    encodings = jaccard_scipy.encode(sets, features, neighbors, farthest)
-    return jaccard_scipy.expand_queries(encodings, ranks[:, :k2])
+        return jaccard_numba.averaged_encodings(rows, lists, farthest)
+    return jaccard_scipy.averaged_encodings(features, lists, farthest)
 
 
 @checked

@@ -10,33 +10,27 @@ from scipy import sparse
 from mmreid_uda.utils import over_rows
 
 from . import kernels
-from .knn import Neighbors
+from .rank_lists import RankLists
 
-__all__ = ["encode_and_expand", "pairs_within"]
+__all__ = ["averaged_encodings", "pairs_within"]
 
 
-def encode_and_expand(
-    features: np.ndarray,
-    neighbors: Neighbors,
-    sizes: tuple[int, int, int],
-    farthest: np.ndarray | None,
+def averaged_encodings(
+    features: np.ndarray, lists: RankLists, farthest: np.ndarray | None
 ) -> sparse.csr_array:
-    """Steps 2 to 5: what ``encode`` and ``expand_queries`` of :mod:`.jaccard_scipy` give after the sets.
+    """Steps 2 to 5, as ``averaged_encodings`` of :mod:`.jaccard_scipy`.
 
     Args:
         features: float32 (N, D), rows of unit norm.
-        neighbors: Of these features.
-        sizes: Neighbours that make a set, a half set, and the query expansion.
+        lists: Of these features.
         farthest: float32 (N,), by which distances are divided; None leaves them as they are.
 
     Returns:
         float32 (N, N), sorted indices.
     """
-    ranks, num = np.ascontiguousarray(neighbors.indices), len(neighbors.indices)
-    k, half, k2 = (min(size, ranks.shape[1]) for size in sizes)
-    expanded = over_rows(
-        kernels.expand_sets, num, *_reciprocal_sets(ranks, k), *_reciprocal_sets(ranks, half)
-    )
+    num = len(features)
+    join = kernels.unite_sets if lists.united else kernels.expand_sets
+    expanded = over_rows(join, num, *_reciprocal_sets(lists.sets), *_reciprocal_sets(lists.others))
     columns, counts = (np.concatenate(part) for part in zip(*expanded))
     indptr = _indptr(counts)
     scale = np.empty(0, np.float32) if farthest is None else farthest
@@ -47,13 +41,14 @@ def encode_and_expand(
         indptr,
         columns,
         features,
-        ranks,
-        neighbors.similarities,
+        np.ascontiguousarray(lists.known.indices),
+        lists.known.similarities,
         scale,
         weights,
     )
-    if k2 > 1:
-        averaged = over_rows(kernels.average_encodings, num, ranks, k2, indptr, columns, weights)
+    if lists.averaged.shape[1] > 1:
+        ranks = np.ascontiguousarray(lists.averaged)
+        averaged = over_rows(kernels.average_encodings, num, ranks, indptr, columns, weights)
         columns, weights, counts = (np.concatenate(part) for part in zip(*averaged))
         indptr = _indptr(counts)
     matrix = sparse.csr_array((weights, columns, indptr), shape=(num, num))
@@ -115,10 +110,11 @@ def _renumbered(encodings: sparse.csr_array, order: np.ndarray) -> sparse.csr_ar
     return sparse.csr_array((new_weights, new_columns, new_indptr), shape=encodings.shape)
 
 
-def _reciprocal_sets(ranks: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Members int32 (N, k) and sizes int32 (N,) of R(i, k)."""
-    members, sizes = np.empty((len(ranks), k), np.int32), np.empty(len(ranks), np.int32)
-    over_rows(kernels.reciprocal_sets, len(ranks), ranks, k, members, sizes)
+def _reciprocal_sets(ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Members int32 (N, k) and sizes int32 (N,) of the mutual neighbours among int32 (N, k)."""
+    ranks = np.ascontiguousarray(ranks)
+    members, sizes = np.empty_like(ranks), np.empty(len(ranks), np.int32)
+    over_rows(kernels.reciprocal_sets, len(ranks), ranks, members, sizes)
     return members, sizes
 
 

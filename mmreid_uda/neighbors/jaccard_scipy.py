@@ -10,8 +10,17 @@ from scipy import sparse
 from torch import Tensor
 
 from .knn import Neighbors
+from .rank_lists import RankLists
 
-__all__ = ["encode", "expand_queries", "expand_sets", "k_reciprocal_sets", "pairs_within"]
+__all__ = [
+    "averaged_encodings",
+    "encode",
+    "expand_queries",
+    "expand_sets",
+    "k_reciprocal_sets",
+    "pairs_within",
+    "unite_sets",
+]
 
 # Pairs of non-zeros looked at together in the last step (about 30 bytes each).
 _PAIRS_PER_BLOCK = 1 << 21
@@ -19,11 +28,29 @@ _PAIRS_PER_BLOCK = 1 << 21
 _GATHER_ELEMENTS = 1 << 23
 
 
+def averaged_encodings(
+    features: np.ndarray | Tensor, lists: RankLists, farthest: np.ndarray | None
+) -> sparse.csr_array:
+    """Steps 2 to 5: from lists of neighbours to the encoding whose overlaps are the Jaccard similarity.
+
+    Args:
+        features: float32 (N, D), rows of unit norm.
+        lists: Of these features.
+        farthest: As for :func:`encode`.
+
+    Returns:
+        float32 (N, N), rows of non-negative weights that sum to 1, sorted indices.
+    """
+    join = unite_sets if lists.united else expand_sets
+    sets = join(k_reciprocal_sets(lists.sets), k_reciprocal_sets(lists.others))
+    return expand_queries(encode(sets, features, lists.known, farthest), lists.averaged)
+
+
 def k_reciprocal_sets(ranks: np.ndarray) -> sparse.csr_array:
     """Step 2: keep the neighbours that have the row among their own neighbours.
 
     Args:
-        ranks: int64 (N, k), neighbours of each row, itself first.
+        ranks: int (N, k), neighbours of each row; -1 where a list has ended.
 
     Returns:
         float32 (N, N) of ones: row i marks R(i, k). Sorted indices.
@@ -53,6 +80,21 @@ def expand_sets(sets: sparse.csr_array, half_sets: sparse.csr_array) -> sparse.c
     expanded = (sets + shared @ half_sets).tocsr()
     expanded.sort_indices()
     return expanded
+
+
+def unite_sets(sets: sparse.csr_array, others: sparse.csr_array) -> sparse.csr_array:
+    """Step 3 with cameras: an image's mutual neighbours within its camera, and those across.
+
+    Args:
+        sets: (N, N) of ones, sorted indices.
+        others: (N, N) of ones, sorted indices.
+
+    Returns:
+        float32 (N, N): non-zero where a column belongs to either. Sorted indices.
+    """
+    united = (sets + others).tocsr()
+    united.sort_indices()
+    return united
 
 
 def encode(
@@ -87,7 +129,8 @@ def expand_queries(encodings: sparse.csr_array, ranks: np.ndarray) -> sparse.csr
 
     Args:
         encodings: float32 (N, N).
-        ranks: int64 (N, k2), the first neighbours, the row itself included.
+        ranks: int (N, k2), the first neighbours, the row itself included; one that stands there twice counts twice, -1
+            counts for nothing.
 
     Returns:
         float32 (N, N), sorted indices.
@@ -95,7 +138,7 @@ def expand_queries(encodings: sparse.csr_array, ranks: np.ndarray) -> sparse.csr
     if ranks.shape[1] == 1:
         return encodings
     expanded = _rank_matrix(ranks) @ encodings
-    expanded.data /= np.float32(ranks.shape[1])
+    expanded.data /= np.repeat((ranks >= 0).sum(1, dtype=np.float32), np.diff(expanded.indptr))
     expanded.sort_indices()
     return expanded
 
@@ -123,12 +166,14 @@ def pairs_within(
 
 
 def _rank_matrix(ranks: np.ndarray) -> sparse.csr_array:
-    """float32 (N, N) with a one at every (row, neighbour)."""
-    num, k = ranks.shape
-    indptr = np.arange(0, num * k + 1, k)
-    ones = np.ones(num * k, np.float32)
-    matrix = sparse.csr_array((ones, np.sort(ranks, axis=1).ravel(), indptr), shape=(num, num))
-    matrix.has_canonical_format = True
+    """float32 (N, N) that counts how often a neighbour stands in a row's list."""
+    num = len(ranks)
+    known = ranks >= 0
+    indptr = np.concatenate([[0], np.cumsum(known.sum(1))])
+    columns = np.sort(ranks, axis=1)
+    columns = columns[columns >= 0]
+    matrix = sparse.csr_array((np.ones(len(columns), np.float32), columns, indptr), (num, num))
+    matrix.sum_duplicates()
     return matrix
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "rescore",
     "rescore_min_similarity",
     "round_rows",
+    "unite_sets",
     "weigh_sets",
 ]
 
@@ -44,16 +45,21 @@ def _insert(indices, similarities, row, index, similarity):
 
 
 @njit(nogil=True, fastmath=_FAST, cache=True)
-def merge_topk(block, first_row, first_column, indices, similarities, min_similarity):
+def merge_topk(
+    block, first_row, first_column, own, cameras, same, indices, similarities, min_similarity
+):
     """Let a block of similarities compete for the places in the lists of its rows.
 
     Args:
         block: (R, C), float32 or int32; the largest value of the type marks a row itself.
         first_row: Number of the block's first row.
         first_column: Number of its first column.
+        own: int32 (N,), the camera of each row; or (0,): all images compete.
+        cameras: int32 (N,), the camera of each image.
+        same: bool; whether images of a row's own camera compete, or those of the others.
         indices: int32 (N, k), the lists so far, changed in place.
         similarities: (N, k), the type of the block, descending, changed in place.
-        min_similarity: (N,), smallest similarity so far, changed in place; or (0,) if nobody asks.
+        min_similarity: (N,), smallest similarity so far to any image, changed in place; or (0,) if nobody asks.
     """
     num_columns, last_place = block.shape[1], indices.shape[1] - 1
     for local in range(block.shape[0]):
@@ -66,11 +72,19 @@ def merge_topk(block, first_row, first_column, indices, similarities, min_simila
                 largest = max(largest, block[local, column])
             if largest < threshold:
                 continue
+            if own.size:
+                found = 0
+                for column in range(start, stop):
+                    competes = (cameras[first_column + column] == own[row]) == same
+                    found |= (block[local, column] >= threshold) & competes
+                if not found:
+                    continue
             for column in range(start, stop):
                 value = block[local, column]
-                if value > threshold or (
-                    value == threshold and first_column + column < indices[row, last_place]
-                ):
+                if (
+                    value > threshold
+                    or (value == threshold and first_column + column < indices[row, last_place])
+                ) and (not own.size or (cameras[first_column + column] == own[row]) == same):
                     _insert(indices, similarities, row, first_column + column, value)
                     threshold = similarities[row, last_place]
         if min_similarity.size:
@@ -81,13 +95,18 @@ def merge_topk(block, first_row, first_column, indices, similarities, min_simila
 
 
 @njit(nogil=True, fastmath=_FAST, cache=True)
-def merge_topk_columns(block, first_row, first_column, indices, similarities, min_similarity):
+def merge_topk_columns(
+    block, first_row, first_column, own, cameras, same, indices, similarities, min_similarity
+):
     """:func:`merge_topk` for the block's transpose, read row by row all the same.
 
     Args:
         block: (rows, columns), similarities of the block's columns with its rows.
         first_row: What the block's first row is an index of.
         first_column: The row of the lists that belongs to the block's first column.
+        own: As for :func:`merge_topk`.
+        cameras: As for :func:`merge_topk`.
+        same: As for :func:`merge_topk`.
         indices: int (N, k), changed in place: the nearest of each so far.
         similarities: (N, k), descending, changed in place.
         min_similarity: (N,), lowered in place; of length 0, it is not asked for.
@@ -100,16 +119,22 @@ def merge_topk_columns(block, first_row, first_column, indices, similarities, mi
             thresholds[column - start] = similarities[first_column + column, last_place]
         for local in range(num_rows):
             found = 0
-            for column in range(start, stop):
-                found |= block[local, column] >= thresholds[column - start]
+            if own.size:
+                for column in range(start, stop):
+                    competes = (cameras[first_row + local] == own[first_column + column]) == same
+                    found |= (block[local, column] >= thresholds[column - start]) & competes
+            else:
+                for column in range(start, stop):
+                    found |= block[local, column] >= thresholds[column - start]
             if not found:
                 continue
             for column in range(start, stop):
                 value, row = block[local, column], first_column + column
                 threshold = thresholds[column - start]
-                if value > threshold or (
-                    value == threshold and first_row + local < indices[row, last_place]
-                ):
+                if (
+                    value > threshold
+                    or (value == threshold and first_row + local < indices[row, last_place])
+                ) and (not own.size or (cameras[first_row + local] == own[row]) == same):
                     _insert(indices, similarities, row, first_row + local, value)
                     thresholds[column - start] = similarities[row, last_place]
     if min_similarity.size:
@@ -145,25 +170,27 @@ def round_rows(first, last, features, factor, rounded):
 
 
 @njit(nogil=True, fastmath=_FAST, cache=True)
-def rescore(first, last, features, candidates, scores, limits, indices, similarities):
+def rescore(first, last, features, candidates, scores, limits, itself, indices, similarities):
     """Rank the candidates of a coarse search by their exact similarities.
 
     Args:
         first: First row.
         last: One behind the last row.
         features: float32 (N, D).
-        candidates: int32 (N, c), the row itself first, then by descending score.
+        candidates: int32 (N, c), by descending score; N where there are no more.
         scores: int32 (N, c).
         limits: int64 (N,): a candidate below cannot be among the row's neighbours.
+        itself: bool; whether the row itself is the first of them, and stays it.
         indices: int32 (N, k), filled with N; the result.
         similarities: float32 (N, k), filled with -inf; the result, +inf for the row itself.
     """
     for row in range(first, last):
-        indices[row, 0], similarities[row, 0] = row, np.inf
-        for place in range(1, candidates.shape[1]):
-            if scores[row, place] < limits[row]:
-                break
+        if itself:
+            indices[row, 0], similarities[row, 0] = row, np.inf
+        for place in range(int(itself), candidates.shape[1]):
             index = candidates[row, place]
+            if scores[row, place] < limits[row] or index == len(features):
+                break
             similarity = _dot(features, row, index)
             if similarity > similarities[row, -1] or (
                 similarity == similarities[row, -1] and index < indices[row, -1]
@@ -194,23 +221,24 @@ def rescore_min_similarity(first, last, features, candidates, scores, limits, mi
 
 
 @njit(nogil=True, cache=True)
-def reciprocal_sets(first, last, ranks, k, members, sizes):
-    """``k_reciprocal_sets`` of :mod:`.jaccard`, as lists.
+def reciprocal_sets(first, last, ranks, members, sizes):
+    """``k_reciprocal_sets`` of :mod:`.jaccard_scipy`, as lists.
 
     Args:
         first: First row.
         last: One behind the last row.
-        ranks: int32 (N, at least k).
-        k: Neighbours that count, the row itself included.
+        ranks: int32 (N, k), the neighbours that count; -1 where a list has ended.
         members: int32 (N, k), the result, in the order of the ranks.
         sizes: int32 (N,), the result: members of each row.
     """
     for row in range(first, last):
         size = 0
-        for place in range(k):
+        for place in range(ranks.shape[1]):
             neighbor = ranks[row, place]
+            if neighbor < 0:
+                break
             mutual = False
-            for back in range(k):
+            for back in range(ranks.shape[1]):
                 mutual |= ranks[neighbor, back] == row
             if mutual:
                 members[row, size] = neighbor
@@ -219,8 +247,42 @@ def reciprocal_sets(first, last, ranks, k, members, sizes):
 
 
 @njit(nogil=True, cache=True)
+def unite_sets(first, last, sets, sizes, others, other_sizes):
+    """``unite_sets`` of :mod:`.jaccard_scipy`, as lists.
+
+    Args:
+        first: First row.
+        last: One behind the last row.
+        sets: int32 (N, k).
+        sizes: int32 (N,).
+        others: int32 (N, l).
+        other_sizes: int32 (N,).
+
+    Returns:
+        columns int32 (nnz,), ascending in each row, and counts int64 (last - first,).
+    """
+    columns = np.empty((last - first) * (sets.shape[1] + others.shape[1]), np.int32)
+    counts = np.empty(last - first, np.int64)
+    end = 0
+    for row in range(first, last):
+        start = end
+        columns[end : end + sizes[row]] = sets[row, : sizes[row]]
+        end += sizes[row]
+        for place in range(other_sizes[row]):
+            known = False
+            for earlier in range(sizes[row]):
+                known |= sets[row, earlier] == others[row, place]
+            if not known:
+                columns[end] = others[row, place]
+                end += 1
+        columns[start:end].sort()
+        counts[row - first] = end - start
+    return columns[:end].copy(), counts
+
+
+@njit(nogil=True, cache=True)
 def expand_sets(first, last, sets, sizes, half_sets, half_sizes):
-    """``expand_sets`` of :mod:`.jaccard`, as lists.
+    """``expand_sets`` of :mod:`.jaccard_scipy`, as lists.
 
     Args:
         first: First row.
@@ -264,7 +326,7 @@ def expand_sets(first, last, sets, sizes, half_sets, half_sizes):
 
 @njit(nogil=True, fastmath=_FAST, cache=True)
 def weigh_sets(first, last, indptr, columns, features, indices, similarities, scale, weights):
-    """``encode`` of :mod:`.jaccard`.
+    """``encode`` of :mod:`.jaccard_scipy`.
 
     Args:
         first: First row.
@@ -303,14 +365,14 @@ def weigh_sets(first, last, indptr, columns, features, indices, similarities, sc
 
 
 @njit(nogil=True, cache=True)
-def average_encodings(first, last, ranks, k2, indptr, columns, weights):
-    """``expand_queries`` of :mod:`.jaccard`: the mean over the encodings of a row's first neighbours.
+def average_encodings(first, last, ranks, indptr, columns, weights):
+    """``expand_queries`` of :mod:`.jaccard_scipy`: the mean over the encodings of a row's first neighbours.
 
     Args:
         first: First row.
         last: One behind the last row.
-        ranks: int32 (N, at least k2).
-        k2: Neighbours to average over, the row itself included.
+        ranks: int32 (N, m), rows to average over, the row itself included; one that stands there twice counts twice,
+            -1 counts for nothing.
         indptr: int64 (N + 1,), where the rows of the encodings begin.
         columns: int32 (nnz,).
         weights: float32 (nnz,).
@@ -320,16 +382,18 @@ def average_encodings(first, last, ranks, k2, indptr, columns, weights):
     """
     num, capacity = len(indptr) - 1, 0
     for row in range(first, last):
-        for place in range(k2):
-            capacity += indptr[ranks[row, place] + 1] - indptr[ranks[row, place]]
+        for neighbor in ranks[row]:
+            capacity += indptr[neighbor + 1] - indptr[neighbor] if neighbor >= 0 else 0
     new_columns, new_weights = np.empty(capacity, np.int32), np.empty(capacity, np.float32)
     counts = np.empty(last - first, np.int64)
     seen, sums = np.full(num, -1, np.int32), np.empty(num, np.float32)
     end = 0
     for row in range(first, last):
-        start = end
-        for place in range(k2):
-            neighbor = ranks[row, place]
+        start, num_averaged = end, 0
+        for neighbor in ranks[row]:
+            if neighbor < 0:
+                continue
+            num_averaged += 1
             for entry in range(indptr[neighbor], indptr[neighbor + 1]):
                 column = columns[entry]
                 if seen[column] != row:
@@ -341,7 +405,7 @@ def average_encodings(first, last, ranks, k2, indptr, columns, weights):
                     sums[column] += weights[entry]
         new_columns[start:end].sort()
         for entry in range(start, end):
-            new_weights[entry] = sums[new_columns[entry]] / np.float32(k2)
+            new_weights[entry] = sums[new_columns[entry]] / np.float32(num_averaged)
         counts[row - first] = end - start
     return new_columns[:end].copy(), new_weights[:end].copy(), counts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -26,8 +26,10 @@ from mmreid_uda.utils.progress import Progress
 from mmreid_uda.utils.values import checked
 
 __all__ = [
+    "CameraNeighbors",
     "Neighbors",
     "Precision",
+    "find_camera_neighbors",
     "find_neighbors",
     "knn",
     "require_neighbors",
@@ -75,6 +77,62 @@ class Neighbors:
     similarities: np.ndarray
     min_similarity: np.ndarray | None = None
 
+    @property
+    def num_columns(self) -> int:
+        """Neighbours per row."""
+        return self.indices.shape[1]
+
+
+@dataclass(frozen=True)
+class CameraNeighbors:
+    """The nearest neighbours in the same camera, and those in the others.
+
+    Args:
+        intra: Within the camera, the row itself first; index -1 and similarity -inf where the camera has no more.
+        inter: Of other cameras, likewise, without the row itself.
+    """
+
+    intra: Neighbors
+    inter: Neighbors
+
+    @property
+    def num_columns(self) -> int:
+        """Neighbours per row in both lists."""
+        return self.intra.num_columns + self.inter.num_columns
+
+    def together(self) -> Neighbors:
+        """All of them; where a list has ended, the row itself.
+
+        Returns:
+            Indices int32 (N, k_intra + k_inter), in no order but the row itself first.
+        """
+        indices = np.concatenate([self.intra.indices, self.inter.indices], 1)
+        similarities = np.concatenate([self.intra.similarities, self.inter.similarities], 1)
+        rows, places = np.nonzero(indices < 0)
+        indices[rows, places] = rows
+        similarities[rows, places] = similarities[rows, 0]
+        return Neighbors(indices, similarities, self.intra.min_similarity)
+
+    def nearest(self, k: int) -> Neighbors:
+        """The nearest of all cameras.
+
+        Args:
+            k: Neighbours per row, no more than either list is long unless that list has all there are.
+
+        Returns:
+            Those that :func:`find_neighbors` finds, at most ``k``.
+        """
+        indices = np.concatenate([self.intra.indices, self.inter.indices], 1)
+        similarities = np.concatenate([self.intra.similarities, self.inter.similarities], 1)
+        scores = -similarities
+        scores[:, 0] = -np.inf  # the row itself, also among exact duplicates
+        order = np.lexsort((indices, scores))[:, : min(k, len(indices))]
+        return Neighbors(
+            np.take_along_axis(indices, order, 1),
+            np.take_along_axis(similarities, order, 1),
+            self.intra.min_similarity,
+        )
+
 
 def knn(
     features: np.ndarray | Tensor,
@@ -111,29 +169,28 @@ def knn(
     return found.indices, found.similarities
 
 
-def search_bytes(num: int, dimensions: int, k: int, precision: Precision = "float32") -> int:
-    """Memory that :func:`find_neighbors` takes on a CPU beside the features.
+def search_bytes(
+    num: int, dimensions: int, lists: Sequence[int], precision: Precision = "float32"
+) -> int:
+    """Memory that :func:`find_neighbors` or :func:`find_camera_neighbors` takes on a CPU beside the features.
 
     Args:
         num: N.
         dimensions: D.
-        k: Neighbours per row.
+        lists: Neighbours per row of each list.
         precision: As :func:`knn`.
 
     Returns:
         Bytes.
     """
-    lists = 8 * num * k
+    places = 8 * num * sum(lists)
     if not kernels_available():
         # Sortable keys, and a block with what topk makes of it.
-        return 2 * lists + 6 * 4 * min(_TORCH_BLOCK, num) ** 2
+        return 2 * places + 6 * 4 * min(_TORCH_BLOCK, num) ** 2
     blocks = 4 * min(_KERNEL_BLOCK, num) ** 2 * num_threads()
-    coarse = (
-        num * (dimensions + 8 * (k + _SPARE_CANDIDATES + _FAR_CANDIDATES))
-        if precision == "int8"
-        else 0
-    )
-    return lists + blocks + coarse
+    spare = 8 * num * (len(lists) * _SPARE_CANDIDATES + _FAR_CANDIDATES)
+    coarse = places + spare + num * dimensions if precision == "int8" else 0
+    return places + blocks + coarse
 
 
 def require_neighbors(shape: Sequence[int], k: int) -> None:
@@ -182,6 +239,77 @@ def find_neighbors(
     """
     rows = torch.as_tensor(features)
     require_neighbors(rows.shape, k)
+    found = _find(
+        rows,
+        [_Wanted(k)],
+        precision=precision,
+        with_min_similarity=with_min_similarity,
+        block_size=block_size,
+        over_ranks=over_ranks,
+    )
+    return None if found is None else found[0]
+
+
+@checked
+def find_camera_neighbors(
+    features: np.ndarray | Tensor,
+    cameras: np.ndarray,
+    k_intra: int,
+    k_inter: int,
+    *,
+    precision: Precision = "float32",
+    with_min_similarity: bool = False,
+    block_size: int | None = None,
+    over_ranks: bool = False,
+) -> CameraNeighbors | None:
+    """The nearest in the same camera and those in the others, exactly and in one pass over the similarities.
+
+    Args:
+        features: As :func:`knn`; the same on every rank.
+        cameras: int32 (N,), equal numbers for images of one camera.
+        k_intra: Neighbours within the camera, the image itself included and first, ``1 <= k_intra <= N``.
+        k_inter: Neighbours in other cameras, ``1 <= k_inter <= N``.
+        precision: As :func:`knn`.
+        with_min_similarity: As :func:`find_neighbors`: of the images of all cameras.
+        block_size: As :func:`knn`.
+        over_ranks: As :func:`find_neighbors`.
+
+    Returns:
+        Neighbours (N, k_intra) within and (N, k_inter) across cameras; where there are no more, the index is -1 and the
+        similarity -inf. On other ranks than 0 None, if ``over_ranks``.
+
+    Raises:
+        InputError: As :func:`knn`.
+    """
+    rows = torch.as_tensor(features)
+    require_neighbors(rows.shape, k_intra)
+    require_neighbors(rows.shape, k_inter)
+    found = _find(
+        rows,
+        [_Wanted(k_intra, cameras, same=True), _Wanted(k_inter, cameras)],
+        precision=precision,
+        with_min_similarity=with_min_similarity,
+        block_size=block_size,
+        over_ranks=over_ranks,
+    )
+    if found is None:
+        return None
+    for part in found:
+        missing = part.indices == len(rows)
+        part.indices[missing], part.similarities[missing] = -1, -np.inf
+    return CameraNeighbors(*found)
+
+
+def _find(
+    rows: Tensor,
+    wanted: Sequence[_Wanted],
+    *,
+    precision: Precision,
+    with_min_similarity: bool,
+    block_size: int | None,
+    over_ranks: bool,
+) -> list[Neighbors] | None:
+    """Neighbours for every list that is wanted; the first has the row itself, and the smallest similarity."""
     rows = rows.to(torch.float32).contiguous()
     compiled = rows.device.type == "cpu" and kernels_available()
     size = block_size or (_KERNEL_BLOCK if compiled else _TORCH_BLOCK)
@@ -191,32 +319,40 @@ def find_neighbors(
         blocks = blocks[get_rank() :: get_world_size()]
     coarse = compiled and precision == "int8"
     if not compiled:
-        searches = [_search_without_kernels(rows, k, blocks, size)]
+        searches = _search_without_kernels(rows, wanted, blocks, size)
     elif not coarse:
-        searches = [_Lists.empty(len(rows), k, np.float32, with_min_similarity)]
+        searches = [
+            _Lists.empty(len(rows), one, np.float32, with_min_similarity and one is wanted[0])
+            for one in wanted
+        ]
         _search(_float_product(rows.numpy(), size), searches, blocks, size)
     else:
         scale = max(map(abs, map(float, rows.aminmax()))) / _INT8
-        searches = [_Lists.empty(len(rows), min(k + _SPARE_CANDIDATES, len(rows)), np.int32)]
+        spare = [replace(one, k=min(one.k + _SPARE_CANDIDATES, len(rows))) for one in wanted]
+        searches = [_Lists.empty(len(rows), one, np.int32) for one in spare]
         if with_min_similarity:
-            far = max(1, min(_FAR_CANDIDATES, len(rows) - 1))
+            far = _Wanted(max(1, min(_FAR_CANDIDATES, len(rows) - 1)), farthest=True)
             searches.append(_Lists.empty(len(rows), far, np.int32))
         _search(_int8_product(rows, scale, size), searches, blocks, size)
     if over_ranks:
         searches = _joined(searches)
         if not searches:
             return None
-    lists, min_similarity = searches[0], searches[0].min_similarity
+    min_similarity = searches[0].min_similarity
     if coarse:
-        lists = _rank_candidates(rows.numpy(), k, searches[0], scale)
-        min_similarity = (
-            _find_min_similarity(rows.numpy(), searches[1], scale)
-            if with_min_similarity
-            else min_similarity
-        )
-    lists.scores[:, 0] = torch.einsum("nd,nd->n", rows, rows).cpu().numpy()
-    min_similarity = min_similarity if len(rows) > 1 else lists.scores[:, 0]
-    return Neighbors(lists.indices, lists.scores, min_similarity if with_min_similarity else None)
+        if with_min_similarity:
+            min_similarity = _find_min_similarity(rows.numpy(), searches.pop(), scale)
+        searches = [
+            _rank_candidates(rows.numpy(), one, candidates, scale)
+            for one, candidates in zip(wanted, searches)
+        ]
+    searches[0].scores[:, 0] = torch.einsum("nd,nd->n", rows, rows).cpu().numpy()
+    if len(rows) == 1:
+        min_similarity = searches[0].scores[:, 0]
+    return [
+        Neighbors(lists.indices, lists.scores, min_similarity if with_min_similarity else None)
+        for lists in searches
+    ]
 
 
 def search_all(
@@ -267,17 +403,46 @@ def unit_rows(features: np.ndarray | Tensor) -> np.ndarray | Tensor:
     return rows if isinstance(features, Tensor) else rows.numpy()
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """Which images compete for the places of a list.
+
+    Args:
+        k: Places.
+        cameras: int32 (N,); those of the row's own camera compete, or those of the others. Of length 0: all do.
+        same: Whether it is those of the own camera.
+        farthest: Whether the farthest win, instead of the nearest.
+    """
+
+    k: int
+    cameras: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    same: bool = False
+    farthest: bool = False
+
+    @property
+    def rule(self) -> tuple[np.ndarray, np.ndarray, bool]:
+        """What the kernels are told of it."""
+        return self.cameras, self.cameras, self.same
+
+    @property
+    def itself(self) -> bool:
+        """Whether a row stands in its own list."""
+        return not self.farthest and (self.same or not self.cameras.size)
+
+
 @dataclass
 class _Lists:
     """The nearest of each row so far; a place not yet taken has index N and the lowest score there is.
 
     Args:
+        wanted: Who competes.
         indices: int32 (N, k).
         scores: float32 (N, k), similarities, or int32 (N, k), those of rounded rows; descending. The row itself has
             the largest value of the type.
         min_similarity: float32 (N,), smallest similarity so far; or (0,) if nobody asks.
     """
 
+    wanted: _Wanted
     indices: np.ndarray
     scores: np.ndarray
     min_similarity: np.ndarray
@@ -288,21 +453,26 @@ class _Lists:
         return self.indices, self.scores, self.min_similarity
 
     @classmethod
-    def empty(cls, num: int, k: int, dtype: type, with_min_similarity: bool = False) -> _Lists:
-        """Lists of ``num`` rows with ``k`` free places each."""
+    def empty(
+        cls, num: int, wanted: _Wanted, dtype: type, with_min_similarity: bool = False
+    ) -> _Lists:
+        """Lists of ``num`` rows with free places."""
         return cls(
-            np.full((num, k), num, np.int32),
-            np.full((num, k), -_largest(dtype), dtype),
+            wanted,
+            np.full((num, wanted.k), num, np.int32),
+            np.full((num, wanted.k), -_largest(dtype), dtype),
             np.full(num if with_min_similarity else 0, np.inf, np.float32),
         )
 
     @classmethod
     def merged(cls, parts: Sequence[_Lists]) -> _Lists:
         """The best of several lists of the same rows."""
+        wanted = parts[0].wanted
         indices = np.concatenate([part.indices for part in parts], 1)
         scores = np.concatenate([part.scores for part in parts], 1)
-        order = np.lexsort((indices, -scores))[:, : parts[0].indices.shape[1]]
+        order = np.lexsort((indices, -scores))[:, : wanted.k]
         return cls(
+            wanted,
             np.take_along_axis(indices, order, 1),
             np.take_along_axis(scores, order, 1),
             np.min([part.min_similarity for part in parts], axis=0),
@@ -315,7 +485,10 @@ def _joined(searches: Sequence[_Lists]) -> list[_Lists]:
         return list(searches)
     parts = gather_on_rank0([array for lists in searches for array in lists.arrays]) or []
     by_search = zip(
-        *([_Lists(*part[at : at + 3]) for at in range(0, len(part), 3)] for part in parts)
+        *(
+            [_Lists(lists.wanted, *part[3 * at : 3 * at + 3]) for at, lists in enumerate(searches)]
+            for part in parts
+        )
     )
     return [_Lists.merged(lists) for lists in by_search]
 
@@ -337,8 +510,7 @@ def _search(
 
     Args:
         product: Scores of the rows from one index on with the rows from another on; may be overwritten.
-        searches: Changed in place: the nearest, and, if there are second lists, the farthest with the sign of their
-            scores turned.
+        searches: Changed in place; lists of the farthest come last, with the sign of their scores turned.
         blocks: First rows and first columns.
         size: Rows of a block.
     """
@@ -355,13 +527,15 @@ def _search(
         if first == second:
             np.fill_diagonal(scores, itself)
         for lists in searches:
-            if lists is not searches[0]:
+            wanted = lists.wanted
+            if wanted.farthest:
                 np.negative(scores, out=scores)
+            among = (scores, first, second, *wanted.rule, *lists.arrays)
             if first != second:
                 with locks[second // size]:
-                    kernels.merge_topk_columns(scores, first, second, *lists.arrays)
+                    kernels.merge_topk_columns(*among)
             with locks[first // size]:
-                kernels.merge_topk(scores, first, second, *lists.arrays)
+                kernels.merge_topk(*among)
 
     with single_threaded_products():
         in_threads(merge, range(len(blocks)))
@@ -405,18 +579,19 @@ def _margin(scale: float) -> int:
     return int(np.ceil(2 * _DEVIATIONS / np.sqrt(6) / scale))
 
 
-def _rank_candidates(rows: np.ndarray, k: int, candidates: _Lists, scale: float) -> _Lists:
+def _rank_candidates(rows: np.ndarray, wanted: _Wanted, candidates: _Lists, scale: float) -> _Lists:
     """The exact lists from those of the coarse search."""
     from . import kernels
 
     num, num_candidates = candidates.indices.shape
-    limits = candidates.scores[:, k - 1].astype(np.int64) - _margin(scale)
-    lists = _Lists.empty(num, k, np.float32)
-    found = (candidates.indices, candidates.scores, limits)
+    limits = candidates.scores[:, wanted.k - 1].astype(np.int64) - _margin(scale)
+    lists = _Lists.empty(num, wanted, np.float32)
+    found = (candidates.indices, candidates.scores, limits, wanted.itself)
     over_rows(kernels.rescore, num, rows, *found, lists.indices, lists.scores)
     if num_candidates < num:
         # The last candidate is within the margin: there may be more of them.
-        _search_rows(rows, np.flatnonzero(candidates.scores[:, -1] >= limits), lists)
+        uncertain = (candidates.scores[:, -1] >= limits) & (candidates.indices[:, -1] < num)
+        _search_rows(rows, np.flatnonzero(uncertain), lists)
     return lists
 
 
@@ -426,7 +601,7 @@ def _find_min_similarity(rows: np.ndarray, candidates: _Lists, scale: float) -> 
 
     num, num_candidates = candidates.indices.shape
     limits = candidates.scores[:, 0].astype(np.int64) - _margin(scale)
-    lists = _Lists.empty(num, 1, np.float32, with_min_similarity=True)
+    lists = _Lists.empty(num, _Wanted(1), np.float32, with_min_similarity=True)
     found = (candidates.indices, candidates.scores, limits)
     over_rows(kernels.rescore_min_similarity, num, rows, *found, lists.min_similarity)
     if num_candidates < num - 1:
@@ -446,13 +621,15 @@ def _search_rows(rows: np.ndarray, chosen: np.ndarray, lists: _Lists) -> None:
 
     def search(members: np.ndarray) -> None:
         with_min_similarity = bool(lists.min_similarity.size)
-        found = _Lists.empty(len(members), lists.indices.shape[1], np.float32, with_min_similarity)
+        wanted, num_members = lists.wanted, len(members)
+        found = _Lists.empty(num_members, wanted, np.float32, with_min_similarity)
         found.indices[:] = len(rows)
+        own = wanted.cameras[members] if wanted.cameras.size else wanted.cameras
         for start in range(0, len(rows), _KERNEL_BLOCK):
             scores = rows[members] @ rows[start : start + _KERNEL_BLOCK].T
             inside = np.flatnonzero((members >= start) & (members < start + _KERNEL_BLOCK))
             scores[inside, members[inside] - start] = np.inf
-            kernels.merge_topk(scores, 0, start, *found.arrays)
+            kernels.merge_topk(scores, 0, start, own, wanted.cameras, wanted.same, *found.arrays)
         lists.indices[members], lists.scores[members] = found.indices, found.scores
         if with_min_similarity:
             lists.min_similarity[members] = found.min_similarity
@@ -466,11 +643,27 @@ def _search_rows(rows: np.ndarray, chosen: np.ndarray, lists: _Lists) -> None:
 
 
 def _search_without_kernels(
-    rows: Tensor, k: int, blocks: Sequence[tuple[int, int]], size: int
-) -> _Lists:
+    rows: Tensor, wanted: Sequence[_Wanted], blocks: Sequence[tuple[int, int]], size: int
+) -> list[_Lists]:
     """As :func:`_search`, with torch on the device of the rows; ``min_similarity`` comes for free."""
-    keys = torch.full((len(rows), k), torch.iinfo(torch.int64).min, device=rows.device)
+    nowhere = _encode(
+        torch.tensor(-torch.inf, device=rows.device), torch.tensor(len(rows), device=rows.device)
+    )
+    all_keys = [nowhere.repeat(len(rows), one.k) for one in wanted]
+    cameras = [torch.from_numpy(one.cameras).to(rows.device) for one in wanted]
     min_similarity = torch.full((len(rows),), torch.inf, device=rows.device)
+
+    def merge(part: slice, block: Tensor, others: slice) -> None:
+        min_similarity[part] = torch.minimum(min_similarity[part], block.amin(1))
+        for one, keys, camera in zip(wanted, all_keys, cameras):
+            competing = block
+            if len(camera):
+                same = camera[part, None] == camera[None, others]
+                if one.same and not bool(same.any()):
+                    continue
+                competing = block.masked_fill(~same if one.same else same, -torch.inf)
+            _merge_topk(keys, part, competing, others.start)
+
     progress = Progress("finding neighbours", len(blocks), "blocks")
     for number, (first, second) in enumerate(blocks):
         progress.update(number)
@@ -479,29 +672,27 @@ def _search_without_kernels(
         if first == second:
             block.fill_diagonal_(torch.inf)
         else:
-            _merge_topk(keys, min_similarity, right, block.T.contiguous(), first)
-        _merge_topk(keys, min_similarity, above, block, second)
-    indices, similarities = _decode(keys)
-    return _Lists(
-        indices.to(torch.int32).cpu().numpy(),
-        similarities.cpu().numpy(),
-        min_similarity.cpu().numpy(),
-    )
+            merge(right, block.T.contiguous(), above)
+        merge(above, block, right)
+    results = []
+    for one, keys in zip(wanted, all_keys):
+        indices, similarities = _decode(keys)
+        # Images that did not compete may stand where places are left.
+        indices = indices.masked_fill(similarities == -torch.inf, len(rows)).to(torch.int32)
+        arrays = (part.cpu().numpy() for part in (indices, similarities, min_similarity))
+        results.append(_Lists(one, *arrays))
+    return results
 
 
-def _merge_topk(
-    keys: Tensor, min_similarity: Tensor, rows: slice, block: Tensor, first_column: int
-) -> None:
+def _merge_topk(keys: Tensor, rows: slice, block: Tensor, first_column: int) -> None:
     """Let a block of similarities compete for the places in the running lists of its rows.
 
     Args:
         keys: int64 (N, k), the lists so far, changed in place.
-        min_similarity: float32 (N,), smallest similarity so far, changed in place.
         rows: The rows of the block.
-        block: float32 (R, C); +inf marks a row itself.
+        block: float32 (R, C); +inf marks a row itself, -inf what does not compete.
         first_column: Index of the block's first column.
     """
-    min_similarity[rows] = torch.minimum(min_similarity[rows], block.amin(1))
     values, columns = _top(block, min(keys.shape[1], block.shape[1]))
     candidates = torch.cat([keys[rows], _encode(values, columns + first_column)], 1)
     keys[rows] = candidates.topk(keys.shape[1], dim=1).values
@@ -512,7 +703,8 @@ def _top(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if k == block.shape[1]:
         return block, torch.arange(k, device=block.device).expand_as(block)
     values, columns = block.topk(k + 1, dim=1)
-    tied = (values[:, k - 1] == values[:, k]).nonzero().squeeze(1)
+    tied = (values[:, k - 1] == values[:, k]) & (values[:, k] > -torch.inf)
+    tied = tied.nonzero().squeeze(1)
     values, columns = values[:, :k], columns[:, :k]
     if len(tied):
         # topk keeps any of the equal entries; choose again in these rows.

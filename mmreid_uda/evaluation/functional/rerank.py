@@ -74,7 +74,7 @@ def rerank(
     needed = neighbors_needed(len(images), k1, "full", k2)
     # The features once more, what the search takes, and its lists once more.
     held = 4 * images.numel() + 8 * len(images) * needed
-    held += search_bytes(len(images), images.shape[1], needed, precision)
+    held += search_bytes(len(images), images.shape[1], [needed], precision)
     rows = _block_size(max_memory, held, query, gallery)
     log_memory("re-ranking", len(query), len(gallery), rows, held)
     neighbors = find_neighbors(images, needed, precision=precision, with_min_similarity=True)

@@ -1,0 +1,47 @@
+"""What the steps of the Jaccard distance read: which neighbours make an image's set, and over which it is averaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .knn import Neighbors
+
+__all__ = ["RankLists", "plain_lists"]
+
+
+@dataclass(frozen=True)
+class RankLists:
+    """Lists of neighbours, one row per image; -1 stands behind the end of a shorter list.
+
+    Args:
+        sets: int32 (N, k), in which images must be mutual to be of an image's set.
+        others: int32 (N, l), the same for second sets.
+        united: Whether an image's set and its second set are united; else those second sets are added that belong to
+            its members and share more than two thirds with its set.
+        averaged: int32 (N, m), over whose encodings an image's is averaged, the image itself first.
+        known: Whose similarities are used again.
+    """
+
+    sets: np.ndarray
+    others: np.ndarray
+    united: bool
+    averaged: np.ndarray
+    known: Neighbors
+
+
+def plain_lists(neighbors: Neighbors, k1: int, k2: int) -> RankLists:
+    """The lists of the k-reciprocal Jaccard distance (Zhong et al., CVPR 2017).
+
+    Args:
+        neighbors: As many as there are to be known.
+        k1: Neighbours of the sets.
+        k2: Neighbours of the query expansion.
+
+    Returns:
+        Sets of ``k1`` neighbours, second sets of half as many.
+    """
+    ranks = neighbors.indices
+    half = int(np.around(k1 / 2)) + 1  # halves round to even, as in the papers: k1 = 5 gives 2 + 1
+    return RankLists(ranks[:, : k1 + 1], ranks[:, :half], False, ranks[:, :k2], neighbors)
