@@ -286,7 +286,7 @@ def test_a_budget_that_suffices_changes_nothing_and_one_that_does_not_is_named()
 
 def test_a_graph_that_outgrows_the_budget_is_given_up():
     features = unit_rows(1 + 1e-3 * clustered(600, 2, dim=8))  # everything resembles everything
-    enough = search_bytes(600, 8, 30) + 8 * 600 * 40
+    enough = search_bytes(600, 8, [30]) + 8 * 600 * 40
     with pytest.raises(InputError, match=r"more than \d+ pairs.*raise its max_memory"):
         JaccardDBSCAN(eps=0.95, k2=20, max_memory=enough)(features, seed=0, epoch=0)
     JaccardDBSCAN(eps=0.95, k2=20, max_memory="1GiB")(features, seed=0, epoch=0)

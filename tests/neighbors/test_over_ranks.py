@@ -20,10 +20,13 @@ pytestmark = pytest.mark.slow
 
 knn_module = importlib.import_module("mmreid_uda.neighbors.knn")
 
+CAMERAS = np.random.default_rng(5).choice([-1, 0, 1, 2], 1500, p=[0.05, 0.45, 0.48, 0.02])
 CLUSTERERS = {
     "faiss": dict(eps=0.6, k1=20),
     "full": dict(eps="auto", k1=20, variant="full"),
     "int8": dict(eps=0.6, k1=20, precision="int8"),
+    "cameras": dict(eps=0.6),
+    "full, cameras, int8": dict(eps=0.6, variant="full", precision="int8"),
     "full, int8": dict(eps="auto", k1=20, variant="full", precision="int8"),
 }
 
@@ -42,11 +45,14 @@ def clustered(rank, name, kernels):
         with without_kernels():
             return clustered(rank, name, True)
     clusterer = JaccardDBSCAN(**CLUSTERERS[name])
-    prepared = clusterer.prepare(torch.from_numpy(features()), over_ranks=True)
+    cameras = CAMERAS if "cameras" in name else None
+    prepared = clusterer.prepare(torch.from_numpy(features()), over_ranks=True, cameras=cameras)
     if prepared is None:
         return None
-    labels = clusterer(features(), seed=0, epoch=0, prepared=prepared)
+    labels = clusterer(features(), seed=0, epoch=0, prepared=prepared, cameras=cameras)
     found = prepared["neighbors"]
+    if cameras is not None:
+        found = found.together()
     return found.indices, found.similarities, found.min_similarity, labels
 
 
@@ -61,9 +67,10 @@ def test_ranks_together_find_what_one_finds(run_ranks, name):
 
 
 def test_ranks_without_kernels_find_it_too(run_ranks):
-    first, _ = run_ranks(clustered, args=("full", False))
-    for ours, expected in zip(first, clustered(0, "full", False)):
-        np.testing.assert_array_equal(ours, expected)
+    for name in ("full", "cameras"):
+        first, _ = run_ranks(clustered, args=(name, False))
+        for ours, expected in zip(first, clustered(0, name, False)):
+            np.testing.assert_array_equal(ours, expected)
 
 
 def infomap_neighbors(rank):

@@ -1,0 +1,84 @@
+"""Clusterers on Jaccard distances use cameras where they are given, and only there."""
+
+import numpy as np
+import pytest
+
+from mmreid_uda.clustering import HDBSCAN, Agglomerative, JaccardDBSCAN, dbscan
+from mmreid_uda.neighbors import CameraLists, jaccard_graph, unit_rows
+from mmreid_uda.utils import InputError
+
+PIDS, CAMERAS = np.repeat(np.arange(30), 8), np.tile(np.arange(2), 120)
+LISTS = dict(k1_intra=3, k1_inter=4, k2_intra=2, k2_inter=2)
+
+
+@pytest.fixture(scope="module")
+def features():
+    """People seen by two cameras that shift all features."""
+    rng = np.random.default_rng(0)
+    people = rng.standard_normal((30, 64))[PIDS] + 0.6 * rng.standard_normal((240, 64))
+    return unit_rows(people + rng.standard_normal((2, 64))[CAMERAS])
+
+
+@pytest.mark.parametrize("epoch, k2", [(0, 3), (1, 2)])
+def test_labels_are_those_of_the_distances_with_three_averaged_in_the_first_epoch(
+    features, epoch, k2
+):
+    lists = CameraLists(**{**LISTS, "k2_intra": k2, "k2_inter": k2})
+    graph = jaccard_graph(features, max_distance=0.5, cameras=CAMERAS, camera_lists=lists)
+    clusterer = JaccardDBSCAN(eps=0.5, **LISTS)
+    prepared = clusterer.prepare(features, cameras=CAMERAS)
+    assert prepared["neighbors"].intra.indices.shape == (240, 4)
+    options = dict(seed=0, prepared=prepared, cameras=CAMERAS)
+    encodings, _ = clusterer.encode(features, 0, prepared["neighbors"], epoch=epoch)
+    assert encodings[[5]].nnz <= 2 * k2 * 9
+    labels = clusterer(features, epoch=epoch, **options)
+    np.testing.assert_array_equal(labels, dbscan(graph, 0.5, 4))
+    assert clusterer.info["mean_degree"] == graph.nnz / 240
+    cold = JaccardDBSCAN(eps=0.5, **LISTS, camera_warm_up=False)
+    np.testing.assert_array_equal(
+        cold(features, epoch=0, **options), clusterer(features, epoch=1, **options)
+    )
+
+
+@pytest.mark.parametrize(
+    "clusterer",
+    [
+        JaccardDBSCAN(k1=8, k2=3, **LISTS),
+        JaccardDBSCAN(k1=8, k2=3, **LISTS, variant="full"),
+        HDBSCAN(k1=8, k2=3, **LISTS),
+        Agglomerative(k1=8, k2=3, **LISTS),
+    ],
+    ids=["DBSCAN", "full", "HDBSCAN", "Agglomerative"],
+)
+def test_every_clusterer_on_these_distances_tells_people_from_cameras(features, clusterer):
+    labels = clusterer(features, seed=0, epoch=1, cameras=CAMERAS)
+    inlier = labels >= 0
+    assert inlier.mean() > 0.95
+    assert len(np.unique([PIDS[inlier], labels[inlier]], axis=1).T) == 30 == labels.max() + 1
+    plain = clusterer(features, seed=0, epoch=1)
+    across = [np.ptp(CAMERAS[plain == one]) for one in range(plain.max() + 1)]
+    assert not any(across), "without cameras every cluster is of one camera"
+
+
+def test_unknown_cameras_alone_change_nothing(features):
+    clusterer = JaccardDBSCAN(eps=0.5)
+    unknown = clusterer(features, seed=0, epoch=0, cameras=np.full(240, -1))
+    np.testing.assert_array_equal(unknown, clusterer(features, seed=0, epoch=0))
+
+
+def test_a_source_term_goes_with_cameras(features):
+    clusterer = JaccardDBSCAN(eps=0.5, source_weight=0.1, **LISTS)
+    labels = clusterer(features, seed=0, epoch=1, cameras=CAMERAS, source_features=features[:9])
+    assert len(np.unique(labels)) > 20
+
+
+@pytest.mark.parametrize(
+    "options, num, message",
+    [
+        (dict(search="hnsw"), 240, "search='exact'"),
+        (dict(), 20, "found 20 images .* k1_inter=20, expected at least 22"),
+    ],
+)
+def test_what_cameras_do_not_go_with_is_named(features, options, num, message):
+    with pytest.raises(InputError, match=message):
+        JaccardDBSCAN(**options)(features[:num], seed=0, epoch=0, cameras=CAMERAS[:num])
