@@ -123,7 +123,12 @@ class JaccardClusterer(Clusterer):
         over_ranks: bool = False,
         cameras: np.ndarray | None = None,
     ) -> dict[str, Any] | None:
-        """Find the neighbours, on the device of the features; every rank takes a share of an exact search."""
+        """Find the neighbours, on the device of the features; every rank takes a share of an exact search.
+
+        Raises:
+            InputError: The features or cameras are not as expected, there are too few images for camera-aware
+                distances, or the search is not exact.
+        """
         rows = unit_rows(check_vectors(features, "features to cluster"))
         numbers = camera_numbers(cameras, len(rows))
         if self.search != "exact":
