@@ -57,7 +57,8 @@ class SyntheticSpec:
     """What is rendered; equal specifications give equal images.
 
     Attributes:
-        variant: Domain: ``'a'`` campus in summer, ``'b'`` street at dusk in winter, ``'c'`` hall from above.
+        variant: Domain: ``'a'`` campus in summer, ``'b'`` street at dusk in winter, ``'c'`` hall from above, ``'d'``
+            and ``'e'`` two cameras each that differ strongly.
         num_train_ids: Identities for training, numbered from 1.
         num_test_ids: Further identities for query and gallery.
         images_per_id: Mean number of images of an identity, at least 4; it varies by a third.
@@ -93,7 +94,7 @@ class SyntheticSpec:
 
 @DATASETS.register_module()
 class SyntheticReID(MarketStyleDataset):
-    """Rendered pedestrians in 6 cameras, made on first use: re-ID without a download.
+    """Rendered pedestrians in 6 cameras, or in 2 as unlike as real ones, made on first use: re-ID without a download.
 
     With the default sizes 150 identities (about 1,500 images) to train on and 100 others (about 285 queries, 815
     gallery images with 100 distractors) to test. The crops of 128×64 pixels lie in
@@ -105,7 +106,7 @@ class SyntheticReID(MarketStyleDataset):
         split: ``'train'``, ``'query'`` or ``'gallery'``.
         pipeline: See :class:`ReIDDataset`.
         variant: ``'a'`` campus in summer; ``'b'`` street at dusk in winter, dark clothes; ``'c'`` hall from above, low
-            resolution.
+            resolution; ``'d'`` and ``'e'`` two cameras each, so unlike that plain features cluster by camera.
         num_train_ids: Identities for training, at least 2.
         num_test_ids: Further identities for query and gallery, at least 2.
         images_per_id: Mean number of images of an identity, at least 4.

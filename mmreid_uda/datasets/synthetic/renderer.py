@@ -53,7 +53,7 @@ class DomainRenderer:
     """Renders crops of one domain; equal arguments give equal images.
 
     Args:
-        variant: ``'a'``, ``'b'`` or ``'c'``.
+        variant: One of :data:`~mmreid_uda.datasets.synthetic.domains.DOMAINS`.
         seed: Seed of everything that is drawn.
 
     Attributes:
@@ -67,7 +67,8 @@ class DomainRenderer:
         self.domain = DOMAINS[variant]
         self.views = [self.domain.view(number) for number in range(len(self.domain.views))]
         self.cameras = [
-            sample_camera(self.rng("camera", number), view) for number, view in enumerate(self.views)
+            sample_camera(self.rng("camera", number), view)
+            for number, view in enumerate(self.views)
         ]
 
     def rng(self, *keys: int | str) -> np.random.Generator:
@@ -283,7 +284,11 @@ def _hue_matrix(angle: float) -> np.ndarray:
     """float32 (3, 3) that turns BGR colours, from the right, about the axis of greys."""
     axis = np.full(3, 3**-0.5)
     cross = np.array(((0, -1, 1), (1, 0, -1), (-1, 1, 0))) * 3**-0.5
-    turn = np.cos(angle) * np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * np.outer(axis, axis)
+    turn = (
+        np.cos(angle) * np.eye(3)
+        + np.sin(angle) * cross
+        + (1 - np.cos(angle)) * np.outer(axis, axis)
+    )
     return turn.astype(np.float32)
 
 
