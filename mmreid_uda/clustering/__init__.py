@@ -3,7 +3,7 @@
 from .agglomerative import Agglomerative
 from .camera_choice import choose_camera, one_camera_share
 from .confident import ConfidentLabels
-from .constraints import Constraints
+from .constraints import Constraints, consistent_links, make_constraints, time_conflicts
 from .dbscan import JaccardDBSCAN, dbscan
 from .eps import rho_eps, stores_share
 from .hdbscan import HDBSCAN
@@ -12,6 +12,7 @@ from .infomap import InfoMap
 from .jaccard_clusterer import JaccardClusterer
 from .kmeans import KMeans, kmeans_plus_plus
 from .labels import Clusterer, GroundTruthLabels, renumber
+from .linkage import ConstrainedLinkage, average_linkage
 from .quality import cluster_quality, cluster_statistics
 from .refiners import AssignOutliers, DropLooseMembers, DropSmallClusters
 from .sweep import SweepResult, sweep_dbscan, sweep_kmeans
@@ -23,6 +24,7 @@ __all__ = [
     "AssignOutliers",
     "Clusterer",
     "ConfidentLabels",
+    "ConstrainedLinkage",
     "Constraints",
     "DropLooseMembers",
     "DropSmallClusters",
@@ -35,14 +37,17 @@ __all__ = [
     "KMeans",
     "Nodes",
     "SweepResult",
+    "average_linkage",
     "choose_camera",
     "cluster_quality",
     "cluster_statistics",
+    "consistent_links",
     "dbscan",
     "health_warnings",
     "kmeans_plus_plus",
     "label_agreement",
     "label_health",
+    "make_constraints",
     "one_camera_share",
     "rank_correlations",
     "renumber",
@@ -50,4 +55,5 @@ __all__ = [
     "stores_share",
     "sweep_dbscan",
     "sweep_kmeans",
+    "time_conflicts",
 ]

@@ -23,9 +23,11 @@ from mmreid_uda.utils.values import (
     checked,
 )
 
+from .constrained_dbscan import Border, constrained_dbscan
+from .constraints import Constraints
 from .eps import NearZero, rho_eps, stores_share
 from .jaccard_clusterer import JaccardClusterer
-from .labels import components
+from .labels import components, renumber_by_first
 
 __all__ = ["JaccardDBSCAN", "dbscan"]
 
@@ -36,7 +38,15 @@ _RHO_REACH = 0.7
 
 
 @checked
-def dbscan(graph: sparse.csr_array, eps: Positive, min_samples: Count = 4) -> np.ndarray:
+def dbscan(
+    graph: sparse.csr_array,
+    eps: Positive,
+    min_samples: Count = 4,
+    constraints: Constraints | None = None,
+    border: Border = "first",
+    must_is_cluster: bool = True,
+    min_cluster_size: Count = 2,
+) -> np.ndarray:
     """Cluster a graph of distances by density (Ester et al., 1996).
 
     A point with at least ``min_samples`` neighbours within ``eps``, itself included, is core; cores within ``eps`` of
@@ -45,11 +55,21 @@ def dbscan(graph: sparse.csr_array, eps: Positive, min_samples: Count = 4) -> np
     ``DBSCAN(eps, min_samples, metric='precomputed')`` on the dense matrix. A point whose own distance (diagonal) is
     above ``eps`` does not count itself.
 
+    With constraints the points are groups of nodes, and what is counted are their images. A group is as far from
+    another as their nearest nodes; groups that exclude each other are no neighbours. Cores grow together pair by pair,
+    the nearest first, unless a cluster would hold two groups that exclude each other. So no cannot-link is in a
+    cluster, and all nodes of a group are in one.
+
     Args:
         graph: (N, N), symmetric; a stored entry is a distance (zeros too), an entry that is not stored is farther than
             ``eps``, except on the diagonal, where it is zero.
         eps: Radius, > 0.
         min_samples: Neighbours of a core point, >= 1.
+        constraints: Between the N nodes of the graph; None (default) for none.
+        border: Where a group goes that is near cores, yet none: to the ``'first'`` (default) or the ``'nearest'`` of
+            their clusters that holds nothing it excludes.
+        must_is_cluster: Groups of several images are cores, however few neighbours they have. Defaults to True.
+        min_cluster_size: Images of the smallest cluster that stays, of those with a cannot-link. Defaults to 2.
 
     Returns:
         int64 (N,), -1 = outlier.
@@ -57,6 +77,16 @@ def dbscan(graph: sparse.csr_array, eps: Positive, min_samples: Count = 4) -> np
     Raises:
         InputError: If a parameter is out of range.
     """
+    if constraints is not None or border != "first":
+        return constrained_dbscan(
+            graph,
+            eps,
+            min_samples,
+            Constraints.none(np.ones(graph.shape[0])) if constraints is None else constraints,
+            border,
+            must_is_cluster,
+            min_cluster_size,
+        )[0]
     num = graph.shape[0]
     rows = np.repeat(np.arange(num, dtype=graph.indices.dtype), np.diff(graph.indptr))
     near = (graph.data <= eps) & (rows != graph.indices)
@@ -68,7 +98,7 @@ def dbscan(graph: sparse.csr_array, eps: Positive, min_samples: Count = 4) -> np
     between = core[columns]
     component = components(rows[between], columns[between], num)
     labels = np.full(num, num, np.int64)
-    labels[core] = _number_by_first(component[core])
+    labels[core] = renumber_by_first(component[core])
     np.minimum.at(labels, columns[~between], labels[rows[~between]])
     labels[labels == num] = -1
     return labels
@@ -102,6 +132,8 @@ class JaccardDBSCAN(JaccardClusterer):
         >>> clusterer = dict(type='JaccardDBSCAN', eps='rho', rho=1.6e-3, near_zero='count',
         ...                  freeze_eps=True, k1=20, k2=6, variant='full')
     """
+
+    honors_constraints = True
 
     def __init__(
         self,
@@ -145,7 +177,7 @@ class JaccardDBSCAN(JaccardClusterer):
         )
         graph, eps = self._graph_and_eps(graph_up_to, eps_scale)
         times.append(time.perf_counter())
-        labels = dbscan(graph, eps, self.min_samples)
+        labels = dbscan(graph, eps, self.min_samples, extras.get("constraints"))
         times.append(time.perf_counter())
         jaccard, density = np.diff(times).tolist()
         self.info.update(
@@ -190,9 +222,3 @@ class JaccardDBSCAN(JaccardClusterer):
         if self.freeze_eps:
             self.frozen_eps = eps
         return graph, eps
-
-
-def _number_by_first(component: np.ndarray) -> np.ndarray:
-    """Number groups 0, 1, ... in the order of their first member."""
-    _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse]

@@ -16,7 +16,14 @@ from mmreid_uda.utils import InputError, check_vectors
 if TYPE_CHECKING:
     from .constraints import Constraints
 
-__all__ = ["Clusterer", "GroundTruthLabels", "components", "drop_small", "renumber"]
+__all__ = [
+    "Clusterer",
+    "GroundTruthLabels",
+    "components",
+    "drop_small",
+    "renumber",
+    "renumber_by_first",
+]
 
 
 class Clusterer(ABC):
@@ -203,6 +210,19 @@ def renumber(labels: np.ndarray) -> np.ndarray:
     return numbered
 
 
+def renumber_by_first(groups: np.ndarray) -> np.ndarray:
+    """Number groups ``0, 1, ...`` in the order of their first members.
+
+    Args:
+        groups: int (N,), any numbers.
+
+    Returns:
+        int64 (N,).
+    """
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
+
+
 def components(first: np.ndarray, second: np.ndarray, num: int) -> np.ndarray:
     """Find what hangs together.
 
@@ -218,15 +238,18 @@ def components(first: np.ndarray, second: np.ndarray, num: int) -> np.ndarray:
     return connected_components(links, directed=False)[1]
 
 
-def drop_small(labels: np.ndarray, min_size: int) -> np.ndarray:
+def drop_small(labels: np.ndarray, min_size: int, sizes: np.ndarray | None = None) -> np.ndarray:
     """Turn the members of small clusters into outliers.
 
     Args:
         labels: int (N,), negative = outlier.
         min_size: Images of the smallest cluster that stays.
+        sizes: int (N,), images that each of them stands for; None (default) for one.
 
     Returns:
         int (N,), -1 = outlier; the other numbers as they were.
     """
-    sizes = np.bincount(labels[labels >= 0], minlength=1)
-    return np.where((labels >= 0) & (sizes[labels] >= min_size), labels, -1)
+    inlier = labels >= 0
+    weights = None if sizes is None else sizes[inlier]
+    totals = np.bincount(labels[inlier], weights, minlength=1)
+    return np.where(inlier & (totals[labels] >= min_size), labels, -1)

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmreid_uda.neighbors.centering import center_cameras
 from mmreid_uda.neighbors.knn import unit_rows
-from mmreid_uda.structures import Evidence
+from mmreid_uda.structures import Evidence, Links, class_means
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.choices import CAMERA_MODES, CameraMode
-from mmreid_uda.utils.values import checked
+from mmreid_uda.utils.values import NonNegative, checked, closest
 
 from .camera_choice import choose_camera
-from .constraints import Constraints
-from .labels import Clusterer
+from .constraints import Constraints, consistent_links, make_constraints, time_conflicts
+from .labels import Clusterer, renumber_by_first
+from .take_apart import take_apart
+from .tracklets import tracklet_nodes
 
 __all__ = ["EvidenceClustering", "Nodes"]
+
+
+# Rejected links that the log names.
+_EXAMPLES = 5
+# Extras of the call that are per image.
+_PER_IMAGE = ("true_labels", "mirrored_features")
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,7 @@ class Nodes:
     Args:
         features: float32 (M, D), on the device of the images' features.
         of_image: int64 (N,), node of each image, -1 = it takes no part; None = each image is a node.
+        centered: int64 (N,), cameras of the images whose means were subtracted; None where none were.
         cameras: int64 (M,), -1 = unknown; None where distances are plain.
         constraints: Between nodes; None for none.
         prepared: What :meth:`Clusterer.prepare` gave; None on ranks that do not cluster.
@@ -37,11 +50,23 @@ class Nodes:
     """
 
     features: Tensor
-    of_image: np.ndarray | None
-    cameras: np.ndarray | None
-    constraints: Constraints | None
-    prepared: dict[str, Any] | None
-    info: dict[str, float]
+    of_image: np.ndarray | None = None
+    centered: np.ndarray | None = None
+    cameras: np.ndarray | None = None
+    constraints: Constraints | None = None
+    prepared: dict[str, Any] | None = None
+    info: dict[str, float] = field(default_factory=dict)
+
+    def numbers(self, num: int) -> np.ndarray:
+        """The node of each image.
+
+        Args:
+            num: N.
+
+        Returns:
+            int64 (N,), -1 = it takes no part.
+        """
+        return np.arange(num) if self.of_image is None else self.of_image
 
     def hand_back(self, labels: np.ndarray) -> np.ndarray:
         """Labels of the images.
@@ -56,6 +81,37 @@ class Nodes:
             return labels
         return np.where(self.of_image < 0, -1, labels[self.of_image])
 
+    def first(self, values: np.ndarray) -> np.ndarray:
+        """What is known of the first image of each node.
+
+        Args:
+            values: (N, ...) of the images.
+
+        Returns:
+            (M, ...).
+        """
+        if self.of_image is None:
+            return values
+        numbers, first = np.unique(self.of_image, return_index=True)
+        return values[first[numbers >= 0]]
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Features of the nodes from other features of the same images, in the way that :attr:`features` came about.
+
+        Args:
+            features: float32 (N, D), no zero rows.
+
+        Returns:
+            float32 (M, D), of unit norm wherever anything was changed.
+        """
+        if self.centered is not None:
+            features = center_cameras(unit_rows(features), torch.from_numpy(self.centered))
+        if self.of_image is None:
+            return features
+        num = int(self.of_image.max()) + 1
+        means = class_means(unit_rows(features), torch.from_numpy(self.of_image), num)
+        return F.normalize(means, dim=1)
+
 
 @checked
 class EvidenceClustering:
@@ -64,13 +120,29 @@ class EvidenceClustering:
     ``features -> centered per camera -> nodes -> clusterer (camera-aware distances, constraints) -> labels of images``.
     Without evidence, or with all switched off, the labels are those of the clusterer alone.
 
-    :attr:`info` has the clusterer's figures and ``nodes`` where images were put together.
+    Images of a tracklet become one node, with their mean feature. Links of a person and the rule of time then hold
+    between nodes. A clusterer that takes no constraints gets what must be one cluster as one node, and a cluster that
+    holds what cannot be one is taken apart: its nodes join anew, the nearest first, unless it is forbidden.
+
+    :attr:`info` has the clusterer's figures; ``nodes`` where images were put together, ``tracklet_cuts``,
+    ``rejected_links`` (that contradict others of higher priority).
 
     Args:
         clusterer: Features in, labels out.
         camera: ``'none'`` (default), ``'center'`` (subtract the mean feature of each camera), ``'jaccard'``
             (camera-aware Jaccard distance), ``'both'``, or ``'auto'``: at the first clustering, choose by a label-free
             sign and keep the choice.
+        links: Obey the must-links and cannot-links of the dataset. Defaults to True.
+        tracklets: Make one node of each tracklet. Defaults to False.
+        time: What one camera, or cameras that do not overlap in view, see at the same time is two subjects. For crops
+            of videos; not for photos of single subjects whose times are rounded. Defaults to False.
+        min_overlap: Seconds that two tracklets are seen together at least, to be two subjects. Defaults to 0: an
+            instant is enough.
+        disjoint_cameras: Cameras of which no two see the same place at once: True for all, or lists of names or
+            numbers. Defaults to False.
+        cut_tracklets: Cut a tracklet where its images change by more than this at once, in the unit of
+            :func:`~mmreid_uda.clustering.tracklets.identity_switches`; None believes the tracker. Defaults to 3.5.
+        strict_links: Stop at links that contradict others, instead of leaving them out. Defaults to False.
 
     Attributes:
         chosen: The use of cameras; None until ``'auto'`` is decided by :meth:`choose`.
@@ -83,6 +155,13 @@ class EvidenceClustering:
         self,
         clusterer: Clusterer,
         camera: CameraMode | Literal["auto"] = "none",
+        links: bool = True,
+        tracklets: bool = False,
+        time: bool = False,
+        min_overlap: NonNegative = 0.0,
+        disjoint_cameras: bool | Sequence[Sequence[str | int]] = False,
+        cut_tracklets: NonNegative | None = 3.5,
+        strict_links: bool = False,
     ) -> None:
         if camera in ("jaccard", "both") and not clusterer.camera_aware:
             raise InputError(
@@ -92,6 +171,9 @@ class EvidenceClustering:
         self.clusterer = clusterer
         self.camera: str = camera
         self.chosen: CameraMode | None = None if camera == "auto" else camera
+        self.links, self.tracklets, self.time = links, tracklets, time
+        self.min_overlap, self.disjoint_cameras = min_overlap, disjoint_cameras
+        self.cut_tracklets, self.strict_links = cut_tracklets, strict_links
         self.info: dict[str, float] = {}
 
     @property
@@ -119,20 +201,138 @@ class EvidenceClustering:
             The nodes.
 
         Raises:
-            InputError: If the features cannot be clustered.
+            InputError: If the features cannot be clustered, or ``strict_links`` and links contradict each other.
         """
-        features = torch.as_tensor(check_vectors(features, "features to cluster"))
+        images = torch.as_tensor(check_vectors(features, "features to cluster"))
         mode = camera or self.chosen or "none"
-        aware = None
-        of_image: np.ndarray | None = None
-        if evidence is not None:
-            if mode in ("center", "both"):
-                rows = torch.as_tensor(unit_rows(features))
-                features = center_cameras(rows, torch.from_numpy(evidence.cameras))
-            if mode in ("jaccard", "both"):
-                aware = evidence.cameras
-        prepared = self.clusterer.prepare(features, over_ranks=over_ranks, cameras=aware)
-        return Nodes(features, of_image, aware, None, prepared, {})
+        if evidence is None:
+            return replace(
+                Nodes(images), prepared=self.clusterer.prepare(images, over_ranks=over_ranks)
+            )
+        nodes = Nodes(images, centered=evidence.cameras if mode in ("center", "both") else None)
+        of_image, info = self._nodes(nodes.pool(images), evidence)
+        nodes = replace(nodes, of_image=of_image)
+        constraints = self._constraints(nodes, evidence, info)
+        if constraints is not None and not self.clusterer.honors_constraints:
+            # What must be one cluster is one node.
+            numbers = np.append(constraints.groups, -1)
+            nodes = replace(nodes, of_image=numbers[nodes.numbers(len(evidence))])
+            constraints = constraints.contracted()
+        aware = nodes.first(evidence.cameras) if mode in ("jaccard", "both") else None
+        features = nodes.pool(images)
+        return replace(
+            nodes,
+            features=features,
+            cameras=aware,
+            constraints=constraints,
+            info=info,
+            prepared=self.clusterer.prepare(features, over_ranks=over_ranks, cameras=aware),
+        )
+
+    def _nodes(
+        self, features: Tensor, evidence: Evidence
+    ) -> tuple[np.ndarray | None, dict[str, float]]:
+        """Node of each image, None = each is one; and figures."""
+        tracklets = self.tracklets and evidence.has_tracklets
+        if not tracklets and not evidence.ignored.any():
+            return None, {}
+        info: dict[str, float] = {}
+        of_image = np.arange(len(evidence))
+        if tracklets:
+            rows = unit_rows(features).cpu().numpy()
+            of_image, cuts = tracklet_nodes(rows, evidence, self.cut_tracklets, self.links)
+            info["tracklet_cuts"] = float(cuts)
+        kept = ~evidence.ignored
+        of_image = np.where(kept, of_image, -1)
+        if not kept.any():
+            raise InputError(
+                f"found {len(kept)} images, all of them with a link 'ignore', expected some that show a subject: "
+                "correct the file of links."
+            )
+        of_image[kept] = renumber_by_first(of_image[kept])
+        info["nodes"] = float(of_image.max() + 1)
+        return of_image, info
+
+    def _constraints(
+        self, nodes: Nodes, evidence: Evidence, info: dict[str, float]
+    ) -> Constraints | None:
+        """Constraints between the nodes, None where there are none and each image is a node."""
+        of_image = nodes.numbers(len(evidence))
+        sizes = np.bincount(of_image[of_image >= 0])
+        links = self._kept_links(of_image, evidence, info) if self.links else Links()
+        exclusive = None
+        if self.time and evidence.has_times:
+            exclusive = self._seen_together(
+                nodes.first(evidence.cameras), of_image, len(sizes), evidence
+            )
+        if nodes.of_image is None and not len(links) and exclusive is None:
+            return None
+        return make_constraints(sizes, links, exclusive)
+
+    def _kept_links(
+        self, of_image: np.ndarray, evidence: Evidence, info: dict[str, float]
+    ) -> Links:
+        """The links between nodes that can be kept together; the others are counted and named in the log."""
+        links = evidence.links
+        first, second = of_image[links.first], of_image[links.second]
+        known = (first >= 0) & (second >= 0)
+        # Links within a tracklet that was not cut say nothing, or contradict it.
+        between = np.flatnonzero(known & (first != second))
+        nodes = replace(links.chosen(between), first=first[between], second=second[between])
+        kept = consistent_links(nodes)
+        rejected = np.concatenate(
+            [between[~kept], np.flatnonzero(known & (first == second) & ~links.must)]
+        )
+        if not len(rejected):
+            return nodes
+        info["rejected_links"] = float(len(rejected))
+        must = int(links.must[rejected].sum())
+        examples = ", ".join(
+            f"{'must' if links.must[link] else 'cannot'} of images {links.first[link]} and {links.second[link]}"
+            for link in np.sort(rejected)[:_EXAMPLES]
+        )
+        cannot = len(rejected) - must
+        words = (
+            f"{len(rejected)} of {len(links)} links that contradict others of at least their priority ({must} "
+            f"must-links of what cannot-links separate, {cannot} cannot-links within what must-links or a tracklet "
+            f"join): {examples}"
+        )
+        if self.strict_links:
+            raise InputError(
+                f"found {words}; expected none, as evidence.strict_links says: correct the file of links."
+            )
+        print_log(f"clustering: left out {words}", logger="current", level=logging.WARNING)
+        return nodes.chosen(kept)
+
+    def _seen_together(
+        self, cameras: np.ndarray, of_image: np.ndarray, num: int, evidence: Evidence
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Sets of nodes that were seen at the same time, see :func:`time_conflicts`."""
+        timed = (of_image >= 0) & np.isfinite(evidence.times)
+        starts, ends = np.full(num, np.inf), np.full(num, -np.inf)
+        np.minimum.at(starts, of_image[timed], evidence.times[timed])
+        np.maximum.at(ends, of_image[timed], evidence.times[timed])
+        # Spans overlap for as long as this where they still touch without half of it on either side.
+        span = ends > starts
+        starts, ends = starts + span * self.min_overlap / 2, ends - span * self.min_overlap / 2
+        starts[starts > ends] = np.nan
+        return time_conflicts(starts, ends, cameras, self._disjoint(cameras, evidence.camera_names))
+
+    def _disjoint(
+        self, cameras: np.ndarray, names: Sequence[str] | None
+    ) -> Sequence[Sequence[int]]:
+        """The numbers of cameras that do not overlap in view."""
+        if isinstance(self.disjoint_cameras, bool):
+            return [np.unique(cameras[cameras >= 0]).tolist()] if self.disjoint_cameras else []
+        known: dict[str | int, int] = {name: number for number, name in enumerate(names or ())}
+        known.update((number, number) for number in np.unique(cameras).tolist())
+        for name in (name for together in self.disjoint_cameras for name in together):
+            if name not in known:
+                raise InputError(
+                    f"found evidence.disjoint_cameras with {name!r}, which is no camera of the dataset, but "
+                    f"{closest(name, map(str, known))}: correct it."
+                )
+        return [[known[name] for name in together] for together in self.disjoint_cameras]
 
     def __call__(
         self,
@@ -155,8 +355,16 @@ class EvidenceClustering:
         Returns:
             int64 (N,), ``0..K-1`` without gaps, -1 = outlier.
         """
+        features = nodes.features.cpu().numpy()
+        for name in _PER_IMAGE:
+            values = extras.get(name)
+            if values is not None and nodes.of_image is not None:
+                labeled = values.ndim == 1
+                extras[name] = (
+                    nodes.first(values) if labeled else nodes.pool(torch.from_numpy(values)).numpy()
+                )
         labels = self.clusterer(
-            nodes.features.cpu().numpy(),
+            features,
             seed=seed,
             epoch=epoch,
             eps_scale=eps_scale,
@@ -166,6 +374,10 @@ class EvidenceClustering:
             **extras,
         )
         self.info = {**nodes.info, **self.clusterer.info}
+        if nodes.constraints is not None and not self.clusterer.honors_constraints:
+            labels, apart = take_apart(labels, features, nodes.constraints)
+            if apart:
+                self.info["clusters_taken_apart"] = float(apart)
         return nodes.hand_back(labels)
 
     def choose(

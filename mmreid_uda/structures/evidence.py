@@ -30,6 +30,17 @@ class Links:
     def __len__(self) -> int:
         return len(self.first)
 
+    def chosen(self, which: np.ndarray) -> Links:
+        """Some of the links.
+
+        Args:
+            which: bool (L,), or int64 positions.
+
+        Returns:
+            These links, in their order.
+        """
+        return Links(self.first[which], self.second[which], self.must[which], self.priority[which])
+
 
 class Evidence:
     """What is known of N images beside their pixels; every part may be unknown, of all images or of some.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypedDict, get_args
+
+from .values import NonNegative
 
 __all__ = [
     "CAMERA_MODES",
@@ -41,3 +44,10 @@ class EvidenceOptions(TypedDict, total=False):
     """Arguments of :class:`~mmreid_uda.clustering.EvidenceClustering`: the recipe key ``evidence``."""
 
     camera: CameraMode | Literal["auto"]
+    links: bool
+    tracklets: bool
+    time: bool
+    min_overlap: NonNegative
+    disjoint_cameras: bool | Sequence[Sequence[str | int]]
+    cut_tracklets: NonNegative | None
+    strict_links: bool

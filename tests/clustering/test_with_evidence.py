@@ -1,0 +1,219 @@
+"""What is known of the images speaks in clustering: nodes, links, time."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import MMLogger
+
+from mmreid_uda.clustering import (
+    ConstrainedLinkage,
+    EvidenceClustering,
+    GroundTruthLabels,
+    JaccardDBSCAN,
+    KMeans,
+)
+from mmreid_uda.neighbors import unit_rows
+from mmreid_uda.structures import Evidence, Links
+from mmreid_uda.utils import InputError
+
+PEOPLE, EACH = 8, 12
+
+
+def crops(seed=0, noise=0.7):
+    rng = np.random.default_rng(seed)
+    pids = np.repeat(np.arange(PEOPLE), EACH)
+    centers = rng.standard_normal((PEOPLE, 32))
+    return unit_rows(centers[pids] + noise * rng.standard_normal((len(pids), 32))), pids
+
+
+def link(*rows):
+    first, second, must, priority = np.array(rows, np.int64).reshape(-1, 4).T
+    return Links(first, second, must > 0, priority)
+
+
+def labels_of(clusterer, features, evidence, epoch=0, **options):
+    clustering = EvidenceClustering(clusterer, **options)
+    labels = clustering(clustering.prepare(features, evidence), seed=0, epoch=epoch)
+    return labels, clustering.info
+
+
+CLUSTERERS = dict(
+    dbscan=lambda: JaccardDBSCAN(k1=8, k2=2, min_samples=2),
+    linkage=lambda: ConstrainedLinkage(0.5),
+    kmeans=lambda: KMeans(num_clusters=PEOPLE),
+)
+
+
+@pytest.mark.parametrize("name", CLUSTERERS)
+def test_without_evidence_the_labels_are_those_of_the_clusterer(name):
+    features, _ = crops()
+    expected = CLUSTERERS[name]()(features, seed=0, epoch=0)
+    everything = dict(tracklets=True, time=True, disjoint_cameras=True)
+    for evidence in (None, Evidence.unknown(len(features))):
+        labels, info = labels_of(CLUSTERERS[name](), features, evidence, **everything)
+        np.testing.assert_array_equal(labels, expected)
+        assert "nodes" not in info
+
+
+@pytest.mark.parametrize("name", CLUSTERERS)
+def test_links_are_obeyed_by_every_clusterer(name):
+    features, pids = crops()
+    # A wrong must-link, and cannot-links within two people: somebody knows better.
+    rows = [(0, 50, 1, 2), (13, 14, 0, 2), (13, 15, 0, 2), (25, 30, 0, 2)]
+    labels, info = labels_of(
+        CLUSTERERS[name](), features, Evidence(np.zeros(len(pids)), links=link(*rows))
+    )
+    assert labels[0] == labels[50] >= 0
+    for first, second, must, _ in rows[1:]:
+        assert not must and (labels[first] != labels[second] or labels[first] < 0)
+    assert labels.max() + 1 == len(np.unique(labels[labels >= 0]))
+    assert (info.get("clusters_taken_apart", 0) > 0) == (name == "kmeans")
+    ignoring, _ = labels_of(
+        CLUSTERERS[name](),
+        features,
+        Evidence(np.zeros(len(pids)), links=link(*rows)),
+        links=False,
+    )
+    np.testing.assert_array_equal(ignoring, CLUSTERERS[name]()(features, seed=0, epoch=0))
+
+
+@pytest.mark.parametrize("name", CLUSTERERS)
+def test_ignored_images_take_no_part(name):
+    features, pids = crops()
+    ignored = np.arange(len(pids)) % 5 == 0
+    labels, info = labels_of(
+        CLUSTERERS[name](), features, Evidence(np.zeros(len(pids)), ignored=ignored)
+    )
+    assert (labels[ignored] == -1).all()
+    alone = CLUSTERERS[name]()(features[~ignored], seed=0, epoch=0)
+    np.testing.assert_array_equal(labels[~ignored], alone)
+    assert info["nodes"] == (~ignored).sum()
+
+
+def test_all_ignored_is_an_error():
+    evidence = Evidence(np.zeros(4), ignored=np.ones(4))
+    with pytest.raises(InputError, match="4 images, all of them with a link 'ignore'"):
+        labels_of(ConstrainedLinkage(0.5), np.eye(4, dtype=np.float32), evidence)
+
+
+@pytest.mark.parametrize("name", CLUSTERERS)
+def test_tracklets_stay_together(name):
+    features, pids = crops(noise=1.3)
+    # Four images of a person in a row are a tracklet, two of each person are not followed.
+    tracklets = np.where(np.arange(len(pids)) % EACH < 10, np.arange(len(pids)) // 2, -1)
+    evidence = Evidence(np.zeros(len(pids)), np.arange(len(pids)), tracklets)
+    labels, info = labels_of(
+        CLUSTERERS[name](), features, evidence, tracklets=True, cut_tracklets=None
+    )
+    for number in np.unique(tracklets[tracklets >= 0]):
+        assert len(np.unique(labels[tracklets == number])) == 1
+    assert info["nodes"] == 5 * PEOPLE + 2 * PEOPLE and info["tracklet_cuts"] == 0
+
+
+def test_nodes_are_unit_means_of_what_belongs_together():
+    features, _ = crops()
+    evidence = Evidence(
+        np.arange(96) % 3, tracklets=np.arange(96) // 4, ignored=np.arange(96) >= 92
+    )
+    clustering = EvidenceClustering(ConstrainedLinkage(0.5), tracklets=True, cut_tracklets=None)
+    nodes = clustering.prepare(features, evidence)
+    expected = unit_rows(features.reshape(24, 4, 32).mean(1)[:23])
+    np.testing.assert_allclose(nodes.features.numpy(), expected, atol=1e-6)
+    np.testing.assert_array_equal(nodes.of_image[:92], np.arange(92) // 4)
+    assert (nodes.of_image[92:] == -1).all()
+    assert nodes.constraints.sizes.tolist() == [4] * 23
+    # Other features of the same images come the same way, centering included.
+    clustering = EvidenceClustering(
+        ConstrainedLinkage(0.5), camera="center", tracklets=True, cut_tracklets=None
+    )
+    nodes = clustering.prepare(features, evidence)
+    torch.testing.assert_close(nodes.pool(torch.from_numpy(features)), nodes.features)
+
+
+def test_who_is_seen_at_once_is_two_people():
+    features, pids = crops(noise=0.1)
+    # Two people who look the same walk through two cameras.
+    features[pids == 1] = features[pids == 0]
+    times = np.tile(np.arange(EACH), PEOPLE) * 1.0
+    cameras = np.where(pids == 1, 1, 0)
+    tracklets = pids
+    options = dict(tracklets=True, cut_tracklets=None)
+    together = Evidence(cameras, times, tracklets, camera_names=["hall", "yard"])
+    merged = ConstrainedLinkage(0.3, min_cluster_size=1)
+    assert labels_of(merged, features, together, **options)[0].max() + 1 == PEOPLE - 1
+    assert labels_of(merged, features, together, **options, time=True)[0].max() + 1 == PEOPLE - 1
+    for disjoint in (True, [["hall", "yard"]], [[1, 0]]):
+        labels, info = labels_of(
+            merged, features, together, **options, time=True, disjoint_cameras=disjoint
+        )
+        np.testing.assert_array_equal(labels, pids)
+        assert info["refused_joins"] == 1
+    # Seen together for eleven seconds: less than is asked for.
+    for overlap, num in ((11, PEOPLE), (11.5, PEOPLE - 1)):
+        labels, _ = labels_of(
+            merged,
+            features,
+            together,
+            **options,
+            time=True,
+            disjoint_cameras=True,
+            min_overlap=overlap,
+        )
+        assert labels.max() + 1 == num
+    with pytest.raises(InputError, match="'roof', which is no camera"):
+        labels_of(merged, features, together, time=True, disjoint_cameras=[["roof", "yard"]])
+
+
+def test_images_of_one_instant_are_different_people():
+    features, pids = crops(noise=0.1)
+    features[pids == 1] = features[pids == 0]
+    times = np.tile(np.arange(EACH), PEOPLE) * 1.0
+    evidence = Evidence(np.zeros(len(pids)), times)
+    labels, _ = labels_of(ConstrainedLinkage(0.3), features, evidence, time=True)
+    for instant in range(EACH):
+        found = labels[times == instant]
+        assert len(np.unique(found[found >= 0])) == (found >= 0).sum()
+
+
+def test_rejected_links_are_counted_and_named(monkeypatch):
+    features, pids = crops()
+    rows = [(0, 1, 1, 2), (0, 1, 0, 1), (2, 3, 0, 2), (3, 4, 1, 2), (2, 4, 1, 1), (5, 6, 0, 1)]
+    evidence = Evidence(
+        np.zeros(len(pids)),
+        tracklets=np.where(np.isin(np.arange(96), [5, 6]), 0, -1),
+        links=link(*rows),
+    )
+    said = []
+    logger = MMLogger.get_instance("links")
+    monkeypatch.setattr(logger, "handlers", [])
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger.addHandler(handler)
+    _, info = labels_of(CLUSTERERS["dbscan"](), features, evidence, tracklets=True)
+    assert info["rejected_links"] == 3
+    assert len(said) == 1 and "3 of 6 links" in said[0]
+    assert "1 must-links of what cannot-links separate, 2 cannot-links" in said[0]
+    assert "cannot of images 0 and 1, must of images 2 and 4, cannot of images 5 and 6" in said[0]
+    with pytest.raises(InputError, match=r"3 of 6 links.*evidence.strict_links"):
+        labels_of(CLUSTERERS["dbscan"](), features, evidence, tracklets=True, strict_links=True)
+
+
+def test_extras_of_images_become_those_of_nodes():
+    features, pids = crops()
+    evidence = Evidence(np.zeros(len(pids)), tracklets=np.arange(len(pids)) // 4)
+    clustering = EvidenceClustering(GroundTruthLabels(), tracklets=True, cut_tracklets=None)
+    labels = clustering(clustering.prepare(features, evidence), seed=0, epoch=0, true_labels=pids)
+    np.testing.assert_array_equal(labels, pids)
+
+
+def test_a_cluster_that_holds_strangers_is_taken_apart_by_nearness():
+    # One cluster of KMeans: two heaps, and somebody says that one image of each is not the same.
+    angles = np.radians([0, 3, 6, 9, 40, 43, 46, 49, 180, 183])
+    features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    evidence = Evidence(np.zeros(10), links=link((0, 7, 0, 2)))
+    labels, info = labels_of(KMeans(num_clusters=2), features, evidence)
+    assert info["clusters_taken_apart"] == 1
+    assert len(np.unique(labels[:4])) == len(np.unique(labels[4:8])) == 1
+    assert len(np.unique(labels)) == 3 and (labels >= 0).all()
