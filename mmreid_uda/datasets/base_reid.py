@@ -441,10 +441,12 @@ class ReIDDataset(BaseDataset):
             )
         unlabeled = int((self.true_labels < 0).sum())
         if unlabeled and not self._unlabeled:
+            otherwise = "set labels='unlabeled' for unlabelled training data"
+            if self.split != "train":
+                otherwise = "take it out of `test`: a training needs no test set"
             raise InputError(
                 f"{unlabeled} of the {len(self.paths)} images of {where} have no identity, expected one for each; "
-                "give identities (a folder per identity, a pattern or a pid column), or set labels='unlabeled' for "
-                "unlabelled training data"
+                f"give identities (a folder per identity, a pattern or a pid column), or {otherwise}"
             )
         if self.split == "train" and not self._unlabeled and self.num_pids < 2:
             raise InputError(

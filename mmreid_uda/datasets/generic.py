@@ -178,7 +178,9 @@ class FolderReIDDataset(_OwnImages):
         pattern = options.get("pattern")
         if split == "train" or (pattern is not None and "(?P<pid>" in str(pattern)):
             return True
-        if "identity" not in _levels(options.get("folders"), False, options):
+        # A folder of one's own for a split is that of a test set, also of a target.
+        read = {} if isinstance(folders, Mapping) else options
+        if "identity" not in _levels(options.get("folders"), False, read):
             return False
         inner = folders[split] if isinstance(folders, Mapping) else ""
         try:
@@ -353,11 +355,13 @@ class CSVReIDDataset(_OwnImages):
             return True
         if named["path"] not in table.header:
             return True
-        if split != "train" and named["pid"] not in table.header:
-            return False
-        return named["split"] not in table.header or bool(
-            _rows_of(split, table.column(named["split"]))
-        )
+        rows: Sequence[int] = range(len(table))
+        if named["split"] in table.header:
+            rows = _rows_of(split, table.column(named["split"]))
+        if split == "train":
+            return bool(rows)
+        pids = table.column(named["pid"]) if named["pid"] in table.header else ()
+        return bool(pids) and any(known(pids[row]) is not None for row in rows)
 
     def load_split(self) -> list[dict]:
         """Read the rows of the split."""

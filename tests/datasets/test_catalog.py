@@ -196,6 +196,9 @@ def test_a_glance_tells_which_splits_there_can_be(tmp_path):
     assert folder("people", labels="unlabeled", pattern="(?P<camid>.)") == ("train",)
     assert folder("split", split_folders={"train": "train"}) == ("train",)
     assert folder("split", split_folders={"train": "train", "query": "q", "gallery": "g"}) == every
+    # A folder of its own for queries holds a test, also of a target.
+    parts = dict.fromkeys(every, "train")
+    assert folder("split", labels="unlabeled", split_folders=parts) == every
 
     def table(text, **options):
         (tmp_path / "list.csv").write_text(text)
@@ -206,6 +209,8 @@ def test_a_glance_tells_which_splits_there_can_be(tmp_path):
     assert table("path,pid\na.jpg,1\n") == table("rubbish") == table("", ann_file="no.csv") == every
     assert table("path,pid,split\na.jpg,1,train\n") == ("train",)
     assert table("path;pid;split\na.jpg;1;Test\n") == ("query", "gallery")
+    assert table("path,pid\na.jpg,\nb.jpg,none\n") == ("train",)
+    assert table("path,pid,split\na.jpg,1,train\nb.jpg,,test\n") == ("train",)
     assert table("path,who\na.jpg,1\n", columns={"pid": "who"}) == every
     assert offered_splits("vehiclex") == ("train",) and offered_splits("msmt17") == every
     assert offered_splits({"query": "a", "gallery": "b"}) == every[1:]
