@@ -60,6 +60,8 @@ DATASET_CATALOG: dict[str, dict[str, Any]] = {
     "syntha": {"type": "SyntheticReID", "variant": "a", "input_size": (128, 64)},
     "synthb": {"type": "SyntheticReID", "variant": "b", "input_size": (128, 64)},
     "synthc": {"type": "SyntheticReID", "variant": "c", "input_size": (128, 64)},
+    "synthd": {"type": "SyntheticReID", "variant": "d", "input_size": (128, 64)},
+    "synthe": {"type": "SyntheticReID", "variant": "e", "input_size": (128, 64)},
     "orl": {
         "type": "FolderReIDDataset",
         "data_root": orl_faces_folder,

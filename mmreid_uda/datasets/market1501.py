@@ -41,7 +41,7 @@ class MarketStyleDataset(ReIDDataset):
     """Camera number -> frames by which its recording began after the others' count; 0 unless given."""
     pid_range: ClassVar[range | None] = None
     """Identities that can occur, or None for any."""
-    cameras: ClassVar[Sequence[int]] = ()
+    cameras: Sequence[int] = ()
     """Camera numbers of the file names; their positions are the ``camids``."""
 
     @classmethod

@@ -11,7 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from mmreid_uda.clustering import JaccardDBSCAN
 from mmreid_uda.datasets import Market1501, build_dataset
 from mmreid_uda.datasets.synthetic import (
     CROP_SIZE,
@@ -24,7 +26,11 @@ from mmreid_uda.datasets.synthetic import (
 )
 from mmreid_uda.datasets.synthetic import dataset as cache
 from mmreid_uda.datasets.synthetic.appearance import Garment
+from mmreid_uda.datasets.synthetic.domains import DOMAINS
 from mmreid_uda.datasets.synthetic.pedestrian import Pose, draw_pedestrian
+from mmreid_uda.datasets.synthetic.renderer import film
+from mmreid_uda.models.backbones import MobileNetV2
+from mmreid_uda.models.weights import load_pretrained
 from mmreid_uda.utils import InputError
 
 SMALL = dict(num_train_ids=6, num_test_ids=5, images_per_id=6)
@@ -233,7 +239,7 @@ def test_other_sizes_do_not_fight_for_the_folder(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (dict(variant="z"), "variant='z'.*'a', 'b' or 'c'"),
+        (dict(variant="z"), "variant='z'.*'a', 'b', .* or 'e'"),
         (dict(num_train_ids=1), "num_train_ids=1.*at least 2"),
         (dict(images_per_id=3), "images_per_id=3.*at least 4"),
         (dict(render_seed=-1), "render_seed=-1.*at least 0"),
@@ -338,6 +344,80 @@ def test_clothes_tell_people_apart_but_cameras_get_in_the_way(tmp_path):
     distances[same_person & (query.camids[:, None] == gallery.camids[None])] = np.inf
     hits = same_person[np.arange(len(query)), distances.argmin(1)].mean()
     assert 0.15 < hits < 0.85
+
+
+def test_cameras_of_a_pair_are_those_that_the_domain_describes():
+    for variant in "de":
+        renderer = DomainRenderer(variant, 5)
+        assert len(renderer.cameras) == len(renderer.scenes) == 2
+        for camera, view in zip(renderer.cameras, DOMAINS[variant].views):
+            for name in ("hue", "haze", "noise", "pitch"):
+                assert getattr(camera, name) == view[name][0], name
+
+
+def test_hue_turns_colors_and_leaves_greys_alone():
+    camera = replace(
+        DomainRenderer("d").cameras[0],
+        gains=(1.0, 1.0, 1.0), curve=1.0, saturation=1.0, haze=0.0, noise=0.0, blur=0.0, rows=(128.0, 128.0),
+    )  # fmt: skip
+
+    def filmed(color, **changes):
+        picture = np.full((256, 128, 3), color, np.uint8)
+        return film(picture, replace(camera, **changes), 1.0, np.random.default_rng(0))[64, 32]
+
+    third = 2 * np.pi / 3
+    np.testing.assert_allclose(filmed((200, 40, 60), hue=third), (40, 60, 200), atol=1)
+    np.testing.assert_allclose(filmed((90, 90, 90), hue=0.7), (90, 90, 90), atol=1)
+    hazy = film(
+        np.repeat(np.array((20, 220), np.uint8), 64)[None, :, None].repeat(256, 0).repeat(3, 2),
+        replace(camera, hue=0.0, haze=0.25), 1.0, np.random.default_rng(0),
+    )  # fmt: skip
+    assert (hazy[64, 5, 0], hazy[64, 58, 0]) == (45, 195), "a quarter of the way to the mean"
+
+
+def cosines(features, pids, camids) -> list[float]:
+    """Means over pairs: same person and camera, same person, same camera, neither."""
+    one, other = np.triu_indices(len(features), 1)
+    similarity = (features @ features.T)[one, other]
+    person, camera = pids[one] == pids[other], camids[one] == camids[other]
+    kinds = (person & camera, person & ~camera, ~person & camera, ~person & ~camera)
+    return [float(similarity[kind].mean()) for kind in kinds]
+
+
+def imagenet_features(dataset) -> np.ndarray:
+    network = MobileNetV2().eval()
+    load_pretrained(network, "bundled://mobilenet_v2")
+    mean, std = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
+    images = np.stack([cv2.imread(path)[..., ::-1] for path in dataset.paths])
+    inputs = torch.from_numpy((images / 255 - mean) / std).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        features = torch.cat([network(part).mean((2, 3)) for part in inputs.split(64)]).numpy()
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["d", "e"])
+def test_a_stranger_in_the_camera_looks_more_alike_than_the_person_in_the_other(tmp_path, variant):
+    """The order of real pairs of cameras, and what it does to clusters."""
+    data = SyntheticReID(str(tmp_path), variant=variant, num_train_ids=60, num_test_ids=2)
+    features = imagenet_features(data)
+    found = cosines(features, data.pids, data.camids)
+    np.testing.assert_allclose(found, (0.71, 0.611, 0.626, 0.582), atol=0.03)
+    assert found[2] > found[1]
+
+    def one_camera_only(features):
+        clusterer = JaccardDBSCAN(k1=10, k2=4, eps=0.55, min_samples=4)
+        labels = clusterer(torch.from_numpy(features), seed=0, epoch=0)
+        clusters = range(labels.max() + 1)
+        assert len(clusters) >= 20
+        return np.mean([len(set(data.camids[labels == cluster])) == 1 for cluster in clusters])
+
+    means = np.stack([features[data.camids == camera].mean(0) for camera in range(2)])
+    centered = features - means[data.camids]
+    centered /= np.linalg.norm(centered, axis=1, keepdims=True)
+    plain, centered = one_camera_only(features), one_camera_only(centered)
+    assert plain >= 0.9
+    assert centered < plain - 0.1
 
 
 def test_contact_sheet_has_a_row_per_identity_and_a_column_per_camera():

@@ -28,7 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="?",
         help="folder of the datasets; domains go to <data_root>/synthetic/<variant>",
     )
-    parser.add_argument("--variants", nargs="+", default=["a", "b", "c"], help="domains")
+    parser.add_argument("--variants", nargs="+", default=["a", "b", "c", "d", "e"], help="domains")
     parser.add_argument("--num-train-ids", type=int, default=150, help="people to train on")
     parser.add_argument("--num-test-ids", type=int, default=100, help="people to test on")
     parser.add_argument("--images-per-id", type=int, default=10, help="images of a person")

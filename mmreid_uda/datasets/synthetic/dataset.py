@@ -28,7 +28,7 @@ from mmreid_uda.utils.values import Natural, checked
 
 from ..market1501 import MarketStyleDataset
 from .appearance import Identity
-from .domains import NUM_CAMERAS
+from .domains import DOMAINS
 from .renderer import DomainRenderer
 
 try:
@@ -46,7 +46,7 @@ FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 MAX_QUERIES_PER_ID = 3
 
 
-Variant = Literal["a", "b", "c"]
+Variant = Literal["a", "b", "c", "d", "e"]
 _NumIds = Annotated[int, Ge(2)]
 _NumImages = Annotated[int, Ge(4)]
 
@@ -57,7 +57,8 @@ class SyntheticSpec:
     """What is rendered; equal specifications give equal images.
 
     Attributes:
-        variant: Domain: ``'a'`` campus in summer, ``'b'`` street at dusk in winter, ``'c'`` hall from above.
+        variant: Domain: ``'a'`` campus in summer, ``'b'`` street at dusk in winter, ``'c'`` hall from above, ``'d'``
+            and ``'e'`` two cameras each that differ strongly.
         num_train_ids: Identities for training, numbered from 1.
         num_test_ids: Further identities for query and gallery.
         images_per_id: Mean number of images of an identity, at least 4; it varies by a third.
@@ -93,7 +94,7 @@ class SyntheticSpec:
 
 @DATASETS.register_module()
 class SyntheticReID(MarketStyleDataset):
-    """Rendered pedestrians in 6 cameras, made on first use: re-ID without a download.
+    """Rendered pedestrians in 6 cameras, or in 2 as unlike as real ones, made on first use: re-ID without a download.
 
     With the default sizes 150 identities (about 1,500 images) to train on and 100 others (about 285 queries, 815
     gallery images with 100 distractors) to test. The crops of 128×64 pixels lie in
@@ -105,7 +106,7 @@ class SyntheticReID(MarketStyleDataset):
         split: ``'train'``, ``'query'`` or ``'gallery'``.
         pipeline: See :class:`ReIDDataset`.
         variant: ``'a'`` campus in summer; ``'b'`` street at dusk in winter, dark clothes; ``'c'`` hall from above, low
-            resolution.
+            resolution; ``'d'`` and ``'e'`` two cameras each, so unlike that plain features cluster by camera.
         num_train_ids: Identities for training, at least 2.
         num_test_ids: Further identities for query and gallery, at least 2.
         images_per_id: Mean number of images of an identity, at least 4.
@@ -121,7 +122,6 @@ class SyntheticReID(MarketStyleDataset):
     """
 
     name = "synthetic"
-    cameras = range(1, NUM_CAMERAS + 1)
 
     def __init__(
         self,
@@ -139,6 +139,7 @@ class SyntheticReID(MarketStyleDataset):
     ) -> None:
         spec = SyntheticSpec(variant, num_train_ids, num_test_ids, images_per_id, render_seed)
         folder = ensure_rendered(data_root, spec)
+        self.cameras = range(1, len(DOMAINS[variant].views) + 1)
         super().__init__(folder, split, pipeline, name=name or f"synth{variant}", **kwargs)
 
 
@@ -335,7 +336,8 @@ def _render_pid(folder: str, spec: SyntheticSpec, pid: int) -> None:
     who = renderer.identity(pid)
     spread = spec.images_per_id // 3
     number = spec.images_per_id + int(rng.integers(-spread, spread + 1))
-    cameras = rng.permutation(NUM_CAMERAS)[: min(number - 1, int(rng.integers(3, NUM_CAMERAS + 1)))]
+    total = len(renderer.cameras)
+    cameras = rng.permutation(total)[: min(number - 1, int(rng.integers(min(3, total), total + 1)))]
     testing = pid > spec.num_train_ids
     queries = min(MAX_QUERIES_PER_ID, len(cameras), number - len(cameras)) if testing else 0
     # Every camera gets one image at least; queries come on top, so that all find their person in another camera.
@@ -347,6 +349,9 @@ def _render_pid(folder: str, spec: SyntheticSpec, pid: int) -> None:
         first_frame = int(rng.integers(60_000))
         queried = position < queries
         for step in range(share + queried):
+            if step and renderer.domain.walk and step % renderer.domain.walk == 0:
+                sighting = renderer.sighting(camera, rng)
+                first_frame += int(rng.integers(1_000, 20_000))
             split = (
                 ("query" if step == 0 and queried else "bounding_box_test")
                 if testing
@@ -362,7 +367,7 @@ def _render_clutter(folder: str, spec: SyntheticSpec, renderer: DomainRenderer) 
     unseen = 1 + spec.num_train_ids + spec.num_test_ids
     for number in range(spec.num_distractors + spec.num_junk):
         rng = renderer.rng("clutter", number)
-        camera = int(rng.integers(NUM_CAMERAS))
+        camera = int(rng.integers(len(renderer.cameras)))
         junk = number >= spec.num_distractors
         who: Identity | None
         if junk:

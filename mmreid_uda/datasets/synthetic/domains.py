@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from .appearance import Wardrobe
 
-__all__ = ["DOMAINS", "NUM_CAMERAS", "Camera", "Domain", "sample_camera"]
-
-NUM_CAMERAS = 6
+__all__ = ["DOMAINS", "Camera", "Domain", "sample_camera"]
 
 Range = tuple[float, float]
 
@@ -33,6 +32,15 @@ class Domain:
         noise: Standard deviation of the noise, 0..255.
         quality: JPEG quality.
         sunlight: Contrast between the lit and the shaded side of a body.
+        views: One for each camera: what differs there from the rest of the domain.
+        hue: Turn of the colour circle in radians: filters of the sensor that are not those of the eye.
+        haze: Share of the light that is scattered on its way, a grey veil; 0 none.
+        walk: Images of one walk through a camera's view, or None for all images of a person there.
+        facing: Direction in radians that most people walk in, or None to draw it.
+        slack: How badly boxes are placed; 1 is a good detector.
+        fill: Height of a person over that of the box.
+        across: Where in the view people walk, 0..1 from left to right.
+        ground: The same from the horizon to the camera, 0..1.
     """
 
     scene: str
@@ -47,6 +55,26 @@ class Domain:
     noise: Range
     quality: Range
     sunlight: Range
+    views: tuple[Mapping[str, Any], ...] = ({},) * 6
+    hue: Range = (0.0, 0.0)
+    haze: Range = (0.0, 0.0)
+    walk: int | None = None
+    facing: float | None = None
+    slack: float = 1.0
+    fill: Range = (0.86, 0.99)
+    across: Range = (0.05, 0.95)
+    ground: Range = (0.35, 1.0)
+
+    def view(self, number: int) -> Domain:
+        """The domain as one of its cameras has it.
+
+        Args:
+            number: Of the camera, 0-based.
+
+        Returns:
+            The domain with the differences of that camera.
+        """
+        return replace(self, **self.views[number])
 
 
 @dataclass(frozen=True)
@@ -65,6 +93,10 @@ class Camera:
         sunlight: Contrast of the light on bodies, signed: positive comes from the right.
         yaws: Directions in radians that people mostly walk in here.
         occlusion: Probability that something stands in front.
+        hue: Turn of the colour circle in radians.
+        haze: Share of scattered light.
+        slack: How badly boxes are placed.
+        fill: Height of a person over that of the box.
     """
 
     gains: tuple[float, float, float]
@@ -78,6 +110,10 @@ class Camera:
     sunlight: float
     yaws: tuple[float, float]
     occlusion: float
+    hue: float
+    haze: float
+    slack: float
+    fill: Range
 
 
 def sample_camera(rng: np.random.Generator, domain: Domain) -> Camera:
@@ -85,7 +121,7 @@ def sample_camera(rng: np.random.Generator, domain: Domain) -> Camera:
 
     Args:
         rng: Generator of this camera.
-        domain: The domain.
+        domain: The domain, as this camera has it.
 
     Returns:
         The camera.
@@ -95,6 +131,8 @@ def sample_camera(rng: np.random.Generator, domain: Domain) -> Camera:
     gains = (exposure * (1 - warmth), exposure * (1 + tint), exposure * (1 + warmth))
     rows = rng.uniform(*domain.rows)
     direction = rng.uniform(0, 2 * np.pi)
+    if domain.facing is not None:
+        direction = domain.facing
     return Camera(
         gains=gains,
         curve=float(rng.uniform(*domain.gamma)),
@@ -107,6 +145,10 @@ def sample_camera(rng: np.random.Generator, domain: Domain) -> Camera:
         sunlight=float(rng.uniform(*domain.sunlight) * (1 if rng.random() < 0.5 else -1)),
         yaws=(float(direction), float(direction + np.pi + rng.uniform(-0.6, 0.6))),
         occlusion=float(rng.uniform(0.04, 0.24)),
+        hue=float(rng.uniform(*domain.hue)),
+        haze=float(rng.uniform(*domain.haze)),
+        slack=domain.slack,
+        fill=domain.fill,
     )
 
 
@@ -169,5 +211,47 @@ _HALL = Domain(
     rows=(52, 78), blur=(0.0, 0.7), noise=(2.0, 7.0), quality=(45, 80), sunlight=(0.02, 0.14),
 )  # fmt: skip
 
-DOMAINS: Mapping[str, Domain] = dict(a=_CAMPUS, b=_STREET, c=_HALL)
-"""``a`` summer on a campus; ``b`` winter in a street at dusk, dark clothes; ``c`` a hall from above, low resolution."""
+
+def _camera(scene: str, facing: float, rows: Range, **fixed: float) -> Mapping[str, Any]:
+    """A camera that is described rather than drawn; ``fixed`` are values in place of a domain's ranges."""
+    pinned = {name: (value, value) for name, value in fixed.items()}
+    return dict(scene=scene, facing=facing, rows=rows, **pinned)
+
+
+# Two cameras that see one crowd so differently that a stranger in the same camera looks more alike than the same person
+# in the other one. Every image is a walk of its own, boxes are loose, and people keep to a path: the background of a
+# camera is always there, the side that a person shows is not.
+_PLAZA_AND_STREET = replace(
+    _CAMPUS,
+    walk=1, slack=2.0, fill=(0.74, 0.92), across=(0.25, 0.4), ground=(0.7, 0.9),
+    views=(
+        _camera(
+            "campus", 0.4, (104, 120), exposure=1.08, gamma=1.0, warmth=0.15, saturation=1.0, hue=0.12, haze=0.0,
+            pitch=0.2, blur=0.4, noise=2.0, quality=88, sunlight=0.3,
+        ),
+        _camera(
+            "street", 1.3, (72, 84), exposure=0.83, gamma=0.85, warmth=-0.15, saturation=0.9, hue=-0.12, haze=0.12,
+            pitch=0.4, blur=0.4, noise=6.0, quality=55, sunlight=0.2,
+        ),
+    ),
+)  # fmt: skip
+
+_HALL_AND_GATE = replace(
+    _PLAZA_AND_STREET,
+    views=(
+        _camera(
+            "hall", 0.1, (80, 92), exposure=0.95, gamma=0.9, warmth=0.02, saturation=0.85, hue=-0.1, haze=0.1,
+            pitch=0.45, blur=0.5, noise=4.0, quality=65, sunlight=0.05,
+        ),
+        _camera(
+            "campus", 2.0, (100, 116), exposure=0.9, gamma=1.1, warmth=-0.2, saturation=1.15, hue=0.2, haze=0.0,
+            pitch=0.1, blur=0.3, noise=3.0, quality=80, sunlight=-0.3,
+        ),
+    ),
+)  # fmt: skip
+
+DOMAINS: Mapping[str, Domain] = dict(
+    a=_CAMPUS, b=_STREET, c=_HALL, d=_PLAZA_AND_STREET, e=_HALL_AND_GATE
+)
+"""``a`` summer on a campus; ``b`` winter in a street at dusk, dark clothes; ``c`` a hall from above, low resolution;
+``d`` and ``e`` two cameras each, as unlike as real ones."""

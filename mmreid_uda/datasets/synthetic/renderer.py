@@ -12,7 +12,7 @@ import numpy as np
 from mmreid_uda.utils import make_rng
 
 from .appearance import Identity, sample_identity
-from .domains import DOMAINS, NUM_CAMERAS, Camera, sample_camera
+from .domains import DOMAINS, Camera, sample_camera
 from .pedestrian import Pose, draw_pedestrian
 from .scene import Scene, draw_occluder, draw_scene
 
@@ -53,10 +53,11 @@ class DomainRenderer:
     """Renders crops of one domain; equal arguments give equal images.
 
     Args:
-        variant: ``'a'``, ``'b'`` or ``'c'``.
+        variant: One of :data:`~mmreid_uda.datasets.synthetic.domains.DOMAINS`.
         seed: Seed of everything that is drawn.
 
     Attributes:
+        views: The domain as each of its cameras has it.
         cameras: The domain's cameras.
     """
 
@@ -64,8 +65,10 @@ class DomainRenderer:
         self.variant = variant
         self.seed = seed
         self.domain = DOMAINS[variant]
+        self.views = [self.domain.view(number) for number in range(len(self.domain.views))]
         self.cameras = [
-            sample_camera(self.rng("camera", number), self.domain) for number in range(NUM_CAMERAS)
+            sample_camera(self.rng("camera", number), view)
+            for number, view in enumerate(self.views)
         ]
 
     def rng(self, *keys: int | str) -> np.random.Generator:
@@ -83,7 +86,7 @@ class DomainRenderer:
     def scenes(self) -> list[Scene]:
         """Background of every camera."""
         return [
-            draw_scene(self.domain.scene, camera.pitch, self.rng("scene", number))
+            draw_scene(self.views[number].scene, camera.pitch, self.rng("scene", number))
             for number, camera in enumerate(self.cameras)
         ]
 
@@ -109,6 +112,7 @@ class DomainRenderer:
             The walk.
         """
         main = self.cameras[camera].yaws[int(rng.integers(2))]
+        view = self.views[camera]
         yaw = main + rng.normal(0, 0.35) if rng.random() < 0.8 else rng.uniform(0, 2 * np.pi)
         return Sighting(
             camera=camera,
@@ -116,8 +120,8 @@ class DomainRenderer:
             phase=float(rng.uniform(0, 2 * np.pi)),
             stride=float(rng.uniform(0.3, 0.52)) if rng.random() < 0.8 else 0.06,
             arms=str(rng.choice(["swing", "pockets", "phone"], p=[0.7, 0.18, 0.12])),
-            x=float(rng.uniform(0.05, 0.95)),
-            ground=float(rng.uniform(0.35, 1.0)),
+            x=float(rng.uniform(*view.across)),
+            ground=float(rng.uniform(*view.ground)),
             light=float(np.exp(rng.normal(0, 0.12))),
         )
 
@@ -159,7 +163,7 @@ class DomainRenderer:
             if rng.random() < 0.3:
                 self._stranger(canvas, camera, rng, front=True)
             else:
-                draw_occluder(canvas, self.domain.scene, rng)
+                draw_occluder(canvas, self.views[sighting.camera].scene, rng)
         return film(picture, camera, sighting.light, rng)
 
     def _person(
@@ -172,8 +176,8 @@ class DomainRenderer:
         sloppy: bool,
     ) -> None:
         camera = self.cameras[sighting.camera]
-        spread = 5.0 if sloppy else 1.0
-        height = _HEIGHT * float(rng.uniform(0.86, 0.99) if not sloppy else rng.uniform(0.7, 1.5))
+        spread = 5.0 if sloppy else camera.slack
+        height = _HEIGHT * float(rng.uniform(*camera.fill) if not sloppy else rng.uniform(0.7, 1.5))
         foot = _HEIGHT * (0.5 + float(rng.normal(0, 0.02 * spread))) + height / 2
         x = _WIDTH * (0.5 + float(rng.normal(0, 0.035 * spread)))
         pose = Pose(
@@ -262,7 +266,11 @@ def film(picture: np.ndarray, camera: Camera, light: float, rng: np.random.Gener
     # The sensor sees the light before the person is cut out and enlarged: noise is as coarse as the resolution.
     grey = small @ np.array((0.114, 0.587, 0.299), np.float32)
     color = grey[..., None] + (small - grey[..., None]) * np.float32(camera.saturation)
+    if camera.hue:
+        color = color @ _hue_matrix(camera.hue)
     color *= np.array(camera.gains, np.float32) * np.float32(light)
+    if camera.haze:
+        color += np.float32(camera.haze) * (color.mean() - color)
     np.clip(color, 0, 255, out=color)
     color = 255 * (color / 255) ** np.float32(camera.curve)
     color += rng.normal(0, camera.noise, color.shape).astype(np.float32)
@@ -270,6 +278,18 @@ def film(picture: np.ndarray, camera: Camera, light: float, rng: np.random.Gener
     crop = cv2.resize(frame, CROP_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
     blur = camera.blur * rng.uniform(0.6, 1.4)
     return np.asarray(cv2.GaussianBlur(crop, (0, 0), blur) if blur > 0.2 else crop, np.uint8)
+
+
+def _hue_matrix(angle: float) -> np.ndarray:
+    """float32 (3, 3) that turns BGR colours, from the right, about the axis of greys."""
+    axis = np.full(3, 3**-0.5)
+    cross = np.array(((0, -1, 1), (1, 0, -1), (-1, 1, 0))) * 3**-0.5
+    turn = (
+        np.cos(angle) * np.eye(3)
+        + np.sin(angle) * cross
+        + (1 - np.cos(angle)) * np.outer(axis, axis)
+    )
+    return turn.astype(np.float32)
 
 
 def contact_sheet(
@@ -289,7 +309,7 @@ def contact_sheet(
     for variant in variants:
         renderer = DomainRenderer(variant, seed)
         rows = [
-            np.hstack([_sample(renderer, pid, camera) for camera in range(NUM_CAMERAS)])
+            np.hstack([_sample(renderer, pid, camera) for camera in range(len(renderer.cameras))])
             for pid in range(1, num_ids + 1)
         ]
         block = np.vstack(rows)
