@@ -12,7 +12,7 @@ from mmreid_uda.utils import InputError
 from .files import shown
 from .unknown import known
 
-__all__ = ["SEQUENCE_SECONDS", "Clock", "frame_time", "lone_value"]
+__all__ = ["SEQUENCE_SECONDS", "Clock", "frame_time", "lone_value", "read_time"]
 
 SEQUENCE_SECONDS = 86400.0
 """Recordings whose clocks have nothing to do with each other are a day apart: no rule takes them for neighbors."""
@@ -76,7 +76,7 @@ class Clock:
             if self.rates is not None and camera is None:
                 continue
             rate = self.of_all if self.rates is None else self.rates[camera]
-            found[key] = _read(value, rate, source) + self.offsets.get(camera, 0.0)
+            found[key] = read_time(value, rate, source) + self.offsets.get(camera, 0.0)
         return found
 
     def _check_names(self, cameras: set[str], source: str) -> None:
@@ -96,7 +96,20 @@ def _by_name(values: Mapping[Any, float]) -> dict[Any, float]:
     return {known(str(name)): float(value) for name, value in values.items()}
 
 
-def _read(text: str, rate: float | None, source: str) -> float:
+def read_time(text: str, rate: float | None, source: str) -> float:
+    """Read one time.
+
+    Args:
+        text: Number of a frame where there is a rate; else seconds, or a date, without time zone in UTC.
+        rate: Frames per second, or None.
+        source: Where the text stands, for messages.
+
+    Returns:
+        Seconds; of a date since 1970.
+
+    Raises:
+        InputError: It is no time.
+    """
     try:
         number = float(text)
     except ValueError:

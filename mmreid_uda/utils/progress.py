@@ -1,16 +1,33 @@
-"""A line in the log now and then, so that a long step does not look like a hang."""
+"""Lines now and then in the log, or one on the terminal, so that a long step does not look like a hang."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from mmengine.logging import print_log
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "show_progress"]
 
 Block = TypeVar("Block", bound=Sized)
+
+
+def show_progress(step: str, done: int, total: int, items: str) -> None:
+    """Keep one line of the terminal up to date; without a terminal write a line at the end alone.
+
+    Args:
+        step: What is being done.
+        done: Items done so far.
+        total: Items to do.
+        items: Their name.
+    """
+    terminal = sys.stderr.isatty()
+    if terminal or done == total:
+        line = f"{step}: {done:,} of {total:,} {items}"
+        end = "\n" if done == total else ""
+        print(f"\r{line}" if terminal else line, end=end, file=sys.stderr, flush=True)
 
 
 class Progress:
