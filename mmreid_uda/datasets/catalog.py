@@ -237,14 +237,17 @@ def _name_of(dataset: Mapping) -> str:
 
 
 def _own_images(path: str) -> dict[str, Any] | None:
-    """An entry for a folder of images, or a list of them, by its path; None where there is none."""
-    if os.path.isdir(path):
-        folder = os.path.abspath(path)
-        return dict(type="FolderReIDDataset", data_root=path, name=os.path.basename(folder))
-    if path.lower().endswith(".csv") and os.path.isfile(path):
+    """An entry for a folder of images, or a CSV file of them, by its path; None for what is no path.
+
+    What looks like a path and is not there is left to the dataset, which says so.
+    """
+    if path.lower().endswith(".csv"):
         folder, file = os.path.split(path)
         name = os.path.splitext(file)[0]
         return dict(type="CSVReIDDataset", data_root=folder or ".", ann_file=file, name=name)
+    if os.path.isdir(path) or "/" in path or os.sep in path:
+        name = os.path.basename(os.path.abspath(path))
+        return dict(type="FolderReIDDataset", data_root=path, name=name)
     return None
 
 
@@ -256,8 +259,8 @@ def _entry(name: str) -> dict[str, Any]:
         near = difflib.get_close_matches(name.lower(), DATASET_CATALOG, n=1, cutoff=0.4)
         raise InputError(
             f"dataset '{name}' is not one of {', '.join(DATASET_CATALOG)}"
-            f"{f'; did you mean {near[0]!r}?' if near else ''}, nor a folder or CSV file that is there; for your own "
-            "images give the path of their folder, dict(type='FolderReIDDataset', data_root=...), or call "
+            f"{f'; did you mean {near[0]!r}?' if near else ''}, nor a folder here; for your own images "
+            "give the path of their folder or CSV file, dict(type='FolderReIDDataset', data_root=...), or call "
             "register_dataset"
         )
     return DATASET_CATALOG[name]

@@ -317,6 +317,23 @@ def test_words_among_the_tests_stand_for_source_and_target():
     assert changed.val_dataloader.dataset.sets == ["personx", "msmt17"], "VehicleX has no tests"
 
 
+def test_nothing_is_evaluated_where_nobody_says_who_is_who(tmp_path):
+    """Sub-folders of a target may be cameras: they are people only where the config says so."""
+    for name in ("crops/door/1.jpg", "crops/hall/2.jpg", "people/ann/1.jpg", "people/bob/1.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    crops, people = str(tmp_path / "crops"), str(tmp_path / "people")
+    folder = dict(_delete_=True, type="FolderReIDDataset", data_root=crops)
+    for target in (crops, folder, dict(folder, folders="camera")):
+        for test in ({}, {"test": []}, {"test": ["target"]}):
+            cfg = load_config(SMALL, {"target": target, **test})
+            assert "val_dataloader" not in cfg or cfg.val_dataloader is None
+    cfg = load_config(SMALL, {"target": dict(folder, folders="identity")})
+    assert cfg.val_dataloader.dataset.sets[0].folders == "identity"
+    cfg = load_config(SMALL, {"target": crops, "test": [people]})
+    assert cfg.val_dataloader.dataset.sets == [people]
+
+
 def test_the_clusterer_is_said_at_the_top_or_in_its_hook():
     options = {"clusterer.eps": 0.3, "relabel.policy": "raise", "default_hooks.cluster.interval": 2}
     hook = load_config(SMALL, options).default_hooks.cluster

@@ -146,6 +146,10 @@ def test_own_images_are_named_by_their_path(tmp_path, monkeypatch):
     listed = build_dataset("crops/list.csv", "train", data_root="data", labels="unlabeled")
     assert listed.name == "list" and listed.camera_names == ["door"]
     assert input_size("crops") == (256, 128) and offered_splits("crops/list.csv") == ("train",)
+    with pytest.raises(InputError, match="data_root 'no/crops' is not a folder"):
+        build_dataset("no/crops", "train", labels="unlabeled")
+    with pytest.raises(InputError, match=r"ann_file './no\.csv' is not a file"):
+        build_dataset("no.csv", "train", labels="unlabeled")
     with pytest.raises(InputError, match="Market-1501"):  # names of the catalogue win
         build_dataset("market1501", "train", data_root=".")
 

@@ -228,9 +228,18 @@ def test_a_target_without_identities_is_no_problem(run, tmp_path):
         )
         status, text = run("check_dataset", config)
         assert status == 0, text
-        assert (
-            "has no images with identities to test on; it can be trained on, without evalua" in text
-        )
+        assert "has no labelled test images: it can be trained on, and nothing is eval" in text
+    # Sub-folders of cameras are no people who could be tested on.
+    write_image(tmp_path / "own" / "door" / "0.png", 0)
+    write_image(tmp_path / "own" / "hall" / "1.png", 70)
+    status, text = run("check_dataset", tmp_path / "own")
+    assert status == 0 and re.search(r"^own +train +- +2 +- +none$", text, re.M), text
+    assert "its 2 sub-folders, such as 'door', are taken for nothing" in text
+    (tmp_path / "own" / "crops.csv").write_text(
+        "path,camid,time,tracklet\ndoor/0.png,door,1,1\nhall/1.png,hall,,\n"
+    )
+    status, text = run("check_dataset", tmp_path / "own" / "crops.csv")
+    assert status == 0 and re.search(r"^crops +train +- +2 +2 +50% +1$", text, re.M), text
 
 
 def test_a_split_that_is_a_file_is_told(run, market):

@@ -6,6 +6,7 @@ Examples:
     python tools/data/check_dataset.py market1501 --data-root data
     python tools/data/check_dataset.py configs/mmt/mmt-k500_r50_duke2market.py --no-decode
     python tools/data/check_dataset.py my_config.py target --split train
+    python tools/data/check_dataset.py data/crops
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from mmreid_uda.utils.choices import SPLITS
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ToolParser(description="Check a dataset, or those of a config.")
-    parser.add_argument("dataset", help="name of a dataset, or a config file")
+    parser.add_argument(
+        "dataset",
+        help="name of a dataset, path of your own images or of a CSV file, or a config file",
+    )
     parser.add_argument(
         "name",
         nargs="?",

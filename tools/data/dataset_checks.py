@@ -113,7 +113,7 @@ def requested(
     """Which splits of which sets to check.
 
     Args:
-        dataset: Name of a dataset, or path of a config file.
+        dataset: Name of a dataset, path of a folder or CSV file of images, or path of a config file.
         name: With a config, the dataset of it to look at; None looks at all that it reads.
         splits: Look at these only; None looks at all that are read.
         data_root: Folder, or None for the config's.
@@ -129,7 +129,8 @@ def requested(
                 "leave it out."
             )
         root = data_root or "data"
-        return [Requested(dataset, only(offered_splits(dataset, data_root=root), splits), root)]
+        offered = offered_splits(dataset, data_root=root, labels="unlabeled")
+        return [Requested(dataset, only(offered, splits), root)]
     cfg = load_config(dataset, dict(options) if options else None)
     root = data_root or cfg.get("data_root")
     if not any(cfg.get(key) for key in ("source", "target", "test")):
@@ -206,11 +207,12 @@ def check(
         except InputError as error:
             findings.append(problem(str(error)))
     findings += [note(f"{one.name}: {text}") for one in built.values() for text in one.notes]
-    if "train" in built and offered_splits(dataset, data_root=data_root) == SPLITS[:1]:
+    offered = offered_splits(dataset, data_root=data_root, labels="unlabeled")
+    if "train" in built and offered == SPLITS[:1]:
         findings.append(
             note(
-                f"{built['train'].name} has no images with identities to test on; it can be trained on, without "
-                "evaluation unless the config names another test set",
+                f"{built['train'].name} has no labelled test images: it can be trained on, and nothing is evaluated "
+                "unless the config names another set in test",
             )
         )
     findings += compare_counts(dataset, built)
