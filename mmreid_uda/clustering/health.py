@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 Metrics = Mapping[str, float]
+# Times are compared in milliseconds.
+_TICKS = 1000
 # Three epochs are in one of six orders.
 _FEWEST_EPOCHS = 4
 
@@ -73,6 +75,8 @@ def label_health(
             ``ari_previous``, ``ari_mirrored``: :func:`label_agreement` with those labels;
             ``one_camera_share``, ``one_camera_chance``: see :func:`one_camera_share`; with two cameras at least;
             ``tracklet_purity``: share in 0..1 of the tracklets of several images that are in one cluster as a whole;
+            ``seen_together``: share of the tracklets in clusters that are in one with another tracklet that the same
+            camera saw at the same time: two people, or one that a tracker followed twice;
             ``must_links``, ``must_violated``: links, and how many of them are not in one cluster;
             ``cannot_links``, ``cannot_violated``: links, and how many of them are in one cluster.
 
@@ -92,6 +96,9 @@ def label_health(
     purity = _whole_share(labels[followed], evidence.tracklets[followed])
     if purity is not None:
         found["tracklet_purity"] = purity
+    together = _seen_together(labels, evidence, followed & (labels >= 0))
+    if together is not None:
+        found["seen_together"] = together
     links = evidence.links
     counted = ~(evidence.ignored[links.first] | evidence.ignored[links.second])
     one, other = labels[links.first], labels[links.second]
@@ -104,6 +111,28 @@ def label_health(
             found[f"{kind}_links"] = float(of_kind.sum())
             found[f"{kind}_violated"] = float((of_kind & violated).sum())
     return found
+
+
+def _seen_together(labels: np.ndarray, evidence: Evidence, chosen: np.ndarray) -> float | None:
+    """See :func:`label_health`; a tracklet in several clusters is one in each. None without times."""
+    chosen = chosen & np.isfinite(evidence.times) & (evidence.cameras >= 0)
+    if not chosen.any():
+        return None
+    times = np.round((evidence.times[chosen] - evidence.times[chosen].min()) * _TICKS)
+    rows = np.stack([evidence.cameras[chosen], labels[chosen], evidence.tracklets[chosen]])
+    parts, of_part = np.unique(rows, axis=1, return_inverse=True)
+    of_part = of_part.ravel()
+    starts, ends = np.full(parts.shape[1], np.inf), np.full(parts.shape[1], -np.inf)
+    np.minimum.at(starts, of_part, times)
+    np.maximum.at(ends, of_part, times)
+    # On one clock, those of a camera and a cluster behind those of another: who begins before all others have ended?
+    new = np.diff(parts[:2], axis=1, prepend=-1).any(axis=0)
+    shift = np.cumsum(new) * (times.max() + 1)
+    order = np.lexsort((starts, shift))
+    starts, ends = ((one + shift)[order] for one in (starts, ends))
+    late = starts[1:] <= np.maximum.accumulate(ends)[:-1]
+    early = starts[1:] <= ends[:-1]
+    return float((np.append(False, late) | np.append(early, False)).mean())
 
 
 def _whole_share(labels: np.ndarray, groups: np.ndarray) -> float | None:
@@ -129,6 +158,7 @@ _SIGNALS = (
     "ari_mirrored",
     "one_camera_share",
     "tracklet_purity",
+    "seen_together",
     "must_violated",
     "cannot_violated",
 )
@@ -203,8 +233,8 @@ _LEFT_OUT, _IN_A_ROW = 0.5, 3
 _MERGED = 0.5
 # Of what it once was.
 _FELL_TO = 0.5
-# Violated links, and tracklets that are in one cluster, of all.
-_VIOLATED, _WHOLE = 0.05, 0.5
+# Violated links, tracklets with another of the same time, and tracklets that are in one cluster, of all.
+_VIOLATED, _TOGETHER, _WHOLE = 0.05, 0.1, 0.5
 
 
 def _one_camera(metrics: Sequence[Metrics]) -> str:
@@ -272,9 +302,20 @@ def _torn(metrics: Sequence[Metrics]) -> str:
     purity = metrics[-1].get("tracklet_purity", 1.0)
     if purity >= _WHOLE:
         return ""
-    return f"only {purity:.0%} of the tracklets are in one cluster as a whole"
+    return f"only {purity:.0%} of the tracklets are in one cluster as a whole; set evidence.tracklets=True"
 
 
+def _together(metrics: Sequence[Metrics]) -> str:
+    share = metrics[-1].get("seen_together", 0.0)
+    if share <= _TOGETHER:
+        return ""
+    return (
+        f"{share:.0%} of the tracklets are in a cluster with another one that the same camera saw at the same time: "
+        "different people are one; set evidence.time=True and evidence.tracklets=True"
+    )
+
+
+_OBEY = ": they contradict others (the log names these), or evidence.links is off"
 _RULES: dict[str, Callable[[Sequence[Metrics]], str]] = dict(
     one_camera=_one_camera,
     left_out=_left_out,
@@ -286,7 +327,8 @@ _RULES: dict[str, Callable[[Sequence[Metrics]], str]] = dict(
     ari_mirrored=_falling(
         "ari_mirrored", "the agreement (ARI) with the labels of the mirrored images"
     ),
-    must=_violated("must", "are not in one cluster"),
-    cannot=_violated("cannot", "are in one cluster"),
+    must=_violated("must", "are not in one cluster" + _OBEY),
+    cannot=_violated("cannot", "are in one cluster" + _OBEY),
     tracklets=_torn,
+    seen_together=_together,
 )

@@ -1,5 +1,7 @@
 """Figures of labels that need no identities, against slow independent versions; and what they warn of."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -51,7 +53,10 @@ def random_evidence(rng, num):
         *(rng.integers(0, num, 40) for _ in range(2)), rng.random(40) < 0.5, np.ones(40, np.int64)
     )
     tracklets, ignored = rng.integers(-1, 15, num), rng.random(num) < 0.1
-    return Evidence(rng.integers(-1, 3, num), None, tracklets, ignored, links)
+    cameras = np.where(tracklets >= 0, tracklets % 3, rng.integers(-1, 3, num))
+    times = tracklets // 6 + rng.random(num) * 1.5
+    times[rng.random(num) < 0.1] = np.nan
+    return Evidence(cameras, times, tracklets, ignored, links)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -72,6 +77,19 @@ def test_figures_equal_a_slow_loop(seed):
         ]
         if len(members) > 1:
             whole.append(all(one == members[0] >= 0 for one in members))
+    spans = {}
+    for image in range(50):
+        known = np.isfinite(evidence.times[image]) and not evidence.ignored[image]
+        if known and min(labels[image], evidence.tracklets[image]) >= 0:
+            part = evidence.cameras[image], labels[image], evidence.tracklets[image]
+            spans.setdefault(part, []).append(round(evidence.times[image], 3))
+    shared = {
+        one
+        for one, other in permutations(spans, 2)
+        if one[:2] == other[:2]
+        and min(spans[one]) <= max(spans[other])
+        and min(spans[other]) <= max(spans[one])
+    }
     counts = dict(must_links=0, must_violated=0, cannot_links=0, cannot_violated=0)
     for first, second, must in zip(
         evidence.links.first, evidence.links.second, evidence.links.must
@@ -89,10 +107,15 @@ def test_figures_equal_a_slow_loop(seed):
             one_camera_share=share,
             one_camera_chance=chance,
             tracklet_purity=np.mean(whole),
+            seen_together=len(shared) / len(spans),
             **counts,
         )
     )
-    assert 0 < found["tracklet_purity"] < 1 and counts["cannot_violated"] > 0
+    assert (
+        0 < found["tracklet_purity"] < 1
+        and 0 < len(shared) < len(spans)
+        and counts["cannot_violated"] > 0
+    )
 
 
 def test_what_cannot_be_known_is_no_figure():
@@ -134,6 +157,7 @@ HEALTHY = dict(
     one_camera_share=0.4,
     one_camera_chance=0.3,
     tracklet_purity=0.9,
+    seen_together=0.05,
     must_links=40,
     must_violated=2,
     cannot_links=40,
@@ -165,6 +189,7 @@ def test_a_healthy_run_is_not_warned_of():
         ("ari_mirrored", [{}, dict(ari_mirrored=0.3)], 1),
         ("must", [dict(must_violated=3), dict(must_violated=3)], 0),
         ("cannot", [{}, dict(cannot_violated=3)], 1),
+        ("seen_together", [{}, dict(seen_together=0.2)], 1),
         ("tracklets", [dict(tracklet_purity=0.4), {}], 0),
     ],
 )

@@ -44,6 +44,7 @@ LIFE = dict(
     one_camera_share=".3f",
     one_camera_chance=".3f",
     tracklet_purity=".3f",
+    seen_together=".3f",
     must_violated=".0f",
     cannot_violated=".0f",
 )
