@@ -73,6 +73,7 @@ def label_health(
     Returns:
         Some of:
             ``ari_previous``, ``ari_mirrored``: :func:`label_agreement` with those labels;
+            ``ignored``: images that show no subject, and so have no label;
             ``one_camera_share``, ``one_camera_chance``: see :func:`one_camera_share`; with two cameras at least;
             ``tracklet_purity``: share in 0..1 of the tracklets of several images that are in one cluster as a whole;
             ``seen_together``: share of the tracklets in clusters that are in one with another tracklet that the same
@@ -89,6 +90,8 @@ def label_health(
         found["ari_mirrored"] = label_agreement(labels, mirrored)
     if evidence is None:
         return found
+    if evidence.ignored.any():
+        found["ignored"] = float(evidence.ignored.sum())
     if len(np.unique(evidence.cameras[evidence.cameras >= 0])) > 1:
         share, chance = one_camera_share(labels, evidence.cameras)
         found.update(one_camera_share=share, one_camera_chance=chance)
@@ -248,7 +251,11 @@ def _one_camera(metrics: Sequence[Metrics]) -> str:
 
 
 def _left_out(metrics: Sequence[Metrics]) -> str:
-    ratios = [one["outlier_ratio"] for one in metrics[-_IN_A_ROW:]]
+    ignored = metrics[-1].get("ignored", 0.0)
+    ratios = [
+        (one["outliers"] - ignored) / max(one["images"] - ignored, 1)
+        for one in metrics[-_IN_A_ROW:]
+    ]
     if len(ratios) < _IN_A_ROW or min(ratios) <= _LEFT_OUT:
         return ""
     return (

@@ -104,6 +104,7 @@ def test_figures_equal_a_slow_loop(seed):
         dict(
             ari_previous=1,
             ari_mirrored=1,
+            ignored=evidence.ignored.sum(),
             one_camera_share=share,
             one_camera_chance=chance,
             tracklet_purity=np.mean(whole),
@@ -174,6 +175,7 @@ def warned(*changes):
 def test_a_healthy_run_is_not_warned_of():
     first = cluster_statistics(np.append(np.arange(40) % 10, np.full(60, -1)))
     assert warned({**first, "ari_previous": 0.3}, dict(one_camera_share=0.85), {}) == []
+    assert warned(*[dict(outliers=60, ignored=30)] * 4) == []
     # Few clusters of one camera, and one camera with nearly all images.
     assert warned(dict(one_camera_share=1, one_camera_chance=0.8)) == []
 
@@ -182,7 +184,7 @@ def test_a_healthy_run_is_not_warned_of():
     "kind, changes, epoch",
     [
         ("one_camera", [dict(one_camera_share=1.0), dict(one_camera_share=1.0)], 0),
-        ("left_out", [dict(outlier_ratio=0.6)] * 4, 2),
+        ("left_out", [dict(outliers=60)] * 4, 2),
         ("merged", [{}, dict(largest=51)], 1),
         ("fewer", [{}, {}, dict(clusters=4)], 2),
         ("ari_previous", [{}, dict(ari_previous=0.3), dict(ari_previous=0.2)], 1),

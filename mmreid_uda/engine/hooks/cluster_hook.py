@@ -312,7 +312,9 @@ class ClusterHook(Hook):
         mirrored, rows = None, answers.get(_MIRRORED)
         if self.stability and rows is not None and "kept_previous" not in statistics:
             clustering = copy.deepcopy(self.clustering)
-            options = dict(seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale, **answers)
+            # The image is the mirrored one of its mirrored image.
+            turned = {**answers, _MIRRORED: features}
+            options = dict(seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale, **turned)
             mirrored = clustering(clustering.prepare(rows, target.evidence), **options)
             for refiner in self.refiners:
                 mirrored = refiner(mirrored, rows)
