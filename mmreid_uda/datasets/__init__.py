@@ -23,6 +23,7 @@ from .occluded_duke import OccludedDuke
 from .personx import PersonX
 from .statistics import log_statistics, statistics_table
 from .synthetic import SyntheticReID
+from .tracklets import MARS, DukeVideo
 from .vehicleid import VehicleID
 from .veri776 import VehicleX, VeRi776
 from .wrappers import CrossDomainDataset, ReIDTestDataset, queries_with_match
@@ -30,6 +31,7 @@ from .wrappers import CrossDomainDataset, ReIDTestDataset, queries_with_match
 __all__ = [
     "CUHK03NP",
     "DATASET_CATALOG",
+    "MARS",
     "MSMT17",
     "NOISE_KINDS",
     "CSVReIDDataset",
@@ -37,6 +39,7 @@ __all__ = [
     "CrossDomainDataset",
     "DigitsDataset",
     "DukeMTMCreID",
+    "DukeVideo",
     "FolderReIDDataset",
     "ImageCache",
     "LabelNoise",

@@ -57,6 +57,8 @@ DATASET_CATALOG: dict[str, dict[str, Any]] = {
     "vehicleid": {"type": "VehicleID"},
     "occluded_duke": {"type": "OccludedDuke"},
     "vehiclex": {"type": "VehicleX"},
+    "mars": {"type": "MARS"},
+    "duke-video": {"type": "DukeVideo"},
     "syntha": {"type": "SyntheticReID", "variant": "a", "input_size": (128, 64)},
     "synthb": {"type": "SyntheticReID", "variant": "b", "input_size": (128, 64)},
     "synthc": {"type": "SyntheticReID", "variant": "c", "input_size": (128, 64)},
