@@ -17,6 +17,7 @@ from mmreid_uda.datasets.unknown import compared_cameras, known
 from mmreid_uda.evaluation.functional import evaluate_rank
 from mmreid_uda.evaluation.functional.distance import as_sides
 from mmreid_uda.registry import DATASETS
+from mmreid_uda.structures import Evidence
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.choices import Part
 from mmreid_uda.utils.files import open_arrays, require_file
@@ -39,7 +40,7 @@ class FeatureSet:
         paths: Image paths.
         pids: int64 (N,), -1 = unknown.
         camids: int64 (N,) that the rule of the evaluation compares; of unknown cameras each image has one of its own.
-        cameras: int64 (N,), the true cameras, -1 = unknown.
+        evidence: What is known of the images beside pixels.
         is_query: bool (N,), the queries of a test set; all False elsewhere.
         is_gallery: bool (N,), its gallery, of which some may be queries too; all False elsewhere.
         fingerprint: Of the model, see :func:`~mmreid_uda.apis.model_fingerprint`; empty = unknown.
@@ -50,11 +51,16 @@ class FeatureSet:
     paths: list[str]
     pids: np.ndarray
     camids: np.ndarray
-    cameras: np.ndarray
+    evidence: Evidence
     is_query: np.ndarray
     is_gallery: np.ndarray
     fingerprint: str = ""
     ids: np.ndarray | None = None
+
+    @property
+    def cameras(self) -> np.ndarray:
+        """int64 (N,), the true cameras, -1 = unknown."""
+        return self.evidence.cameras
 
     @classmethod
     def load(cls, path: str | Path) -> FeatureSet:
@@ -82,6 +88,8 @@ class FeatureSet:
             cameras = _column(arrays.get("camid", np.full(num, -1)), "camid", num, "iu").astype(int)
             if not arrays.get("has_cameras", True) and (cameras >= 0).all():
                 cameras[:] = -1  # of an older file, in which each image had a number of its own
+            times = _column(arrays.get("time", np.full(num, np.nan)), "time", num, "f")
+            tracklets = _column(arrays.get("tracklet", np.full(num, -1)), "tracklet", num, "iu")
             fingerprint = str(arrays.get("fingerprint", ""))
         ids = pids if pids.dtype.kind == "U" else None
         return cls(
@@ -89,7 +97,7 @@ class FeatureSet:
             paths,
             pids.astype(np.int64) if ids is None else _numbers(ids),
             compared_cameras(cameras, file_numbers(paths)),
-            cameras,
+            Evidence(cameras, times, tracklets),
             np.zeros(num, bool),
             np.zeros(num, bool),
             fingerprint,
@@ -123,7 +131,7 @@ class FeatureSet:
                 paths,
                 dataset.pids[first],
                 dataset.camids[first],
-                dataset.cameras[first],
+                Evidence(dataset.cameras[first]),
                 dataset.is_query[first],
                 dataset.is_gallery[first],
                 inferencer.fingerprint,
@@ -135,7 +143,7 @@ class FeatureSet:
             dataset.paths,
             dataset.true_labels,
             dataset.camids,
-            np.where(dataset.camera_known, dataset.camids, -1),
+            dataset.evidence,
             np.zeros(len(dataset), bool),
             np.zeros(len(dataset), bool),
             inferencer.fingerprint,
@@ -166,7 +174,7 @@ class FeatureSet:
         """Take these images as queries, and others as their gallery.
 
         As in a test set, people who are named by texts are numbered over both, and a file whose camera is unknown, or
-        every file if none is known on one side, is a camera of its own.
+        every file if none is known on one side, is a camera of its own. Of the evidence cameras alone are kept.
 
         Args:
             gallery: Images of the same model.
@@ -196,7 +204,7 @@ class FeatureSet:
             paths,
             pids,
             compared_cameras(cameras, files) if some_known else files,
-            cameras,
+            Evidence(cameras),
             np.arange(len(paths)) < len(self.paths),
             np.arange(len(paths)) >= len(self.paths),
             self.fingerprint or gallery.fingerprint,

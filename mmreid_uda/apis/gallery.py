@@ -153,7 +153,8 @@ def save_features(
         features: float32 (N, D).
         paths: Names of the N images.
         fingerprint: Of the model.
-        labels: Further arrays: ``pid`` (N,), integers or texts, ``camid`` (N,), ``has_cameras`` ().
+        labels: Further arrays: ``pid`` (N,), integers or texts, ``camid`` (N,), ``has_cameras`` (), ``time`` (N,),
+            ``tracklet`` (N,).
 
     Raises:
         InputError: Another name, features that are not finite, or numbers of features and paths that differ.

@@ -38,7 +38,8 @@ class NamedImages:
     Args:
         paths: Files.
         labels: Of a dataset: ``pid`` (N,), integers with -1 = unknown or texts with '' = unknown, ``camid`` int64
-            (N,) with -1 = unknown, ``has_cameras`` (). Else nothing.
+            (N,) with -1 = unknown, ``has_cameras`` (), and where it knows any, ``time`` float64 (N,) in seconds with
+            NaN = unknown, ``tracklet`` int64 (N,) with -1 = none. Else nothing.
     """
 
     paths: list[str]
@@ -196,10 +197,13 @@ def _labels(dataset: ReIDDataset, kept: list[int]) -> dict[str, np.ndarray]:
     else:
         # Texts stay texts: the numbers of one split alone are other people's in another.
         numbers = np.array(["" if pid is None else str(pid) for pid in pids])
+    evidence = dataset.evidence
     return {
         "pid": numbers,
-        "camid": np.where(dataset.camera_known, dataset.camids, -1)[kept],
+        "camid": evidence.cameras[kept],
         "has_cameras": np.array(dataset.has_cameras),
+        **({"time": evidence.times[kept]} if evidence.has_times else {}),
+        **({"tracklet": evidence.tracklets[kept]} if evidence.has_tracklets else {}),
     }
 
 

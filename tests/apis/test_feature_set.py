@@ -5,6 +5,7 @@ import pytest
 
 from mmreid_uda.apis import FeatureSet, load_pseudo_labels, save_features
 from mmreid_uda.apis.feature_set import choose_queries
+from mmreid_uda.structures import Evidence
 from mmreid_uda.utils import InputError
 
 
@@ -81,6 +82,15 @@ def test_one_name_in_two_folders_is_no_match_for_a_third(tmp_path):
         load_pseudo_labels(file, ["s3/1.jpg"])
 
 
+def test_what_is_known_of_images_comes_along(tmp_path):
+    told = dict(time=np.array([1.5, np.nan]), tracklet=np.array([3, -1]), camid=np.array([-1, 2]))
+    evidence = save(tmp_path / "all.npz", 2, **told).evidence
+    assert evidence.times[0] == 1.5 and np.isnan(evidence.times[1])
+    assert evidence.tracklets.tolist() == [3, -1] and evidence.cameras.tolist() == [-1, 2]
+    evidence = save(tmp_path / "none.npz", 2).evidence
+    assert not (evidence.has_times or evidence.has_tracklets or evidence.has_cameras)
+
+
 def test_the_worst_queries_come_first():
     # Gallery: 0 and 1, one image each. The first query finds its own, the second the other, the third has no match.
     features = np.array([[1, 0], [1, 0], [0, 1], [1, 0], [0, 1]], np.float32)
@@ -89,7 +99,7 @@ def test_the_worst_queries_come_first():
         list("abcde"),
         np.array([0, 1, 9, 0, 1]),
         np.array([0, 0, 0, 1, 1]),
-        np.array([0, 0, 0, 1, 1]),
+        Evidence(np.array([0, 0, 0, 1, 1])),
         np.array([True, True, True, False, False]),
         np.array([False, False, False, True, True]),
     )
@@ -124,6 +134,8 @@ def test_people_are_called_as_the_data_call_them_and_unknown_cameras_not_at_all(
         ("pid", np.array([1])),
         ("pid", np.zeros((2, 2), int)),
         ("camid", np.array(["a", "b"])),
+        ("time", np.array([1, 2])),
+        ("tracklet", np.array([0.0, 1.0])),
         ("camid", np.array([0.0, np.inf])),
         ("paths", np.array([["a"], ["b"]])),
         ("paths", np.array([1, 2])),

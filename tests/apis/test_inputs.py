@@ -79,13 +79,16 @@ def test_files_win_over_names_without_a_split_and_labels_are_those_of_one_set(pe
     images = name_images(people, ["target"], "train")
     assert images.labels["pid"].tolist() == ["p0", "p0", "p1", "p1"]
     assert not images.labels["has_cameras"] and set(images.labels["camid"]) == {-1}
+    assert "time" not in images.labels and "tracklet" not in images.labels
     files = name_images(people, [str(tmp_path / "people"), images.paths[0]])
     assert files.paths == [*images.paths, images.paths[0]] and files.labels == {}
     assert name_images(people, ["target", "target"], "train").labels == {}
 
 
 def test_people_without_a_name_stay_without_one(people, tmp_path):
-    (tmp_path / "list.csv").write_text("path,pid\n0.png,7\n1.png,\n2.png,NULL\n")
+    (tmp_path / "list.csv").write_text(
+        "path,pid,time,tracklet\n0.png,7,2,a\n1.png,,4.5,a\n2.png,NULL,,\n"
+    )
     people.target = dict(
         type="CSVReIDDataset", data_root=str(tmp_path), ann_file="list.csv", img_root=str(tmp_path)
     )
@@ -93,6 +96,8 @@ def test_people_without_a_name_stay_without_one(people, tmp_path):
         (tmp_path / f"{number}.png").write_bytes((tmp_path / "people/p0/0.png").read_bytes())
     images = name_images(people, ["list"], "train")
     assert images.labels["pid"].tolist() == ["7", "", ""]
+    np.testing.assert_equal(images.labels["time"], [2, 4.5, np.nan])
+    assert images.labels["tracklet"].tolist() == [0, 0, -1]
 
 
 def test_broken_images_are_left_out_and_named(people, crops, tmp_path):

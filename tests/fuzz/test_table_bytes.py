@@ -38,6 +38,7 @@ cells = st.one_of(
     st.sampled_from(
         [*NAMES, "", "1", "2", "nan", "-", "train", "test", "path", "pid", "camid", "split", '"']
     ),
+    st.sampled_from(["time", "tracklet", "0.5", "inf", "1e999", "2026-05-01", "must", "ignore"]),
     st.sampled_from(["\\", "a\\b.jpg", "/", "../a.jpg", "\x00", "\r", "9" * 5000, "²", "-1", "٣"]),
     st.text(max_size=8),
 )
@@ -83,9 +84,12 @@ csv_options = st.fixed_dictionaries(
             [None, "utf-8", "utf-16", "latin-1", "gbk", "no", "base64", "idna", "undefined", "\0"]
         ),
         "columns": st.dictionaries(
-            st.sampled_from(["path", "pid", "camid", "split"]), st.sampled_from(["pid", "x", ""])
+            st.sampled_from(["path", "pid", "camid", "split", "time"]),
+            st.sampled_from(["pid", "x", ""]),
         ),
         "labels": st.sampled_from(["ground_truth", "unlabeled"]),
+        "frame_rate": st.sampled_from([25, {"x": 5}, {"x": 5, "y": 2.5, "nan": 1}, {}]),
+        "clock_offsets": st.sampled_from([{}, {"x": -1}, {"z": 3}]),
         "indices": st.one_of(st.none(), st.integers(-9, 9), st.lists(st.integers(-9, 9))),
         "ids": st.one_of(
             st.none(),
@@ -96,6 +100,7 @@ csv_options = st.fixed_dictionaries(
 )
 HEADERS = (
     *["path,pid,camid,split"] * 4,
+    *["path,pid,camid,time,tracklet"] * 2,
     *("path;pid;camid", "path\tpid\tcamid\tsplit", "path,pid", "sep=;\npath;pid", ""),
 )
 ROWS = (
@@ -104,6 +109,17 @@ ROWS = (
     "Zoë d.jpg,2,,test",
     "sub\\c.jpg,3,nan,Train",
     "./a.jpg,1,,",
+    "a.jpg,1,x,0.5,3",
+    "b.jpg,2,y,2026-05-01T12:00:07,3",
+)
+LINK_HEADERS = (*["path_a,path_b,kind,source,priority,time,author"] * 3, "path_a;path_b;kind", "")
+LINK_ROWS = (
+    "a.jpg,b.jpg,must,human,2,now,ann",
+    "./b.jpg,a.jpg,cannot",
+    "sub\\c.jpg,,ignore",
+    "a.jpg,b.jpg,revoke,time,-3",
+    "a.jpg,a.jpg,must",
+    "a.jpg,nobody.jpg,cannot,other",
 )
 
 
@@ -119,6 +135,13 @@ def test_any_csv_file_is_read_or_refused_in_a_sentence(root, content, options, s
     if split != "train":
         options.pop("labels", None)
     builds_or_says(lambda: CSVReIDDataset(split=split, ann_file=str(path), **options))
+
+
+@always_the_same
+@given(content=files(LINK_HEADERS, LINK_ROWS, [",", ",", ";", "\t"]))
+def test_any_file_of_links_is_read_or_refused_in_a_sentence(root, content):
+    (root / "links.csv").write_bytes(content)
+    builds_or_says(lambda: FolderReIDDataset(str(root), labels="unlabeled", links="links.csv"))
 
 
 @always_the_same
@@ -139,6 +162,8 @@ pieces = st.sampled_from(
     [
         r"(?P<pid>",
         r"(?P<camid>",
+        r"(?P<time>",
+        r"(?P<tracklet>",
         ")",
         "?",
         r"\d+",
@@ -166,9 +191,14 @@ pieces = st.sampled_from(
         ),
     ),
     labels=st.sampled_from(["ground_truth", "unlabeled"]),
+    folders=st.one_of(
+        st.none(),
+        st.sampled_from(["camera", "tracklet", "none", "x"]),
+        st.lists(st.sampled_from(["identity", "camera", "tracklet", "none"]), max_size=3),
+    ),
 )
 def test_any_options_of_a_folder_are_met_or_refused_in_a_sentence(
-    root, pattern, extensions, split_folders, labels
+    root, pattern, extensions, split_folders, labels, folders
 ):
     builds_or_says(
         lambda: FolderReIDDataset(
@@ -177,5 +207,6 @@ def test_any_options_of_a_folder_are_met_or_refused_in_a_sentence(
             extensions=extensions,
             split_folders=split_folders,
             labels=labels,
+            folders=folders,
         )
     )
