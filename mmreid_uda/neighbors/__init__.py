@@ -2,6 +2,7 @@
 
 from .approximate import find_neighbors_approximately
 from .cameras import CameraLists
+from .centering import center_cameras
 from .jaccard import (
     add_source_term,
     jaccard_distances,
@@ -27,6 +28,7 @@ __all__ = [
     "Neighbors",
     "VectorIndex",
     "add_source_term",
+    "center_cameras",
     "find_camera_neighbors",
     "find_neighbors",
     "find_neighbors_approximately",
