@@ -30,11 +30,14 @@ class Constraints:
         sizes: int64 (M,), images of each node.
         groups: int64 (M,), nodes that must be one cluster share a number ``0..G-1``, in the order of their first nodes.
         exclusive: int8 (S, G), sets of groups; no two groups of a set can be one cluster.
+        spread: How much one subject varies: the median cosine distance between the means of the first and the second
+            half of a tracklet, see :func:`~mmreid_uda.clustering.tracklets.half_distances`; None = unknown.
     """
 
     sizes: np.ndarray
     groups: np.ndarray
     exclusive: sparse.csr_array
+    spread: float | None = None
 
     @classmethod
     def none(cls, sizes: np.ndarray) -> Constraints:
@@ -58,6 +61,13 @@ class Constraints:
         """Bool (G,), groups that cannot be in one cluster with some other."""
         return np.bincount(self.exclusive.indices, minlength=self.exclusive.shape[1]) > 0
 
+    @property
+    def exclusive_share(self) -> float:
+        """Share of all pairs of groups that cannot be in one cluster, 0..1; a pair in several sets counts as often."""
+        num = self.exclusive.shape[1]
+        sizes = np.diff(self.exclusive.indptr).astype(np.float64)
+        return min(1.0, float((sizes * (sizes - 1)).sum()) / max(num * (num - 1), 1))
+
     def contracted(self) -> Constraints:
         """The same with each group as one node.
 
@@ -65,7 +75,7 @@ class Constraints:
             Constraints of G nodes, each a group of its own.
         """
         sizes = self.group_sizes
-        return Constraints(sizes, np.arange(len(sizes)), self.exclusive)
+        return Constraints(sizes, np.arange(len(sizes)), self.exclusive, self.spread)
 
     def violations(self, labels: np.ndarray) -> tuple[int, int]:
         """Count what labels do not obey.
@@ -144,6 +154,7 @@ def make_constraints(
     sizes: np.ndarray,
     links: Links | None = None,
     exclusive: tuple[np.ndarray, np.ndarray] | None = None,
+    spread: float | None = None,
 ) -> Constraints:
     """Close links under what follows from them.
 
@@ -152,6 +163,7 @@ def make_constraints(
         links: Between nodes, all of them kept by :func:`consistent_links`.
         exclusive: Sets of nodes that exclude each other, as :func:`time_conflicts` gives them. Links prevail: of a set,
             nodes that must be one cluster count as one.
+        spread: As of :class:`Constraints`.
 
     Returns:
         The constraints.
@@ -176,7 +188,7 @@ def make_constraints(
         (np.ones(len(rows), np.int8), (rows, columns)),
         shape=(int(rows.max(initial=-1)) + 1, num_groups),
     )
-    return Constraints(np.asarray(sizes, np.int64), groups, sets)
+    return Constraints(np.asarray(sizes, np.int64), groups, sets, spread)
 
 
 def time_conflicts(

@@ -9,10 +9,12 @@ from mmreid_uda.structures import Evidence, Links
 from .constraints import consistent_links
 from .labels import components, renumber_by_first
 
-__all__ = ["chain_links", "identity_switches", "tracklet_nodes"]
+__all__ = ["chain_links", "half_distances", "identity_switches", "tracklet_nodes"]
 
 # Images looked at on each side of a possible cut: a person's look changes slowly, that of a tracklet at once.
 _WINDOW = 12
+# Images of a tracklet that is worth being halved.
+_LONG = 4
 # A tracker's word has the priority of a rule; that of a person is higher.
 _PRIORITY = 1
 
@@ -52,6 +54,30 @@ def tracklet_nodes(
     kept[asked] = consistent_links(together)[len(said) :]
     nodes = components(first[kept], second[kept], len(features))
     return renumber_by_first(nodes), int((~kept).sum())
+
+
+def half_distances(features: np.ndarray, nodes: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """How much a subject varies while it is followed: the first half of its images against the second.
+
+    Args:
+        features: float32 (N, D), rows of unit norm.
+        nodes: int64 (N,), -1 = none.
+        times: float64 (N,), NaN = unknown.
+
+    Returns:
+        Cosine distance between the means of the two halves, float64, of every node with at least four images.
+    """
+    followed = np.flatnonzero(nodes >= 0)
+    order = followed[np.lexsort((times[followed], nodes[followed]))]
+    numbers, begin, sizes = np.unique(nodes[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(begin, sizes)
+    long = np.repeat(sizes >= _LONG, sizes)
+    which = 2 * np.repeat(np.arange(len(numbers)), sizes) + (2 * place >= np.repeat(sizes, sizes))
+    sums = np.zeros((2 * len(numbers), features.shape[1]), np.float32)
+    np.add.at(sums, which[long], features[order[long]])
+    first, second = sums[::2][sizes >= _LONG], sums[1::2][sizes >= _LONG]
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return 1 - np.einsum("nd,nd->n", first, second) / lengths
 
 
 def chain_links(tracklets: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

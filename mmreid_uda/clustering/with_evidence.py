@@ -24,7 +24,7 @@ from .camera_choice import choose_camera
 from .constraints import Constraints, consistent_links, make_constraints, time_conflicts
 from .labels import Clusterer, renumber_by_first
 from .take_apart import take_apart
-from .tracklets import tracklet_nodes
+from .tracklets import half_distances, tracklet_nodes
 
 __all__ = ["EvidenceClustering", "Nodes"]
 
@@ -210,9 +210,9 @@ class EvidenceClustering:
                 Nodes(images), prepared=self.clusterer.prepare(images, over_ranks=over_ranks)
             )
         nodes = Nodes(images, centered=evidence.cameras if mode in ("center", "both") else None)
-        of_image, info = self._nodes(nodes.pool(images), evidence)
+        of_image, spread, info = self._nodes(nodes.pool(images), evidence)
         nodes = replace(nodes, of_image=of_image)
-        constraints = self._constraints(nodes, evidence, info)
+        constraints = self._constraints(nodes, evidence, spread, info)
         if constraints is not None and not self.clusterer.honors_constraints:
             # What must be one cluster is one node.
             numbers = np.append(constraints.groups, -1)
@@ -231,17 +231,20 @@ class EvidenceClustering:
 
     def _nodes(
         self, features: Tensor, evidence: Evidence
-    ) -> tuple[np.ndarray | None, dict[str, float]]:
-        """Node of each image, None = each is one; and figures."""
+    ) -> tuple[np.ndarray | None, float | None, dict[str, float]]:
+        """Node of each image, None = each is one; how much a node varies, None = unknown; and figures."""
         tracklets = self.tracklets and evidence.has_tracklets
         if not tracklets and not evidence.ignored.any():
-            return None, {}
+            return None, None, {}
         info: dict[str, float] = {}
+        spread = None
         of_image = np.arange(len(evidence))
         if tracklets:
             rows = unit_rows(features).cpu().numpy()
             of_image, cuts = tracklet_nodes(rows, evidence, self.cut_tracklets, self.links)
             info["tracklet_cuts"] = float(cuts)
+            halves = half_distances(rows, np.where(evidence.ignored, -1, of_image), evidence.times)
+            spread = float(np.median(halves)) if len(halves) else None
         kept = ~evidence.ignored
         of_image = np.where(kept, of_image, -1)
         if not kept.any():
@@ -251,10 +254,10 @@ class EvidenceClustering:
             )
         of_image[kept] = renumber_by_first(of_image[kept])
         info["nodes"] = float(of_image.max() + 1)
-        return of_image, info
+        return of_image, spread, info
 
     def _constraints(
-        self, nodes: Nodes, evidence: Evidence, info: dict[str, float]
+        self, nodes: Nodes, evidence: Evidence, spread: float | None, info: dict[str, float]
     ) -> Constraints | None:
         """Constraints between the nodes, None where there are none and each image is a node."""
         of_image = nodes.numbers(len(evidence))
@@ -267,7 +270,7 @@ class EvidenceClustering:
             )
         if nodes.of_image is None and not len(links) and exclusive is None:
             return None
-        return make_constraints(sizes, links, exclusive)
+        return make_constraints(sizes, links, exclusive, spread)
 
     def _kept_links(
         self, of_image: np.ndarray, evidence: Evidence, info: dict[str, float]

@@ -29,7 +29,7 @@ def clustered(num, ids, dim=32, noise=0.9, seed=0):
 
 def merged(features, threshold, constraints, k=None):
     neighbors = find_neighbors(torch.from_numpy(features), k or len(features))
-    return average_linkage(features, neighbors, threshold, constraints)
+    return average_linkage(features, neighbors, constraints, threshold).labels(threshold)
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.9])
@@ -102,6 +102,54 @@ def test_refused_joins_are_counted():
     constraints = make_constraints(np.ones(3), links((0, 1, "cannot", 2)))
     labels, refused = merged(features, 0.2, constraints)
     assert (labels.tolist(), refused) == ([0, 1, 2], 1)
+
+
+def people(seed=0):
+    """Twelve people of eight nodes, of which one of each was seen at the same time as one of each other."""
+    rng = np.random.default_rng(seed)
+    pids = np.repeat(np.arange(12), 8)
+    features = unit_rows(rng.standard_normal((12, 16))[pids] + 0.8 * rng.standard_normal((96, 16)))
+    known = np.arange(96) % 8, np.arange(96)
+    return features, pids, known
+
+
+def test_cannot_links_and_tracklets_choose_the_threshold():
+    features, pids, known = people()
+    constraints = make_constraints(np.ones(96), exclusive=known)
+    share = 8 * 12 * 11 / (96 * 95)
+    assert constraints.exclusive_share == pytest.approx(share)
+    neighbors = find_neighbors(torch.from_numpy(features), 96)
+    merges = average_linkage(features, neighbors, constraints, 2.0)
+    assert merges.cost == pytest.approx(0.25 * (1 - share) / share)
+    gains = [
+        number - (merges.cost * merges.refused[number - 1] if number else 0)
+        for number in range(len(merges.heights) + 1)
+    ]
+    best = max(range(len(gains)), key=lambda number: (gains[number], number))
+    assert 0 < best < len(gains) - 1 and merges.refused[-1] > 50
+    threshold = merges.heights[best - 1]
+    assert merges.best_threshold(2.0) == threshold
+    labels, refused = merges.labels(threshold)
+    assert adjusted_rand_score(pids, labels) > 0.7
+    assert refused == merges.refused[best]
+    # To stop early changes nothing but what is not needed.
+    early = average_linkage(features, neighbors, constraints, 2.0, stop_early=True)
+    assert early.refused[-1] < merges.refused[-1]
+    assert early.best_threshold(2.0) == threshold
+    clusterer = ConstrainedLinkage(min_cluster_size=1)
+    found = clusterer(features, seed=0, epoch=0, constraints=constraints)
+    np.testing.assert_array_equal(found, labels)
+    assert clusterer.info == dict(distance_threshold=threshold, refused_joins=refused)
+    # Tracklets that vary less have the last word, and are enough alone.
+    for exclusive in (known, None):
+        varying = make_constraints(np.ones(96), exclusive=exclusive, spread=threshold / 2)
+        less = merges.heights[merges.heights <= 1.2 * threshold / 2][-1]
+        clusterer(features, seed=0, epoch=0, constraints=varying)
+        assert clusterer.info["distance_threshold"] == less
+        clusterer(features, seed=0, epoch=0, constraints=varying, eps_scale=1.5)
+        assert clusterer.info["distance_threshold"] == 1.5 * less
+    with pytest.raises(InputError, match=r"evidence\.tracklets=True"):
+        clusterer(features, seed=0, epoch=0)
 
 
 # ---- the clusterer

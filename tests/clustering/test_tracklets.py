@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from mmreid_uda.clustering.tracklets import chain_links, identity_switches, tracklet_nodes
+from mmreid_uda.clustering.tracklets import (
+    chain_links,
+    half_distances,
+    identity_switches,
+    tracklet_nodes,
+)
 from mmreid_uda.neighbors import unit_rows
 from mmreid_uda.structures import Evidence, Links
 from mmreid_uda.utils import InputError
@@ -67,6 +72,21 @@ def test_a_place_is_judged_by_the_gain_of_two_means_and_the_jump():
     np.testing.assert_array_equal(np.flatnonzero(found), [scores.argmax()])
     assert not identity_switches(features, first, second, distances, best * 1.001).any()
     assert tracklets[first[scores.argmax()]] == 3
+
+
+def test_the_halves_of_a_tracklet_are_compared():
+    rng = np.random.default_rng(0)
+    features = unit_rows(rng.standard_normal((16, 8)))
+    nodes = np.array([0, 1, 0, 1, 0, 1, 0, 1, 1, 2, 2, 2, -1, -1, -1, -1])
+    times = rng.random(16)
+    expected = []
+    for number in (0, 1):
+        members = np.flatnonzero(nodes == number)
+        members = members[np.argsort(times[members])]
+        middle = (len(members) + 1) // 2
+        one, other = features[members[:middle]].mean(0), features[members[middle:]].mean(0)
+        expected.append(1 - one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+    np.testing.assert_allclose(half_distances(features, nodes, times), expected, rtol=1e-5)
 
 
 def test_images_without_tracklet_are_nodes_of_their_own():
