@@ -100,6 +100,11 @@ class CameraNeighbors:
         """Neighbours per row in both lists."""
         return self.intra.num_columns + self.inter.num_columns
 
+    @property
+    def min_similarity(self) -> np.ndarray | None:
+        """As :attr:`Neighbors.min_similarity`, over the images of all cameras."""
+        return self.intra.min_similarity
+
     def together(self) -> Neighbors:
         """All of them; where a list has ended, the row itself.
 

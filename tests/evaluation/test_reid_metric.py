@@ -13,6 +13,7 @@ from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 
 from mmreid_uda.evaluation import ReIDMetric, evaluate_rank, expand_queries, rerank
+from mmreid_uda.neighbors import center_cameras
 from mmreid_uda.registry import METRICS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
@@ -123,6 +124,26 @@ def test_expanded_queries_and_verification_stand_beside_the_plain_figures() -> N
     assert {f"msmt17/qe_{key}": value for key, value in expected.items()}.items() <= metrics.items()
     assert metrics["msmt17/qe_mAP"] != metrics["msmt17/mAP"]
     assert "msmt17/qe_R1" in feed(make_metric(query_expansion=True), images).evaluate(NUM_SAMPLES)
+
+
+def test_figures_that_know_cameras_stand_beside_the_plain_ones() -> None:
+    images = make_images()
+    metric = make_metric(center_cameras=True, rerank={"cameras": True})
+    metrics = feed(metric, images).evaluate(NUM_SAMPLES)
+    assert expected_metrics(images).items() <= metrics.items()
+    own = images[images.set_id == 0]
+    query, gallery = own[own.is_query], own[~own.is_query]
+    labels = query.pid, gallery.pid, query.camid, gallery.camid
+    rows = torch.nn.functional.normalize(torch.cat([query.features, gallery.features]))
+    rows = center_cameras(rows, torch.cat([query.camid, gallery.camid]))
+    centered = evaluate_rank(rows[: len(query)], rows[len(query) :], *labels)
+    cameras = dict(query_cameras=query.camid.numpy(), gallery_cameras=gallery.camid.numpy())
+    distances = rerank(query.features, gallery.features, **cameras)
+    reranked = evaluate_rank(None, None, *labels, distances=distances)
+    for prefix, result in (("centered", centered), ("rerank", reranked)):
+        expected = {f"market1501/{prefix}_{key}": one for key, one in result.summary().items()}
+        assert expected.items() <= metrics.items()
+        assert metrics[f"market1501/{prefix}_mAP"] != metrics["market1501/mAP"]
 
 
 def test_a_budget_too_small_names_the_set_and_the_key() -> None:

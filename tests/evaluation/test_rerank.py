@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmreid_uda.evaluation.functional import evaluate_rank, rerank
+from mmreid_uda.neighbors import CameraLists
 from mmreid_uda.utils import InputError
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -72,6 +73,57 @@ def test_equals_the_dense_definition(k1: int, k2: int, lambda_value: float) -> N
     query, gallery, *_ = clustered(0, 25, 65)
     expected = dense_rerank(query, gallery, k1, k2, lambda_value)
     assert np.abs(whole(query, gallery, k1, k2, lambda_value) - expected).max() < 1e-6
+
+
+def dense_camera_rerank(
+    query: np.ndarray, gallery: np.ndarray, cameras: list[int], lists: CameraLists, weight: float
+) -> np.ndarray:
+    """The definition with cameras, word by word, on (Q+G)×(Q+G) matrices of float64."""
+    images = np.concatenate([query, gallery]).astype(np.float64)
+    images /= np.linalg.norm(images, axis=1, keepdims=True)
+    num = len(images)
+    distances = 2 - 2 * images @ images.T
+    distances = (distances / distances.max(axis=0)).T
+    encoding, ranks = np.zeros((num, num)), {}
+    for i in range(num):
+        other = np.array([cameras[j] != cameras[i] for j in range(num)])
+        shifted = distances[i] - (np.arange(num) == i)  # the image itself comes first
+        ranks["intra", i] = np.argsort(shifted + 999 * other, kind="stable")
+        ranks["inter", i] = np.argsort(shifted + 999 * ~other, kind="stable")
+    for i in range(num):
+        members = set()
+        for kind, k in (("intra", lists.k1_intra + 1), ("inter", lists.k1_inter + 1)):
+            members |= {j for j in ranks[kind, i][:k] if i in ranks[kind, j][:k]}
+        members = sorted(members)
+        weights = np.exp(-distances[i, members])
+        encoding[i, members] = weights / weights.sum()
+    averaged = np.zeros_like(encoding)
+    for i in range(num):
+        rows = [*ranks["intra", i][: lists.k2_intra], *ranks["inter", i][: lists.k2_inter]]
+        averaged[i] = encoding[rows].mean(0)
+    final = np.zeros((len(query), len(gallery)))
+    for q in range(len(query)):
+        for g in range(len(gallery)):
+            shared = np.minimum(averaged[q], averaged[len(query) + g]).sum()
+            jaccard = max(1 - shared / (2 - shared), 0)
+            final[q, g] = (1 - weight) * jaccard + weight * distances[q, len(query) + g]
+    return final
+
+
+@pytest.mark.parametrize("k2", [1, 6])
+def test_with_cameras_equals_the_dense_definition(k2: int) -> None:
+    query, gallery, *_ = clustered(0, 25, 65)
+    cameras = np.random.default_rng(0).choice(4, 90, p=[0.5, 0.3, 0.17, 0.03])
+    lists = CameraLists(k1_intra=4, k1_inter=12)
+    options = dict(query_cameras=cameras[:25], gallery_cameras=cameras[25:], camera_lists=lists)
+    expected = dense_camera_rerank(query, gallery, cameras.tolist(), lists, 0.3)
+    assert np.abs(whole(query, gallery, 20, k2, **options) - expected).max() < 1e-6
+
+
+def test_cameras_of_one_side_alone_are_refused() -> None:
+    query, gallery, *_ = clustered(3, 10, 20)
+    with pytest.raises(InputError, match="cameras of the queries alone"):
+        list(rerank(query, gallery, query_cameras=np.zeros(10, int)))
 
 
 def test_published_jaccard_distances() -> None:

@@ -3,7 +3,8 @@
 Both go from unit features to labels: nearest neighbours, k-reciprocal Jaccard distance, DBSCAN. The reference is the
 algorithm of SpCL, Cluster-Contrast and ISE in the vectorisation of their code: an exact faiss search, loops over images
 around NumPy operations on rows of N×N matrices, scikit-learn's DBSCAN on the dense distances. Ours runs with kernels
-(exact in float32, and with candidates found in int8), without kernels, and as the clusterer of the configs.
+(exact in float32, and with candidates found in int8), without kernels, as the clusterer of the configs, and with the
+camera-aware distance of CA-Jaccard, which is shown beside float32.
 
 The sides take turns in one process; medians of the repetitions are reported. Added memory is measured in a fresh
 process per side: the largest resident size during the step minus the size before it, features and libraries loaded
@@ -14,6 +15,7 @@ large blocks: an exact search cannot go below it without giving up float32.
 Examples:
     python tools/benchmarks/benchmark_clustering.py --json clustering.json --figure clustering.png
     python tools/benchmarks/benchmark_clustering.py --num-samples 130000 --skip-reference
+    python tools/benchmarks/benchmark_clustering.py --skip-reference --sides camera-aware
     python tools/benchmarks/benchmark_clustering.py --skip-reference --growth 4000 8000 16000 32000
 """
 
@@ -27,6 +29,9 @@ from synthetic_features import NUM_SAMPLES
 from mmreid_uda.cli import ToolParser, at_least, number, run_tool
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import Positive
+
+# Names of the sides; what they do is imported once the command line is understood.
+SIDES = ("reference", "float32", "int8", "without kernels", "JaccardDBSCAN", "camera-aware")
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,6 +64,13 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--skip-reference", action="store_true", help="ours alone, where N×N does not fit"
+    )
+    parser.add_argument(
+        "--sides",
+        nargs="+",
+        choices=SIDES,
+        default=[],
+        help="only these, beside float32, on which the others are measured",
     )
     parser.add_argument("--gpu", action="store_true", help="search for neighbours on the GPU")
     add_output_options(parser, 3, figure=True)

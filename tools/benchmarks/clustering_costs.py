@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -28,7 +28,10 @@ from torch.nn import functional
 
 from mmreid_uda.clustering import JaccardDBSCAN, dbscan
 from mmreid_uda.neighbors import (
+    CameraLists,
+    CameraNeighbors,
     Neighbors,
+    find_camera_neighbors,
     find_neighbors,
     jaccard_distances,
     jaccard_encodings,
@@ -38,12 +41,13 @@ from mmreid_uda.utils import (
     InputError,
     check_vectors,
     kernels_available,
+    make_rng,
     num_threads,
     without_kernels,
 )
 from mmreid_uda.visualization import new_figure, write_picture
 
-REFERENCE, FLOAT32, INT8 = "reference", "float32", "int8"
+REFERENCE, FLOAT32, INT8, CAMERAS = "reference", "float32", "int8", "camera-aware"
 PLAIN, CLUSTERER = "without kernels", "JaccardDBSCAN"
 """The sides; each takes its turn in every repetition."""
 
@@ -63,6 +67,7 @@ class Settings:
         eps: Radius of DBSCAN.
         min_samples: Neighbours of a core image.
         gpu: Search for neighbours on the GPU; everything behind it stays on the CPU, as in the papers' code.
+        cameras: int32 (N,), for the camera-aware side; None leaves it out.
     """
 
     k1: int
@@ -70,6 +75,7 @@ class Settings:
     eps: float
     min_samples: int
     gpu: bool
+    cameras: np.ndarray | None = None
 
 
 @dataclass
@@ -110,20 +116,21 @@ class Clock:
         return Run(labels, self.seconds, time.process_time() - self.cpu_start)
 
 
-def load_features(args: argparse.Namespace, num: int | None) -> np.ndarray:
-    """Draw features, or read the first ``num`` of the file.
+def load_features(args: argparse.Namespace, num: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Draw features, or read the first ``num`` of the file, to which cameras are dealt at random.
 
     Args:
         args: The command line.
         num: N; None for the file's own number, or that of Market-1501.
 
     Returns:
-        float32 (N, D), rows of unit norm.
+        float32 (N, D), rows of unit norm, and cameras int32 (N,).
     """
     if not args.features:
         num = num or NUM_SAMPLES
         ids = max(1, num // IMAGES_PER_ID)
-        return make_features(num, ids, NUM_CAMERAS, dim=args.dim, seed=args.seed)[0]
+        features, _, cameras = make_features(num, ids, NUM_CAMERAS, dim=args.dim, seed=args.seed)
+        return features, cameras.astype(np.int32)
     try:
         stored = np.load(args.features, mmap_mode="r")
     except (EOFError, OSError, ValueError) as error:
@@ -136,7 +143,9 @@ def load_features(args: argparse.Namespace, num: int | None) -> np.ndarray:
             f"found features of shape {shape} in {args.features}, expected (N, D) with at least {num or 1} rows."
         )
     hint = "give a file of finite features"
-    return unit_rows(check_vectors(stored[:num], f"features of {args.features}", hint))
+    features = unit_rows(check_vectors(stored[:num], f"features of {args.features}", hint))
+    cameras = make_rng(args.seed, "cameras").integers(0, NUM_CAMERAS, len(features))
+    return features, cameras.astype(np.int32)
 
 
 # ---- the reference: the papers' dense algorithm
@@ -234,7 +243,25 @@ def ours(
 ) -> Run:
     """From features to labels by the library's functions."""
     clock = Clock()
-    neighbors = search(features, settings, precision)
+    return label(features, settings, search(features, settings, precision), clock)
+
+
+def camera_aware(features: np.ndarray, settings: Settings) -> Run:
+    """The same with the lists of the camera-aware distance, in float32."""
+    clock = Clock()
+    assert settings.cameras is not None
+    cameras = settings.cameras[: len(features)]
+    rows = torch.from_numpy(features).to("cuda" if settings.gpu else "cpu")
+    needed = CameraLists().needed(cameras, settings.k1, settings.k2)
+    neighbors = find_camera_neighbors(rows, cameras, *needed)
+    assert neighbors is not None
+    return label(features, settings, neighbors, clock)
+
+
+def label(
+    features: np.ndarray, settings: Settings, neighbors: Neighbors | CameraNeighbors, clock: Clock
+) -> Run:
+    """What comes after the search."""
     clock.lap("knn")
     encodings = jaccard_encodings(features, neighbors, settings.k1, settings.k2)
     clock.lap("encodings")
@@ -274,13 +301,16 @@ SIDES: dict[str, Callable[[np.ndarray, Settings], Run]] = {
     FLOAT32: ours,
     INT8: partial(ours, precision="int8"),
     PLAIN: without_kernels()(ours),
+    CAMERAS: camera_aware,
     CLUSTERER: configured,
 }
 
 
 def chosen_sides(args: argparse.Namespace) -> list[str]:
-    """The sides that mean something on this machine."""
+    """The sides that mean something on this machine, of those that the command line names."""
     left_out = {REFERENCE} if args.skip_reference else set()
+    if args.sides:
+        left_out |= {*SIDES} - {FLOAT32, *args.sides}
     if args.gpu:
         left_out |= {INT8, CLUSTERER}  # the search in int8 and the clusterer run on the CPU
     elif not kernels_available():
@@ -406,11 +436,13 @@ def same_neighbors(found: np.ndarray, expected: np.ndarray) -> float:
 
 def measure_growth(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Time our sides at several sizes and fit ``seconds ~ N^exponent``."""
-    sides = [side for side in chosen_sides(args) if side in (FLOAT32, INT8)]
+    sides = [side for side in chosen_sides(args) if side in (FLOAT32, INT8, CAMERAS)]
     growth: dict[str, Any] = {"num_samples": sorted(args.growth), "sides": {}}
     rows: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for num in growth["num_samples"]:
-        runs = time_sides(load_features(args, num), settings, sides, args.repetitions)
+        features, cameras = load_features(args, num)
+        settings = replace(settings, cameras=cameras)
+        runs = time_sides(features, settings, sides, args.repetitions)
         for side in sides:
             rows[side].append(medians(runs[side]))
     for side in sides:
@@ -430,13 +462,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         ``sides``: per side the medians, and ``added_bytes``; the quotients ``speedup`` (float32),
         ``speedup_int8``, ``speedup_without_kernels``, ``speedup_clusterer``, ``speedup_after_knn`` (float32) and
         ``memory_ratio`` (float32), each the reference's figure divided by ours, None where a side was left out;
+        ``camera_after_knn`` and ``camera_memory``: what the camera-aware side takes, divided by what float32 takes;
         ``gemm_floor_ratio`` and ``gemm_floor_ratio_int8``: seconds of the whole step divided by the floor; the
         figures of equality; ``growth``; and the circumstances.
     """
     if args.gpu and not torch.cuda.is_available():
         raise InputError("found no CUDA device, expected one for --gpu: leave --gpu out.")
-    settings = Settings(args.k1, args.k2, args.eps, args.min_samples, args.gpu)
-    features = load_features(args, args.num_samples)
+    features, cameras = load_features(args, args.num_samples)
+    settings = Settings(args.k1, args.k2, args.eps, args.min_samples, args.gpu, cameras)
     num, dim = features.shape
     rate = product_rate(dim, args.gpu)
     names = chosen_sides(args)
@@ -449,14 +482,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         )
     floor = num**2 * dim / rate
 
-    def quotient(side: str, key: str = "seconds") -> float | None:
-        above, below = sides.get(REFERENCE, {}).get(key), sides.get(side, {}).get(key)
+    def quotient(side: str, key: str = "seconds", of: str = REFERENCE) -> float | None:
+        above, below = sides.get(of, {}).get(key), sides.get(side, {}).get(key)
         return above / below if above and below else None
 
     metrics = {
         "num_samples": num,
         "dim": dim,
-        **vars(settings),
+        **{key: value for key, value in vars(settings).items() if key != "cameras"},
         "features": args.features or f"synthetic, seed {args.seed}",
         "repetitions": args.repetitions,
         "threads": num_threads(),
@@ -468,6 +501,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "speedup_clusterer": quotient(CLUSTERER),
         "speedup_after_knn": quotient(FLOAT32, "after_knn"),
         "memory_ratio": quotient(FLOAT32, "added_bytes"),
+        "camera_after_knn": quotient(FLOAT32, "after_knn", CAMERAS),
+        "camera_memory": quotient(FLOAT32, "added_bytes", CAMERAS),
         "product_rate": rate,
         "gemm_floor_seconds": floor,
         "gemm_floor_ratio": sides[FLOAT32]["seconds"] / floor,
@@ -525,6 +560,12 @@ def report(metrics: dict[str, Any]) -> str:
         f"floor {metrics['gemm_floor_seconds']:.3f} s at {metrics['product_rate'] / 1e9:.0f} GFLOP/s; float32 takes "
         f"{metrics['gemm_floor_ratio']:.2f} floors"
     )
+    if metrics["camera_after_knn"]:
+        memory = metrics["camera_memory"]
+        lines.append(
+            f"camera-aware beside float32: {metrics['camera_after_knn']:.2f} times the seconds after the search, "
+            f"{'unknown' if memory is None else f'{memory:.2f} times'} the memory"
+        )
     for side, share in metrics["same_neighbors"].items():
         lines.append(f"images with the neighbours of float32 in the search of {side}: {share:.4%}")
     if beside:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
 
+from mmreid_uda.neighbors.cameras import OFFICIAL, CameraLists, camera_numbers
 from mmreid_uda.neighbors.jaccard import jaccard_encodings, neighbors_needed
-from mmreid_uda.neighbors.knn import Precision, find_neighbors, search_bytes
-from mmreid_uda.utils import kernels_available, over_rows
+from mmreid_uda.neighbors.knn import (
+    CameraNeighbors,
+    Neighbors,
+    Precision,
+    find_camera_neighbors,
+    find_neighbors,
+    search_bytes,
+)
+from mmreid_uda.utils import InputError, kernels_available, over_rows
 from mmreid_uda.utils.progress import Progress
 from mmreid_uda.utils.values import Count, Fraction, checked
 
@@ -37,6 +46,9 @@ def rerank(
     block_size: int | None = None,
     max_memory: str | int | None = None,
     reuse_memory: bool = False,
+    query_cameras: np.ndarray | None = None,
+    gallery_cameras: np.ndarray | None = None,
+    camera_lists: CameraLists = OFFICIAL,
 ) -> Iterator[tuple[int, Tensor]]:
     """Mix the Jaccard distance of k-reciprocal neighbourhoods into the distances of queries to gallery.
 
@@ -49,6 +61,9 @@ def rerank(
     The evaluators of several papers hand squared distances to a function that squares them once more; here they are
     squared once, in D and in the encodings alike.
 
+    With cameras, the neighbourhoods are those of CA-Jaccard (Chen et al., CVPR 2024), see
+    :class:`~mmreid_uda.neighbors.CameraLists`; ``k1`` and ``k2`` then are for the parts it leaves plain.
+
     Args:
         query_features: (Q, D), any device.
         gallery_features: (G, D).
@@ -60,26 +75,43 @@ def rerank(
         block_size: Queries per block; None chooses it from the size of the gallery.
         max_memory: Budget for what is held beside the features, such as ``'4GiB'``; None sets no limit.
         reuse_memory: Every block overwrites the one before, which saves memory if nobody keeps them.
+        query_cameras: int (Q,), the camera of each query, negative = unknown; None for plain neighbourhoods.
+        gallery_cameras: int (G,), those of the gallery, by the same numbers.
+        camera_lists: What counts as neighbourhood with cameras.
 
     Yields:
         ``(start, block)``: the index of the block's first query, and its final distances, float32 (rows, G), in [0, 1].
 
     Raises:
-        InputError: A parameter is out of range, the features are not finite, or not even one query fits into
-            ``max_memory``; how large the encodings are is known only when they are made.
+        InputError: A parameter is out of range, the features are not finite, there are cameras of queries or gallery
+            alone or too few images for them, or not even one query fits into ``max_memory``; how large the encodings
+            are is known only when they are made.
 
     Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.
     """
     query, gallery, images = _unit_images(query_features, gallery_features)
-    needed = neighbors_needed(len(images), k1, "full", k2)
+    cameras = _joined_cameras(query_cameras, gallery_cameras, len(query), len(gallery))
+    if cameras is None:
+        needed = [neighbors_needed(len(images), k1, "full", k2)]
+    else:
+        if camera_lists.expansion:
+            k2 = max(k2, 2)  # here k2 = 1 switches off the plain expansion alone
+        needed = [*camera_lists.needed(cameras, k1, k2)]
     # The features once more, what the search takes, and its lists once more.
-    held = 4 * images.numel() + 8 * len(images) * needed
-    held += search_bytes(len(images), images.shape[1], [needed], precision)
+    held = 4 * images.numel() + 8 * len(images) * sum(needed)
+    held += search_bytes(len(images), images.shape[1], needed, precision)
     rows = _block_size(max_memory, held, query, gallery)
     log_memory("re-ranking", len(query), len(gallery), rows, held)
-    neighbors = find_neighbors(images, needed, precision=precision, with_min_similarity=True)
+    options: dict[str, Any] = dict(precision=precision, with_min_similarity=True)
+    neighbors: Neighbors | CameraNeighbors | None
+    if cameras is None:
+        neighbors = find_neighbors(images, *needed, **options)
+    else:
+        neighbors = find_camera_neighbors(images, cameras, *needed, **options)
     assert neighbors is not None and neighbors.min_similarity is not None
-    encodings = jaccard_encodings(images, neighbors, k1, k2, variant="full")
+    encodings = jaccard_encodings(
+        images, neighbors, k1, k2, variant="full", camera_lists=camera_lists
+    )
     farthest = np.maximum(2 - 2 * neighbors.min_similarity[: len(query)], np.finfo(np.float32).tiny)
     scales = np.float32(lambda_value) / farthest
     del neighbors
@@ -103,6 +135,22 @@ def _unit_images(query: Tensor | np.ndarray, gallery: Tensor | np.ndarray) -> tu
     images = torch.cat(parts)
     images *= scales[:, None]
     return images[: len(rows)], images[len(rows) :], images
+
+
+def _joined_cameras(
+    query: np.ndarray | None, gallery: np.ndarray | None, num_queries: int, num_gallery: int
+) -> np.ndarray | None:
+    """Numbers of the cameras of queries and gallery together, int32 (Q + G,); None without."""
+    if (query is None) != (gallery is None):
+        raise InputError(
+            f"found cameras of the {'queries' if gallery is None else 'gallery'} alone, expected those of queries and "
+            "gallery: give query_cameras and gallery_cameras."
+        )
+    if query is None or gallery is None:
+        return None
+    return camera_numbers(
+        np.concatenate([np.asarray(query), np.asarray(gallery)]), num_queries + num_gallery
+    )
 
 
 def _block_size(max_memory: str | int | None, held: int, query: Tensor, gallery: Tensor) -> int:

@@ -12,11 +12,13 @@ from mmengine.dist import all_gather, gather, get_comm_device, is_distributed
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
+from torch.nn import functional
 
 from mmreid_uda.evaluation.functional.protocol import CMC, AveragePrecision
 from mmreid_uda.evaluation.functional.query_expansion import Alpha, expand_queries
 from mmreid_uda.evaluation.functional.rank import RankResult, evaluate_rank
 from mmreid_uda.evaluation.functional.rerank import rerank
+from mmreid_uda.neighbors.centering import center_cameras
 from mmreid_uda.neighbors.knn import Precision
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, parse_size
@@ -36,6 +38,7 @@ class RerankOptions(TypedDict, total=False):
     k2: Count
     lambda_value: Fraction
     precision: Precision
+    cameras: bool
 
 
 class ExpansionOptions(TypedDict, total=False):
@@ -59,16 +62,21 @@ class ReIDMetric(BaseMetric):
     leaves out the query's own image alone.
 
     Reported for each set: ``mAP``, ``R1``, ``R5``, ``R10``, ``mINP``, in percent (0..100); with ``rerank`` also
-    ``rerank_mAP`` and so on, with ``query_expansion`` also ``qe_mAP`` and so on; with ``verification`` all of them are
-    followed by ``TPR@FPR=0.1`` (0.01, 0.001, 0.0001), ``AUC`` and ``EER``.
+    ``rerank_mAP`` and so on, with ``query_expansion`` also ``qe_mAP`` and so on, with ``center_cameras`` also
+    ``centered_mAP`` and so on; with ``verification`` all of them are followed by ``TPR@FPR=0.1`` (0.01, 0.001, 0.0001),
+    ``AUC`` and ``EER``.
 
     Source: Zheng et al., "Scalable person re-identification: a benchmark", ICCV 2015; mINP: Ye et al., TPAMI 2022.
 
     Args:
         rerank: True evaluates a second time after k-reciprocal re-ranking; a dict sets ``k1``, ``k2``,
-            ``lambda_value`` and ``precision`` of :func:`~mmreid_uda.evaluation.functional.rerank`.
+            ``lambda_value`` and ``precision`` of :func:`~mmreid_uda.evaluation.functional.rerank`, and with
+            ``cameras=True`` neighbourhoods within and across cameras are used (CA-Jaccard).
         query_expansion: True evaluates once more after query expansion; a dict sets ``k``, ``alpha`` and
             ``database_side`` of :func:`~mmreid_uda.evaluation.functional.expand_queries`. Re-ranking does not see it.
+        center_cameras: True evaluates once more after subtracting the mean feature of each camera, over queries and
+            gallery, see :func:`~mmreid_uda.neighbors.center_cameras`. It looks at all images of the set at once, and so
+            is no part of a benchmark's protocol.
         verification: Also report how well a threshold tells pairs of one person from pairs of two.
         max_rank: Length of the CMC curve.
         protocol: ``'market'`` or ``'cuhk03'``, see :func:`~mmreid_uda.evaluation.functional.evaluate_rank`.
@@ -95,6 +103,7 @@ class ReIDMetric(BaseMetric):
         self,
         rerank: bool | RerankOptions = False,
         query_expansion: bool | ExpansionOptions = False,
+        center_cameras: bool = False,
         verification: bool = False,
         max_rank: Count = 50,
         protocol: CMC = "market",
@@ -117,6 +126,7 @@ class ReIDMetric(BaseMetric):
         )
         self.rerank = _step_options(rerank)
         self.query_expansion = _step_options(query_expansion)
+        self.center_cameras = center_cameras
         if dump_features is not None:
             require_suffix(dump_features, ".npz")
             require_writable(dump_features)
@@ -237,13 +247,20 @@ class ReIDMetric(BaseMetric):
             )
         results, max_memory = {"": result}, self.options["max_memory"]
         if self.rerank is not None:
-            distances = rerank(
-                query, gallery, **self.rerank, max_memory=max_memory, reuse_memory=True
-            )
+            options = dict(self.rerank, max_memory=max_memory, reuse_memory=True)
+            if options.pop("cameras", False):
+                options.update(
+                    query_cameras=query_camids.numpy(), gallery_cameras=gallery_camids.numpy()
+                )
+            distances = rerank(query, gallery, **options)
             results["rerank_"] = rank(None, None, distances=distances)
         if self.query_expansion is not None:
             expanded = expand_queries(query, gallery, **self.query_expansion, max_memory=max_memory)
             results["qe_"] = rank(*expanded)
+        if self.center_cameras:
+            images = functional.normalize(torch.cat([query, gallery]), dim=1)
+            centered = center_cameras(images, torch.cat([query_camids, gallery_camids]))
+            results["centered_"] = rank(centered[: len(query)], centered[len(query) :])
         return {
             f"{prefix}{key}": value
             for prefix, result in results.items()
