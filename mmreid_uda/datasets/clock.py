@@ -39,6 +39,9 @@ class Clock:
         frame_rate: Frames per second where frames are counted, of all cameras or by name of camera. Defaults to None:
             numbers are seconds, and other texts dates such as ``2026-05-01 12:00:07``.
         offsets: Seconds that are added to the times of a camera, by its name. Defaults to None: all clocks agree.
+
+    Attributes:
+        is_set: Whether rates or offsets were given.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Clock:
         self.of_all = frame_rate if isinstance(frame_rate, (int, float)) else None
         self.rates = _by_name(frame_rate) if isinstance(frame_rate, Mapping) else None
         self.offsets = _by_name(offsets or {})
+        self.is_set = bool(frame_rate or offsets)
 
     def seconds(
         self, texts: Mapping[Any, str | None], cameras: Mapping[Any, str], source: str

@@ -97,6 +97,11 @@ class _OwnImages(ReIDDataset):
             told: Key -> image -> text, of all splits, so that cameras have one number in query and gallery.
             source: Where the texts stand, for messages.
         """
+        if self.clock.is_set and "time" not in told:
+            raise InputError(
+                f"frame_rate or clock_offsets was given, and nothing in {source} is read as a time, expected a group "
+                "(?P<time>...) of the pattern or a column time; set pattern or columns, or leave the options out"
+            )
         names, cameras = _number_cameras(told.get("camid", {}))
         self.camera_names = names if "camid" in told else None
         cameras_named = {image: names[number] for image, number in cameras.items()}

@@ -183,8 +183,15 @@ def test_images_without_identities_are_one_unlabeled_pile(tmp_path):
         ({"pattern": r"(\d+)_c(?P<cam>\d+)"}, r"has the groups cam, expected some of \(\?P<pid>"),
         ({"folders": "person"}, "folders='person' .* 'identity'"),
         ({"frame_rate": 0}, "frame_rate=0 .* above 0"),
-        ({"frame_rate": {"a": 25}}, r"frame_rate names 'a', and .* the cameras \(none\)"),
-        ({"folders": ("identity", "camera"), "clock_offsets": {"dep": 1}}, "'dep' is not in both"),
+        ({"frame_rate": 25}, r"nothing in .*cows' is read as a time, expected a group \(\?P<time>"),
+        (
+            {"frame_rate": {"a": 25}, "pattern": r"(?P<time>\d)?"},
+            r"frame_rate names 'a', and .* the cameras \(none\)",
+        ),
+        (
+            {"folders": "camera", "clock_offsets": {"dep": 1}, "pattern": r"(?P<time>\d)?"},
+            "'dep' is not in both",
+        ),
         ({"pattern": r"(?P<time>\w+)\."}, r"has the time 'right', expected a number of seconds or"),
         (
             {"pattern": r"(?P<pid>cow1\d)"},

@@ -242,6 +242,18 @@ def test_a_target_without_identities_is_no_problem(run, tmp_path):
     assert status == 0 and re.search(r"^crops +train +- +2 +2 +50% +1$", text, re.M), text
 
 
+def test_a_source_is_checked_as_it_would_be_trained_on(run, tmp_path):
+    for person in "ab":
+        write_image(tmp_path / "known" / person / "0.png", 40 * ord(person))
+    config = tmp_path / "source_r50_known.py"
+    config.write_text(
+        f'_base_ = "{ROOT}/configs/source/source_r50_duke2market.py"\n'
+        f"source = '{tmp_path}/known'\ntarget = '{tmp_path}/known'\ntest = []\n"
+    )
+    _, text = run("check_dataset", config, "source", "--no-decode")
+    assert re.search(r"^known +train +2 +2 +- +identity$", text, re.M), text
+
+
 def test_a_split_that_is_a_file_is_told(run, market):
     shutil.rmtree(market / QUERY)
     (market / QUERY).touch()
@@ -255,10 +267,14 @@ def test_a_config_of_another_problem_is_told(run):
 
 
 def test_a_source_only_set_is_not_asked_for_test_images():
-    requested = load("dataset_checks").requested
-    assert requested("vehiclex") == [("vehiclex", ("train",), "data")]
-    assert requested("msmt17") == [("msmt17", ("train", "query", "gallery"), "data")]
-    assert requested("msmt17", splits=["gallery"]) == [("msmt17", ("gallery",), "data")]
+    def splits(name, **options):
+        [one] = load("dataset_checks").requested(name, **options)
+        assert one[::2] == (name, "data")
+        return one.splits
+
+    assert splits("vehiclex") == ("train",)
+    assert splits("msmt17") == ("train", "query", "gallery")
+    assert splits("msmt17", splits=["gallery"]) == ("gallery",)
 
 
 # ---- CUHK03

@@ -96,11 +96,13 @@ class Requested(NamedTuple):
         dataset: Name or config of a dataset; or a test set with ``query`` and ``gallery``.
         splits: Those that it has and that the config reads, or that were asked for.
         data_root: Folder of the datasets.
+        labels: How its training images are read: ``'unlabeled'``, as a target, or ``'ground_truth'``, as a source.
     """
 
     dataset: str | Mapping
     splits: tuple[Split, ...]
     data_root: str
+    labels: str = "unlabeled"
 
 
 def requested(
@@ -145,7 +147,21 @@ def requested(
             (one, offered_splits(one, data_root=root))
         ]
     rule = (cfg.get("val_dataloader") or {}).get("dataset", {}).get("same_camera", "auto")
-    return [Requested(with_rule(one, rule), only(own, splits), root) for one, own in read]
+    sources = several(cfg.get("source"))
+    return [
+        Requested(
+            with_rule(one, rule),
+            only(own, splits),
+            root,
+            "ground_truth" if one in sources else "unlabeled",
+        )
+        for one, own in read
+    ]
+
+
+def several(value: Any) -> list[Any]:
+    """The datasets of a recipe key that names one, several or none."""
+    return [value] if isinstance(value, (str, Mapping)) else list(value or ())
 
 
 def only(offered: Sequence[Split], splits: Sequence[Split] | None) -> tuple[Split, ...]:
@@ -163,10 +179,6 @@ def find_config(cfg: Config, name: str) -> str | Mapping:
 
 def read_splits(cfg: Config, root: str) -> list[tuple[str | Mapping, tuple[Split, ...]]]:
     """The datasets of a config, each with the splits that a run reads."""
-
-    def several(value: Any) -> list[Any]:
-        return [value] if isinstance(value, (str, Mapping)) else list(value or ())
-
     trained = [*several(cfg.get("source")), *several(cfg.get("target"))]
     tested = test_sets(cfg)
     read = []
@@ -186,7 +198,11 @@ def with_rule(dataset: str | Mapping, rule: str) -> Mapping:
 
 
 def check(
-    dataset: str | Mapping, splits: Sequence[Split], data_root: str, decode: bool = True
+    dataset: str | Mapping,
+    splits: Sequence[Split],
+    data_root: str,
+    labels: str = "unlabeled",
+    decode: bool = True,
 ) -> tuple[list[ReIDDataset], list[Finding]]:
     """Check one dataset.
 
@@ -194,6 +210,7 @@ def check(
         dataset: Name, config, or a test set with ``query`` and ``gallery``.
         splits: Those to look at.
         data_root: Folder of the datasets.
+        labels: As in :class:`Requested`.
         decode: Also read each image, which finds broken ones and files that are in train and test.
 
     Returns:
@@ -203,11 +220,11 @@ def check(
     built: dict[str, ReIDDataset] = {}
     for split in splits:
         try:
-            built[split] = build_split(dataset, split, data_root)
+            built[split] = build_split(dataset, split, data_root, labels)
         except InputError as error:
             findings.append(problem(str(error)))
     findings += [note(f"{one.name}: {text}") for one in built.values() for text in one.notes]
-    offered = offered_splits(dataset, data_root=data_root, labels="unlabeled")
+    offered = offered_splits(dataset, data_root=data_root, labels=labels)
     if "train" in built and offered == SPLITS[:1]:
         findings.append(
             note(
@@ -224,15 +241,17 @@ def check(
     return list(built.values()), findings
 
 
-def build_split(dataset: str | Mapping, split: Split, data_root: str) -> ReIDDataset:
-    """One split; training images may be without identities."""
+def build_split(
+    dataset: str | Mapping, split: Split, data_root: str, labels: str = "unlabeled"
+) -> ReIDDataset:
+    """One split, read as a training would."""
     options: Any = dataset
     if isinstance(dataset, Mapping):
         options = {key: value for key, value in dataset.items() if key != "same_camera"}
         if "query" in options:
             options = options[split]
-    labels = {"labels": "unlabeled"} if split == "train" else {}
-    return build_dataset(options, split, data_root=data_root, **labels)
+    more = {"labels": labels} if split == "train" else {}
+    return build_dataset(options, split, data_root=data_root, **more)
 
 
 def compare_counts(dataset: str | Mapping, built: Mapping[str, ReIDDataset]) -> list[Finding]:
