@@ -404,7 +404,9 @@ class ClusterHook(Hook):
         runner.logger.info(
             f"Pseudo-labels of epoch {state.epoch + 1}: {', '.join(words)} ({profile} s)"
         )
-        self.history[state.epoch] = dict(state.statistics)
+        self.history[state.epoch] = {
+            name: value for name, value in state.statistics.items() if not name.startswith(_SECONDS)
+        }
         for warning in health_warnings(self.history):
             if warning.epoch == state.epoch:
                 runner.logger.warning(f"Pseudo-labels of epoch {state.epoch + 1}: {warning.text}.")
