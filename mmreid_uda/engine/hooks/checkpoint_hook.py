@@ -51,6 +51,11 @@ class CheckpointHook(_MmengineCheckpointHook):
                 runner.message_hub.update_info(name, str(Path(self.out_dir, Path(info[name]).name)))
         if self.save_best is not None:
             self._require_metrics(getattr(runner.val_loop, "dataloader", None))
+            if runner.val_loop is None and self.key_indicators != ["auto"]:
+                runner.logger.warning(
+                    f"default_hooks.checkpoint.save_best={self.save_best!r} keeps nothing, as nothing is evaluated: "
+                    "name a dataset in `test`, or take the last checkpoint."
+                )
             if len(self.key_indicators) == 1:
                 self.best_ckpt_path = info.get("best_ckpt")
             else:
@@ -59,16 +64,11 @@ class CheckpointHook(_MmengineCheckpointHook):
                 }
 
     def _require_metrics(self, loader: Any) -> None:
-        """Refuse, before the training, to wait for a figure of none of the test sets; ``'auto'`` is content with none.
+        """Refuse, before the training, to wait for a figure of none of the test sets.
 
         Raises:
             InputError: ``save_best`` begins with the name of none.
         """
-        if loader is None and self.key_indicators != ["auto"]:
-            raise InputError(
-                f"found default_hooks.checkpoint.save_best={self.key_indicators[0]!r}, and no test set that could be "
-                "the best on: name one in `test`, or set save_best to 'auto' or None."
-            )
         names: Sequence[str] = getattr(getattr(loader, "dataset", None), "set_names", ())
         for key in self.key_indicators if names else ():
             if key != "auto" and not any(f"{name}/" in key for name in names):
