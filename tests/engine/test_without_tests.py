@@ -52,7 +52,7 @@ def test_a_pile_of_images_is_trained_on_without_evaluation(pile, tmp_path, caplo
     runner = build_runner(cfg)
     runner.logger.addHandler(caplog.handler)
     runner.train()
-    assert caplog.text.count("save_best='market1501/mAP' keeps nothing") == 1
+    assert caplog.text.count("save_best: 'market1501/mAP' is kept of no evaluation") == 1
     second = json.loads((work_dir / "results.json").read_text())
     assert second["labels"]["0"] == first["labels"]["0"] and second["last_epoch"] == 2
     assert -1 <= second["labels"]["1"]["ari_previous"] <= 1

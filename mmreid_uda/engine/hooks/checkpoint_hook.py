@@ -53,8 +53,8 @@ class CheckpointHook(_MmengineCheckpointHook):
             self._require_metrics(getattr(runner.val_loop, "dataloader", None))
             if runner.val_loop is None and self.key_indicators != ["auto"]:
                 runner.logger.warning(
-                    f"default_hooks.checkpoint.save_best={self.save_best!r} keeps nothing, as nothing is evaluated: "
-                    "name a dataset in `test`, or take the last checkpoint."
+                    f"default_hooks.checkpoint.save_best: {', '.join(map(repr, self.key_indicators))} is kept of no "
+                    "evaluation, as there is no test set: name a dataset in `test`, or take the last checkpoint."
                 )
             if len(self.key_indicators) == 1:
                 self.best_ckpt_path = info.get("best_ckpt")
