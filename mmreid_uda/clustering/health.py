@@ -287,10 +287,14 @@ def _fewer(metrics: Sequence[Metrics]) -> str:
 
 def _falling(name: str, what: str) -> Callable[[Sequence[Metrics]], str]:
     def rule(metrics: Sequence[Metrics]) -> str:
-        values = [one[name] for one in metrics if name in one]
-        if not values or name not in metrics[-1] or values[-1] >= _FELL_TO * max(values):
+        # Labels that were kept agree with themselves.
+        found = [one for one in metrics if name in one and "kept_previous" not in one]
+        if not found or found[-1] is not metrics[-1]:
             return ""
-        return f"{what} has fallen from {max(values):.2f} to {values[-1]:.2f}: the labels have come apart"
+        best, now = max(one[name] for one in found), found[-1][name]
+        if now >= _FELL_TO * best:
+            return ""
+        return f"{what} has fallen from {best:.2f} to {now:.2f}: the labels have come apart"
 
     return rule
 

@@ -176,6 +176,7 @@ def test_a_healthy_run_is_not_warned_of():
     first = cluster_statistics(np.append(np.arange(40) % 10, np.full(60, -1)))
     assert warned({**first, "ari_previous": 0.3}, dict(one_camera_share=0.85), {}) == []
     assert warned(*[dict(outliers=60, ignored=30)] * 4) == []
+    assert warned(dict(ari_previous=1, kept_previous=1), dict(ari_previous=0.45)) == []
     # Few clusters of one camera, and one camera with nearly all images.
     assert warned(dict(one_camera_share=1, one_camera_chance=0.8)) == []
 

@@ -14,7 +14,15 @@ from pathlib import Path
 
 from mmreid_uda.cli import ToolParser, add_picture_argument, run_tool
 
-DEFAULT = ("loss", "*/mAP", "*/R1", "cluster/clusters", "cluster/outlier_ratio", "cluster/nmi")
+DEFAULT = (
+    "loss",
+    "*/mAP",
+    "*/R1",
+    "cluster/clusters",
+    "cluster/outlier_ratio",
+    "cluster/ari_previous",
+    "cluster/nmi",
+)
 
 
 def parse_args() -> argparse.Namespace:
