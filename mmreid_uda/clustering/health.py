@@ -232,8 +232,8 @@ def health_warnings(history: Mapping[int, Metrics]) -> list[HealthWarning]:
 _ONE_CAMERA, _ABOVE_CHANCE = 0.9, 0.3
 # Left out for good: more than this share, so many times one after the other. The first clusterings may leave out most.
 _LEFT_OUT, _IN_A_ROW = 0.5, 3
-# One cluster with such a share of the images in clusters has swallowed others.
-_MERGED = 0.5
+# One cluster with such a share of the images in clusters has swallowed others; not where there are few people at all.
+_MERGED, _SEVERAL = 0.5, 4
 # Of what it once was.
 _FELL_TO = 0.5
 # Violated links, tracklets with another of the same time, and tracklets that are in one cluster, of all.
@@ -267,7 +267,7 @@ def _left_out(metrics: Sequence[Metrics]) -> str:
 def _merged(metrics: Sequence[Metrics]) -> str:
     now = metrics[-1]
     inliers = now["images"] - now["outliers"]
-    if now["largest"] <= _MERGED * inliers:
+    if now["clusters"] < _SEVERAL or now["largest"] <= _MERGED * inliers:
         return ""
     return (
         f"one cluster holds {now['largest'] / inliers:.0%} of the images that are in clusters: many people are one; "

@@ -177,6 +177,7 @@ def test_a_healthy_run_is_not_warned_of():
     assert warned({**first, "ari_previous": 0.3}, dict(one_camera_share=0.85), {}) == []
     assert warned(*[dict(outliers=60, ignored=30)] * 4) == []
     assert warned(dict(ari_previous=1, kept_previous=1), dict(ari_previous=0.45)) == []
+    assert warned(cluster_statistics(np.arange(100) % 10 % 3)) == []
     # Few clusters of one camera, and one camera with nearly all images.
     assert warned(dict(one_camera_share=1, one_camera_chance=0.8)) == []
 
