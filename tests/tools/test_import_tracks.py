@@ -161,7 +161,10 @@ def test_an_import_that_was_cut_off_goes_on(scene, tmp_path, monkeypatch):
 
         patch.setattr(cv2, "imencode", fail)
         with pytest.raises(KeyboardInterrupt):
-            run(scene, out)
+            run(scene, out, "--every", 2)
+        calls.clear()
+        with pytest.raises(KeyboardInterrupt):
+            run(scene, out)  # other crops: begins anew
     crops = {path: path.stat().st_mtime_ns for path in (out / "door").glob("*.jpg")}
     assert len(crops) == 7 and not (out / "crops.csv").exists()
     run(scene, out)

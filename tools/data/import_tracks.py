@@ -152,9 +152,10 @@ def import_crops(args: argparse.Namespace) -> str:
         if same and before["complete"]:
             return f"{out / camera} has all {len(rows):,} crops of {recording} already"
         if before and not same:
-            if not args.replace:
+            # Of one that was cut off nothing is listed yet.
+            if before["complete"] and not args.replace:
                 raise InputError(
-                    f"{str(out)!r} holds {'' if before['complete'] else 'a part of '}an import of {recording!r} by "
+                    f"{str(out)!r} holds an import of {recording!r} by "
                     f"camera {camera!r} with other tracks or options, expected another recording or the same import: "
                     "give --replace to take its place, or --recording NAME for another one."
                 )
@@ -259,7 +260,8 @@ def of_recording(row: Mapping[str, Any], camera: str, recording: str) -> bool:
 
 def remove(out: Path, camera: str, recording: str) -> None:
     """Remove what an earlier import of a recording has left."""
-    merge(out, [], camera, recording)
+    if (out / "crops.csv").is_file():
+        merge(out, [], camera, recording)
     name = re.compile(r"\.?" + re.escape(recording) + r"_\d{6,}_\d{8,}\.jpg(\.part)?")
     for path in (out / camera).iterdir():
         if name.fullmatch(path.name):
