@@ -43,7 +43,7 @@ def main() -> None:
     width = max(len(one.name) for one in models)
     for one in models:
         metrics = [
-            f"{figure['Dataset']} {figure['Metrics']['mAP']} / {figure['Metrics']['Rank-1']}, {figure['Origin']}"
+            f"{figure['Dataset']} {figure['Metrics']['mAP']} / {figure['Metrics'].get('Rank-1', '–')}, {figure['Origin']}"
             for figure in one.results
         ]
         print(f"{one.name:{width}}  {'; '.join(metrics)}".rstrip())
