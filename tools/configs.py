@@ -43,8 +43,9 @@ def main() -> None:
     width = max(len(one.name) for one in models)
     for one in models:
         metrics = [
-            f"{figure['Dataset']} {figure['Metrics']['mAP']} / {figure['Metrics'].get('Rank-1', '–')}, {figure['Origin']}"
+            f"{figure['Dataset']} {found['mAP']} / {found.get('Rank-1', '–')}, {figure['Origin']}"
             for figure in one.results
+            for found in [figure["Metrics"]]
         ]
         print(f"{one.name:{width}}  {'; '.join(metrics)}".rstrip())
         if args.overrides:

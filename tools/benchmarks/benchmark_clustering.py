@@ -31,7 +31,7 @@ from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import Positive
 
 # Names of the sides; what they do is imported once the command line is understood.
-SIDES = ("reference", "float32", "int8", "without kernels", "JaccardDBSCAN", "camera-aware")
+SIDES = ("reference", "float32", "int8", "without kernels", "camera-aware", "JaccardDBSCAN")
 
 
 def parse_args() -> argparse.Namespace:

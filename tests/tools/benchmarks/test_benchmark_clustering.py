@@ -41,6 +41,10 @@ def test_the_reference_gives_the_distances_and_labels_of_the_notes():
     np.testing.assert_array_equal(labels, [0, 0, 0, 1, 1, 1, 2, 2])
 
 
+def test_the_sides_of_the_command_line_are_those_that_there_are():
+    assert (*costs.SIDES,) == tool.SIDES
+
+
 def test_a_changed_distance_is_noticed():
     from mmreid_uda.neighbors import jaccard_graph
 
@@ -76,9 +80,11 @@ def test_real_features_are_measured_and_found_equal(folder, monkeypatch):
     assert metrics["labels_equal"] is True and metrics["max_distance_difference"] <= 1e-6
     assert metrics["memory_ratio"] is None
 
-    metrics = measured(monkeypatch, folder, *arguments, "--skip-reference")
+    sides = ("--skip-reference", "--sides", "camera-aware")
+    metrics = measured(monkeypatch, folder, *arguments, *sides)
     assert metrics["speedup"] is None and metrics["labels_equal"] is None
-    assert "reference" not in metrics["sides"]
+    assert [*metrics["sides"]] == ["float32", "camera-aware"]
+    assert metrics["camera_after_knn"] > 0 and metrics["camera_memory"] is None
 
 
 @pytest.mark.parametrize(
@@ -135,14 +141,15 @@ def test_ours_equals_the_dense_algorithm(metrics):
 
 @pytest.mark.slow
 def test_every_side_is_measured(metrics):
-    sides = {"reference", "float32", "JaccardDBSCAN"}
+    sides = {"reference", "float32", "JaccardDBSCAN", "camera-aware"}
     if kernels_available():
         sides |= {"int8", "without kernels"}
         assert metrics["same_neighbors"]["int8"] == 1
     assert set(metrics["sides"]) == sides
-    for row in metrics["sides"].values():
+    expected = metrics["sides"]["reference"]["num_clusters"]
+    for side, row in metrics["sides"].items():
         assert 0 < row["after_knn"] < row["seconds"]
-        assert row["num_clusters"] == metrics["sides"]["reference"]["num_clusters"]
+        assert row["num_clusters"] == expected or side == "camera-aware"
     if Path("/proc/self/clear_refs").exists():
         assert metrics["sides"]["reference"]["added_bytes"] > 4 * 500**2
 
@@ -155,6 +162,10 @@ def test_quotients_are_those_of_the_rows(metrics):
                           ("speedup_after_knn", "float32", "after_knn")]:  # fmt: skip
         if side in sides:
             assert metrics[key] == pytest.approx(sides["reference"][of] / sides[side][of])
+    camera, plain = sides["camera-aware"], sides["float32"]
+    for key, of in (("camera_after_knn", "after_knn"), ("camera_memory", "added_bytes")):
+        if plain[of]:
+            assert metrics[key] == pytest.approx(camera[of] / plain[of])
     floor = 500**2 * 64 / metrics["product_rate"]
     assert metrics["gemm_floor_ratio"] == pytest.approx(sides["float32"]["seconds"] / floor)
 
