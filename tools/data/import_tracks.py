@@ -71,7 +71,7 @@ def parse_args() -> argparse.Namespace:
         "--max-covered",
         type=number(Fraction),
         default=0.5,
-        help="share of a box that another, nearer one may cover",
+        help="share of a box that a nearer one, or the edge of the frame, may hide",
     )
     parser.add_argument(
         "--classes",

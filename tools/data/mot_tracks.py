@@ -134,8 +134,11 @@ def covered_shares(boxes: np.ndarray) -> np.ndarray:
     shared = np.clip(high - low, 0, None).prod(axis=2)
     nearer = boxes[None, :, 3] >= boxes[:, None, 3]
     np.fill_diagonal(nearer, False)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return (shared * nearer).max(axis=1) / area
+    return (shared * nearer).max(axis=1) / _areas(boxes)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def choose_boxes(
@@ -153,7 +156,7 @@ def choose_boxes(
         every: Take each n-th frame, from the first one that has a box.
         min_size: Smallest width and height in pixels inside the frame.
         max_covered: Largest share of a box that may be hidden: by the visibility of the file where it tells one, else
-            :func:`covered_shares`.
+            by a nearer box (:func:`covered_shares`) or because it lies outside the frame.
 
     Returns:
         int64 (M,), positions of boxes, by frame and track; int64 (M, 4), their pixels: left, top, right, bottom
@@ -162,18 +165,20 @@ def choose_boxes(
     inside = np.clip(np.rint(tracks.boxes), 0, [*size, *size]).astype(np.int64)
     large = ((inside[:, 2:] - inside[:, :2]) >= min_size).all(axis=1)
     covered = 1 - tracks.visible
+    cut_off = 1 - _areas(np.clip(tracks.boxes, 0, [*size, *size])) / _areas(tracks.boxes)
     order = np.argsort(tracks.frames, kind="stable")
     _, starts = np.unique(tracks.frames[order], return_index=True)
     for one in np.split(order, starts[1:]):
         told = covered[one]
-        covered[one] = np.where(np.isnan(told), covered_shares(tracks.boxes[one]), told)
+        hidden = np.maximum(covered_shares(tracks.boxes[one]), cut_off[one])
+        covered[one] = np.where(np.isnan(told), hidden, told)
     due = (tracks.frames - tracks.frames.min()) % every == 0
     left_out: dict[str, int] = {}
     chosen = due
     for reason, holds in (
         ("no subject", tracks.wanted),
         (f"smaller than {min_size[0]}×{min_size[1]} pixels", large),
-        (f"covered by more than {max_covered:.0%}", covered <= max_covered),
+        (f"hidden to more than {max_covered:.0%}", covered <= max_covered),
     ):
         if count := int((chosen & ~holds).sum()):
             left_out[reason] = count
