@@ -175,6 +175,8 @@ class EvidenceClustering:
         self.min_overlap, self.disjoint_cameras = min_overlap, disjoint_cameras
         self.cut_tracklets, self.strict_links = cut_tracklets, strict_links
         self.info: dict[str, float] = {}
+        # What the log has said of rejected links: once is enough.
+        self._left_out = ""
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -304,7 +306,9 @@ class EvidenceClustering:
             raise InputError(
                 f"found {words}; expected none, as evidence.strict_links says: correct the file of links."
             )
-        print_log(f"clustering: left out {words}", logger="current", level=logging.WARNING)
+        if words != self._left_out:
+            print_log(f"clustering: left out {words}", logger="current", level=logging.WARNING)
+            self._left_out = words
         return nodes.chosen(kept)
 
     def _seen_together(

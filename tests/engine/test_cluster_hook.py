@@ -15,6 +15,7 @@ from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import ClusterHook
 from mmreid_uda.engine.hooks.cluster_hook import LABEL_METRICS
 from mmreid_uda.registry import CLUSTERERS, HOOKS, REFINERS
+from mmreid_uda.structures import Evidence
 from mmreid_uda.utils import InputError
 
 pytestmark = pytest.mark.slow
@@ -147,6 +148,42 @@ def test_labels_are_held_against_those_before_and_those_of_mirrored_images(tiny,
     assert "ari_previous" not in hook.history[0]
     assert hook.history[1]["ari_previous"] == pytest.approx(label_agreement(second, first))
     assert runner.message_hub.get_info(LABEL_METRICS) == hook.history
+
+
+def test_tracklets_and_time_reach_the_labels_by_a_recipe(tiny, tmp_path):
+    options = {
+        "work_dir": str(tmp_path / "run"),
+        "default_hooks.report": None,
+        "train_cfg.max_epochs": 2,
+        "iters_per_epoch": 2,
+        "relabel.stability": True,
+    }
+    extra = (
+        "clusterer = dict(_delete_=True, type='ConstrainedLinkage')\n"
+        "default_hooks['cluster'].pop('clusterer')\n"
+        "evidence = dict(tracklets=True, cut_tracklets=None, time=True)\n"
+    )
+    runner = build_runner(load_config(tiny(extra=extra), options))
+    target = runner.train_dataloader.dataset.target
+    num = len(target)
+    # Tracklets of three or four images; the first of all and every tenth are seen at the same time.
+    tracklets, times = np.arange(num) * 2 // 7, np.arange(num) * 1.0
+    known = np.isin(tracklets, np.unique(tracklets)[::10])
+    times[known] = np.arange(num)[known] % 7
+    target.evidence = Evidence(np.zeros(num), times, tracklets)
+    states = []
+    on_relabel = runner.model.on_relabel
+    runner.model.on_relabel = lambda state: (states.append(state), on_relabel(state))
+    runner.train()
+    assert len(states) == 2
+    for state in states:
+        labels = state.labels.numpy()
+        assert state.statistics["nodes"] == tracklets.max() + 1
+        assert state.statistics["tracklet_purity"] == 1
+        assert 0 < state.statistics["distance_threshold"] < 1
+        together = labels[known][np.unique(tracklets[known], return_index=True)[1]]
+        assert len(np.unique(together)) == len(together) > 1
+        assert -1 <= state.statistics["ari_mirrored"] <= 1
 
 
 def test_labels_that_cannot_be_right_are_warned_of_once(tiny, tmp_path):
