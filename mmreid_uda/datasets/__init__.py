@@ -22,7 +22,7 @@ from .noise import NOISE_KINDS, LabelNoise, precision_recall
 from .occluded_duke import OccludedDuke
 from .personx import PersonX
 from .statistics import log_statistics, statistics_table
-from .synthetic import SyntheticReID
+from .synthetic import SyntheticReID, SyntheticVideo
 from .tracklets import MARS, DukeVideo
 from .vehicleid import VehicleID
 from .veri776 import VehicleX, VeRi776
@@ -50,6 +50,7 @@ __all__ = [
     "ReIDDataset",
     "ReIDTestDataset",
     "SyntheticReID",
+    "SyntheticVideo",
     "VeRi776",
     "VehicleID",
     "VehicleX",

@@ -34,7 +34,8 @@ class MarketStyleDataset(ReIDDataset):
         "gallery": "bounding_box_test",
     }
     pattern: ClassVar[str] = r"(?P<pid>-?\d+)_c(?P<camid>\d+)"
-    """Groups ``pid`` and ``camid``; where names tell them ``frame``, and ``sequence`` in which frames are counted."""
+    """Groups ``pid`` and ``camid``; where names tell them ``frame``, ``sequence`` in which frames are counted, and
+    ``tracklet`` within the camera."""
     frame_rate: ClassVar[float] = 25.0
     """Frames per second, which make seconds of the group ``frame``."""
     first_frames: ClassVar[Mapping[int, int]] = {}
@@ -92,6 +93,7 @@ class MarketStyleDataset(ReIDDataset):
             "pid": self._pid(pid, path),
             "camid": self._camid(camera, path),
             "time": time,
+            "tracklet": told.get("tracklet"),
         }
 
     def _pid(self, pid: int, path: str) -> int:

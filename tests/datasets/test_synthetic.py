@@ -20,11 +20,11 @@ from mmreid_uda.datasets.synthetic import (
     DomainRenderer,
     SyntheticReID,
     SyntheticSpec,
+    cache,
     contact_sheet,
     ensure_rendered,
     is_complete,
 )
-from mmreid_uda.datasets.synthetic import dataset as cache
 from mmreid_uda.datasets.synthetic.appearance import Garment
 from mmreid_uda.datasets.synthetic.domains import DOMAINS
 from mmreid_uda.datasets.synthetic.pedestrian import Pose, draw_pedestrian
@@ -153,7 +153,7 @@ def test_catalog_builds_it_by_name_and_metrics_know_the_domain(root):
 
 
 def test_complete_domain_is_not_rendered_again(root, monkeypatch):
-    monkeypatch.setattr(cache, "_render_pid", lambda *args: pytest.fail("rendered again"))
+    monkeypatch.setattr(SyntheticSpec, "render", lambda *args: pytest.fail("rendered again"))
     assert len(SyntheticReID(root, "train", **SMALL)) > 0
 
 
@@ -450,7 +450,7 @@ def test_command_renders_what_the_dataset_reads(tool, tmp_path, capsys, monkeypa
     ]
     tool.main(command)
     assert "rendered" in capsys.readouterr().out
-    monkeypatch.setattr(cache, "_render_pid", lambda *args: pytest.fail("rendered again"))
+    monkeypatch.setattr(SyntheticSpec, "render", lambda *args: pytest.fail("rendered again"))
     assert len(SyntheticReID(str(tmp_path), **SMALL)) > 0
     tool.main(command)
     assert "is complete" in capsys.readouterr().out

@@ -1,8 +1,9 @@
-"""Render the synthetic domains, or a picture of what they look like.
+"""Render the synthetic domains, a picture of what they look like, or video of people who walk through several cameras.
 
 Examples:
     python tools/data/render_synthetic.py data
     python tools/data/render_synthetic.py --contact-sheet sheet.png --variants a c
+    python tools/data/render_synthetic.py video --cameras 3 --seconds 60 --out data/rendered_video
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmreid_uda.cli import PICTURES, ToolParser, at_least, run_tool, writable
+from mmreid_uda.cli import (
+    PICTURES,
+    ToolParser,
+    at_least,
+    number,
+    run_tool,
+    writable,
+    writable_folder,
+)
+from mmreid_uda.utils.values import Fraction, Positive
 
 if TYPE_CHECKING:
     from mmreid_uda.datasets.synthetic import SyntheticSpec
@@ -22,11 +32,13 @@ if TYPE_CHECKING:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = ToolParser(description=__doc__.split("\n", 1)[0])
+    parser = ToolParser(
+        description=f"{__doc__.splitlines()[0]} For options of the last: video --help."
+    )
     parser.add_argument(
         "data_root",
         nargs="?",
-        help="folder of the datasets; domains go to <data_root>/synthetic/<variant>",
+        help="folder of the datasets; domains go to <data_root>/synthetic/<variant>; or the word 'video'",
     )
     parser.add_argument("--variants", nargs="+", default=["a", "b", "c", "d", "e"], help="domains")
     parser.add_argument("--num-train-ids", type=int, default=150, help="people to train on")
@@ -54,6 +66,54 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def parse_video_args(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line behind the word ``video``."""
+    parser = ToolParser(
+        description="Render the frames of cameras that people walk through, with the tracks of a tracker."
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=writable_folder,
+        help="folder; cameras go to c1, c2 and c3 in it",
+    )
+    parser.add_argument("--cameras", type=at_least(1), default=3, help="at most 3")
+    parser.add_argument(
+        "--seconds", type=number(Positive), default=60.0, help="length of the video"
+    )
+    parser.add_argument("--people", type=at_least(1), default=30, help="people who walk there")
+    parser.add_argument(
+        "--rounds",
+        type=at_least(1),
+        help="how often each of them comes by (default: once for each camera)",
+    )
+    parser.add_argument(
+        "--switches",
+        type=number(Fraction),
+        default=0.1,
+        help="share of the tracks that go on with another person after a crossing",
+    )
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of people, cameras and walks")
+    return parser.parse_args(argv)
+
+
+def film(args: argparse.Namespace) -> None:
+    """Write frames, tracks and truth of every camera."""
+    from mmreid_uda.datasets.synthetic import Video, VideoSpec, write_sequence
+    from mmreid_uda.utils.progress import Progress
+
+    rounds = args.rounds or args.cameras
+    video = Video(
+        VideoSpec(args.cameras, args.people, rounds, args.seconds, args.switches, seed=args.seed)
+    )
+    for camera in range(args.cameras):
+        folder = os.path.join(args.out, f"c{camera + 1}")
+        update = Progress(f"filming {folder}", video.num_frames, "frames").update
+        write_sequence(video, camera, folder, update)
+        tracks = len({box.track for box in video.boxes[camera]})
+        print(f"wrote {folder}: {video.num_frames} frames, {tracks} tracks in TRACKS.txt")
+
+
 def show_progress(variant: str, done: int, total: int) -> None:
     """Keep one line of the terminal up to date; write a line at the end alone where there is no terminal."""
     terminal = sys.stderr.isatty()
@@ -73,10 +133,14 @@ def write_sheet(path: str, variants: Sequence[str], num_ids: int, seed: int) -> 
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the picture, render the domains, or both."""
+    """Write the picture, render the domains, or both; or film."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["video"]:
+        film(parse_video_args(words[1:]))
+        return
     from mmreid_uda.datasets.synthetic import SyntheticSpec
 
-    args = parse_args(argv)
+    args = parse_args(words)
     specs = [
         SyntheticSpec(variant, args.num_train_ids, args.num_test_ids, args.images_per_id, args.seed)
         for variant in args.variants

@@ -250,8 +250,26 @@ _HALL_AND_GATE = replace(
     ),
 )  # fmt: skip
 
+_VIDEO = replace(
+    _CAMPUS,
+    views=(
+        _camera(
+            "street", 1.2, (104, 120), exposure=1.0, gamma=1.0, warmth=0.05, saturation=0.9, hue=0.0, haze=0.0,
+            pitch=0.3, blur=0.5, noise=3.0, quality=80, sunlight=0.2,
+        ),
+        _camera(
+            "campus", 0.5, (110, 126), exposure=1.08, gamma=1.0, warmth=0.18, saturation=1.0, hue=0.15, haze=0.0,
+            pitch=0.2, blur=0.4, noise=2.0, quality=88, sunlight=0.3,
+        ),
+        _camera(
+            "hall", 2.0, (76, 88), exposure=0.8, gamma=0.85, warmth=-0.15, saturation=0.85, hue=-0.12, haze=0.12,
+            pitch=0.45, blur=0.5, noise=6.0, quality=60, sunlight=0.05,
+        ),
+    ),
+)  # fmt: skip
+
 DOMAINS: Mapping[str, Domain] = dict(
-    a=_CAMPUS, b=_STREET, c=_HALL, d=_PLAZA_AND_STREET, e=_HALL_AND_GATE
+    a=_CAMPUS, b=_STREET, c=_HALL, d=_PLAZA_AND_STREET, e=_HALL_AND_GATE, video=_VIDEO
 )
 """``a`` summer on a campus; ``b`` winter in a street at dusk, dark clothes; ``c`` a hall from above, low resolution;
-``d`` and ``e`` two cameras each, as unlike as real ones."""
+``d`` and ``e`` two cameras each, as unlike as real ones; ``video`` three cameras that people walk through."""

@@ -16,7 +16,15 @@ from .domains import DOMAINS, Camera, sample_camera
 from .pedestrian import Pose, draw_pedestrian
 from .scene import Scene, draw_occluder, draw_scene
 
-__all__ = ["CROP_SIZE", "DomainRenderer", "Sighting", "contact_sheet", "film"]
+__all__ = [
+    "CROP_SIZE",
+    "DomainRenderer",
+    "Sighting",
+    "contact_sheet",
+    "draw_lit",
+    "expose",
+    "film",
+]
 
 CROP_SIZE = (128, 64)
 """Height and width in pixels of a finished crop; it is drawn at twice that size."""
@@ -188,9 +196,7 @@ class DomainRenderer:
             pitch=camera.pitch,
             lean=float(rng.normal(0, 0.012)),
         )
-        _contact_shadow(canvas, x, foot, height, camera.sunlight)
-        draw_pedestrian(canvas, who, pose, x, foot, height)
-        _light_body(canvas, x, height, camera.sunlight, rng)
+        draw_lit(canvas, who, pose, (x, foot, height), camera.sunlight, rng)
 
     def _stranger(
         self, canvas: np.ndarray, camera: Camera, rng: np.random.Generator, front: bool
@@ -218,16 +224,41 @@ def _stranger_identity(variant: str, seed: int, number: int) -> Identity:
     return sample_identity(rng, DOMAINS[variant].wardrobe)
 
 
+def draw_lit(
+    canvas: np.ndarray,
+    who: Identity,
+    pose: Pose,
+    place: tuple[float, float, float],
+    sunlight: float,
+    rng: np.random.Generator,
+) -> None:
+    """Draw a person with the light on the body and the shadow on the ground.
+
+    Args:
+        canvas: uint8 (H, W, 4), BGR and an empty silhouette, drawn on in place.
+        who: The person.
+        pose: How the person is seen.
+        place: Column of the body's axis, row of the ground and height of the person in pixels.
+        sunlight: See :class:`~mmreid_uda.datasets.synthetic.domains.Camera`.
+        rng: Generator of the folds of the clothes.
+    """
+    x, foot, height = place
+    _contact_shadow(canvas, x, foot, height, sunlight)
+    draw_pedestrian(canvas, who, pose, x, foot, height)
+    _light_body(canvas, x, height, sunlight, rng)
+
+
 def _contact_shadow(
     canvas: np.ndarray, x: float, foot: float, height: float, sunlight: float
 ) -> None:
     """Darken the ground below the feet, and a cast shadow away from the light."""
-    shadow = np.zeros((_HEIGHT // 4, _WIDTH // 4), np.uint8)
+    size = canvas.shape[1::-1]
+    shadow = np.zeros((size[1] // 4, size[0] // 4), np.uint8)
     length = height * (0.1 + abs(sunlight))
     center = ((x - np.sign(sunlight) * length * 0.6) / 4, (foot - 2) / 4)
     axes = (max(1, round(length / 4)), max(1, round(height * 0.025 / 4)))
     cv2.ellipse(shadow, (round(center[0]), round(center[1])), axes, 0.0, 0.0, 360.0, 120.0, -1)
-    soft = cv2.resize(cv2.blur(shadow, (5, 3)), (_WIDTH, _HEIGHT), interpolation=cv2.INTER_LINEAR)
+    soft = cv2.resize(cv2.blur(shadow, (5, 3)), size, interpolation=cv2.INTER_LINEAR)
     canvas[..., :3] = cv2.multiply(canvas[..., :3], cv2.merge([255 - soft] * 3), scale=1 / 255)
 
 
@@ -235,14 +266,15 @@ def _light_body(
     canvas: np.ndarray, x: float, height: float, sunlight: float, rng: np.random.Generator
 ) -> None:
     """Shade the silhouette: a lit and a dark side, folds of cloth, darker legs."""
-    columns = np.clip((np.arange(_WIDTH) - x) / (0.14 * height), -1.3, 1.3)
+    rows, width = canvas.shape[:2]
+    columns = np.clip((np.arange(width) - x) / (0.14 * height), -1.3, 1.3)
     sides = 1 + 0.9 * sunlight * columns - 0.06 * columns**2
     folds = cv2.resize(
         rng.normal(0, 0.085, (26, 10)).astype(np.float32),
-        (_WIDTH, _HEIGHT),
+        (width, rows),
         interpolation=cv2.INTER_CUBIC,
     )
-    shade = (sides[None, :] + folds) * np.linspace(1.04, 0.9, _HEIGHT)[:, None]
+    shade = (sides[None, :] + folds) * np.linspace(1.04, 0.9, rows)[:, None]
     weight = canvas[..., 3] / np.float32(255)
     factor = (1 + weight * (shade - 1)).astype(np.float32)
     lit = cv2.multiply(canvas[..., :3], cv2.merge([factor] * 3), dtype=cv2.CV_8U)
@@ -264,8 +296,28 @@ def film(picture: np.ndarray, camera: Camera, light: float, rng: np.random.Gener
     rows = min(CROP_SIZE[0], round(rng.uniform(*camera.rows)))
     small = cv2.resize(picture, (max(1, rows // 2), rows), interpolation=cv2.INTER_AREA)
     # The sensor sees the light before the person is cut out and enlarged: noise is as coarse as the resolution.
-    grey = small @ np.array((0.114, 0.587, 0.299), np.float32)
-    color = grey[..., None] + (small - grey[..., None]) * np.float32(camera.saturation)
+    frame = expose(small, camera, light, rng)
+    crop = cv2.resize(frame, CROP_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
+    blur = camera.blur * rng.uniform(0.6, 1.4)
+    return np.asarray(cv2.GaussianBlur(crop, (0, 0), blur) if blur > 0.2 else crop, np.uint8)
+
+
+def expose(
+    picture: np.ndarray, camera: Camera, light: float, rng: np.random.Generator
+) -> np.ndarray:
+    """What the sensor of a camera makes of the light: colour, tone curve and noise.
+
+    Args:
+        picture: uint8 (H, W, 3), BGR.
+        camera: The camera.
+        light: Factor on the brightness.
+        rng: Generator of the noise.
+
+    Returns:
+        uint8 (H, W, 3), BGR.
+    """
+    grey = picture @ np.array((0.114, 0.587, 0.299), np.float32)
+    color = grey[..., None] + (picture - grey[..., None]) * np.float32(camera.saturation)
     if camera.hue:
         color = color @ _hue_matrix(camera.hue)
     color *= np.array(camera.gains, np.float32) * np.float32(light)
@@ -274,10 +326,7 @@ def film(picture: np.ndarray, camera: Camera, light: float, rng: np.random.Gener
     np.clip(color, 0, 255, out=color)
     color = 255 * (color / 255) ** np.float32(camera.curve)
     color += rng.normal(0, camera.noise, color.shape).astype(np.float32)
-    frame = np.clip(color, 0, 255).astype(np.uint8)
-    crop = cv2.resize(frame, CROP_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
-    blur = camera.blur * rng.uniform(0.6, 1.4)
-    return np.asarray(cv2.GaussianBlur(crop, (0, 0), blur) if blur > 0.2 else crop, np.uint8)
+    return np.clip(color, 0, 255).astype(np.uint8)
 
 
 def _hue_matrix(angle: float) -> np.ndarray:
