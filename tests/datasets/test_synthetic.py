@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from imagenet_cosines import imagenet_features, mean_cosines
 
 from mmreid_uda.clustering import JaccardDBSCAN
 from mmreid_uda.datasets import Market1501, build_dataset
@@ -29,8 +30,6 @@ from mmreid_uda.datasets.synthetic.appearance import Garment
 from mmreid_uda.datasets.synthetic.domains import DOMAINS
 from mmreid_uda.datasets.synthetic.pedestrian import Pose, draw_pedestrian
 from mmreid_uda.datasets.synthetic.renderer import film
-from mmreid_uda.models.backbones import MobileNetV2
-from mmreid_uda.models.weights import load_pretrained
 from mmreid_uda.utils import InputError
 
 SMALL = dict(num_train_ids=6, num_test_ids=5, images_per_id=6)
@@ -375,33 +374,13 @@ def test_hue_turns_colors_and_leaves_greys_alone():
     assert (hazy[64, 5, 0], hazy[64, 58, 0]) == (45, 195), "a quarter of the way to the mean"
 
 
-def cosines(features, pids, camids) -> list[float]:
-    """Means over pairs: same person and camera, same person, same camera, neither."""
-    one, other = np.triu_indices(len(features), 1)
-    similarity = (features @ features.T)[one, other]
-    person, camera = pids[one] == pids[other], camids[one] == camids[other]
-    kinds = (person & camera, person & ~camera, ~person & camera, ~person & ~camera)
-    return [float(similarity[kind].mean()) for kind in kinds]
-
-
-def imagenet_features(dataset) -> np.ndarray:
-    network = MobileNetV2().eval()
-    load_pretrained(network, "bundled://mobilenet_v2")
-    mean, std = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
-    images = np.stack([cv2.imread(path)[..., ::-1] for path in dataset.paths])
-    inputs = torch.from_numpy((images / 255 - mean) / std).permute(0, 3, 1, 2).float()
-    with torch.inference_mode():
-        features = torch.cat([network(part).mean((2, 3)) for part in inputs.split(64)]).numpy()
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["d", "e"])
 def test_a_stranger_in_the_camera_looks_more_alike_than_the_person_in_the_other(tmp_path, variant):
     """The order of real pairs of cameras, and what it does to clusters."""
     data = SyntheticReID(str(tmp_path), variant=variant, num_train_ids=60, num_test_ids=2)
     features = imagenet_features(data)
-    found = cosines(features, data.pids, data.camids)
+    found = mean_cosines(features, data.pids, data.camids)
     np.testing.assert_allclose(found, (0.71, 0.611, 0.626, 0.582), atol=0.03)
     assert found[2] > found[1]
 

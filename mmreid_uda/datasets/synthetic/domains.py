@@ -258,11 +258,11 @@ _VIDEO = replace(
             pitch=0.3, blur=0.5, noise=3.0, quality=80, sunlight=0.2,
         ),
         _camera(
-            "campus", 0.5, (110, 126), exposure=1.08, gamma=1.0, warmth=0.18, saturation=1.0, hue=0.15, haze=0.0,
+            "campus", 0.5, (110, 126), exposure=1.08, gamma=1.0, warmth=0.2, saturation=1.0, hue=0.15, haze=0.0,
             pitch=0.2, blur=0.4, noise=2.0, quality=88, sunlight=0.3,
         ),
         _camera(
-            "hall", 2.0, (76, 88), exposure=0.8, gamma=0.85, warmth=-0.15, saturation=0.85, hue=-0.12, haze=0.12,
+            "hall", 2.0, (76, 88), exposure=0.76, gamma=0.85, warmth=-0.19, saturation=0.85, hue=-0.12, haze=0.12,
             pitch=0.45, blur=0.5, noise=6.0, quality=60, sunlight=0.05,
         ),
     ),
