@@ -1,20 +1,22 @@
-"""How much alike images of a dataset look to a network that has seen no person of it: ImageNet's MobileNetV2."""
+"""How much alike images look to a network that has seen nobody of them: ImageNet's MobileNetV2."""
 
-import cv2
 import numpy as np
 import torch
 
-from mmreid_uda.models.backbones import MobileNetV2
 from mmreid_uda.models.weights import load_pretrained
+from mmreid_uda.registry import MODELS
 
 
-def imagenet_features(dataset) -> np.ndarray:
-    """Pooled features of unit norm, float32 (N, 1280), of images of 128×64 pixels."""
-    network = MobileNetV2().eval()
+def imagenet_features(crops) -> np.ndarray:
+    """Pooled features of unit norm, float32 (N, 1280), of images of one size, uint8 BGR."""
+    network = MODELS.build(dict(type="MobileNetV2")).eval()
     load_pretrained(network, "bundled://mobilenet_v2")
     mean, std = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
-    images = np.stack([cv2.imread(path)[..., ::-1] for path in dataset.paths])
-    inputs = torch.from_numpy((images / 255 - mean) / std).permute(0, 3, 1, 2).float()
+    inputs = (
+        torch.from_numpy((np.stack(crops)[..., ::-1] / 255 - mean) / std)
+        .permute(0, 3, 1, 2)
+        .float()
+    )
     with torch.inference_mode():
         features = torch.cat([network(part).mean((2, 3)) for part in inputs.split(64)]).numpy()
     return features / np.linalg.norm(features, axis=1, keepdims=True)

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line; behind the word ``video`` it has other options."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["video"]:
+        return parse_video_args(words[1:])
     parser = ToolParser(
         description=f"{__doc__.splitlines()[0]} For options of the last: video --help."
     )
@@ -60,7 +63,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--sheet-ids", type=at_least(1), default=9, help="identities in the picture"
     )
-    args = parser.parse_args(argv)
+    parser.set_defaults(film=False)
+    args = parser.parse_args(words)
     if args.data_root is None and args.contact_sheet is None:
         parser.error("give data_root to render to, or --contact-sheet FILE, or both")
     return args
@@ -94,6 +98,7 @@ def parse_video_args(argv: Sequence[str]) -> argparse.Namespace:
         help="share of the tracks that go on with another person after a crossing",
     )
     parser.add_argument("--seed", type=at_least(0), default=0, help="of people, cameras and walks")
+    parser.set_defaults(film=True)
     return parser.parse_args(argv)
 
 
@@ -134,13 +139,12 @@ def write_sheet(path: str, variants: Sequence[str], num_ids: int, seed: int) -> 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the picture, render the domains, or both; or film."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["video"]:
-        film(parse_video_args(words[1:]))
+    args = parse_args(argv)
+    if args.film:
+        film(args)
         return
     from mmreid_uda.datasets.synthetic import SyntheticSpec
 
-    args = parse_args(words)
     specs = [
         SyntheticSpec(variant, args.num_train_ids, args.num_test_ids, args.images_per_id, args.seed)
         for variant in args.variants

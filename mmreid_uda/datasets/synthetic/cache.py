@@ -53,10 +53,19 @@ class Rendering(Protocol):
         """Name of the folder, another one for other parameters."""
 
     def jobs(self) -> Sequence[Any]:
-        """Parts of the work."""
+        """Parts of the work.
+
+        Returns:
+            Arguments for :meth:`render`, of a kind that can be sent to a process.
+        """
 
     def render(self, folder: str, job: Any) -> None:
-        """Do one of them: write its images below ``folder``."""
+        """Do one of them.
+
+        Args:
+            folder: Where the three folders lie that images are written to.
+            job: Of :meth:`jobs`.
+        """
 
 
 def ensure_rendered(

@@ -74,7 +74,11 @@ class SyntheticSpec:
         return self.num_test_ids // 2
 
     def jobs(self) -> range:
-        """Identities, and 0 for distractors and junk."""
+        """What is rendered in one go.
+
+        Returns:
+            Identities, and 0 for distractors and junk.
+        """
         return range(1 + self.num_train_ids + self.num_test_ids)
 
     def render(self, folder: str, job: int) -> None:

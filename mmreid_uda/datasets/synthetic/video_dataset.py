@@ -84,7 +84,11 @@ class SyntheticVideoSpec:
         )
 
     def jobs(self) -> list[tuple[Part, int, int]]:
-        """Part, camera and first frame of pieces of video."""
+        """What is rendered in one go.
+
+        Returns:
+            Part, camera and first frame of pieces of video.
+        """
         parts: tuple[Part, ...] = ("train", "test")
         return [
             (part, camera, first)
