@@ -20,24 +20,25 @@ _PRIORITY = 1
 
 
 def tracklet_nodes(
-    features: np.ndarray, evidence: Evidence, cut_above: float | None, links: bool = True
+    features: np.ndarray,
+    evidence: Evidence,
+    switches: np.ndarray | None = None,
+    links: bool = True,
 ) -> tuple[np.ndarray, int]:
     """Put the images of each tracklet together.
 
     Args:
         features: float32 (N, D), rows of unit norm.
         evidence: Of these images. A person's cannot-link within a tracklet cuts it.
-        cut_above: As for :func:`identity_switches`; None keeps what the tracker followed.
+        switches: bool (P,), of :func:`identity_switches`; None keeps what the tracker followed.
         links: Whether links are obeyed. Defaults to True.
 
     Returns:
         int64 (N,), node of each image, numbered by their first images; and how many cuts were made.
     """
     first, second = chain_links(evidence.tracklets, evidence.times)
-    distances = 1 - np.einsum("nd,nd->n", features[first], features[second])
-    kept = np.ones(len(first), np.bool_)
-    if cut_above is not None:
-        kept = ~identity_switches(features, first, second, distances, cut_above)
+    distances = _gaps(features, first, second)
+    kept = np.ones(len(first), np.bool_) if switches is None else ~switches
     # What a person says of images of tracklets comes first; then the links of those tracklets, the surest first.
     tracklets = evidence.tracklets
     said = evidence.links.chosen(links & (evidence.links.priority > _PRIORITY))
@@ -96,13 +97,7 @@ def chain_links(tracklets: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, n
     return order[:-1][same], order[1:][same]
 
 
-def identity_switches(
-    features: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    distances: np.ndarray,
-    cut_above: float,
-) -> np.ndarray:
+def identity_switches(features: np.ndarray, evidence: Evidence, cut_above: float) -> np.ndarray:
     """Where a tracker has most likely taken up somebody else.
 
     Before and after a switch stand two looks, each for a while, and the change comes at once. So a place is judged by
@@ -112,14 +107,14 @@ def identity_switches(
 
     Args:
         features: float32 (N, D), rows of unit norm.
-        first: int64 (P,), of :func:`chain_links`.
-        second: int64 (P,), likewise.
-        distances: float32 (P,), cosine distances of these pairs.
+        evidence: Of these images.
         cut_above: Product above which a place is cut.
 
     Returns:
-        bool (P,), True = cut here.
+        bool (P,), a value for each pair of :func:`chain_links`, True = cut between the two images.
     """
+    first, second = chain_links(evidence.tracklets, evidence.times)
+    distances = _gaps(features, first, second)
     cuts = np.zeros(len(first), np.bool_)
     if not len(first):
         return cuts
@@ -143,6 +138,11 @@ def identity_switches(
                 rows.append(row[low : high + 1])
                 gains.append(_gains(rows[-1]))
     return cuts
+
+
+def _gaps(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Cosine distance of each pair of images, float32 (P,)."""
+    return 1 - np.einsum("nd,nd->n", features[first], features[second])
 
 
 def _gains(rows: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from .camera_choice import choose_camera
 from .constraints import Constraints, consistent_links, make_constraints, time_conflicts
 from .labels import Clusterer, renumber_by_first
 from .take_apart import take_apart
-from .tracklets import half_distances, tracklet_nodes
+from .tracklets import half_distances, identity_switches, tracklet_nodes
 
 __all__ = ["EvidenceClustering", "Nodes"]
 
@@ -141,11 +141,13 @@ class EvidenceClustering:
         disjoint_cameras: Cameras of which no two see the same place at once: True for all, or lists of names or
             numbers. Defaults to False.
         cut_tracklets: Cut a tracklet where its images change by more than this at once, in the unit of
-            :func:`~mmreid_uda.clustering.tracklets.identity_switches`; None believes the tracker. Defaults to 3.5.
+            :func:`~mmreid_uda.clustering.tracklets.identity_switches`, at the first clustering; None believes the
+            tracker. Defaults to 3.5.
         strict_links: Stop at links that contradict others, instead of leaving them out. Defaults to False.
 
     Attributes:
         chosen: The use of cameras; None until ``'auto'`` is decided by :meth:`choose`.
+        switches: Where tracklets were cut at the first clustering, see ``cut_tracklets``; None before.
 
     Raises:
         InputError: If an argument is not as expected, or the clusterer cannot be camera-aware.
@@ -174,6 +176,7 @@ class EvidenceClustering:
         self.links, self.tracklets, self.time = links, tracklets, time
         self.min_overlap, self.disjoint_cameras = min_overlap, disjoint_cameras
         self.cut_tracklets, self.strict_links = cut_tracklets, strict_links
+        self.switches: np.ndarray | None = None
         self.info: dict[str, float] = {}
         # What the log has said of rejected links: once is enough.
         self._left_out = ""
@@ -243,7 +246,10 @@ class EvidenceClustering:
         of_image = np.arange(len(evidence))
         if tracklets:
             rows = unit_rows(features).cpu().numpy()
-            of_image, cuts = tracklet_nodes(rows, evidence, self.cut_tracklets, self.links)
+            # Once, on the first features: a network that has learned from a cut makes more of it, and of others.
+            if self.cut_tracklets is not None and self.switches is None:
+                self.switches = identity_switches(rows, evidence, self.cut_tracklets)
+            of_image, cuts = tracklet_nodes(rows, evidence, self.switches, self.links)
             info["tracklet_cuts"] = float(cuts)
             halves = half_distances(rows, np.where(evidence.ignored, -1, of_image), evidence.times)
             spread = float(np.median(halves)) if len(halves) else None
@@ -413,9 +419,13 @@ class EvidenceClustering:
         """What a resumed run needs.
 
         Returns:
-            The clusterer's state, and the use of cameras that was chosen.
+            The clusterer's state, the use of cameras that was chosen, and where tracklets were cut.
         """
-        return dict(clusterer=self.clusterer.state_dict(), camera=self.chosen)
+        return dict(
+            clusterer=self.clusterer.state_dict(),
+            camera=self.chosen,
+            switches=None if self.switches is None else torch.from_numpy(self.switches),
+        )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of :meth:`state_dict`; a state of 0.2.0 is the clusterer's alone.
@@ -429,3 +439,5 @@ class EvidenceClustering:
         self.clusterer.load_state_dict(state["clusterer"])
         if self.camera == "auto":
             self.chosen = state["camera"]
+        if (switches := state["switches"]) is not None:
+            self.switches = switches.cpu().numpy()

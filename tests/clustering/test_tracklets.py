@@ -40,11 +40,11 @@ def test_images_are_chained_in_the_order_of_time():
 def test_switches_are_found_and_pure_tracklets_are_left_alone():
     features, tracklets = tracked(np.random.default_rng(0))
     evidence = Evidence(np.zeros(len(tracklets)), np.arange(len(tracklets)), tracklets)
-    nodes, cuts = tracklet_nodes(features, evidence, 8.0)
+    nodes, cuts = tracklet_nodes(features, evidence, identity_switches(features, evidence, 8.0))
     assert cuts == 6 and nodes.max() + 1 == 42
     expected = np.concatenate([np.repeat(np.arange(30), 20), np.repeat(np.arange(30, 42), 10)])
     np.testing.assert_array_equal(nodes, expected)
-    whole, cuts = tracklet_nodes(features, evidence, None)
+    whole, cuts = tracklet_nodes(features, evidence)
     np.testing.assert_array_equal(whole, tracklets)
     assert cuts == 0
 
@@ -60,7 +60,9 @@ def slow_gain(rows, at, window=12):
 
 def test_a_place_is_judged_by_the_gain_of_two_means_and_the_jump():
     features, tracklets = tracked(np.random.default_rng(1), pure=3, switched=1, num=30)
-    first, second = chain_links(tracklets, np.arange(len(tracklets)) * 1.0)
+    times = np.arange(len(tracklets)) * 1.0
+    evidence = Evidence(np.zeros(len(tracklets)), times, tracklets)
+    first, second = chain_links(tracklets, times)
     distances = 1 - (features[first] * features[second]).sum(1)
     rows = [features[tracklets == number] for number in range(4)]
     gains = [[slow_gain(row, at) for at in range(1, len(row))] for row in rows]
@@ -68,9 +70,9 @@ def test_a_place_is_judged_by_the_gain_of_two_means_and_the_jump():
     scores = np.concatenate(gains) * distances / unit
     best = np.sort(scores)[-1]
     # The highest score of all is the switch, and falls by a hair's breadth of the threshold.
-    found = identity_switches(features, first, second, distances, best * 0.999)
+    found = identity_switches(features, evidence, best * 0.999)
     np.testing.assert_array_equal(np.flatnonzero(found), [scores.argmax()])
-    assert not identity_switches(features, first, second, distances, best * 1.001).any()
+    assert not identity_switches(features, evidence, best * 1.001).any()
     assert tracklets[first[scores.argmax()]] == 3
 
 
@@ -92,10 +94,12 @@ def test_the_halves_of_a_tracklet_are_compared():
 def test_images_without_tracklet_are_nodes_of_their_own():
     features = unit_rows(np.random.default_rng(0).standard_normal((5, 8)))
     evidence = Evidence(np.zeros(5), tracklets=np.array([-1, 7, -1, 7, -1]))
-    nodes, cuts = tracklet_nodes(features, evidence, 4.0)
+    nodes, cuts = tracklet_nodes(features, evidence, identity_switches(features, evidence, 4.0))
     assert (nodes.tolist(), cuts) == ([0, 1, 2, 1, 3], 0)
     nothing = Evidence(np.zeros(5))
-    assert tracklet_nodes(features, nothing, 4.0)[0].tolist() == [0, 1, 2, 3, 4]
+    assert tracklet_nodes(features, nothing, identity_switches(features, nothing, 4.0))[
+        0
+    ].tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("priority, expected", [(2, [0, 0, 0, 1, 1]), (1, [0] * 5)])
@@ -104,10 +108,10 @@ def test_a_persons_cannot_link_cuts_at_the_largest_jump(priority, expected):
     features = unit_rows(np.stack([np.cos(angles), np.sin(angles)], 1))
     links = Links(np.array([0]), np.array([4]), np.array([False]), np.array([priority]))
     evidence = Evidence(np.zeros(5), np.arange(5), np.zeros(5), links=links)
-    nodes, cuts = tracklet_nodes(features, evidence, None)
+    nodes, cuts = tracklet_nodes(features, evidence)
     assert nodes.tolist() == expected
     assert cuts == max(expected)
-    assert tracklet_nodes(features, evidence, None, links=False)[1] == 0
+    assert tracklet_nodes(features, evidence, links=False)[1] == 0
 
 
 def test_a_must_link_of_a_person_may_say_that_two_tracklets_are_cut():
@@ -116,7 +120,7 @@ def test_a_must_link_of_a_person_may_say_that_two_tracklets_are_cut():
     features = unit_rows(np.stack([np.cos(angles), np.sin(angles)], 1))
     links = Links(np.array([0, 1]), np.array([2, 3]), np.array([True, False]), np.array([2, 2]))
     evidence = Evidence(np.zeros(4), np.arange(4), np.array([0, 0, 1, 1]), links=links)
-    nodes, cuts = tracklet_nodes(features, evidence, None)
+    nodes, cuts = tracklet_nodes(features, evidence)
     assert (nodes.tolist(), cuts) == ([0, 0, 1, 2], 1)
 
 
@@ -124,4 +128,4 @@ def test_a_link_that_cannot_be_is_an_error():
     links = Links(np.array([1]), np.array([1]), np.array([False]), np.array([2]))
     evidence = Evidence(np.zeros(3), tracklets=np.zeros(3), links=links)
     with pytest.raises(InputError, match="image 1"):
-        tracklet_nodes(np.eye(3, dtype=np.float32), evidence, None)
+        tracklet_nodes(np.eye(3, dtype=np.float32), evidence)

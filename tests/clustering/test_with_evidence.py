@@ -1,6 +1,7 @@
 """What is known of the images speaks in clustering: nodes, links, time."""
 
 import logging
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -217,3 +218,27 @@ def test_a_cluster_that_holds_strangers_is_taken_apart_by_nearness():
     assert info["clusters_taken_apart"] == 1
     assert len(np.unique(labels[:4])) == len(np.unique(labels[4:8])) == 1
     assert len(np.unique(labels)) == 3 and (labels >= 0).all()
+
+
+def test_tracklets_are_cut_at_the_first_clustering_and_stay_cut_after_a_resume():
+    rng = np.random.default_rng(0)
+    people = rng.standard_normal((6, 32))
+    # Tracklet 0 goes over to another person, the others follow one each.
+    who = np.repeat([0, 1, 2, 3, 4, 5], [8, 8, 16, 16, 16, 16])
+    tracklets = np.repeat([0, 1, 2, 3, 4], 16)
+    first, later = (
+        unit_rows((people[rows] + 0.1 * rng.standard_normal((80, 32))).astype(np.float32))
+        for rows in (who, np.where(np.arange(80) >= 72, 0, np.maximum(who, 1)))
+    )
+    evidence = Evidence(np.zeros(80), np.arange(80), tracklets)
+    clustering = EvidenceClustering(ConstrainedLinkage(0.5), tracklets=True, cut_tracklets=8.0)
+    assert clustering.prepare(first, evidence).info["tracklet_cuts"] == 1
+    assert clustering.prepare(later, evidence).info["tracklet_cuts"] == 1
+    again = EvidenceClustering(ConstrainedLinkage(0.5), tracklets=True, cut_tracklets=8.0)
+    assert not np.array_equal(
+        deepcopy(again).prepare(later, evidence).of_image,
+        clustering.prepare(first, evidence).of_image,
+    )
+    again.load_state_dict(clustering.state_dict())
+    nodes = again.prepare(later, evidence)
+    np.testing.assert_array_equal(nodes.of_image, clustering.prepare(first, evidence).of_image)
