@@ -72,13 +72,6 @@ def merge_topk(
                 largest = max(largest, block[local, column])
             if largest < threshold:
                 continue
-            if own.size:
-                found = 0
-                for column in range(start, stop):
-                    competes = (cameras[first_column + column] == own[row]) == same
-                    found |= (block[local, column] >= threshold) & competes
-                if not found:
-                    continue
             for column in range(start, stop):
                 value = block[local, column]
                 if (
@@ -119,13 +112,8 @@ def merge_topk_columns(
             thresholds[column - start] = similarities[first_column + column, last_place]
         for local in range(num_rows):
             found = 0
-            if own.size:
-                for column in range(start, stop):
-                    competes = (cameras[first_row + local] == own[first_column + column]) == same
-                    found |= (block[local, column] >= thresholds[column - start]) & competes
-            else:
-                for column in range(start, stop):
-                    found |= block[local, column] >= thresholds[column - start]
+            for column in range(start, stop):
+                found |= block[local, column] >= thresholds[column - start]
             if not found:
                 continue
             for column in range(start, stop):
