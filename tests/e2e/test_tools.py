@@ -31,7 +31,9 @@ def test_the_demo_shows_before_and_after_and_can_be_repeated(tiny, run_tool, tmp
     config, work_dir = tiny(), tmp_path / "demo"
     _, output = run_tool("tools/demo.py", "--config", config, "--work-dir", work_dir)
     summary = json.loads((work_dir / "summary.json").read_text())
-    assert summary.keys() == {"before", "after", "config", "seconds"}
+    assert summary.keys() == {"labels", "before", "after", "config", "seconds"}
+    assert summary["labels"]["evidence"] > summary["labels"]["features"] + 0.2
+    assert f"{summary['labels']['evidence']:.2f}" in output
     assert summary["before"].keys() == summary["after"].keys() == {"mAP", "R1"}
     assert f"{summary['after']['mAP']:5.1f}" in output
     picture = cv2.imread(str(work_dir / "rank_lists.png"))
@@ -41,7 +43,8 @@ def test_the_demo_shows_before_and_after_and_can_be_repeated(tiny, run_tool, tmp
     pairs = zip(rows[0::2], rows[1::2])
     assert any(not np.array_equal(before[22:], after[22:]) for before, after in pairs)
     _, again = run_tool("tools/demo.py", "--config", config, "--work-dir", work_dir)
-    assert "Drawing" not in again and f"{summary['after']['mAP']:5.1f}" in again
+    assert "Drawing" not in again and "Labelling" not in again
+    assert f"{summary['after']['mAP']:5.1f}" in again
 
 
 def test_mixed_precision_and_gradient_accumulation_train(tiny, run_tool, tmp_path, results):
