@@ -9,6 +9,7 @@ they are also drawn to the proxies of their cluster in all cameras, away from th
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -241,6 +243,13 @@ class CAP(BaseReID):
         return losses
 
     def on_relabel(self, state: PseudoLabelState) -> None:
-        """A new memory; the number of proxies is among the figures of the log."""
+        """A new memory; the number of proxies is among the figures of the log, and a single camera is a warning."""
         super().on_relabel(state)
         state.statistics["proxies"] = self.head.num_classes
+        if len(self.head.memory.cameras.unique()) == 1:
+            print_log(
+                "All images in clusters are of one camera, or of unknown ones: proxies are clusters, and CAP gains "
+                "nothing over Cluster-Contrast. The target's data set says where cameras are read (docs/data.md).",
+                "current",
+                logging.WARNING,
+            )

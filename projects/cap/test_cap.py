@@ -139,10 +139,15 @@ def test_clusters_are_split_by_camera_and_an_unknown_one_is_one_more():
     assert clusters.tolist() == [0, 1, 1] and of.tolist() == [0, -1, 3]
 
 
-def test_without_cameras_proxies_are_clusters():
-    memory = ProxyMemory()
-    memory.reset(state_of(ROWS, CLUSTERS))
+def test_without_cameras_proxies_are_clusters_and_a_warning_says_so(monkeypatch):
+    model, said = build_model(load_config(CONFIG)), []
+    monkeypatch.setattr("projects.cap.cap.print_log", lambda text, *_: said.append(text))
+    model.on_relabel(state_of(ROWS, CLUSTERS, CAMERAS))
+    assert said == []
+    model.on_relabel(state_of(ROWS, CLUSTERS))
+    memory = model.head.memory
     assert torch.equal(memory.proxies, CLUSTERS) and memory.cameras.tolist() == [-1] * 3
+    assert len(said) == 1 and "of one camera" in said[0]
 
 
 def test_a_memory_of_another_size_is_loaded():
