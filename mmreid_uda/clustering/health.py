@@ -234,8 +234,8 @@ _ONE_CAMERA, _ABOVE_CHANCE = 0.9, 0.3
 _LEFT_OUT, _IN_A_ROW = 0.5, 3
 # One cluster with such a share of the images in clusters has swallowed others; not where there are few people at all.
 _MERGED, _SEVERAL = 0.5, 4
-# Of what it once was.
-_FELL_TO = 0.5
+# Of what it once was; and an agreement that says in two clusterings one after the other that nothing is kept.
+_FELL_TO, _NONE = 0.5, 0.2
 # Violated links, tracklets with another of the same time, and tracklets that are in one cluster, of all.
 _VIOLATED, _TOGETHER, _WHOLE = 0.05, 0.1, 0.5
 
@@ -291,10 +291,17 @@ def _falling(name: str, what: str) -> Callable[[Sequence[Metrics]], str]:
         found = [one for one in metrics if name in one and "kept_previous" not in one]
         if not found or found[-1] is not metrics[-1]:
             return ""
-        best, now = max(one[name] for one in found), found[-1][name]
-        if now >= _FELL_TO * best:
+        values = [one[name] for one in found]
+        if values[-1] < _FELL_TO * max(values):
+            found_out = f"has fallen from {max(values):.2f} to {values[-1]:.2f}"
+        elif len(values) > 1 and max(values[-2:]) < _NONE:
+            found_out = f"is {values[-1]:.2f}, and was {values[-2]:.2f} before"
+        else:
             return ""
-        return f"{what} has fallen from {best:.2f} to {now:.2f}: the labels have come apart"
+        return (
+            f"{what} {found_out}: what an epoch has learned is lost in the next; lower "
+            "optim_wrapper.optimizer.lr, or start from better weights"
+        )
 
     return rule
 

@@ -190,6 +190,7 @@ def test_a_healthy_run_is_not_warned_of():
         ("merged", [{}, dict(largest=51)], 1),
         ("fewer", [{}, {}, dict(clusters=4)], 2),
         ("ari_previous", [{}, dict(ari_previous=0.3), dict(ari_previous=0.2)], 1),
+        ("ari_previous", [dict(ari_previous=one) for one in (0.06, 0.08)], 1),
         ("ari_mirrored", [{}, dict(ari_mirrored=0.3)], 1),
         ("must", [dict(must_violated=3), dict(must_violated=3)], 0),
         ("cannot", [{}, dict(cannot_violated=3)], 1),
@@ -198,7 +199,7 @@ def test_a_healthy_run_is_not_warned_of():
     ],
 )
 def test_each_kind_is_warned_of_once_when_it_is_first_seen(kind, changes, epoch):
-    assert warned(*changes, {}) == [(kind, epoch)]
+    assert warned(*changes) == warned(*changes, {}) == [(kind, epoch)]
 
 
 def test_a_sentence_has_the_figures_and_says_what_to_do():
