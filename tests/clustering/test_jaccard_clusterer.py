@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-from mmreid_uda.clustering import HDBSCAN, Agglomerative, JaccardDBSCAN, dbscan
+from mmreid_uda.clustering import (
+    HDBSCAN,
+    Agglomerative,
+    EvidenceClustering,
+    JaccardDBSCAN,
+    cluster_quality,
+    dbscan,
+)
 from mmreid_uda.neighbors import CameraLists, jaccard_graph, unit_rows
+from mmreid_uda.structures import Evidence
 from mmreid_uda.utils import InputError
 
 PIDS, CAMERAS = np.repeat(np.arange(30), 8), np.tile(np.arange(2), 120)
@@ -82,3 +90,18 @@ def test_a_source_term_goes_with_cameras(features):
 def test_what_cameras_do_not_go_with_is_named(features, options, num, message):
     with pytest.raises(InputError, match=message):
         JaccardDBSCAN(**options)(features[:num], seed=0, epoch=0, cameras=CAMERAS[:num])
+
+
+@pytest.mark.parametrize("camera", ["center", "jaccard", "both", "auto"])
+def test_every_use_of_cameras_finds_people_across_them(features, camera):
+    clustering = EvidenceClustering(JaccardDBSCAN(k1=8, k2=3, **LISTS), camera=camera)
+    evidence, options = Evidence(CAMERAS), dict(seed=0, epoch=1)
+    if camera == "auto":
+        clustering.chosen, metrics = clustering.choose(features, evidence, **options)
+        assert clustering.chosen != "none" and metrics["one_camera_share"] == 1
+    labels = clustering(clustering.prepare(features, evidence), **options)
+    found = cluster_quality(labels, PIDS)
+    assert found["precision"] > 0.95 and found["recall"] > 0.9
+    plain = EvidenceClustering(clustering.clusterer)
+    labels = plain(plain.prepare(features, evidence), **options)
+    assert cluster_quality(labels, PIDS)["recall"] < 0.5
