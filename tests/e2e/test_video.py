@@ -19,8 +19,15 @@ def test_video_is_imported_trained_on_and_searched(tiny, run_tool, tmp_path):
     base = "configs/cluster_contrast/cluster-contrast_mbv2_synthb.py"
     config = tiny(base, f"target = '{crops}/crops.csv'\ntrain_cfg = dict(max_epochs=1)\n")
     evidence = ("clusterer._delete_=True", "clusterer.type=ConstrainedLinkage")
-    evidence += ("evidence.tracklets=True", "evidence.time=True", "relabel.min_clusters=2")
-    run_tool("tools/train.py", config, "--cfg-options", *evidence, "global_batch_size=8")
+    evidence += ("evidence.tracklets=True", "evidence.time=True", "evidence.camera=auto")
+    run_tool(
+        "tools/train.py",
+        config,
+        "--cfg-options",
+        *evidence,
+        "relabel.min_clusters=2",
+        "global_batch_size=8",
+    )
     [first] = json.loads((work_dir / "results.json").read_text())["labels"].values()
     # Tracklets are nodes, of which several images each are labelled together.
     assert 3 <= first["nodes"] < first["images"] / 3 and first["seen_together"] == 0

@@ -119,15 +119,6 @@ def film(args: argparse.Namespace) -> None:
         print(f"wrote {folder}: {video.num_frames} frames, {tracks} tracks in TRACKS.txt")
 
 
-def show_progress(variant: str, done: int, total: int) -> None:
-    """Keep one line of the terminal up to date; write a line at the end alone where there is no terminal."""
-    terminal = sys.stderr.isatty()
-    if terminal or done == total:
-        line = f"domain {variant}: {done} of {total} identities"
-        end = "\n" if done == total else ""
-        print(f"\r{line}" if terminal else line, end=end, file=sys.stderr, flush=True)
-
-
 def write_sheet(path: str, variants: Sequence[str], num_ids: int, seed: int) -> None:
     """Write the contact sheet; the ending of the file name chooses the format."""
     from mmreid_uda.datasets.synthetic import contact_sheet
@@ -159,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def render(data_root: str, spec: SyntheticSpec, workers: int) -> None:
     """Render one domain unless it is there already, and say where it lies."""
     from mmreid_uda.datasets.synthetic import ensure_rendered, is_complete
+    from mmreid_uda.utils.progress import show_progress
 
     start = time.monotonic()
     folder = os.path.join(data_root, "synthetic", spec.folder_name)
@@ -166,7 +158,10 @@ def render(data_root: str, spec: SyntheticSpec, workers: int) -> None:
         print(f"{folder} is complete")
         return
     folder = ensure_rendered(
-        data_root, spec, workers, lambda done, total: show_progress(spec.variant, done, total)
+        data_root,
+        spec,
+        workers,
+        lambda done, total: show_progress(f"domain {spec.variant}", done, total, "identities"),
     )
     print(f"rendered {folder} in {time.monotonic() - start:.1f} s")
 
