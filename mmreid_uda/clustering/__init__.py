@@ -11,6 +11,7 @@ from .health import HealthWarning, health_warnings, label_agreement, label_healt
 from .infomap import InfoMap
 from .jaccard_clusterer import JaccardClusterer
 from .kmeans import KMeans, kmeans_plus_plus
+from .label_free import Choice, k2_for, label_score, split_features
 from .labels import Clusterer, GroundTruthLabels, renumber
 from .linkage import ConstrainedLinkage, average_linkage
 from .quality import cluster_quality, cluster_statistics
@@ -22,6 +23,7 @@ __all__ = [
     "HDBSCAN",
     "Agglomerative",
     "AssignOutliers",
+    "Choice",
     "Clusterer",
     "ConfidentLabels",
     "ConstrainedLinkage",
@@ -44,14 +46,17 @@ __all__ = [
     "consistent_links",
     "dbscan",
     "health_warnings",
+    "k2_for",
     "kmeans_plus_plus",
     "label_agreement",
     "label_health",
+    "label_score",
     "make_constraints",
     "one_camera_share",
     "rank_correlations",
     "renumber",
     "rho_eps",
+    "split_features",
     "stores_share",
     "sweep_dbscan",
     "sweep_kmeans",

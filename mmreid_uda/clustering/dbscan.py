@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from mmengine.logging import print_log
 from scipy import sparse
 
 from mmreid_uda.neighbors.jaccard import jaccard_from_encodings, source_distances
-from mmreid_uda.neighbors.knn import unit_rows
+from mmreid_uda.neighbors.knn import CameraNeighbors, Neighbors, unit_rows
 from mmreid_uda.registry import CLUSTERERS
-from mmreid_uda.utils import check_vectors
+from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils.seeding import make_rng
 from mmreid_uda.utils.values import (
     Count,
     FractionBelowOne,
@@ -27,6 +30,17 @@ from .constrained_dbscan import Border, constrained_dbscan
 from .constraints import Constraints
 from .eps import NearZero, rho_eps, stores_share
 from .jaccard_clusterer import JaccardClusterer
+from .label_free import (
+    EPS_CANDIDATES,
+    K1_CANDIDATES,
+    SPLITS,
+    Choice,
+    best_choice,
+    k1_candidates,
+    k2_for,
+    label_score,
+    split_features,
+)
 from .labels import components, renumber_by_first
 
 __all__ = ["JaccardDBSCAN", "dbscan"]
@@ -108,14 +122,19 @@ def dbscan(
 class JaccardDBSCAN(JaccardClusterer):
     """k-reciprocal Jaccard distance and DBSCAN, on a sparse graph.
 
+    ``eps='auto'`` and ``k1='auto'`` try all of :data:`~.label_free.EPS_CANDIDATES` and
+    :data:`~.label_free.K1_CANDIDATES` at the first clustering, and keep those with the best
+    :func:`~.label_free.label_score`, for which no label is needed. The choice is part of the state and survives a
+    resume. ``min_samples=2`` goes with it best, see docs/tuning.md.
+
     :attr:`info` has ``eps`` (the radius used), ``mean_degree`` (images within it, itself included),
-    ``seconds_jaccard`` and ``seconds_dbscan``.
+    ``seconds_jaccard`` and ``seconds_dbscan``; of a choice ``k1``, and once ``seconds_choice``.
 
     Source: Ester et al., KDD 1996; the distance: Zhong et al., CVPR 2017.
 
     Args:
-        eps: Radius in (0, 1), or ``'rho'``: the mean of the smallest ρ-share of all distances; ``'auto'`` is the same.
-            Defaults to 0.6 (Cluster-Contrast, SpCL; ISE 0.4 on Market-1501, 0.7 on MSMT17).
+        eps: Radius in (0, 1); ``'auto'``, see above; or ``'rho'``: the mean of the smallest ρ-share of all distances
+            (MMT, ABMT). Defaults to 0.6 (Cluster-Contrast, SpCL; ISE 0.4 on Market-1501, 0.7 on MSMT17).
         min_samples: Neighbours of a core image, itself included. Defaults to 4.
         rho: ρ of ``eps='rho'``. Defaults to 1.6e-3 (MMT; ABMT 2e-3).
         near_zero: ``'drop'`` (default) or ``'count'`` (MMT and ABMT as released) pairs at distance 0, see
@@ -123,6 +142,9 @@ class JaccardDBSCAN(JaccardClusterer):
         freeze_eps: Keep the ``'rho'`` radius of the first call (MMT) instead of a new one every epoch (ABMT). The
             frozen radius is part of the state and survives a resume.
         source_weight: λ of the source term; above 0 the call needs ``source_features`` (ABMT: 0.1). Defaults to 0.
+        k1: Neighbours of the k-reciprocal sets, or ``'auto'``, and k2 is then that of :func:`~.label_free.k2_for`.
+            Camera-aware distances have lists of their own: only eps is chosen. Defaults to 30 (MMT, ABMT: 20).
+        k2: Neighbours of the local query expansion, unless k1 is ``'auto'``. Defaults to 6.
         **kwargs: As for :class:`JaccardClusterer`.
 
     Raises:
@@ -143,14 +165,24 @@ class JaccardDBSCAN(JaccardClusterer):
         near_zero: NearZero = "drop",
         freeze_eps: bool = False,
         source_weight: FractionBelowOne = 0.0,
+        k1: Count | Literal["auto"] = 30,
+        k2: Count = 6,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        eps = "rho" if eps == "auto" else eps
+        if k1 == "auto" and eps == "rho":
+            raise InputError(
+                "found k1='auto' with eps='rho', whose radius says nothing of k1: set eps='auto', or a k1."
+            )
+        self.auto_k1 = k1 == "auto"
+        # Neighbours are searched for the largest candidate.
+        widest = max(K1_CANDIDATES)
+        ks = (widest, k2_for(widest)) if k1 == "auto" else (k1, k2)
+        super().__init__(*ks, **kwargs)
         self.eps, self.min_samples = eps, min_samples
         self.rho, self.near_zero, self.freeze_eps = rho, near_zero, freeze_eps
         self.source_weight = source_weight
         self.frozen_eps: float | None = None
+        self.chosen: Choice | None = None
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -160,22 +192,38 @@ class JaccardDBSCAN(JaccardClusterer):
     def cluster(
         self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
     ) -> np.ndarray:
-        """Cluster; nothing here is random. ``eps_scale`` multiplies the radius, which stays below 1 - λ."""
-        times = [time.perf_counter()]
+        """Cluster; only a choice draws. ``eps_scale`` multiplies the radius, which stays below 1 - λ."""
         features = unit_rows(features)
-        encodings, max_pairs = self.encode(features, seed, extras.get("neighbors"), epoch=epoch)
         from_source = None
         if self.source_weight:
             source = unit_rows(check_vectors(extras["source_features"], "features of the sources"))
             from_source = source_distances(features, source)
-        graph_up_to = partial(
-            jaccard_from_encodings,
-            encodings,
-            from_source=from_source,
-            source_weight=self.source_weight,
-            max_pairs=max_pairs,
-        )
-        graph, eps = self._graph_and_eps(graph_up_to, eps_scale)
+
+        def graph_of(
+            rows: np.ndarray,
+            neighbors: Neighbors | CameraNeighbors | None,
+            ks: tuple[int, int] | None,
+        ) -> Callable[[float], sparse.csr_array]:
+            encodings, max_pairs = self.encode(rows, seed, neighbors, epoch=epoch, ks=ks)
+            return partial(
+                jaccard_from_encodings,
+                encodings,
+                from_source=from_source,
+                source_weight=self.source_weight,
+                max_pairs=max_pairs,
+            )
+
+        neighbors = self.found(features, seed, extras.get("neighbors"))
+        if self.chosen is None and (self.auto_k1 or self.eps == "auto"):
+            started = time.perf_counter()
+            self.chosen = self._choose(features, neighbors, graph_of, seed, extras)
+            self.info["seconds_choice"] = time.perf_counter() - started
+        times = [time.perf_counter()]
+        ks = None
+        if self.chosen is not None:
+            ks = self.chosen.k1, self.chosen.k2
+            self.info["k1"] = float(self.chosen.k1)
+        graph, eps = self._graph_and_eps(graph_of(features, neighbors, ks), eps_scale)
         times.append(time.perf_counter())
         labels = dbscan(graph, eps, self.min_samples, extras.get("constraints"))
         times.append(time.perf_counter())
@@ -189,12 +237,58 @@ class JaccardDBSCAN(JaccardClusterer):
         return labels
 
     def state_dict(self) -> dict[str, Any]:
-        """The frozen radius, None before the first call or if it is not frozen."""
-        return dict(frozen_eps=self.frozen_eps)
+        """The frozen radius and the choice, each None before the first call or if there is none."""
+        chosen = None if self.chosen is None else asdict(self.chosen)
+        return dict(frozen_eps=self.frozen_eps, chosen=chosen)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the frozen radius."""
+        """Take over the frozen radius and the choice."""
         self.frozen_eps = state["frozen_eps"]
+        chosen = state.get("chosen")
+        self.chosen = None if chosen is None else Choice(**chosen)
+
+    def _choose(
+        self,
+        features: np.ndarray,
+        neighbors: Neighbors | CameraNeighbors,
+        graph_of: Callable[..., Callable[[float], sparse.csr_array]],
+        seed: int,
+        extras: dict[str, Any],
+    ) -> Choice:
+        """What ``'auto'`` stands for: cluster with all candidates, also halves of the features."""
+        views, rng = [(features, neighbors)], make_rng(seed, "halves of features")
+        for half in (half for _ in range(SPLITS) for half in split_features(features, rng)):
+            rows = unit_rows(half)
+            prepared = self.prepare(rows, cameras=extras.get("cameras")) or {}
+            views.append((rows, self.found(rows, seed, prepared.get("neighbors"))))
+        settings = [(self.k1, self.k2)]
+        if self.auto_k1 and (isinstance(neighbors, Neighbors) or not self.camera_lists.sets):
+            settings = [(k1, k2_for(k1)) for k1 in k1_candidates(len(features))]
+        below = (1 - self.source_weight) * _BELOW_ONE
+        radii = [min(eps, below) for eps in EPS_CANDIDATES]
+        if self.eps != "auto":
+            radii = [self.eps]  # type: ignore[list-item]
+        choices, refused = [], None
+        for ks in settings:
+            try:
+                graphs = [graph_of(*view, ks)(max(radii)) for view in views]
+            except InputError as error:  # more pairs than max_memory allows
+                refused = error
+                continue
+            for eps in radii:
+                labels, *halves = (
+                    dbscan(graph, eps, self.min_samples, extras.get("constraints"))
+                    for graph in graphs
+                )
+                pairs = list(zip(halves[::2], halves[1::2]))
+                score = label_score(labels, pairs, graphs[0], eps)
+                choices.append(Choice(*ks, eps, score, float((labels < 0).mean())))
+        if not choices:
+            assert refused is not None
+            raise refused
+        chosen = best_choice(choices)
+        print_log(f"clustering: of {len(choices)} settings, {chosen.words}", logger="current")
+        return chosen
 
     def _graph_and_eps(
         self, graph_up_to: Callable[[float], sparse.csr_array], eps_scale: float
@@ -202,7 +296,9 @@ class JaccardDBSCAN(JaccardClusterer):
         """The graph, cut no lower than the radius, and the radius."""
         # Images without a common neighbour are at 1 - λ + λ(s_i + s_j) and not in the graph: stay below.
         widest = 1 - self.source_weight
-        eps = self.frozen_eps if self.eps == "rho" else self.eps
+        eps = self.frozen_eps if self.chosen is None else self.chosen.eps
+        if isinstance(self.eps, float):
+            eps = self.eps
         if eps is None:
             graph, eps = self._rho_rule(graph_up_to, widest)
             radius = min(eps * eps_scale, widest * _BELOW_ONE)

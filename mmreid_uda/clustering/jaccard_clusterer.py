@@ -160,6 +160,35 @@ class JaccardClusterer(Clusterer):
             neighbors = find_camera_neighbors(rows, numbers, intra, inter, **options)
         return None if neighbors is None else dict(neighbors=neighbors)
 
+    def found(
+        self,
+        features: np.ndarray,
+        seed: int,
+        neighbors: Neighbors | CameraNeighbors | None = None,
+    ) -> Neighbors | CameraNeighbors:
+        """The neighbours of :meth:`prepare`, or those of an approximate search.
+
+        Args:
+            features: float32 (N, D), rows of unit norm.
+            seed: Of the approximate search.
+            neighbors: What :meth:`prepare` found; None searches approximately.
+
+        Returns:
+            The neighbours.
+        """
+        if neighbors is not None:
+            return neighbors
+        neighbors, recall = find_neighbors_approximately(
+            features,
+            neighbors_needed(len(features), self.k1, self.variant, self.k2),
+            self.search,  # type: ignore[arg-type]
+            nprobe=self.nprobe,
+            ef_search=self.ef_search,
+            seed=seed,
+        )
+        self.info["recall"] = recall
+        return neighbors
+
     def encode(
         self,
         features: np.ndarray,
@@ -167,6 +196,7 @@ class JaccardClusterer(Clusterer):
         neighbors: Neighbors | CameraNeighbors | None = None,
         *,
         epoch: int = 1,
+        ks: tuple[int, int] | None = None,
     ) -> tuple[sparse.csr_array, int | None]:
         """What the distances are computed from.
 
@@ -175,33 +205,28 @@ class JaccardClusterer(Clusterer):
             seed: Of the approximate search.
             neighbors: What :meth:`prepare` found; None searches approximately.
             epoch: With cameras, the first, 0, may have lists of its own.
+            ks: k1 and k2, no larger than those of the search; None takes those.
 
         Returns:
             The encodings, float32 (N, N); and how many pairs of images within reach the budget allows, None = any.
         """
-        if neighbors is None:
-            neighbors, recall = find_neighbors_approximately(
-                features,
-                neighbors_needed(len(features), self.k1, self.variant, self.k2),
-                self.search,  # type: ignore[arg-type]
-                nprobe=self.nprobe,
-                ef_search=self.ef_search,
-                seed=seed,
-            )
-            self.info["recall"] = recall
+        neighbors = self.found(features, seed, neighbors)
+        held = 8 * len(features) * neighbors.num_columns
+        k1, k2 = ks or (self.k1, self.k2)
+        if isinstance(neighbors, Neighbors):
+            neighbors = neighbors.first(neighbors_needed(len(features), k1, self.variant, k2))
         encodings = jaccard_encodings(
             features,
             neighbors,
-            self.k1,
-            self.k2,
+            k1,
+            k2,
             variant=self.variant,
             camera_lists=self.camera_lists if epoch else self.first_camera_lists,
         )
         if self.max_memory is None:
             return encodings, None
         # The encodings are there by row and by column.
-        held = 8 * len(features) * neighbors.num_columns + 16 * encodings.nnz
-        return encodings, max(0, self.max_memory - held) // BYTES_PER_PAIR
+        return encodings, max(0, self.max_memory - held - 16 * encodings.nnz) // BYTES_PER_PAIR
 
     def graph(
         self,

@@ -16,13 +16,14 @@ from mmreid_uda.neighbors.jaccard import (
     jaccard_encodings,
     neighbors_needed,
 )
-from mmreid_uda.neighbors.knn import Neighbors, find_neighbors, unit_rows
+from mmreid_uda.neighbors.knn import find_neighbors, unit_rows
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.values import Count, OpenFraction, PositiveFraction, checked
 
 from .dbscan import dbscan
 from .eps import NearZero, rho_eps, stores_share
 from .kmeans import KMeans
+from .label_free import k2_for
 from .quality import cluster_quality, cluster_statistics
 
 __all__ = ["SweepResult", "sweep_dbscan", "sweep_kmeans"]
@@ -55,7 +56,7 @@ def sweep_dbscan(
     eps: _Several[OpenFraction],
     min_samples: _Several[Count] = (4,),
     k1: _Several[Count] = (30,),
-    k2: _Several[Count] = (6,),
+    k2: _Several[Count] | None = (6,),
     *,
     variant: Variant = "faiss",
     rho: PositiveFraction | None = 1.6e-3,
@@ -71,7 +72,7 @@ def sweep_dbscan(
         eps: Radii, in (0, 1).
         min_samples: Neighbours of a core image, itself included.
         k1: Neighbours of the k-reciprocal sets.
-        k2: Neighbours of the local query expansion.
+        k2: Neighbours of the local query expansion; None takes that of :func:`k2_for` for each k1.
         variant: ``'faiss'`` or ``'full'``, see :func:`jaccard_graph`.
         rho: ρ of the recommended radius, see :func:`rho_eps`; None recommends none.
         near_zero: What that rule does with pairs at distance 0.
@@ -84,27 +85,27 @@ def sweep_dbscan(
         InputError: If a setting is out of range or the features cannot be clustered.
     """
     rows = unit_rows(check_vectors(features, "features to cluster"))
-    needed = max(neighbors_needed(len(rows), a, variant, b) for a in k1 for b in k2)
+    pairs = [(a, b) for a in k1 for b in (k2 or (k2_for(a),))]
+    needed = max(neighbors_needed(len(rows), a, variant, b) for a, b in pairs)
     neighbors = find_neighbors(rows, needed, with_min_similarity=variant == "full")
     assert neighbors is not None
-    for a in k1:
-        for b in k2:
-            own = _first(neighbors, neighbors_needed(len(rows), a, variant, b))
-            encodings = jaccard_encodings(rows, own, a, b, variant=variant)
-            reach = max(*eps, _RHO_REACH if rho is not None else 0.0)
-            graph = jaccard_distances(encodings, reach)
-            extra = {}
-            if rho is not None:
-                stored = stores_share(graph, rho, near_zero)
-                whole, cut = (graph, reach) if stored else (jaccard_distances(encodings), 1.0)
-                # Images that are all alike may have no distance to take the mean of: nothing to recommend.
-                with contextlib.suppress(InputError):
-                    extra["rho_eps"] = rho_eps(whole, rho, cut, near_zero)
-            for least in min_samples:
-                for radius in eps:
-                    labels = dbscan(graph, radius, least)
-                    setting = dict(eps=radius, min_samples=least, k1=a, k2=b)
-                    yield SweepResult(setting, {**_metrics(labels, true_labels), **extra})
+    for a, b in pairs:
+        own = neighbors.first(neighbors_needed(len(rows), a, variant, b))
+        encodings = jaccard_encodings(rows, own, a, b, variant=variant)
+        reach = max(*eps, _RHO_REACH if rho is not None else 0.0)
+        graph = jaccard_distances(encodings, reach)
+        extra = {}
+        if rho is not None:
+            stored = stores_share(graph, rho, near_zero)
+            whole, cut = (graph, reach) if stored else (jaccard_distances(encodings), 1.0)
+            # Images that are all alike may have no distance to take the mean of: nothing to recommend.
+            with contextlib.suppress(InputError):
+                extra["rho_eps"] = rho_eps(whole, rho, cut, near_zero)
+        for least in min_samples:
+            for radius in eps:
+                labels = dbscan(graph, radius, least)
+                setting = dict(eps=radius, min_samples=least, k1=a, k2=b)
+                yield SweepResult(setting, {**_metrics(labels, true_labels), **extra})
 
 
 def sweep_kmeans(
@@ -131,15 +132,6 @@ def sweep_kmeans(
     for number in num_clusters:
         labels = KMeans(number)(features, seed=seed, epoch=0)
         yield SweepResult(dict(num_clusters=number), _metrics(labels, true_labels))
-
-
-def _first(neighbors: Neighbors, k: int) -> Neighbors:
-    """The first k neighbours: those that a search for k would have found."""
-    return Neighbors(
-        np.ascontiguousarray(neighbors.indices[:, :k]),
-        np.ascontiguousarray(neighbors.similarities[:, :k]),
-        neighbors.min_similarity,
-    )
 
 
 def _metrics(labels: np.ndarray, true_labels: np.ndarray | None) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -410,7 +411,9 @@ class EvidenceClustering:
             return "none", {}
 
         def label(mode: CameraMode) -> np.ndarray:
-            return self(self.prepare(features, evidence, camera=mode), **options)
+            # What the clusterer chooses with one use of cameras must not be kept for the next.
+            trial = copy.deepcopy(self)
+            return trial(trial.prepare(features, evidence, camera=mode), **options)
 
         modes = CAMERA_MODES if self.clusterer.camera_aware else CAMERA_MODES[:2]
         return choose_camera(label, evidence.cameras, modes)

@@ -82,6 +82,23 @@ class Neighbors:
         """Neighbours per row."""
         return self.indices.shape[1]
 
+    def first(self, k: int) -> Neighbors:
+        """The nearest ones: those that a search for fewer would have found.
+
+        Args:
+            k: Neighbours per row.
+
+        Returns:
+            At most ``k`` of them.
+        """
+        if k >= self.num_columns:
+            return self
+        return Neighbors(
+            np.ascontiguousarray(self.indices[:, :k]),
+            np.ascontiguousarray(self.similarities[:, :k]),
+            self.min_similarity,
+        )
+
 
 @dataclass(frozen=True)
 class CameraNeighbors:

@@ -136,8 +136,8 @@ def test_clusterer_is_graph_and_dbscan_of_the_scaled_rows():
     assert {"seconds_jaccard", "seconds_dbscan"} < set(clusterer.info)
 
 
-def test_auto_eps_follows_the_rho_rule_of_every_epoch():
-    clusterer = JaccardDBSCAN(eps="auto", rho=5e-3, k1=20, variant="full")
+def test_the_rho_rule_is_that_of_every_epoch():
+    clusterer = JaccardDBSCAN(eps="rho", rho=5e-3, k1=20, variant="full")
     for epoch in range(2):
         features = clustered(300, 20, seed=epoch)
         clusterer(features, seed=0, epoch=epoch)
@@ -145,26 +145,24 @@ def test_auto_eps_follows_the_rho_rule_of_every_epoch():
         assert clusterer.info["eps"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_pairs_at_distance_zero_count_where_asked_and_auto_is_the_rule_of_rho():
+def test_pairs_at_distance_zero_count_where_asked():
     features = clustered(131, 26, noise=1.1)
     graph = jaccard_graph(features, 20, 6, variant="full")
     radii = {}
-    for eps in ("rho", "auto"):
-        for near_zero in ("count", "drop"):
-            clusterer = JaccardDBSCAN(eps=eps, near_zero=near_zero, k1=20, variant="full")
-            clusterer(features, seed=0, epoch=0)
-            radii[eps, near_zero] = clusterer.info["eps"]
-            expected = rho_eps(graph, 1.6e-3, near_zero=near_zero)
-            assert clusterer.info["eps"] == pytest.approx(expected, rel=1e-6)
-    assert radii["rho", "count"] < radii["rho", "drop"] == radii["auto", "drop"]
-    assert radii["auto", "count"] == radii["rho", "count"]
+    for near_zero in ("count", "drop"):
+        clusterer = JaccardDBSCAN("rho", near_zero=near_zero, k1=20, variant="full")
+        clusterer(features, seed=0, epoch=0)
+        radii[near_zero] = clusterer.info["eps"]
+        expected = rho_eps(graph, 1.6e-3, near_zero=near_zero)
+        assert clusterer.info["eps"] == pytest.approx(expected, rel=1e-6)
+    assert radii["count"] < radii["drop"]
     with pytest.raises(InputError, match="near_zero='maybe'"):
         JaccardDBSCAN(near_zero="maybe")
 
 
-def test_auto_eps_with_a_share_beyond_the_first_cut():
+def test_the_rho_rule_with_a_share_beyond_the_first_cut():
     features = clustered(300, 20)
-    clusterer = JaccardDBSCAN(eps="auto", rho=0.2, k1=20)
+    clusterer = JaccardDBSCAN(eps="rho", rho=0.2, k1=20)
     labels = clusterer(features, seed=0, epoch=0)
     graph = jaccard_graph(features, 20, 6)
     expected = rho_eps(graph, 0.2)
@@ -174,11 +172,11 @@ def test_auto_eps_with_a_share_beyond_the_first_cut():
 
 def test_frozen_eps_stays_and_survives_a_resume():
     first, second = clustered(300, 20), clustered(300, 10, seed=5)
-    clusterer = JaccardDBSCAN(eps="auto", freeze_eps=True, k1=20)
+    clusterer = JaccardDBSCAN(eps="rho", freeze_eps=True, k1=20)
     clusterer(first, seed=0, epoch=0)
     eps = clusterer.info["eps"]
     assert eps != pytest.approx(rho_eps(jaccard_graph(second, 20, 6), 1.6e-3), rel=1e-3)
-    resumed = JaccardDBSCAN(eps="auto", freeze_eps=True, k1=20)
+    resumed = JaccardDBSCAN(eps="rho", freeze_eps=True, k1=20)
     resumed.load_state_dict(pickle.loads(pickle.dumps(clusterer.state_dict())))
     for each in (clusterer, resumed):
         labels = each(second, seed=0, epoch=1)
@@ -186,13 +184,13 @@ def test_frozen_eps_stays_and_survives_a_resume():
         np.testing.assert_array_equal(labels, dbscan(jaccard_graph(second, 20, 6), eps, 4))
 
 
-@pytest.mark.parametrize("eps, freeze", [(0.5, False), ("auto", False), ("auto", True)])
+@pytest.mark.parametrize("eps, freeze", [(0.5, False), ("rho", False), ("rho", True)])
 @pytest.mark.parametrize("scale", [0.8, 1.3])
 def test_eps_scale_multiplies_the_radius_and_not_the_state(eps, freeze, scale):
     features = clustered(300, 20)
     graph = jaccard_graph(features, 20, 6)
     clusterer = JaccardDBSCAN(eps=eps, freeze_eps=freeze, k1=20, rho=0.01)
-    base = rho_eps(graph, 0.01) if eps == "auto" else eps
+    base = rho_eps(graph, 0.01) if eps == "rho" else eps
     for _ in range(2):
         labels = clusterer(features, seed=0, epoch=0, eps_scale=scale)
         assert clusterer.info["eps"] == pytest.approx(base * scale, rel=1e-6)
@@ -219,12 +217,12 @@ def test_source_term_needs_and_uses_source_features():
         features, 20, 6, variant="full", source_features=source, source_weight=0.1, max_distance=0.5
     )
     np.testing.assert_array_equal(labels, dbscan(graph, 0.5, 4))
-    auto = JaccardDBSCAN(eps="auto", k1=20, variant="full", source_weight=0.1)
-    auto(features, seed=0, epoch=0, source_features=source)
+    by_rho = JaccardDBSCAN(eps="rho", k1=20, variant="full", source_weight=0.1)
+    by_rho(features, seed=0, epoch=0, source_features=source)
     whole = jaccard_graph(
         features, 20, 6, variant="full", source_features=source, source_weight=0.1, max_distance=0.9
     )
-    assert auto.info["eps"] == pytest.approx(rho_eps(whole, 1.6e-3, 0.9), rel=1e-6)
+    assert by_rho.info["eps"] == pytest.approx(rho_eps(whole, 1.6e-3, 0.9), rel=1e-6)
 
 
 def test_extra_arrays_that_are_not_needed_are_ignored():
@@ -235,7 +233,7 @@ def test_extra_arrays_that_are_not_needed_are_ignored():
 
 def test_a_clusterer_can_be_copied():
     features = clustered(100, 10)
-    clusterer = JaccardDBSCAN(eps="auto")
+    clusterer = JaccardDBSCAN(eps="rho")
     labels = clusterer(features, seed=0, epoch=0)
     np.testing.assert_array_equal(copy.deepcopy(clusterer)(features, seed=0, epoch=0), labels)
 

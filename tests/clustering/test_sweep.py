@@ -41,10 +41,15 @@ def test_a_sweep_equals_single_clusterings_and_searches_once(people, variant, mo
         assert result.metrics["outliers"] == (labels < 0).sum()
         for name, value in cluster_quality(labels, truth).items():
             assert result.metrics[name] == pytest.approx(value)
-        auto = JaccardDBSCAN("auto", rho=0.02, variant=variant, **setting)
-        auto(features, seed=0, epoch=0)
-        assert result.metrics["rho_eps"] == pytest.approx(auto.info["eps"])
+        by_rho = JaccardDBSCAN("rho", rho=0.02, variant=variant, **setting)
+        by_rho(features, seed=0, epoch=0)
+        assert result.metrics["rho_eps"] == pytest.approx(by_rho.info["eps"])
     assert len({result.metrics["clusters"] for result in results}) > 2
+
+
+def test_k2_can_follow_from_k1(people):
+    results = list(sweep_dbscan(people[0], [0.5], k1=[3, 6, 20], k2=None, rho=None))
+    assert [result.setting["k2"] for result in results] == [1, 2, 4]
 
 
 def test_a_large_rho_looks_beyond_the_largest_radius(people):

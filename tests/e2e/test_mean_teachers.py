@@ -23,7 +23,7 @@ COMMON = """
 stage1 = None
 """
 CLUSTERER = "default_hooks['cluster']['clusterer'] = dict({})\n"
-AUTO = CLUSTERER.format("eps='auto', rho=0.05, k1=8, k2=3, min_samples=2")
+AUTO = CLUSTERER.format("eps='rho', rho=0.05, k1=8, k2=3, min_samples=2")
 PEOPLE = "num_train_ids=12, num_test_ids=6, images_per_id=6"
 TWO_DOMAINS = f"""
 source = dict(_delete_=True, name="syntha", {PEOPLE})

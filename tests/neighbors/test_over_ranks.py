@@ -23,11 +23,11 @@ knn_module = importlib.import_module("mmreid_uda.neighbors.knn")
 CAMERAS = np.random.default_rng(5).choice([-1, 0, 1, 2], 1500, p=[0.05, 0.45, 0.48, 0.02])
 CLUSTERERS = {
     "faiss": dict(eps=0.6, k1=20),
-    "full": dict(eps="auto", k1=20, variant="full"),
+    "full": dict(eps="rho", k1=20, variant="full"),
     "int8": dict(eps=0.6, k1=20, precision="int8"),
     "cameras": dict(eps=0.6),
     "full, cameras, int8": dict(eps=0.6, variant="full", precision="int8"),
-    "full, int8": dict(eps="auto", k1=20, variant="full", precision="int8"),
+    "full, int8": dict(eps="rho", k1=20, variant="full", precision="int8"),
 }
 
 

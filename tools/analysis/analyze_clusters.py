@@ -1,11 +1,14 @@
 """Which eps, min_samples, k1, k2 or K for these features? Cluster with every combination, print and plot the outcome.
 
-The search for neighbours, most of the work, is done once for all settings. The recommended eps is that of the ρ-rule:
-the mean of the smallest ρ-share of all distances (MMT: 1.6e-3, ABMT: 2e-3).
+The search for neighbours, most of the work, is done once for all settings. What is recommended for each min_samples is
+the choice of k1='auto' and eps='auto', for which no label is needed (docs/tuning.md). Where identities are known, its
+F-score is held against the best of the sweep. --rho adds the radius of the papers' rule, the mean of the smallest
+ρ-share of all distances (MMT: 1.6e-3, ABMT: 2e-3).
 
 Examples:
     python tools/analysis/analyze_clusters.py features.npz --eps 0.3 0.4 0.5 0.6 0.7
     python tools/analysis/analyze_clusters.py configs/ise/ise_r50_market.py work_dirs/ise_r50_market --k1 20 30
+    python tools/analysis/analyze_clusters.py features.npz --k1 5 10 20 40 --min-samples 2 4
     python tools/analysis/analyze_clusters.py features.npz --num-clusters 300 500 700
 """
 
@@ -28,6 +31,7 @@ from mmreid_uda.cli import (
 
 if TYPE_CHECKING:
     from mmreid_uda.clustering import SweepResult
+    from mmreid_uda.neighbors.jaccard import Variant
 
 
 COLUMNS = ("clusters", "outliers", "largest", "nmi", "ari", "f_score")
@@ -47,22 +51,25 @@ def parse_args() -> argparse.Namespace:
         "--k1", type=at_least(1), nargs="+", default=[30], help="neighbours of the reciprocal sets"
     )
     parser.add_argument(
-        "--k2", type=at_least(1), nargs="+", default=[6], help="neighbours of the query expansion"
+        "--k2",
+        type=at_least(1),
+        nargs="+",
+        help="neighbours of the query expansion (default: what goes with each k1)",
     )
     parser.add_argument(
         "--variant", choices=("faiss", "full"), default="faiss", help="kind of Jaccard distance"
     )
-    parser.add_argument("--rho", type=float, default=1.6e-3, help="of the recommended eps")
+    parser.add_argument("--rho", type=float, help="print the eps of the papers' rule, too")
     parser.add_argument(
         "--near-zero",
         choices=("drop", "count"),
         default="drop",
-        help="pairs at distance 0 in the rule of the recommended eps",
+        help="pairs at distance 0 in the rule of --rho",
     )
     parser.add_argument(
         "--num-clusters", type=at_least(1), nargs="+", metavar="K", help="sweep K-means, not DBSCAN"
     )
-    parser.add_argument("--seed", type=at_least(0), default=1, help="of K-means")
+    parser.add_argument("--seed", type=at_least(0), default=1, help="of K-means, and of the choice")
     add_picture_argument(parser, "clusters.png")
     return parser.parse_args()
 
@@ -79,7 +86,7 @@ def table(results: Sequence[SweepResult]) -> str:
     return "\n".join(lines)
 
 
-def recommendations(results: Sequence[SweepResult], rho: float) -> str:
+def rho_radii(results: Sequence[SweepResult], rho: float) -> str:
     """The radius of the ρ-rule for every k1 and k2."""
     found = {
         (result.setting["k1"], result.setting["k2"]): result.metrics["rho_eps"]
@@ -87,11 +94,32 @@ def recommendations(results: Sequence[SweepResult], rho: float) -> str:
         if "rho_eps" in result.metrics
     }
     if not found:
-        return "no eps to recommend: no two images are at a distance above 0"
+        return "no eps by the rule of rho: no two images are at a distance above 0"
     return "\n".join(
-        f"k1 {k1:g}, k2 {k2:g}: recommended eps {eps:.3f} (rule of rho {rho:g})"
+        f"k1 {k1:g}, k2 {k2:g}: eps {eps:.3f} by the rule of rho {rho:g}"
         for (k1, k2), eps in found.items()
     )
+
+
+def recommendation(
+    features: np.ndarray,
+    min_samples: int,
+    variant: Variant,
+    seed: int,
+    truth: np.ndarray | None,
+    best: float,
+) -> str:
+    """What ``'auto'`` chooses, and how good its labels are."""
+    from mmreid_uda.clustering import JaccardDBSCAN, cluster_quality
+
+    clusterer = JaccardDBSCAN("auto", min_samples, k1="auto", variant=variant)
+    labels = clusterer(features, seed=seed, epoch=0)
+    assert clusterer.chosen is not None
+    words = f"recommended with min_samples {min_samples}: {clusterer.chosen.words}"
+    if truth is None:
+        return words
+    found = cluster_quality(labels, truth)["f_score"]
+    return f"{words}; its F-score is {found:.3f}, the best of the sweep {best:.3f}"
 
 
 def main() -> None:
@@ -119,7 +147,11 @@ def main() -> None:
     results = list(sweep)
     print(table(results))
     if not args.num_clusters:
-        print(recommendations(results, args.rho))
+        best = max(result.metrics.get("f_score", 0.0) for result in results)
+        for least in args.min_samples:
+            print(recommendation(images.features, least, args.variant, args.seed, truth, best))
+        if args.rho is not None:
+            print(rho_radii(results, args.rho))
     identities = None if truth is None else len(np.unique(truth[truth >= 0]))
     if identities is not None:
         print(f"{identities} identities in truth")
