@@ -204,7 +204,7 @@ def test_cameras_and_the_source_go_along():
 
 
 def test_constraints_are_obeyed_by_the_choice():
-    features, truth = people(12, 10, 1.2)
+    features, _ = people(12, 10, 1.2)
     pairs = np.arange(0, 120, 2)  # two images each of the same person
     links = Links(pairs, pairs + 1, np.zeros(60, bool), np.ones(60, np.int64))
     auto = JaccardDBSCAN(**AUTO)

@@ -28,6 +28,7 @@ CLUSTERERS = {
     "cameras": dict(eps=0.6),
     "full, cameras, int8": dict(eps=0.6, variant="full", precision="int8"),
     "full, int8": dict(eps="rho", k1=20, variant="full", precision="int8"),
+    "auto": dict(eps="auto", k1="auto", min_samples=2),
 }
 
 
