@@ -20,8 +20,8 @@ __all__ = ["ConstrainedLinkage", "Merges", "average_linkage"]
 
 # A subject in another tracklet is this much farther than in the other half of its own.
 _VARIATION = 1.2
-# A wrong join costs this share of what a right one gains; and the largest cosine distance there is.
-_WRONG_COSTS, _FARTHEST = 0.25, 2.0
+# Wrong joins that may lie behind a refusal, as a share of what single pairs suggest; the largest cosine distance.
+_UNSEEN, _FARTHEST = 0.1, 2.0
 # Rows whose products are taken together.
 _PAIRS_AT_ONCE = 1 << 14
 
@@ -33,12 +33,13 @@ class ConstrainedLinkage(Clusterer):
     Distances are cosine distances of the nodes' features, averaged over all pairs between two clusters (UPGMA). Looked
     at are clusters of which two nodes are among each other's neighbours: memory grows with the number of nodes.
 
-    ``distance_threshold='auto'`` takes the smaller of two bounds, of which one is enough:
+    ``distance_threshold='auto'`` asks the cannot-links, and where there are none the tracklets:
 
-    * Tracklets show how much one subject varies: 1.2 times the median distance between the halves of a tracklet.
-    * Cannot-links know a share ρ of all pairs of strangers, and refuse their joins. So each refusal stands for
-      ``(1 - ρ)/ρ`` wrong joins that nobody has seen: joins stop where their number, less a quarter of the wrong ones,
-      is largest.
+    * Cannot-links refuse wrong joins, and know a share ρ of all pairs of strangers: for each refusal up to
+      ``(1 - ρ)/ρ`` wrong joins were made that nobody has seen. Joins stop where their number, less a tenth of that, is
+      largest; a tenth, because clusters of several nodes that look alike are seen together far more often than any two.
+    * Tracklets show how much one subject varies within a camera: 1.2 times the median distance between the halves of
+      a tracklet.
 
     :attr:`info` has ``distance_threshold`` (the one used) and ``refused_joins`` (by cannot-links, up to there).
 
@@ -105,11 +106,11 @@ class ConstrainedLinkage(Clusterer):
         return drop_small(labels, self.min_cluster_size, constraints.sizes)
 
     def _limit(self, constraints: Constraints) -> float:
-        """How far a subject varies, as far as tracklets tell."""
-        if constraints.spread is not None:
-            return _VARIATION * constraints.spread
+        """How far joins may go, if nothing refuses them."""
         if constraints.exclusive_share:
             return _FARTHEST
+        if constraints.spread is not None:
+            return _VARIATION * constraints.spread
         raise InputError(
             "found clusterer.distance_threshold='auto' with neither tracklets nor cannot-links, expected one of them: "
             "set evidence.tracklets=True where the dataset has tracklets, or give a number, such as "
@@ -215,7 +216,7 @@ def average_linkage(
     order = np.lexsort((both[1], both[0]))
     starts = np.concatenate([[0], np.cumsum(np.bincount(both[0], minlength=num))])
     share = constraints.exclusive_share
-    cost = _WRONG_COSTS * (1 - share) / share if share else 0.0
+    cost = _UNSEEN * (1 - share) / share if share else 0.0
     merge = forests.compiled(forests.merge_nearest)
     first, second, heights, before, refused = merge(
         forest,
