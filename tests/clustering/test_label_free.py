@@ -1,5 +1,6 @@
 """k1 and eps that are chosen without any label: near the best that labels would have found, once, and for good."""
 
+import importlib
 import pickle
 
 import cv2
@@ -18,7 +19,6 @@ from mmreid_uda.clustering import (
     split_features,
     sweep_dbscan,
 )
-from mmreid_uda.clustering import dbscan as dbscan_module
 from mmreid_uda.clustering.label_free import (
     EPS_CANDIDATES,
     K1_CANDIDATES,
@@ -165,7 +165,9 @@ def test_the_choice_is_made_once_and_survives_a_resume(monkeypatch):
     resumed = JaccardDBSCAN(**AUTO)
     resumed.load_state_dict(pickle.loads(pickle.dumps(auto.state_dict())))
     assert resumed.chosen == auto.chosen
-    monkeypatch.setattr(dbscan_module, "label_score", None, raising=False)
+    # The package has a function of the module's name.
+    module = importlib.import_module("mmreid_uda.clustering.dbscan")
+    monkeypatch.setattr(module, "label_score", None)
     for each in (auto, resumed):
         prepared = each.prepare(second)
         # Ranks that know nothing of the choice search as far.
