@@ -231,7 +231,8 @@ def health_warnings(history: Mapping[int, Metrics]) -> list[HealthWarning]:
 # Clusters that follow cameras: nearly all hold one, and that is far from what chance would give.
 _ONE_CAMERA, _ABOVE_CHANCE = 0.9, 0.3
 # Left out for good: more than this share, so many times one after the other. The first clusterings may leave out most.
-_LEFT_OUT, _IN_A_ROW = 0.5, 3
+# A share that falls by this much meanwhile is that of a run on its way.
+_LEFT_OUT, _IN_A_ROW, _FALLING = 0.5, 3, 0.05
 # One cluster with such a share of the images in clusters has swallowed others; not where there are few people at all.
 _MERGED, _SEVERAL = 0.5, 4
 # Of what it once was; and an agreement that says in two clusterings one after the other that nothing is kept.
@@ -256,11 +257,11 @@ def _left_out(metrics: Sequence[Metrics]) -> str:
         (one["outliers"] - ignored) / max(one["images"] - ignored, 1)
         for one in metrics[-_IN_A_ROW:]
     ]
-    if len(ratios) < _IN_A_ROW or min(ratios) <= _LEFT_OUT:
+    if len(ratios) < _IN_A_ROW or min(ratios) <= _LEFT_OUT or ratios[0] - ratios[-1] > _FALLING:
         return ""
     return (
-        f"{ratios[-1]:.0%} of the images are in no cluster, and more than half were not in the {_IN_A_ROW} last "
-        "clusterings: nobody learns from them; widen clusterer.eps, lower min_samples, or raise k1"
+        f"{ratios[-1]:.0%} of the images are in no cluster, hardly fewer than {_IN_A_ROW - 1} clusterings ago: "
+        "nobody learns from them; widen clusterer.eps, lower min_samples, or raise k1"
     )
 
 
