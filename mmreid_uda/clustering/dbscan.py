@@ -143,7 +143,8 @@ class JaccardDBSCAN(JaccardClusterer):
             frozen radius is part of the state and survives a resume.
         source_weight: λ of the source term; above 0 the call needs ``source_features`` (ABMT: 0.1). Defaults to 0.
         k1: Neighbours of the k-reciprocal sets, or ``'auto'``, and k2 is then that of :func:`~.label_free.k2_for`.
-            Camera-aware distances have lists of their own: only eps is chosen. Defaults to 30 (MMT, ABMT: 20).
+            The lists of camera-aware distances follow it, see :meth:`CameraLists.scaled`. Defaults to 30 (MMT, ABMT:
+            20).
         k2: Neighbours of the local query expansion, unless k1 is ``'auto'``. Defaults to 6.
         **kwargs: As for :class:`JaccardClusterer`.
 
@@ -178,6 +179,8 @@ class JaccardDBSCAN(JaccardClusterer):
         widest = max(K1_CANDIDATES)
         ks = (widest, k2_for(widest)) if k1 == "auto" else (k1, k2)
         super().__init__(*ks, **kwargs)
+        if self.auto_k1:
+            self.camera_lists = self.first_camera_lists = self.camera_lists.scaled(*ks)
         self.eps, self.min_samples = eps, min_samples
         self.rho, self.near_zero, self.freeze_eps = rho, near_zero, freeze_eps
         self.source_weight = source_weight
@@ -204,7 +207,10 @@ class JaccardDBSCAN(JaccardClusterer):
             neighbors: Neighbors | CameraNeighbors | None,
             ks: tuple[int, int] | None,
         ) -> Callable[[float], sparse.csr_array]:
-            encodings, max_pairs = self.encode(rows, seed, neighbors, epoch=epoch, ks=ks)
+            lists = self.camera_lists.scaled(*ks) if self.auto_k1 and ks else None
+            encodings, max_pairs = self.encode(
+                rows, seed, neighbors, epoch=epoch, ks=ks, camera_lists=lists
+            )
             return partial(
                 jaccard_from_encodings,
                 encodings,
@@ -262,7 +268,7 @@ class JaccardDBSCAN(JaccardClusterer):
             prepared = self.prepare(rows, cameras=extras.get("cameras")) or {}
             views.append((rows, self.found(rows, seed, prepared.get("neighbors"))))
         settings = [(self.k1, self.k2)]
-        if self.auto_k1 and (isinstance(neighbors, Neighbors) or not self.camera_lists.sets):
+        if self.auto_k1:
             settings = [(k1, k2_for(k1)) for k1 in k1_candidates(len(features))]
         below = (1 - self.source_weight) * _BELOW_ONE
         radii = [min(eps, below) for eps in EPS_CANDIDATES]

@@ -197,6 +197,7 @@ class JaccardClusterer(Clusterer):
         *,
         epoch: int = 1,
         ks: tuple[int, int] | None = None,
+        camera_lists: CameraLists | None = None,
     ) -> tuple[sparse.csr_array, int | None]:
         """What the distances are computed from.
 
@@ -206,6 +207,7 @@ class JaccardClusterer(Clusterer):
             neighbors: What :meth:`prepare` found; None searches approximately.
             epoch: With cameras, the first, 0, may have lists of its own.
             ks: k1 and k2, no larger than those of the search; None takes those.
+            camera_lists: Lists of a search with cameras, none longer than searched for; None takes those of the epoch.
 
         Returns:
             The encodings, float32 (N, N); and how many pairs of images within reach the budget allows, None = any.
@@ -221,7 +223,7 @@ class JaccardClusterer(Clusterer):
             k1,
             k2,
             variant=self.variant,
-            camera_lists=self.camera_lists if epoch else self.first_camera_lists,
+            camera_lists=camera_lists or (self.camera_lists if epoch else self.first_camera_lists),
         )
         if self.max_memory is None:
             return encodings, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -53,6 +53,25 @@ class CameraLists:
     sets: bool = True
     expansion: bool = True
     fill: Fill = "official"
+
+    def scaled(self, k1: int, k2: int) -> CameraLists:
+        """Lists for images that have another number of like ones than the paper's.
+
+        Args:
+            k1: Neighbours of the plain sets that would do; 30 stands for the paper's lists of 5 and 20.
+            k2: Images of the plain average; 6 stands for 3 and 3.
+
+        Returns:
+            Lists that are shorter or longer in proportion, with one image at least, and two in the sets across cameras.
+        """
+        half = max(1, k2 // 2)
+        return replace(
+            self,
+            k1_intra=max(1, round(k1 / 6)),
+            k1_inter=max(2, round(2 * k1 / 3)),
+            k2_intra=half,
+            k2_inter=half,
+        )
 
     def needed(self, cameras: np.ndarray, k1: int, k2: int) -> tuple[int, int]:
         """How long the lists of a search must be.

@@ -68,7 +68,8 @@ STEPPED = set()
 def test_a_config_builds_and_its_model_takes_a_step(name, tmp_path):
     cfg = load_config(name, {"stage1": None})
     assert name.count("_") == 2, "<method>[-<variant>]_<backbone>_<data>.py"
-    METRICS.build(cfg.val_evaluator)
+    if "val_evaluator" in cfg:  # images of one's own may have no identities
+        METRICS.build(cfg.val_evaluator)
     for hook in filter(None, cfg.default_hooks.values()):
         HOOKS.build(hook)
     if cfg.default_hooks.get("cluster"):
