@@ -28,7 +28,7 @@ from mmreid_uda.clustering.label_free import (
 )
 from mmreid_uda.datasets.catalog import orl_faces_folder
 from mmreid_uda.datasets.files import walk_images
-from mmreid_uda.neighbors import jaccard_graph, unit_rows
+from mmreid_uda.neighbors import CameraLists, jaccard_graph, unit_rows
 from mmreid_uda.structures import Evidence, Links
 from mmreid_uda.utils import InputError, make_rng
 
@@ -193,11 +193,16 @@ def test_one_of_both_can_be_given():
 def test_cameras_and_the_source_go_along():
     features, _ = people(12, 10, 1.2)
     cameras = np.arange(120) % 2
-    auto = JaccardDBSCAN(**AUTO, camera_warm_up=False)
+    auto = JaccardDBSCAN(**AUTO)
     labels = auto(features, seed=0, epoch=0, cameras=cameras)
-    fixed = JaccardDBSCAN(
-        auto.chosen.eps, 2, k1=auto.chosen.k1, k2=auto.chosen.k2, camera_warm_up=False
-    )
+    # The lists within and across cameras follow k1: of this one they are not the paper's.
+    chosen = auto.chosen
+    assert chosen.k1 != 30
+    lists = CameraLists().scaled(chosen.k1, chosen.k2)
+    sizes = {
+        name: getattr(lists, name) for name in ("k1_intra", "k1_inter", "k2_intra", "k2_inter")
+    }
+    fixed = JaccardDBSCAN(chosen.eps, 2, **sizes, camera_warm_up=False)
     np.testing.assert_array_equal(labels, fixed(features, seed=0, epoch=0, cameras=cameras))
     source = people(10, 5, 1.0, seed=2)[0]
     weighted = JaccardDBSCAN(**AUTO, source_weight=0.4)

@@ -272,3 +272,10 @@ def test_bad_cameras_and_too_few_images_are_named(arguments, named):
 def test_bad_settings_are_named():
     with pytest.raises(InputError, match="k1_intra=0"):
         CameraLists(k1_intra=0)
+
+
+def test_lists_are_scaled_from_those_of_the_paper():
+    paper = CameraLists()
+    assert paper.scaled(30, 6) == paper
+    assert CameraLists(fill="none").scaled(3, 1) == CameraLists(1, 2, 1, 1, fill="none")
+    assert paper.scaled(10, 2) == CameraLists(2, 7, 1, 1)
