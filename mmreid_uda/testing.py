@@ -57,7 +57,7 @@ def random_batch(cfg: Config, seed: int = 0) -> tuple[Tensor | tuple[Tensor, ...
 
     Returns:
         Four normalised 64×32 images of each domain, float32 (B, 3, 64, 32), or a tuple of such views; and their samples
-        with two labels per domain.
+        with two labels per domain, each seen by two cameras.
     """
     generator = torch.Generator().manual_seed(seed)
     sampler = cfg.train_dataloader.get("batch_sampler", {})
@@ -74,6 +74,7 @@ def random_batch(cfg: Config, seed: int = 0) -> tuple[Tensor | tuple[Tensor, ...
     samples = ReIDDataSample(
         gt_label=torch.tensor([0, 0, 1, 1]).repeat(len(domains)),
         sample_idx=torch.tensor([0, 4, 1, 5]).repeat(len(domains)),
+        camid=torch.tensor([0, 1, 0, 1]).repeat(len(domains)),
         domain=torch.tensor(domains).repeat_interleave(4),
     )
     return (tuple(images) if views else images[0]), samples

@@ -180,7 +180,8 @@ class DomainBatchSampler(Sampler[list[int]]):
         Args:
             domain: 0 = source, 1 = target.
             labels: int64 (N,), of the domain's images; negative ones, outliers, are not drawn.
-            camids: int64 (N,).
+            camids: int64 (N,) >= 0; as in :class:`ReIDDataset`, an image of unknown camera has a number of its own.
+                Which are known says ``evidence.cameras`` of the dataset.
             rng: Generator of the draws, from (seed, epoch, domain).
 
         Returns:
