@@ -251,7 +251,9 @@ class JaccardDBSCAN(JaccardClusterer):
         """Take over the frozen radius and the choice."""
         self.frozen_eps = state["frozen_eps"]
         chosen = state.get("chosen")
-        self.chosen = None if chosen is None else Choice(**chosen)
+        # Of a run that is resumed with numbers in place of 'auto', these hold.
+        automatic = self.auto_k1 or self.eps == "auto"
+        self.chosen = Choice(**chosen) if chosen is not None and automatic else None
 
     def _choose(
         self,

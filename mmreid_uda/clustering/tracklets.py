@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mmreid_uda.structures import Evidence, Links
+from mmreid_uda.utils import InputError
 
 from .constraints import consistent_links
 from .labels import components, renumber_by_first
@@ -35,8 +36,16 @@ def tracklet_nodes(
 
     Returns:
         int64 (N,), node of each image, numbered by their first images; and how many cuts were made.
+
+    Raises:
+        InputError: The switches are those of other tracklets.
     """
     first, second = chain_links(evidence.tracklets, evidence.times)
+    if switches is not None and len(switches) != len(first):
+        raise InputError(
+            f"found tracklets that could be cut at {len(first)} places, expected {len(switches)} as in the run that is "
+            "resumed: resume with the same tracklets, or start anew with load_from instead of --resume."
+        )
     distances = _gaps(features, first, second)
     kept = np.ones(len(first), np.bool_) if switches is None else ~switches
     # What a person says of images of tracklets comes first; then the links of those tracklets, the surest first.

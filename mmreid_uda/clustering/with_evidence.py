@@ -34,6 +34,8 @@ __all__ = ["EvidenceClustering", "Nodes"]
 _EXAMPLES = 5
 # Extras of the call that are per image.
 _PER_IMAGE = ("true_labels", "mirrored_features")
+# Uses of cameras that change features, and those that change distances.
+_CENTERED, _AWARE = ("center", "both"), ("jaccard", "both")
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ class EvidenceClustering:
         switches: Where tracklets were cut at the first clustering, see ``cut_tracklets``; None before.
 
     Raises:
-        InputError: If an argument is not as expected, or the clusterer cannot be camera-aware.
+        InputError: If an argument is not as expected, or cameras are to be used in a way that the clusterer cannot.
     """
 
     def __init__(
@@ -166,10 +168,15 @@ class EvidenceClustering:
         cut_tracklets: NonNegative | None = 3.5,
         strict_links: bool = False,
     ) -> None:
-        if camera in ("jaccard", "both") and not clusterer.camera_aware:
+        if camera in _AWARE and not clusterer.camera_aware:
             raise InputError(
                 f"found evidence.camera={camera!r} with {type(clusterer).__name__}, whose distances know no cameras: "
                 "set evidence.camera='center', or clusterer.type='JaccardDBSCAN'."
+            )
+        if camera in _CENTERED and "source_features" in clusterer.requires:
+            raise InputError(
+                f"found evidence.camera={camera!r} with {type(clusterer).__name__}, which compares with features of "
+                "sources, and those are not centered: set evidence.camera='jaccard', or clusterer.source_weight=0."
             )
         self.clusterer = clusterer
         self.camera: str = camera
@@ -179,8 +186,8 @@ class EvidenceClustering:
         self.cut_tracklets, self.strict_links = cut_tracklets, strict_links
         self.switches: np.ndarray | None = None
         self.info: dict[str, float] = {}
-        # What the log has said of rejected links: once is enough.
-        self._left_out = ""
+        # What the log has been told: once is enough.
+        self._said: set[str] = set()
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -210,12 +217,12 @@ class EvidenceClustering:
             InputError: If the features cannot be clustered, or ``strict_links`` and links contradict each other.
         """
         images = torch.as_tensor(check_vectors(features, "features to cluster"))
-        mode = camera or self.chosen or "none"
         if evidence is None:
             return replace(
                 Nodes(images), prepared=self.clusterer.prepare(images, over_ranks=over_ranks)
             )
-        nodes = Nodes(images, centered=evidence.cameras if mode in ("center", "both") else None)
+        mode = self._usable(camera or self.chosen or "none", evidence)
+        nodes = Nodes(images, centered=evidence.cameras if mode in _CENTERED else None)
         of_image, spread, info = self._nodes(nodes.pool(images), evidence)
         nodes = replace(nodes, of_image=of_image)
         constraints = self._constraints(nodes, evidence, spread, info)
@@ -224,7 +231,7 @@ class EvidenceClustering:
             numbers = np.append(constraints.groups, -1)
             nodes = replace(nodes, of_image=numbers[nodes.numbers(len(evidence))])
             constraints = constraints.contracted()
-        aware = nodes.first(evidence.cameras) if mode in ("jaccard", "both") else None
+        aware = nodes.first(evidence.cameras) if mode in _AWARE else None
         features = nodes.pool(images)
         return replace(
             nodes,
@@ -234,6 +241,19 @@ class EvidenceClustering:
             info=info,
             prepared=self.clusterer.prepare(features, over_ranks=over_ranks, cameras=aware),
         )
+
+    def _usable(self, mode: CameraMode, evidence: Evidence) -> CameraMode:
+        """The use of cameras, if any is known of the images that show a subject."""
+        if mode == "none" or (evidence.cameras[~evidence.ignored] >= 0).any():
+            return mode
+        self._warn(f"evidence.camera={mode!r} does nothing, as no camera of the dataset is known")
+        return "none"
+
+    def _warn(self, words: str) -> None:
+        """A warning in the log, unless it has been there."""
+        if words not in self._said:
+            print_log(f"clustering: {words}", logger="current", level=logging.WARNING)
+            self._said.add(words)
 
     def _nodes(
         self, features: Tensor, evidence: Evidence
@@ -313,9 +333,7 @@ class EvidenceClustering:
             raise InputError(
                 f"found {words}; expected none, as evidence.strict_links says: correct the file of links."
             )
-        if words != self._left_out:
-            print_log(f"clustering: left out {words}", logger="current", level=logging.WARNING)
-            self._left_out = words
+        self._warn(f"left out {words}")
         return nodes.chosen(kept)
 
     def _seen_together(
@@ -371,8 +389,8 @@ class EvidenceClustering:
         """
         features = nodes.features.cpu().numpy()
         for name in _PER_IMAGE:
-            values = extras.get(name)
-            if values is not None and nodes.of_image is not None:
+            values = extras.get(name) if name in self.requires else None
+            if values is not None:
                 labeled = values.ndim == 1
                 extras[name] = (
                     nodes.first(values) if labeled else nodes.pool(torch.from_numpy(values)).numpy()
@@ -413,9 +431,12 @@ class EvidenceClustering:
         def label(mode: CameraMode) -> np.ndarray:
             # What the clusterer chooses with one use of cameras must not be kept for the next.
             trial = copy.deepcopy(self)
+            trial._said = self._said
             return trial(trial.prepare(features, evidence, camera=mode), **options)
 
-        modes = CAMERA_MODES if self.clusterer.camera_aware else CAMERA_MODES[:2]
+        no_centers = _CENTERED if "source_features" in self.requires else ()
+        unaware = () if self.clusterer.camera_aware else _AWARE
+        modes = [mode for mode in CAMERA_MODES if mode not in (*no_centers, *unaware)]
         return choose_camera(label, evidence.cameras, modes)
 
     def state_dict(self) -> dict[str, Any]:
@@ -442,5 +463,5 @@ class EvidenceClustering:
         self.clusterer.load_state_dict(state["clusterer"])
         if self.camera == "auto":
             self.chosen = state["camera"]
-        if (switches := state["switches"]) is not None:
+        if self.cut_tracklets is not None and (switches := state["switches"]) is not None:
             self.switches = switches.cpu().numpy()

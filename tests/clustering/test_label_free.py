@@ -176,6 +176,9 @@ def test_the_choice_is_made_once_and_survives_a_resume(monkeypatch):
         assert each.info["eps"] == auto.chosen.eps and "seconds_choice" not in each.info
     resumed.load_state_dict(dict(frozen_eps=None))  # of 0.2.0
     assert resumed.chosen is None
+    given = JaccardDBSCAN(0.5, 2, k1=12, k2=5)  # what a resumed run is told anew holds
+    given.load_state_dict(auto.state_dict())
+    assert given.chosen is None
 
 
 def test_one_of_both_can_be_given():

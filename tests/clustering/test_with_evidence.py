@@ -242,3 +242,69 @@ def test_tracklets_are_cut_at_the_first_clustering_and_stay_cut_after_a_resume()
     again.load_state_dict(clustering.state_dict())
     nodes = again.prepare(later, evidence)
     np.testing.assert_array_equal(nodes.of_image, clustering.prepare(first, evidence).of_image)
+
+
+def test_a_required_view_of_the_images_is_centered_as_they_are():
+    class TwoViews(GroundTruthLabels):
+        requires = ("mirrored_features",)
+
+        def cluster(self, features, *, seed, epoch, eps_scale, **extras):
+            np.testing.assert_allclose(extras["mirrored_features"], features, atol=1e-6)
+            return np.zeros(len(features), np.int64)
+
+    features, pids = crops()
+    clustering = EvidenceClustering(TwoViews(), camera="center")
+    nodes = clustering.prepare(features, Evidence(np.arange(len(pids)) % 3))
+    assert not np.allclose(nodes.features.numpy(), features)
+    clustering(nodes, seed=0, epoch=0, mirrored_features=features)
+
+
+@pytest.mark.parametrize("camera", ["center", "jaccard", "both"])
+def test_cameras_nobody_knows_change_nothing_and_are_warned_of_once(camera, monkeypatch):
+    features, _ = crops()
+    said = []
+    monkeypatch.setattr(
+        "mmreid_uda.clustering.with_evidence.print_log", lambda text, **options: said.append(text)
+    )
+    clustering = EvidenceClustering(CLUSTERERS["dbscan"](), camera=camera)
+    expected = CLUSTERERS["dbscan"]()(features, seed=0, epoch=0)
+    for epoch in range(2):
+        nodes = clustering.prepare(features, Evidence.unknown(len(features)))
+        np.testing.assert_array_equal(clustering(nodes, seed=0, epoch=epoch), expected)
+    assert said == [
+        f"clustering: evidence.camera='{camera}' does nothing, as no camera of the dataset is known"
+    ]
+
+
+def test_features_are_not_centered_beside_those_of_sources(monkeypatch):
+    abmt = JaccardDBSCAN(k1=8, k2=2, min_samples=2, source_weight=0.1)
+    for camera in ("center", "both"):
+        with pytest.raises(InputError, match=f"camera=.{camera}. .* features of sources"):
+            EvidenceClustering(abmt, camera=camera)
+    tried = []
+    monkeypatch.setattr(
+        "mmreid_uda.clustering.with_evidence.choose_camera",
+        lambda label, cameras, modes: tried.extend(modes),
+    )
+    EvidenceClustering(abmt, camera="auto").choose(crops()[0], Evidence(np.arange(96) % 2))
+    assert tried == ["none", "jaccard"]
+
+
+def test_what_a_resumed_run_is_told_anew_goes_before_its_state():
+    features, _ = crops(noise=0.1)
+    tracklets = np.arange(96) // 4
+    clustering = EvidenceClustering(ConstrainedLinkage(0.5), tracklets=True)
+    clustering.prepare(features, Evidence(np.zeros(96), tracklets=tracklets))
+    state = clustering.state_dict()
+    believing = EvidenceClustering(ConstrainedLinkage(0.5), tracklets=True, cut_tracklets=None)
+    believing.load_state_dict({**state, "switches": torch.ones_like(state["switches"])})
+    assert (
+        believing.prepare(features, Evidence(np.zeros(96), tracklets=tracklets)).info[
+            "tracklet_cuts"
+        ]
+        == 0
+    )
+    again = EvidenceClustering(ConstrainedLinkage(0.5), tracklets=True)
+    again.load_state_dict(state)
+    with pytest.raises(InputError, match="at 84 places, expected 72"):
+        again.prepare(features, Evidence(np.zeros(96), tracklets=np.arange(96) // 8))
