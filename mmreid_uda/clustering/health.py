@@ -247,7 +247,8 @@ def _one_camera(metrics: Sequence[Metrics]) -> str:
         return ""
     return (
         f"{share:.0%} of the clusters hold one camera (chance: {chance:.0%}): the network would learn cameras, not "
-        "people; set evidence.camera='both' (or 'auto'), start from a model trained on people (stage1), or give links"
+        "people; set evidence.camera='both' (or 'auto'), unless it is, start from a model trained on people (stage1), "
+        "or give links"
     )
 
 
