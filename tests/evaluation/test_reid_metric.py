@@ -146,6 +146,23 @@ def test_figures_that_know_cameras_stand_beside_the_plain_ones() -> None:
         assert metrics[f"market1501/{prefix}_mAP"] != metrics["market1501/mAP"]
 
 
+def test_images_of_unknown_camera_lose_the_mean_of_all_and_count_once() -> None:
+    images = make_images()
+    images.camid = 100 + torch.arange(NUM_SAMPLES)
+    images.is_gallery = torch.rand(NUM_SAMPLES, generator=torch.manual_seed(0)) < 0.7
+    images.is_gallery |= ~images.is_query
+    own = images[images.set_id == 0]
+    rows = torch.nn.functional.normalize(own.features)
+    rows = center_cameras(rows, torch.full((len(own),), -1))
+    query, gallery = own[own.is_query], own[own.is_gallery]
+    labels = query.pid, gallery.pid, query.camid, gallery.camid
+    expected = evaluate_rank(rows[own.is_query], rows[own.is_gallery], *labels).summary()
+    metrics = feed(make_metric(center_cameras=True), images).evaluate(NUM_SAMPLES)
+    assert {f"market1501/centered_{key}": value for key, value in expected.items()}.items() <= (
+        metrics.items()
+    )
+
+
 def test_a_budget_too_small_names_the_set_and_the_key() -> None:
     with pytest.raises(InputError, match=r"test set 'market1501'.* set max_memory to more"):
         feed(make_metric(max_memory=100), make_images()).evaluate(NUM_SAMPLES)

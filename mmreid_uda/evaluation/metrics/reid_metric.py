@@ -75,7 +75,8 @@ class ReIDMetric(BaseMetric):
         query_expansion: True evaluates once more after query expansion; a dict sets ``k``, ``alpha`` and
             ``database_side`` of :func:`~mmreid_uda.evaluation.functional.expand_queries`. Re-ranking does not see it.
         center_cameras: True evaluates once more after subtracting the mean feature of each camera, over queries and
-            gallery, see :func:`~mmreid_uda.neighbors.center_cameras`. It looks at all images of the set at once, and so
+            gallery, see :func:`~mmreid_uda.neighbors.center_cameras`; that of all images from the only one of a
+            camera. It looks at all images of the set at once, and so
             is no part of a benchmark's protocol.
         verification: Also report how well a threshold tells pairs of one person from pairs of two.
         max_rank: Length of the CMC curve.
@@ -258,9 +259,13 @@ class ReIDMetric(BaseMetric):
             expanded = expand_queries(query, gallery, **self.query_expansion, max_memory=max_memory)
             results["qe_"] = rank(*expanded)
         if self.center_cameras:
-            images = functional.normalize(torch.cat([query, gallery]), dim=1)
-            centered = center_cameras(images, torch.cat([query_camids, gallery_camids]))
-            results["centered_"] = rank(centered[: len(query)], centered[len(query) :])
+            # Each image once, also one that is query and gallery. Unknown cameras have a number for each image.
+            numbers = labels[inside][:, _LABELS.index("camid")]
+            _, camera, sizes = numbers.unique(return_inverse=True, return_counts=True)
+            cameras = numbers.masked_fill(sizes[camera] == 1, -1)
+            images = functional.normalize(features[inside].to(self.device), dim=1)
+            centered = center_cameras(images, cameras)
+            results["centered_"] = rank(*(centered[part[inside]] for part in parts))
         return {
             f"{prefix}{key}": value
             for prefix, result in results.items()
