@@ -221,7 +221,9 @@ class EvidenceClustering:
             return replace(
                 Nodes(images), prepared=self.clusterer.prepare(images, over_ranks=over_ranks)
             )
-        mode = self._usable(camera or self.chosen or "none", evidence)
+        mode = camera or self.chosen or "none"
+        if self._asked_in_vain(mode, evidence):
+            mode = "none"
         nodes = Nodes(images, centered=evidence.cameras if mode in _CENTERED else None)
         of_image, spread, info = self._nodes(nodes.pool(images), evidence)
         nodes = replace(nodes, of_image=of_image)
@@ -242,12 +244,17 @@ class EvidenceClustering:
             prepared=self.clusterer.prepare(features, over_ranks=over_ranks, cameras=aware),
         )
 
-    def _usable(self, mode: CameraMode, evidence: Evidence) -> CameraMode:
-        """The use of cameras, if any is known of the images that show a subject."""
-        if mode == "none" or (evidence.cameras[~evidence.ignored] >= 0).any():
-            return mode
-        self._warn(f"evidence.camera={mode!r} does nothing, as no camera of the dataset is known")
-        return "none"
+    def _asked_in_vain(self, mode: CameraMode, evidence: Evidence) -> bool:
+        """Warn of what is asked for and known of no image; whether cameras are."""
+        cameras = evidence.cameras >= 0
+        vain = mode != "none" and not cameras.any()
+        if vain:
+            self._warn(f"evidence.camera={mode!r} does nothing, as no image has a known camera")
+        if self.tracklets and not evidence.has_tracklets:
+            self._warn("evidence.tracklets=True does nothing, as no image has a known tracklet")
+        if self.time and not (cameras & np.isfinite(evidence.times)).any():
+            self._warn("evidence.time=True does nothing, as no image has a known time and camera")
+        return vain
 
     def _warn(self, words: str) -> None:
         """A warning in the log, unless it has been there."""

@@ -260,19 +260,27 @@ def test_a_required_view_of_the_images_is_centered_as_they_are():
 
 
 @pytest.mark.parametrize("camera", ["center", "jaccard", "both"])
-def test_cameras_nobody_knows_change_nothing_and_are_warned_of_once(camera, monkeypatch):
+def test_what_nobody_knows_changes_nothing_and_is_warned_of_once(camera, monkeypatch):
     features, _ = crops()
     said = []
     monkeypatch.setattr(
         "mmreid_uda.clustering.with_evidence.print_log", lambda text, **options: said.append(text)
     )
-    clustering = EvidenceClustering(CLUSTERERS["dbscan"](), camera=camera)
+    clustering = EvidenceClustering(
+        CLUSTERERS["dbscan"](), camera=camera, tracklets=True, time=True
+    )
+    evidence = Evidence(np.full(len(features), -1), np.arange(len(features)))
     expected = CLUSTERERS["dbscan"]()(features, seed=0, epoch=0)
     for epoch in range(2):
-        nodes = clustering.prepare(features, Evidence.unknown(len(features)))
+        nodes = clustering.prepare(features, evidence)
         np.testing.assert_array_equal(clustering(nodes, seed=0, epoch=epoch), expected)
     assert said == [
-        f"clustering: evidence.camera='{camera}' does nothing, as no camera of the dataset is known"
+        f"clustering: evidence.{asked} does nothing, as no image has a known {what}"
+        for asked, what in (
+            (f"camera='{camera}'", "camera"),
+            ("tracklets=True", "tracklet"),
+            ("time=True", "time and camera"),
+        )
     ]
 
 
