@@ -24,17 +24,17 @@ __all__ = ["RunLock", "alone"]
 
 
 @contextlib.contextmanager
-def alone(path: str | Path) -> Iterator[None]:
-    """Hold other writers of a file back, threads and processes alike, while the block runs.
+def alone(path: str | Path) -> Iterator[bool]:
+    """Hold other writers of a file or folder back, threads and processes alike, while the block runs.
 
-    The lock is the kernel's, on ``.<name>.lock`` beside the file, and ends with the process. A file system without
+    The lock is the kernel's, on ``.<name>.lock`` beside it, and ends with the process. A file system without
     locks lets every writer pass.
 
     Args:
-        path: The file, there or not; its folder is made.
+        path: The file, there or not; the folder that it lies in is made.
 
     Yields:
-        None.
+        Whether others are held back.
 
     Raises:
         InputError: The folder cannot be made or written.
@@ -44,10 +44,13 @@ def alone(path: str | Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.with_name(f".{path.name}.lock").open("a", encoding="utf-8")
     with file:
-        if fcntl is not None:
-            with contextlib.suppress(OSError):
+        locked = fcntl is not None
+        try:
+            if locked:
                 fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        except OSError:  # some network file systems
+            locked = False
+        yield locked
 
 
 class RunLock:

@@ -21,7 +21,6 @@ from mmreid_uda.datasets.synthetic import (
     DomainRenderer,
     SyntheticReID,
     SyntheticSpec,
-    cache,
     contact_sheet,
     ensure_rendered,
     is_complete,
@@ -30,7 +29,7 @@ from mmreid_uda.datasets.synthetic.appearance import Garment
 from mmreid_uda.datasets.synthetic.domains import DOMAINS
 from mmreid_uda.datasets.synthetic.pedestrian import Pose, draw_pedestrian
 from mmreid_uda.datasets.synthetic.renderer import film
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, run_lock
 
 SMALL = dict(num_train_ids=6, num_test_ids=5, images_per_id=6)
 SPEC = SyntheticSpec("a", **SMALL)
@@ -208,7 +207,7 @@ def test_of_several_at_once_one_renders_and_the_others_wait(tmp_path):
 
 
 def test_without_locks_the_first_to_finish_wins(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "fcntl", None)
+    monkeypatch.setattr(run_lock, "fcntl", None)
     done = threading.Event()
 
     def overtaken(finished: int, total: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import multiprocessing
@@ -10,21 +9,17 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from typing import IO, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import cv2
 import numpy as np
 from mmengine.logging import print_log
 
 from mmreid_uda.utils import InputError
-
-try:
-    import fcntl
-except ImportError:  # Windows: several processes may render at once; the first to finish wins
-    fcntl = None  # type: ignore[assignment]
+from mmreid_uda.utils.run_lock import alone
 
 __all__ = [
     "RENDERER_VERSION",
@@ -96,10 +91,11 @@ def ensure_rendered(
         return folder
     try:
         os.makedirs(parent, exist_ok=True)
-        with _lock(os.path.join(parent, f".{spec.folder_name}.lock")) as alone:
+        # Without locks several processes may render at once; the first to finish wins.
+        with alone(folder) as locked:
             if is_complete(folder, spec):
                 return folder
-            if alone:
+            if locked:
                 _remove_partial(parent, spec)
             _render_and_install(
                 parent, folder, spec, workers, progress or _LogProgress(spec, folder)
@@ -137,23 +133,6 @@ def _manifest(folder: str, spec: Rendering) -> dict:
         for name in FOLDERS
     }
     return dict(version=RENDERER_VERSION, parameters=asdict(spec), images=counts)
-
-
-@contextlib.contextmanager
-def _lock(path: str) -> Iterator[bool]:
-    """Hold a lock file; gives False where the system has no locks."""
-    with open(path, "w", encoding="utf-8") as file:
-        yield _acquire(file)
-
-
-def _acquire(file: IO[str]) -> bool:
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError:  # some network file systems
-        return False
-    return True
 
 
 def _partial_prefix(spec: Rendering) -> str:
