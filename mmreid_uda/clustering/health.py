@@ -253,11 +253,7 @@ def _one_camera(metrics: Sequence[Metrics]) -> str:
 
 
 def _left_out(metrics: Sequence[Metrics]) -> str:
-    ignored = metrics[-1].get("ignored", 0.0)
-    ratios = [
-        (one["outliers"] - ignored) / max(one["images"] - ignored, 1)
-        for one in metrics[-_IN_A_ROW:]
-    ]
+    ratios = [one["outliers"] / max(one["images"], 1) for one in metrics[-_IN_A_ROW:]]
     if len(ratios) < _IN_A_ROW or min(ratios) <= _LEFT_OUT or ratios[0] - ratios[-1] > _FALLING:
         return ""
     return (

@@ -175,7 +175,6 @@ def warned(*changes):
 def test_a_healthy_run_is_not_warned_of():
     first = cluster_statistics(np.append(np.arange(40) % 10, np.full(60, -1)))
     assert warned({**first, "ari_previous": 0.3}, dict(one_camera_share=0.85), {}) == []
-    assert warned(*[dict(outliers=60, ignored=30)] * 4) == []
     assert warned(*(dict(outliers=outliers) for outliers in (72, 65, 58, 51))) == []
     assert warned(dict(ari_previous=1, kept_previous=1), dict(ari_previous=0.45)) == []
     assert warned(cluster_statistics(np.arange(100) % 10 % 3)) == []

@@ -100,6 +100,20 @@ def test_persistent_workers_see_every_relabel(tiny, tmp_path, start_method):
     runner.train_dataloader._iterator._shutdown_workers()
 
 
+def test_images_that_show_no_subject_are_no_outliers(tiny, tmp_path):
+    options = {"relabel.max_outlier_ratio": 0.5, "relabel.min_clusters": 2}
+    runner = make_runner(tiny, tmp_path, ["good"], **options)
+    target = runner.train_dataloader.dataset.target
+    target.evidence.ignored[: 3 * len(target) // 4] = True
+    runner.train()
+    [hook] = [hook for hook in runner.hooks if isinstance(hook, ClusterHook)]
+    assert hook.clustering.clusterer.scales == [1.0]
+    shown = target.labels[torch.from_numpy(~target.evidence.ignored)]
+    figures = hook.history[0]
+    assert figures["images"] == len(shown) and figures["outliers"] == (shown < 0).sum() > 0
+    assert figures["ignored"] == len(target) - len(shown)
+
+
 def test_labels_and_statistics_are_written(tiny, tmp_path):
     runner = make_runner(tiny, tmp_path, ["good"])
     runner.train()

@@ -342,6 +342,8 @@ class ClusterHook(Hook):
         """
         started = time.monotonic()
         scale, reason = 1.0, ""
+        # What shows no subject is not left out.
+        subjects = ~_target(runner).evidence.ignored
         for attempt in range(1 + (_RELAX_STEPS if self.policy == "relax_eps" else 0)):
             labels = self.clustering(
                 nodes, seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale, **answers
@@ -349,7 +351,7 @@ class ClusterHook(Hook):
             clustered = time.monotonic()
             for refiner in self.refiners:
                 labels = refiner(labels, features)
-            statistics = cluster_statistics(labels)
+            statistics = cluster_statistics(labels[subjects])
             reason = self._reason(runner, statistics)
             if not reason:
                 statistics.update(
@@ -367,7 +369,7 @@ class ClusterHook(Hook):
         if self.policy != "raise" and (previous >= 0).any():
             runner.logger.warning("Keeping the labels of the previous epoch.")
             metrics = dict(seconds_cluster=0.0, seconds_refine=0.0, kept_previous=1.0)
-            return previous, scale, {**cluster_statistics(previous), **metrics}
+            return previous, scale, {**cluster_statistics(previous[subjects]), **metrics}
         raise InputError(
             f"clustering before epoch {runner.epoch + 1}: {reason}; change clusterer (eps, "
             "min_samples, k1), use better initial weights, or lower global_batch_size."
