@@ -32,6 +32,7 @@ napoleon_custom_sections = [("Fields", "params_style")]
 PAGES = {
     "Start": [
         "get_started",
+        "own_cameras",
         "life_cycle",
         "configuration",
         "data",
