@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.logging import print_log
 from scipy import sparse
 
+from mmreid_uda.neighbors.cameras import CameraLists
 from mmreid_uda.neighbors.jaccard import jaccard_from_encodings, source_distances
 from mmreid_uda.neighbors.knn import CameraNeighbors, Neighbors, unit_rows
 from mmreid_uda.registry import CLUSTERERS
@@ -179,8 +180,6 @@ class JaccardDBSCAN(JaccardClusterer):
         widest = max(K1_CANDIDATES)
         ks = (widest, k2_for(widest)) if k1 == "auto" else (k1, k2)
         super().__init__(*ks, **kwargs)
-        if self.auto_k1:
-            self.camera_lists = self.first_camera_lists = self.camera_lists.scaled(*ks)
         self.eps, self.min_samples = eps, min_samples
         self.rho, self.near_zero, self.freeze_eps = rho, near_zero, freeze_eps
         self.source_weight = source_weight
@@ -191,6 +190,13 @@ class JaccardDBSCAN(JaccardClusterer):
     def requires(self) -> tuple[str, ...]:
         """``source_features`` float (M, D), if there is a source term."""
         return ("source_features",) if self.source_weight else ()
+
+    def lists_searched(self, num: int) -> tuple[CameraLists, ...]:
+        """Those of the largest candidate, where k1 is to be chosen."""
+        if not self.auto_k1:
+            return super().lists_searched(num)
+        widest = k1_candidates(num)[-1]
+        return (self.camera_lists.scaled(widest, k2_for(widest)),)
 
     def cluster(
         self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any

@@ -152,13 +152,23 @@ class JaccardClusterer(Clusterer):
         else:
             # The epoch, and so which lists it will be, is not known yet.
             needed = [
-                lists.needed(numbers, self.k1, self.k2)
-                for lists in (self.camera_lists, self.first_camera_lists)
+                lists.needed(numbers, self.k1, self.k2) for lists in self.lists_searched(len(rows))
             ]
             intra, inter = (max(each) for each in zip(*needed))
             self._log_memory(len(rows), rows.shape[1], intra, inter)
             neighbors = find_camera_neighbors(rows, numbers, intra, inter, **options)
         return None if neighbors is None else dict(neighbors=neighbors)
+
+    def lists_searched(self, num: int) -> tuple[CameraLists, ...]:
+        """The lists of camera-aware distances that a search must serve.
+
+        Args:
+            num: N, images.
+
+        Returns:
+            Those of the first and of later epochs.
+        """
+        return self.camera_lists, self.first_camera_lists
 
     def found(
         self,

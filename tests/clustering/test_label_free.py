@@ -207,6 +207,9 @@ def test_cameras_and_the_source_go_along():
     }
     fixed = JaccardDBSCAN(chosen.eps, 2, **sizes, camera_warm_up=False)
     np.testing.assert_array_equal(labels, fixed(features, seed=0, epoch=0, cameras=cameras))
+    # Lists of the largest candidates would not fit into a few images.
+    few = JaccardDBSCAN(**AUTO)
+    assert few(features[:12], seed=0, epoch=0, cameras=cameras[:12]).shape == (12,)
     source = people(10, 5, 1.0, seed=2)[0]
     weighted = JaccardDBSCAN(**AUTO, source_weight=0.4)
     weighted(features, seed=0, epoch=0, source_features=source)
