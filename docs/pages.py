@@ -165,10 +165,12 @@ def model_zoo(copies: dict[str, Path]) -> str:
         for model in meta.get("Models", []):
             without += not model.get("Results")
             for result in model.get("Results", []):
+                metrics = result["Metrics"]
+                rank1 = f"{metrics['Rank-1']:.1f}" if "Rank-1" in metrics else "–"
                 lines.append(
                     f"| [{model['In Collection']}]({page}) | `{model['Name']}` | {model['Metadata']['Backbone']} | "
-                    f"{model['Metadata']['Training Data']} | {result['Dataset']} | {result['Metrics']['mAP']:.1f} | "
-                    f"{result['Metrics']['Rank-1']:.1f} | {result['Origin']} |"
+                    f"{model['Metadata']['Training Data']} | {result['Dataset']} | {metrics['mAP']:.1f} | "
+                    f"{rank1} | {result['Origin']} |"
                 )
     lines += [
         "",

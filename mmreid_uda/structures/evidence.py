@@ -45,7 +45,8 @@ class Links:
 class Evidence:
     """What is known of N images beside their pixels; every part may be unknown, of all images or of some.
 
-    The arrays lie in shared memory, and a copy of a dataset shares them: a correction reaches running workers, too.
+    The arguments are attributes, too, arrays of full length. These lie in shared memory, and a copy of a dataset shares
+    them: a correction reaches running workers.
 
     Args:
         cameras: int64 (N,), -1 = unknown.
@@ -54,9 +55,6 @@ class Evidence:
         ignored: bool (N,), images that show no subject and get no label.
         links: Between images.
         camera_names: Names by number of camera, where the data name them.
-
-    Attributes:
-        cameras, times, tracklets, ignored, links, camera_names: As given, arrays of full length.
     """
 
     def __init__(

@@ -24,8 +24,8 @@ def project_of(name):
 
 
 # Trained by tests of their own: projects (beside them), digits, students of a trained teacher and PTL's ablations
-# (test_ptl_runs.py).
-ELSEWHERE = {"digits", "std", "nocarry", "backbone"}
+# (test_ptl_runs.py), recipes for images of one's own (test_own_cameras.py).
+ELSEWHERE = {"digits", "std", "nocarry", "backbone", "photos", "cameras", "video"}
 SMALL = [
     name
     for name, model in CONFIGS.items()

@@ -79,7 +79,9 @@ def test_r1_images_are_resized_by_pillow_everywhere(folder, paths):
     found = set()
     for path in paths:
         cfg = resolve(path)
-        pipelines = [cfg.train_pipeline, cfg.test_pipeline, cfg.val_dataloader.dataset.pipeline]
+        pipelines = [cfg.train_pipeline, cfg.test_pipeline]
+        if "val_dataloader" in cfg:
+            pipelines.append(cfg.val_dataloader.dataset.pipeline)
         if "clusterer" in cfg.default_hooks.get("cluster", {}):
             pipelines.append(cfg.default_hooks.cluster.pipeline)
         for pipeline in pipelines:

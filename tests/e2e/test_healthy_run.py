@@ -20,6 +20,8 @@ def test_nothing_is_complained_of_and_the_first_figure_comes_soon(
         "train_dataloader.update(num_workers='auto', persistent_workers=True)\n"
         "val_dataloader.update(num_workers='auto')\n"
         "default_hooks['cluster'].update(num_workers='auto')\n"
+        # So few people are hardly told apart by a wider radius, of which a warning would tell.
+        "default_hooks['cluster']['clusterer'].update(eps=0.5)\n"
     )
     config = tiny(extra=auto)
     options = ("--cfg-options", "train_cfg.max_epochs=1")

@@ -70,7 +70,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     for part in ("state_dict", "optimizer", "param_schedulers", "pseudo_labels"):
         assert_same_state(first.get(part), second.get(part), part)
     if base == MMT_DBSCAN:
-        assert first["pseudo_labels"]["clusterer"]["frozen_eps"] > 0
+        assert first["pseudo_labels"]["clusterer"]["clusterer"]["frozen_eps"] > 0
     if base != SOURCE:
         classes = first["pseudo_labels"]["labels"].max() + 1
         assert first["state_dict"]["teachers.0.module.head.weight"].shape[1] == classes > 1
