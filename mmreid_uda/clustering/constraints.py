@@ -13,10 +13,10 @@ from mmreid_uda.utils import InputError
 
 from .labels import components, renumber_by_first
 
-__all__ = ["Constraints", "consistent_links", "make_constraints", "time_conflicts"]
+__all__ = ["TICKS", "Constraints", "consistent_links", "make_constraints", "time_conflicts"]
 
-# Times are compared in milliseconds: what a frame number and a rate give differs in the last bit.
-_TICKS = 1000
+TICKS = 1000
+"""Times are compared in milliseconds: what a frame number and a rate give differs in the last bit."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def time_conflicts(
     """
     known = np.isfinite(starts) & np.isfinite(ends) & (cameras >= 0)
     starts, ends = (
-        np.round(np.where(known, times, 0) * _TICKS).astype(np.int64) for times in (starts, ends)
+        np.round(np.where(known, times, 0) * TICKS).astype(np.int64) for times in (starts, ends)
     )
     numbers = np.unique(cameras[known])
     clocks = [list(of) for of in disjoint]

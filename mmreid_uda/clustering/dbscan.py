@@ -29,7 +29,7 @@ from mmreid_uda.utils.values import (
 
 from .constrained_dbscan import Border, constrained_dbscan
 from .constraints import Constraints
-from .eps import NearZero, rho_eps, stores_share
+from .eps import RHO_REACH, NearZero, rho_eps, stores_share
 from .jaccard_clusterer import JaccardClusterer
 from .label_free import (
     EPS_CANDIDATES,
@@ -48,8 +48,6 @@ __all__ = ["JaccardDBSCAN", "dbscan"]
 
 # Radii stay below the largest Jaccard distance: at 1 every image is everyone's neighbour.
 _BELOW_ONE = 1 - 1e-6
-# The ρ-rule needs distances somewhat above eps; a graph cut here nearly always has them, and is small.
-_RHO_REACH = 0.7
 
 
 @checked
@@ -324,7 +322,7 @@ class JaccardDBSCAN(JaccardClusterer):
         self, graph_up_to: Callable[[float], sparse.csr_array], widest: float
     ) -> tuple[sparse.csr_array, float]:
         """A graph that holds the smallest ρ-share of the distances, and their mean."""
-        reach = min(_RHO_REACH, widest)
+        reach = min(RHO_REACH, widest)
         graph = graph_up_to(reach)
         if not stores_share(graph, self.rho, self.near_zero):
             reach, graph = widest, graph_up_to(widest)

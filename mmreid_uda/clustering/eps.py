@@ -11,7 +11,10 @@ from mmreid_uda.neighbors.jaccard import NEAR_ZERO
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import PositiveFraction, checked
 
-__all__ = ["NearZero", "rho_eps", "stores_share"]
+__all__ = ["RHO_REACH", "NearZero", "rho_eps", "stores_share"]
+
+RHO_REACH = 0.7
+"""The ρ-rule needs distances somewhat above eps; a graph cut here nearly always has them, and is small."""
 
 NearZero = Literal["count", "drop"]
 """What the ρ-rule does with pairs at distance 0, up to rounding."""

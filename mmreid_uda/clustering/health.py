@@ -12,6 +12,7 @@ from mmreid_uda.structures import Evidence
 from mmreid_uda.utils import InputError
 
 from .camera_choice import one_camera_share
+from .constraints import TICKS
 from .quality import num_pairs
 
 __all__ = [
@@ -23,8 +24,6 @@ __all__ = [
 ]
 
 Metrics = Mapping[str, float]
-# Times are compared in milliseconds.
-_TICKS = 1000
 # Three epochs are in one of six orders.
 _FEWEST_EPOCHS = 4
 
@@ -121,7 +120,7 @@ def _seen_together(labels: np.ndarray, evidence: Evidence, chosen: np.ndarray) -
     chosen = chosen & np.isfinite(evidence.times) & (evidence.cameras >= 0)
     if not chosen.any():
         return None
-    times = np.round((evidence.times[chosen] - evidence.times[chosen].min()) * _TICKS)
+    times = np.round((evidence.times[chosen] - evidence.times[chosen].min()) * TICKS)
     rows = np.stack([evidence.cameras[chosen], labels[chosen], evidence.tracklets[chosen]])
     parts, of_part = np.unique(rows, axis=1, return_inverse=True)
     of_part = of_part.ravel()

@@ -21,15 +21,12 @@ from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.values import Count, OpenFraction, PositiveFraction, checked
 
 from .dbscan import dbscan
-from .eps import NearZero, rho_eps, stores_share
+from .eps import RHO_REACH, NearZero, rho_eps, stores_share
 from .kmeans import KMeans
 from .label_free import k2_for
 from .quality import cluster_quality, cluster_statistics
 
 __all__ = ["SweepResult", "sweep_dbscan", "sweep_kmeans"]
-
-# The ρ-rule needs distances somewhat above eps; a graph cut here nearly always has them.
-_RHO_REACH = 0.7
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def sweep_dbscan(
     for a, b in pairs:
         own = neighbors.first(neighbors_needed(len(rows), a, variant, b))
         encodings = jaccard_encodings(rows, own, a, b, variant=variant)
-        reach = max(*eps, _RHO_REACH if rho is not None else 0.0)
+        reach = max(*eps, RHO_REACH if rho is not None else 0.0)
         graph = jaccard_distances(encodings, reach)
         extra = {}
         if rho is not None:
