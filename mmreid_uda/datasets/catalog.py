@@ -64,6 +64,14 @@ DATASET_CATALOG: dict[str, dict[str, Any]] = {
     "synthc": {"type": "SyntheticReID", "variant": "c", "input_size": (128, 64)},
     "synthd": {"type": "SyntheticReID", "variant": "d", "input_size": (128, 64)},
     "synthe": {"type": "SyntheticReID", "variant": "e", "input_size": (128, 64)},
+    "synthworld": {
+        "type": "SyntheticReID",
+        "variant": "world",
+        "num_train_ids": 1000,
+        "num_test_ids": 50,
+        "num_cameras": 100,
+        "input_size": (128, 64),
+    },
     "synthv1": {"type": "SyntheticVideo", "cameras": 1, "input_size": (128, 64)},
     "synthv3": {"type": "SyntheticVideo", "cameras": 3, "input_size": (128, 64)},
     "orl": {

@@ -47,6 +47,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num-train-ids", type=int, default=150, help="people to train on")
     parser.add_argument("--num-test-ids", type=int, default=100, help="people to test on")
     parser.add_argument("--images-per-id", type=int, default=10, help="images of a person")
+    parser.add_argument(
+        "--num-cameras", type=at_least(1), help="cameras; for the domain 'world' as many as you like"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the datasets' render_seed")
     parser.add_argument(
         "--workers",
@@ -137,7 +140,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mmreid_uda.datasets.synthetic import SyntheticSpec
 
     specs = [
-        SyntheticSpec(variant, args.num_train_ids, args.num_test_ids, args.images_per_id, args.seed)
+        SyntheticSpec(
+            variant,
+            args.num_train_ids,
+            args.num_test_ids,
+            args.images_per_id,
+            args.seed,
+            args.num_cameras,
+        )
         for variant in args.variants
     ]
     if args.contact_sheet:

@@ -13,7 +13,7 @@ from annotated_types import Ge
 
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils.choices import Split
-from mmreid_uda.utils.values import Natural, checked
+from mmreid_uda.utils.values import Count, Natural, checked
 
 from ..market1501 import MarketStyleDataset
 from .appearance import Identity
@@ -26,7 +26,7 @@ __all__ = ["SyntheticReID", "SyntheticSpec"]
 MAX_QUERIES_PER_ID = 3
 
 
-Variant = Literal["a", "b", "c", "d", "e"]
+Variant = Literal["a", "b", "c", "d", "e", "world"]
 _NumIds = Annotated[int, Ge(2)]
 _NumImages = Annotated[int, Ge(4)]
 
@@ -43,6 +43,7 @@ class SyntheticSpec:
         num_test_ids: Further identities for query and gallery.
         images_per_id: Mean number of images of an identity, at least 4; it varies by a third.
         seed: Seed of people, cameras and scenes.
+        num_cameras: Number of cameras; None for those that the domain describes.
     """
 
     variant: Variant = "a"
@@ -50,6 +51,7 @@ class SyntheticSpec:
     num_test_ids: _NumIds = 100
     images_per_id: _NumImages = 10
     seed: Natural = 0
+    num_cameras: Count | None = None
 
     unit: ClassVar[str] = "identities"
 
@@ -58,9 +60,10 @@ class SyntheticSpec:
         """The variant; for other than the default sizes followed by them, so that sizes do not fight for a folder."""
         if self == SyntheticSpec(self.variant):
             return self.variant
+        cameras = "" if self.num_cameras is None else f"_cameras{self.num_cameras}"
         return (
             f"{self.variant}_train{self.num_train_ids}_test{self.num_test_ids}"
-            f"_images{self.images_per_id}_seed{self.seed}"
+            f"_images{self.images_per_id}{cameras}_seed{self.seed}"
         )
 
     @property
@@ -88,7 +91,7 @@ class SyntheticSpec:
             folder: Where the three folders lie.
             job: The identity.
         """
-        renderer = _renderer(self.variant, self.seed)
+        renderer = _renderer(self.variant, self.seed, self.num_cameras)
         if job == 0:
             _render_clutter(folder, self, renderer)
         else:
@@ -114,6 +117,7 @@ class SyntheticReID(MarketStyleDataset):
         num_test_ids: Further identities for query and gallery, at least 2.
         images_per_id: Mean number of images of an identity, at least 4.
         render_seed: Seed of the people, cameras and scenes (``seed`` is that of the augmentation).
+        num_cameras: Number of cameras, for ``'world'``. Defaults to those that the domain describes.
         name: See :class:`ReIDDataset`. Defaults to ``'synth<variant>'``.
         **kwargs: See :class:`ReIDDataset`.
 
@@ -137,12 +141,15 @@ class SyntheticReID(MarketStyleDataset):
         num_test_ids: _NumIds = 100,
         images_per_id: _NumImages = 10,
         render_seed: Natural = 0,
+        num_cameras: Count | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        spec = SyntheticSpec(variant, num_train_ids, num_test_ids, images_per_id, render_seed)
+        spec = SyntheticSpec(
+            variant, num_train_ids, num_test_ids, images_per_id, render_seed, num_cameras
+        )
         folder = ensure_rendered(data_root, spec)
-        self.cameras = range(1, len(DOMAINS[variant].views) + 1)
+        self.cameras = range(1, 1 + (num_cameras or len(DOMAINS[variant].views)))
         super().__init__(folder, split, pipeline, name=name or f"synth{variant}", **kwargs)
 
 
@@ -150,8 +157,8 @@ class SyntheticReID(MarketStyleDataset):
 
 
 @lru_cache(maxsize=1)
-def _renderer(variant: str, seed: int) -> DomainRenderer:
-    return DomainRenderer(variant, seed)
+def _renderer(variant: str, seed: int, num_cameras: int | None) -> DomainRenderer:
+    return DomainRenderer(variant, seed, num_cameras)
 
 
 def _render_pid(folder: str, spec: SyntheticSpec, renderer: DomainRenderer, pid: int) -> None:

@@ -41,6 +41,7 @@ class Domain:
         fill: Height of a person over that of the box.
         across: Where in the view people walk, 0..1 from left to right.
         ground: The same from the horizon to the camera, 0..1.
+        alike: Share of people who wear the clothes of somebody else.
     """
 
     scene: str
@@ -64,6 +65,7 @@ class Domain:
     fill: Range = (0.86, 0.99)
     across: Range = (0.05, 0.95)
     ground: Range = (0.35, 1.0)
+    alike: float = 0.0
 
     def view(self, number: int) -> Domain:
         """The domain as one of its cameras has it.
@@ -268,8 +270,31 @@ _VIDEO = replace(
     ),
 )  # fmt: skip
 
+
+def _together(*wardrobes: Wardrobe) -> Wardrobe:
+    """What is worn in any of several domains, as often as on average of them."""
+    merged: dict[str, dict[str, float]] = {}
+    for wardrobe in wardrobes:
+        for kind, choices in vars(wardrobe).items():
+            kept = merged.setdefault(kind, {})
+            for name, weight in choices.items():
+                kept[name] = kept.get(name, 0.0) + weight / sum(choices.values())
+    return Wardrobe(**merged)
+
+
+# Anybody in front of any camera: what a network learns here is to be of use in places that were never drawn.
+_WORLD = Domain(
+    scene="campus",
+    wardrobe=_together(_CAMPUS.wardrobe, _STREET.wardrobe, _HALL.wardrobe),
+    views=(dict(scene="campus"), dict(scene="street"), dict(scene="hall")),
+    exposure=(0.55, 1.3), gamma=(0.7, 1.4), warmth=(-0.25, 0.25), saturation=(0.4, 1.2), pitch=(0.0, 0.9),
+    rows=(40, 128), blur=(0.0, 1.0), noise=(0.5, 8.0), quality=(30, 95), sunlight=(0.02, 0.34),
+    hue=(-0.2, 0.2), haze=(0.0, 0.2), walk=1, slack=2.0, fill=(0.76, 0.97), alike=0.3,
+)  # fmt: skip
+
 DOMAINS: Mapping[str, Domain] = dict(
-    a=_CAMPUS, b=_STREET, c=_HALL, d=_PLAZA_AND_STREET, e=_HALL_AND_GATE, video=_VIDEO
+    a=_CAMPUS, b=_STREET, c=_HALL, d=_PLAZA_AND_STREET, e=_HALL_AND_GATE, video=_VIDEO, world=_WORLD
 )
 """``a`` summer on a campus; ``b`` winter in a street at dusk, dark clothes; ``c`` a hall from above, low resolution;
-``d`` and ``e`` two cameras each, as unlike as real ones; ``video`` three cameras that people walk through."""
+``d`` and ``e`` two cameras each, as unlike as real ones; ``video`` three cameras that people walk through; ``world`` any
+number of cameras, drawn as widely as they go."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import cv2
@@ -63,17 +63,22 @@ class DomainRenderer:
     Args:
         variant: One of :data:`~mmreid_uda.datasets.synthetic.domains.DOMAINS`.
         seed: Seed of everything that is drawn.
+        num_cameras: Number of cameras, at least 1; more than the domain describes are drawn from its views in turn.
+            Defaults to those that it describes.
 
     Attributes:
         views: The domain as each of its cameras has it.
         cameras: The domain's cameras.
     """
 
-    def __init__(self, variant: str, seed: int = 0) -> None:
+    def __init__(self, variant: str, seed: int = 0, num_cameras: int | None = None) -> None:
         self.variant = variant
         self.seed = seed
         self.domain = DOMAINS[variant]
-        self.views = [self.domain.view(number) for number in range(len(self.domain.views))]
+        described = len(self.domain.views)
+        self.views = [
+            self.domain.view(number % described) for number in range(num_cameras or described)
+        ]
         self.cameras = [
             sample_camera(self.rng("camera", number), view)
             for number, view in enumerate(self.views)
@@ -107,7 +112,15 @@ class DomainRenderer:
         Returns:
             The person.
         """
-        return sample_identity(self.rng("identity", number), self.domain.wardrobe)
+        rng = self.rng("identity", number)
+        who = sample_identity(rng, self.domain.wardrobe)
+        if self.domain.alike and rng.random() < self.domain.alike and number % 4:
+            # Strangers in the same clothes: body, hair and shoes have to tell them apart.
+            like = self.identity(number - number % 4)
+            who = replace(who, upper=like.upper, lower=like.lower)
+            if rng.random() < 0.5:
+                who = replace(who, bag=like.bag, bag_color=like.bag_color)
+        return who
 
     def sighting(self, camera: int, rng: np.random.Generator) -> Sighting:
         """Draw how a person walks through a camera's view.
