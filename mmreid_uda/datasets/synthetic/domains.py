@@ -10,7 +10,7 @@ import numpy as np
 
 from .appearance import Wardrobe
 
-__all__ = ["DOMAINS", "Camera", "Domain", "sample_camera"]
+__all__ = ["DOMAINS", "Camera", "Domain", "Range", "sample_camera"]
 
 Range = tuple[float, float]
 
@@ -41,6 +41,7 @@ class Domain:
         fill: Height of a person over that of the box.
         across: Where in the view people walk, 0..1 from left to right.
         ground: The same from the horizon to the camera, 0..1.
+        aspect: Width of a box over half its height, at most 1, or None for boxes of the crop's shape.
         alike: Share of people who wear the clothes of somebody else.
     """
 
@@ -65,6 +66,7 @@ class Domain:
     fill: Range = (0.86, 0.99)
     across: Range = (0.05, 0.95)
     ground: Range = (0.35, 1.0)
+    aspect: Range | None = None
     alike: float = 0.0
 
     def view(self, number: int) -> Domain:
@@ -289,7 +291,7 @@ _WORLD = Domain(
     views=(dict(scene="campus"), dict(scene="street"), dict(scene="hall")),
     exposure=(0.55, 1.3), gamma=(0.7, 1.4), warmth=(-0.25, 0.25), saturation=(0.4, 1.2), pitch=(0.0, 0.9),
     rows=(40, 128), blur=(0.0, 1.0), noise=(0.5, 8.0), quality=(30, 95), sunlight=(0.02, 0.34),
-    hue=(-0.2, 0.2), haze=(0.0, 0.2), walk=1, slack=2.0, fill=(0.76, 0.97), alike=0.3,
+    hue=(-0.2, 0.2), haze=(0.0, 0.2), walk=1, slack=1.5, fill=(0.8, 1.1), aspect=(0.65, 1.0), alike=0.3,
 )  # fmt: skip
 
 DOMAINS: Mapping[str, Domain] = dict(

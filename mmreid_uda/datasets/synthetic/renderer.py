@@ -11,8 +11,9 @@ import numpy as np
 
 from mmreid_uda.utils import make_rng
 
+from ..transforms import filming as sensor
 from .appearance import Identity, sample_identity
-from .domains import DOMAINS, Camera, sample_camera
+from .domains import DOMAINS, Camera, Range, sample_camera
 from .pedestrian import Pose, draw_pedestrian
 from .scene import Scene, draw_occluder, draw_scene
 
@@ -167,7 +168,7 @@ class DomainRenderer:
         Returns:
             uint8 (128, 64, 3), BGR, before JPEG.
         """
-        camera = self.cameras[sighting.camera]
+        camera, view = self.cameras[sighting.camera], self.views[sighting.camera]
         x = sighting.x + 0.012 * step * np.sin(sighting.yaw) + rng.normal(0, 0.006)
         size = 0.55 + 0.6 * sighting.ground
         background = self.scenes[sighting.camera].window(
@@ -184,7 +185,9 @@ class DomainRenderer:
             if rng.random() < 0.3:
                 self._stranger(canvas, camera, rng, front=True)
             else:
-                draw_occluder(canvas, self.views[sighting.camera].scene, rng)
+                draw_occluder(canvas, view.scene, rng)
+        if view.aspect is not None:
+            picture = _detect(picture, view.aspect, rng)
         return film(picture, camera, sighting.light, rng)
 
     def _person(
@@ -229,6 +232,15 @@ class DomainRenderer:
         draw_pedestrian(canvas, who, pose, abs(side - inwards), foot, height)
         if not front:
             canvas[..., 3] = 0
+
+
+def _detect(picture: np.ndarray, aspect: Range, rng: np.random.Generator) -> np.ndarray:
+    """Cut the box of a detector whose boxes are narrower than the crop, which they are then stretched to."""
+    width = round(_WIDTH * float(rng.uniform(*aspect)))
+    left = round((_WIDTH - width) * float(np.clip(rng.normal(0.5, 0.15), 0, 1)))
+    return cv2.resize(
+        picture[:, left : left + width], (_WIDTH, _HEIGHT), interpolation=cv2.INTER_LINEAR
+    )
 
 
 @lru_cache(maxsize=256)
@@ -307,7 +319,7 @@ def film(picture: np.ndarray, camera: Camera, light: float, rng: np.random.Gener
         uint8 (128, 64, 3), BGR.
     """
     rows = min(CROP_SIZE[0], round(rng.uniform(*camera.rows)))
-    small = cv2.resize(picture, (max(1, rows // 2), rows), interpolation=cv2.INTER_AREA)
+    small = sensor.coarsen(picture, rows)
     # The sensor sees the light before the person is cut out and enlarged: noise is as coarse as the resolution.
     frame = expose(small, camera, light, rng)
     crop = cv2.resize(frame, CROP_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
@@ -329,29 +341,16 @@ def expose(
     Returns:
         uint8 (H, W, 3), BGR.
     """
-    grey = picture @ np.array((0.114, 0.587, 0.299), np.float32)
-    color = grey[..., None] + (picture - grey[..., None]) * np.float32(camera.saturation)
-    if camera.hue:
-        color = color @ _hue_matrix(camera.hue)
-    color *= np.array(camera.gains, np.float32) * np.float32(light)
-    if camera.haze:
-        color += np.float32(camera.haze) * (color.mean() - color)
-    np.clip(color, 0, 255, out=color)
-    color = 255 * (color / 255) ** np.float32(camera.curve)
-    color += rng.normal(0, camera.noise, color.shape).astype(np.float32)
-    return np.clip(color, 0, 255).astype(np.uint8)
-
-
-def _hue_matrix(angle: float) -> np.ndarray:
-    """float32 (3, 3) that turns BGR colours, from the right, about the axis of greys."""
-    axis = np.full(3, 3**-0.5)
-    cross = np.array(((0, -1, 1), (1, 0, -1), (-1, 1, 0))) * 3**-0.5
-    turn = (
-        np.cos(angle) * np.eye(3)
-        + np.sin(angle) * cross
-        + (1 - np.cos(angle)) * np.outer(axis, axis)
+    return sensor.expose(
+        picture,
+        rng,
+        gains=np.array(camera.gains, np.float32) * np.float32(light),
+        curve=camera.curve,
+        saturation=camera.saturation,
+        hue=camera.hue,
+        haze=camera.haze,
+        noise=camera.noise,
     )
-    return turn.astype(np.float32)
 
 
 def contact_sheet(

@@ -1,6 +1,7 @@
 """Image transforms: from a file to a uint8 batch; normalisation and erasing follow on the device."""
 
 from .erasing import RandomErasingBox
+from .filming import RandomCamera
 from .formatting import PackReIDInputs, reid_collate
 from .geometry import PadRandomCrop, RandomCrop, RandomHorizontalFlip
 from .loading import LoadReIDImage
@@ -12,6 +13,7 @@ __all__ = [
     "MultiView",
     "PackReIDInputs",
     "PadRandomCrop",
+    "RandomCamera",
     "RandomCrop",
     "RandomErasingBox",
     "RandomHorizontalFlip",
