@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["COLORS", "Color", "Garment", "Identity", "Wardrobe", "pick", "sample_identity"]
+from .garments import LOWERS, TRIMS, UPPERS
+
+__all__ = [
+    "COLORS",
+    "Body",
+    "Color",
+    "Garment",
+    "Identity",
+    "Wardrobe",
+    "as_sighted",
+    "pick",
+    "sample_identity",
+]
 
 Color = tuple[float, float, float]
 """Blue, green, red in 0..255, the order of OpenCV."""
@@ -70,8 +82,11 @@ class Garment:
         kind: Cut, one of the keys of a :class:`Wardrobe`'s ``uppers`` or ``lowers``.
         color: Main colour.
         second: Colour of the pattern, of the sleeves or of what is worn below an open jacket.
-        pattern: ``plain``, ``stripes``, ``pinstripes``, ``checks``, ``dots``, ``block``, ``sleeves`` or ``logo``.
+        pattern: ``plain``, ``stripes``, ``pinstripes``, ``checks``, ``dots``, ``block``, ``sleeves`` or ``logo``; of
+            detailed people ``plain``, ``sleeves`` or a key of :data:`~mmreid_uda.datasets.synthetic.garments.WEAVES`.
         period: Length of one repetition of the pattern in body heights.
+        trims: Keys of :data:`~mmreid_uda.datasets.synthetic.garments.TRIMS` with their colours.
+        number: Of its prints and its cloth.
     """
 
     kind: str
@@ -79,6 +94,27 @@ class Garment:
     second: Color
     pattern: str = "plain"
     period: float = 0.06
+    trims: tuple[tuple[str, Color], ...] = ()
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is drawn of detailed people only. Lengths are in body heights.
+
+    Attributes:
+        stoop: How far the shoulders are in front of the hips.
+        spread: How far the elbows are away from the body.
+        step: Length of the steps relative to the average.
+        footwear: ``shoes``, ``sneakers`` or ``boots``.
+        extras: What else they wear or carry (keys of :data:`EXTRAS`), with its colour.
+    """
+
+    stoop: float
+    spread: float
+    step: float
+    footwear: str
+    extras: tuple[tuple[str, Color], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,17 +128,20 @@ class Identity:
         legs: Height of the hip joint.
         head: Size of the head relative to the average; short people have larger heads.
         skin: Colour of the skin.
-        hair_style: ``bald``, ``short``, ``bob``, ``long``, ``ponytail`` or ``bun``.
+        hair_style: ``bald``, ``short``, ``bob``, ``long``, ``ponytail`` or ``bun``; of detailed people also
+            ``balding``, ``curly`` or ``fringe``.
         hair: Colour of the hair.
         upper: Garment of the upper body.
         lower: Garment of the legs.
         shoes: Colour of the shoes.
-        bag: ``none``, ``backpack``, ``handbag``, ``satchel`` or ``suitcase``.
+        bag: ``none``, ``backpack``, ``handbag``, ``satchel`` or ``suitcase``; of detailed people also ``tote`` or
+            ``shopping``.
         bag_color: Its colour.
         bag_side: -1 or 1: the side on which it is carried.
-        hat: ``none``, ``cap``, ``beanie``, ``brim`` or ``hood``.
+        hat: ``none``, ``cap``, ``beanie``, ``brim`` or ``hood``; of detailed people also ``helmet``.
         hat_color: Its colour.
         back_print: Whether the upper garment has a print on the back, in its second colour.
+        body: What makes a person detailed, or None.
     """
 
     build: float
@@ -122,6 +161,7 @@ class Identity:
     hat: str
     hat_color: Color
     back_print: bool
+    body: Body | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +176,10 @@ class Wardrobe:
         lower_colors: Names of :data:`COLORS`.
         bags: Kinds of bag.
         hats: Kinds of hat.
+        extras: Key of :data:`EXTRAS` -> probability; makes people detailed, whose garments are keys of
+            :data:`~mmreid_uda.datasets.synthetic.garments.UPPERS` and
+            :data:`~mmreid_uda.datasets.synthetic.garments.LOWERS`.
+        usual: Share of people in a dark jacket and jeans.
     """
 
     uppers: Mapping[str, float]
@@ -145,6 +189,8 @@ class Wardrobe:
     lower_colors: Mapping[str, float]
     bags: Mapping[str, float]
     hats: Mapping[str, float]
+    extras: Mapping[str, float] | None = None
+    usual: float = 0.0
 
 
 def pick(rng: np.random.Generator, choices: Mapping[str, float]) -> str:
@@ -159,7 +205,9 @@ def pick(rng: np.random.Generator, choices: Mapping[str, float]) -> str:
     """
     names = list(choices)
     weights = np.array([choices[name] for name in names], dtype=np.float64)
-    return names[int(rng.choice(len(names), p=weights / weights.sum()))]
+    # What Generator.choice does, without its checks: people are drawn by the thousand.
+    upto = np.cumsum(weights / weights.sum())
+    return names[int(np.searchsorted(upto / upto[-1], rng.random(), side="right"))]
 
 
 def sample_identity(rng: np.random.Generator, wardrobe: Wardrobe) -> Identity:
@@ -176,7 +224,7 @@ def sample_identity(rng: np.random.Generator, wardrobe: Wardrobe) -> Identity:
     lower = Garment(
         pick(rng, wardrobe.lowers), _dye(rng, pick(rng, wardrobe.lower_colors)), (0.0, 0.0, 0.0)
     )
-    return Identity(
+    who = Identity(
         build=float(np.clip(rng.normal(1.0, 0.15), 0.74, 1.42)),
         hips=float(rng.uniform(0.72, 1.02)),
         belly=float(rng.uniform(0.0, 0.03)),
@@ -199,6 +247,136 @@ def sample_identity(rng: np.random.Generator, wardrobe: Wardrobe) -> Identity:
         hat_color=_dye(rng, str(rng.choice(list(COLORS)))),
         back_print=bool(rng.random() < 0.15),
     )
+    return who if wardrobe.extras is None else _detailed(rng, who, wardrobe)
+
+
+EXTRAS: Mapping[str, tuple[str, ...]] = dict(
+    scarf=tuple(COLORS),
+    beard=("black", "charcoal", "brown", "grey"),
+    glasses=("black", "charcoal", "brown"),
+    phone=("black",),
+    paper=("white", "cream", "silver"),
+    umbrella=tuple(COLORS),
+    pushchair=("black", "navy", "red", "teal", "grey"),
+    bicycle=("black", "red", "silver", "blue", "green"),
+)
+"""What detailed people may wear or carry -> names of the colours it has."""
+
+_USUAL: Mapping[str, Mapping[str, float]] = dict(
+    uppers=dict(jacket=3, bomber=1, puffer=2, parka=1, hoodie=1.5, blazer=0.7, coat=1.3),
+    colors=dict(black=5, charcoal=2, navy=2, brown=1),
+    lowers=dict(jeans=4, trousers=2, skinny=1),
+    lower_colors=dict(denim=3, navy=1.5, black=2.5, charcoal=1, **{"pale denim": 1}),
+)
+_FADED = ("jeans", "skinny")
+
+
+def _detailed(rng: np.random.Generator, who: Identity, wardrobe: Wardrobe) -> Identity:
+    """Give a person what plainly drawn people do not have."""
+    upper, lower = who.upper, who.lower
+    if rng.random() < wardrobe.usual:
+        upper = replace(
+            upper,
+            kind=pick(rng, _USUAL["uppers"]),
+            color=_dye(rng, pick(rng, _USUAL["colors"])),
+            pattern="plain" if rng.random() < 0.8 else upper.pattern,
+        )
+        lower = replace(
+            lower,
+            kind=pick(rng, _USUAL["lowers"]),
+            color=_dye(rng, pick(rng, _USUAL["lower_colors"])),
+        )
+    woven = lower.kind in _FADED or rng.random() < 0.15
+    lower = replace(
+        lower,
+        second=_toned(lower.color, 1.45 if lower.kind in _FADED else float(rng.uniform(0.5, 1.8))),
+        pattern="denim" if lower.kind in _FADED else pick(rng, _LOWER_WEAVES) if woven else "plain",
+        period=float(rng.uniform(0.02, 0.06)),
+        trims=_trims(rng, LOWERS[lower.kind].trims, lower.color),
+        number=int(rng.integers(4096)),
+    )
+    if upper.pattern in ("knit", "tweed", "denim", "blotches"):
+        upper = replace(upper, second=_toned(upper.color, float(rng.uniform(1.2, 2.0))))
+    upper = replace(
+        upper,
+        trims=_trims(rng, UPPERS[upper.kind].trims, upper.color),
+        number=int(rng.integers(4096)),
+    )
+    child, heavy = rng.random() < 0.06, rng.random() < 0.12
+    extras = wardrobe.extras or {}
+    return replace(
+        who,
+        upper=upper,
+        lower=lower,
+        build=who.build * float(rng.uniform(1.1, 1.35) if heavy else 1.0),
+        belly=who.belly + 0.03 * heavy,
+        head=1.32 if child else who.head * 0.98,
+        legs=who.legs - 0.04 * child,
+        hair_style=pick(rng, _HAIR_STYLES),
+        back_print=False,
+        body=Body(
+            stoop=float(np.clip(rng.normal(0.012, 0.016), -0.015, 0.06)),
+            spread=float(rng.uniform(0.0, 0.04)),
+            step=float(rng.uniform(0.85, 1.3)),
+            footwear=pick(rng, dict(shoes=4, sneakers=3, boots=2)),
+            extras=tuple(
+                (name, _dye(rng, str(rng.choice(EXTRAS[name]))))
+                for name, chance in extras.items()
+                if rng.random() < chance
+            ),
+        ),
+    )
+
+
+_LOWER_WEAVES = dict(pinstripes=1, checks=1, plaid=1, camouflage=1, floral=1, tweed=2, stripes=0.3)
+_HAIR_STYLES = dict(
+    bald=0.5, balding=0.7, short=4, curly=1, fringe=1.2, bob=1.5, long=2, ponytail=1.2, bun=0.7
+)
+
+
+def _trims(
+    rng: np.random.Generator, chances: Mapping[str, float], color: Color
+) -> tuple[tuple[str, Color], ...]:
+    """Draw which trims a garment of a colour has, in the order in which they are drawn."""
+    chosen = []
+    for name, trim in TRIMS.items():
+        if rng.random() < chances.get(name, 0.0):
+            dye = _dye(rng, str(rng.choice(trim.dyes or list(COLORS))))
+            chosen.append((name, dye if trim.tone is None else _toned(color, trim.tone)))
+    return tuple(chosen)
+
+
+def _toned(color: Color, tone: float) -> Color:
+    blue, green, red = (min(250.0, 6 * (tone > 1) + channel * tone) for channel in color)
+    return blue, green, red
+
+
+def as_sighted(who: Identity, rng: np.random.Generator, chance: float) -> Identity:
+    """A detailed person as they are on one occasion: without some things, a jacket open that else is closed.
+
+    Args:
+        who: The person.
+        rng: Generator of the occasion.
+        chance: Probability, 0..1, that one thing is not as it usually is.
+
+    Returns:
+        The person with the same body and the same garments.
+    """
+    dropped = rng.random(4) < chance
+    bag = "none" if dropped[0] else who.bag
+    hat = "none" if dropped[1] else who.hat
+    upper, body = who.upper, who.body
+    if dropped[2] and "open" in UPPERS[upper.kind].trims:
+        closed = tuple(trim for trim in upper.trims if trim[0] != "open")
+        opened = (("open", upper.second), *upper.trims)
+        upper = replace(upper, trims=closed if closed != upper.trims else opened)
+    if body is not None and dropped[3]:
+        kept = tuple(extra for extra in body.extras if extra[0] in _GROWN)
+        body = replace(body, extras=kept)
+    return replace(who, bag=bag, hat=hat, upper=upper, body=body)
+
+
+_GROWN = ("beard", "glasses")
 
 
 def _upper(rng: np.random.Generator, wardrobe: Wardrobe) -> Garment:

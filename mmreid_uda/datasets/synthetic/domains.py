@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ class Domain:
         gamma: Exponent of the tone curve; above 1 darkens the middle tones.
         warmth: White balance: positive is yellowish, negative bluish; 0.2 changes red and blue by 20 %.
         saturation: 0 grey, 1 unchanged.
-        pitch: See :class:`~mmreid_uda.datasets.synthetic.pedestrian.Pose`.
+        pitch: See :class:`~mmreid_uda.datasets.synthetic.figure.Pose`.
         rows: Height in pixels at which the person was filmed; the crop is enlarged from it.
         blur: Standard deviation of the blur in pixels of the crop.
         noise: Standard deviation of the noise, 0..255.
@@ -43,6 +43,10 @@ class Domain:
         ground: The same from the horizon to the camera, 0..1.
         aspect: Width of a box over half its height, at most 1, or None for boxes of the crop's shape.
         alike: Share of people who wear the clothes of somebody else.
+        changes: Probability that a thing a person carries or wears is missing in a sighting, or a jacket open that is
+            else closed; only where people are detailed.
+        arms: What people do with their arms, see :class:`~mmreid_uda.datasets.synthetic.figure.Pose`.
+        stride: Largest angle of the thighs of those who walk, in radians.
     """
 
     scene: str
@@ -68,6 +72,11 @@ class Domain:
     ground: Range = (0.35, 1.0)
     aspect: Range | None = None
     alike: float = 0.0
+    changes: float = 0.0
+    arms: Mapping[str, float] = field(
+        default_factory=lambda: dict(swing=0.7, pockets=0.18, phone=0.12)
+    )
+    stride: Range = (0.3, 0.52)
 
     def view(self, number: int) -> Domain:
         """The domain as one of its cameras has it.
@@ -273,30 +282,53 @@ _VIDEO = replace(
 )  # fmt: skip
 
 
-def _together(*wardrobes: Wardrobe) -> Wardrobe:
-    """What is worn in any of several domains, as often as on average of them."""
-    merged: dict[str, dict[str, float]] = {}
-    for wardrobe in wardrobes:
-        for kind, choices in vars(wardrobe).items():
-            kept = merged.setdefault(kind, {})
-            for name, weight in choices.items():
-                kept[name] = kept.get(name, 0.0) + weight / sum(choices.values())
-    return Wardrobe(**merged)
+_WORLD_WARDROBE = Wardrobe(
+    uppers=dict(
+        tshirt=2.4, longsleeve=1.2, polo=1, tank=0.7, shirt=1.5, blouse=0.8, sweater=1.5, hoodie=1.8, cardigan=1,
+        jacket=3, bomber=0.9, puffer=1.8, gilet=0.6, parka=1.5, blazer=1.1, coat=1.7, longcoat=0.6, vest=0.5, dress=0.8,
+        longdress=0.5,
+    ),
+    lowers=dict(
+        trousers=3, jeans=4.5, wide=1, skinny=1.6, cargo=0.8, track=0.9, shorts=1.3, hotpants=0.3, leggings=1,
+        skirt=1, longskirt=0.5,
+    ),
+    patterns=dict(
+        plain=9, stripes=1, pinstripes=0.5, checks=0.7, plaid=0.9, dots=0.4, zigzag=0.2, camouflage=0.5, floral=0.7,
+        blotches=0.6, knit=0.8, denim=0.6, tweed=0.8, gradient=0.4, sleeves=0.8,
+    ),
+    upper_colors=dict(
+        black=5, charcoal=2, navy=2, grey=1.8, white=1.8, brown=1.2, olive=1, khaki=0.8, wine=0.8, red=1.2, beige=1,
+        blue=1, sky=0.7, green=0.7, teal=0.6, pink=0.7, purple=0.6, silver=0.7, cream=0.6, denim=0.9, orange=0.4,
+        mustard=0.5, yellow=0.4, mint=0.3, lilac=0.3, magenta=0.3, **{"pale denim": 0.3},
+    ),
+    lower_colors=dict(
+        denim=3.5, black=3.5, navy=2, charcoal=1.6, grey=1.2, brown=0.9, khaki=0.9, beige=0.9, olive=0.5, white=0.5,
+        wine=0.3, red=0.3, pink=0.2, green=0.2, cream=0.3, purple=0.2, **{"pale denim": 1.5},
+    ),
+    bags=dict(none=4.5, backpack=1.8, handbag=0.8, satchel=1.6, tote=1, shopping=0.9, suitcase=0.5),
+    hats=dict(none=8, cap=0.8, beanie=0.9, brim=0.3, hood=0.7, helmet=0.2),
+    extras=dict(
+        scarf=0.12, beard=0.12, glasses=0.18, phone=0.06, paper=0.06, umbrella=0.04, pushchair=0.02, bicycle=0.02
+    ),
+    usual=0.25,
+)  # fmt: skip
 
 
 # Anybody in front of any camera: what a network learns here is to be of use in places that were never drawn.
 _WORLD = Domain(
     scene="campus",
-    wardrobe=_together(_CAMPUS.wardrobe, _STREET.wardrobe, _HALL.wardrobe),
+    wardrobe=_WORLD_WARDROBE,
     views=(dict(scene="campus"), dict(scene="street"), dict(scene="hall")),
     exposure=(0.55, 1.3), gamma=(0.7, 1.4), warmth=(-0.25, 0.25), saturation=(0.4, 1.2), pitch=(0.0, 0.9),
     rows=(40, 128), blur=(0.0, 1.0), noise=(0.5, 8.0), quality=(30, 95), sunlight=(0.02, 0.34),
     hue=(-0.2, 0.2), haze=(0.0, 0.2), walk=1, slack=1.5, fill=(0.8, 1.1), aspect=(0.65, 1.0), alike=0.3,
+    changes=0.2, stride=(0.25, 0.62),
+    arms=dict(swing=5, pockets=1.6, phone=0.8, front=1, crossed=0.5, carry=0.8, wide=0.6),
 )  # fmt: skip
 
 DOMAINS: Mapping[str, Domain] = dict(
     a=_CAMPUS, b=_STREET, c=_HALL, d=_PLAZA_AND_STREET, e=_HALL_AND_GATE, video=_VIDEO, world=_WORLD
 )
 """``a`` summer on a campus; ``b`` winter in a street at dusk, dark clothes; ``c`` a hall from above, low resolution;
-``d`` and ``e`` two cameras each, as unlike as real ones; ``video`` three cameras that people walk through; ``world`` any
-number of cameras, drawn as widely as they go."""
+``d`` and ``e`` two cameras each, as unlike as real ones; ``video`` three cameras that people walk through; ``world``
+any number of cameras, drawn as widely as they go, and detailed people."""

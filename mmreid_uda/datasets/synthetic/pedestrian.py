@@ -1,190 +1,14 @@
-"""Draws an :class:`Identity` seen from any side: a jointed figure in three dimensions, projected and painted."""
+"""Draws an :class:`Identity` seen from any side."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import cv2
 import numpy as np
 
-from .appearance import Color, Garment, Identity
+from .appearance import Color, Identity
+from .dressed import draw_dressed
+from .figure import Figure, Pose, shaded
 
-__all__ = ["Figure", "Pose", "draw_pedestrian"]
-
-Point = tuple[float, float, float]
-"""(lateral, forward, up) in body heights; lateral is positive to the person's left, the feet stand at up = 0."""
-
-_ARC = np.linspace(-np.pi / 2, np.pi / 2, 7)
-_CIRCLE = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-_SUBPIXEL = 4
-
-
-@dataclass(frozen=True)
-class Pose:
-    """How a person is seen in one image.
-
-    Attributes:
-        yaw: Turn of the body in radians: 0 faces the camera, pi/2 walks to the right, pi is seen from behind.
-        phase: Phase of the gait in radians.
-        stride: Largest angle of the thighs in radians; near 0 stands.
-        arms: ``swing``, ``pockets`` or ``phone``.
-        pitch: 0 for a camera at eye level, towards 1 the higher it hangs.
-        lean: Sideways lean of the body in body heights.
-    """
-
-    yaw: float
-    phase: float
-    stride: float
-    arms: str = "swing"
-    pitch: float = 0.0
-    lean: float = 0.0
-
-
-class Figure:
-    """A canvas with the projection of one body onto it.
-
-    The canvas has a fourth channel that collects the silhouette, so that every part is drawn once.
-
-    Args:
-        canvas: uint8 (H, W, 4), drawn on in place.
-        pose: Direction and perspective.
-        x: Column of the body's axis in pixels.
-        y: Row of the ground in pixels.
-        height: Height of the body in pixels.
-    """
-
-    def __init__(self, canvas: np.ndarray, pose: Pose, x: float, y: float, height: float) -> None:
-        self.canvas = canvas
-        self.pose = pose
-        self.x, self.y, self.height = x, y, height
-        self.sin, self.cos = float(np.sin(pose.yaw)), float(np.cos(pose.yaw))
-
-    def depth(self, lateral: float, forward: float) -> float:
-        """Distance of a point towards the camera.
-
-        Args:
-            lateral: To the side of the body's axis, in body heights.
-            forward: In front of it, in body heights.
-
-        Returns:
-            Body heights, positive nearer to the camera.
-        """
-        return forward * self.cos - lateral * self.sin
-
-    def project(self, point: Point) -> tuple[float, float]:
-        """Pixel coordinates of a point of the body.
-
-        Args:
-            point: To the side, forward and up, in body heights.
-
-        Returns:
-            Column and row.
-        """
-        lateral, forward, up = point
-        # A high camera sees the head larger than the feet, and things nearer to it lower in the image.
-        widen = 1 + 0.25 * self.pose.pitch * (up - 0.5)
-        across = (lateral * self.cos + forward * self.sin) * widen + self.pose.lean * up
-        drop = 0.45 * self.pose.pitch * self.depth(lateral, forward)
-        return self.x + across * self.height, self.y - (up - drop) * self.height
-
-    def extent(self, half_width: float, half_depth: float) -> float:
-        """Half the width on the image of an upright elliptic cylinder.
-
-        Args:
-            half_width: From side to side, in body heights.
-            half_depth: From front to back, in body heights.
-
-        Returns:
-            Body heights.
-        """
-        return float(np.hypot(half_width * self.cos, half_depth * self.sin))
-
-    def polygon(self, points: np.ndarray, color: Color) -> None:
-        """Fill a polygon.
-
-        Args:
-            points: float (n, 2), column and row in pixels.
-            color: BGR, 0..255.
-        """
-        fixed = np.round(points * (1 << _SUBPIXEL)).astype(np.int32)
-        cv2.fillPoly(self.canvas, [fixed], (*color, 255.0), cv2.LINE_AA, _SUBPIXEL)
-
-    def ellipse(self, center: tuple[float, float], half: tuple[float, float], color: Color) -> None:
-        """Fill an upright ellipse.
-
-        Args:
-            center: Column and row in pixels.
-            half: Half axes, across and up, in body heights.
-            color: BGR, 0..255.
-        """
-        points = np.stack([np.cos(_CIRCLE) * half[0], np.sin(_CIRCLE) * half[1]], 1) * self.height
-        self.polygon(points + center, color)
-
-    def limb(
-        self, start: Point, end: Point, widths: tuple[float, float], color: Color
-    ) -> np.ndarray:
-        """Fill a tapered capsule between two joints.
-
-        Args:
-            start: First joint: to the side, forward and up, in body heights.
-            end: Second joint.
-            widths: Radii at both, in body heights.
-            color: BGR, 0..255.
-
-        Returns:
-            Its outline in pixels, float (n, 2).
-        """
-        (x0, y0), (x1, y1) = self.project(start), self.project(end)
-        angle = np.arctan2(y1 - y0, x1 - x0)
-        r0, r1 = widths[0] * self.height, widths[1] * self.height
-        ends = [
-            np.stack([x1 + r1 * np.cos(angle + _ARC), y1 + r1 * np.sin(angle + _ARC)], 1),
-            np.stack([x0 - r0 * np.cos(angle + _ARC), y0 - r0 * np.sin(angle + _ARC)], 1),
-        ]
-        outline = np.concatenate(ends)
-        self.polygon(outline, color)
-        return outline
-
-    def pattern(self, outline: np.ndarray, garment: Garment, shade: float) -> None:
-        """Paint a garment's pattern inside an outline.
-
-        Args:
-            outline: float (n, 2), column and row in pixels.
-            garment: Has pattern, period and second colour.
-            shade: Factor on that colour.
-        """
-        low = np.maximum(np.floor(outline.min(0)).astype(int), 0)
-        high = np.minimum(np.ceil(outline.max(0)).astype(int) + 1, self.canvas.shape[1::-1])
-        if (high <= low).any():
-            return
-        inside = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
-        fixed = np.round((outline - low) * (1 << _SUBPIXEL)).astype(np.int32)
-        cv2.fillPoly(inside, [fixed], 255, cv2.LINE_AA, _SUBPIXEL)
-        # Cloth coordinates in periods: up the body, and around it, so that a turn of the body moves the pattern.
-        across = (np.arange(low[0], high[0]) - self.x) / self.height / garment.period
-        across = across + 0.12 * self.pose.yaw / garment.period
-        up = (self.y - np.arange(low[1], high[1])) / self.height / garment.period
-        weight = inside * _weave(garment.pattern, across[None, :], up[:, None]) / 255.0
-        region = self.canvas[low[1] : high[1], low[0] : high[0], :3]
-        second = np.array(_shaded(garment.second, shade), np.float32)
-        region[:] = region + (second - region) * weight[..., None]
-
-
-def _weave(pattern: str, across: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Where a pattern shows the second colour, 0..1, from cloth coordinates (1, w) and (h, 1)."""
-    rows, columns = up % 1.0 < 0.45, across % 1.0 < 0.4
-    if pattern == "stripes":
-        return rows * np.ones_like(across)
-    if pattern == "pinstripes":
-        return columns * np.ones_like(up)
-    if pattern == "checks":
-        return 0.5 * rows + 0.5 * columns
-    return 1.0 * ((across % 1.0 - 0.5) ** 2 + (up % 1.0 - 0.5) ** 2 < 0.09)  # dots
-
-
-def _shaded(color: Color, factor: float) -> Color:
-    blue, green, red = (min(255.0, channel * factor) for channel in color)
-    return blue, green, red
+__all__ = ["Pose", "draw_pedestrian"]
 
 
 def draw_pedestrian(
@@ -200,6 +24,9 @@ def draw_pedestrian(
         y: Row of the ground in pixels.
         height: Height of the person in pixels.
     """
+    if who.body is not None:
+        draw_dressed(canvas, who, who.body, pose, x, y, height)
+        return
     figure = Figure(canvas, pose, x, y, height)
     left_is_far = figure.depth(1.0, 0.0) < 0
     far, near = (1, -1) if left_is_far else (-1, 1)
@@ -239,14 +66,14 @@ def _leg(figure: Figure, who: Identity, side: int) -> None:
     below = angle - flex
     ankle = (hip[0], knee[1] + shin * np.sin(below), max(0.035, knee[2] - shin * np.cos(below)))
     shade = 1.0 if figure.depth(side, 0.0) >= 0 else 0.84
-    cloth, skin = _shaded(garment.color, shade), _shaded(who.skin, shade)
+    cloth, skin = shaded(garment.color, shade), shaded(who.skin, shade)
     wide = 0.5 * (who.build + 1)
     loose = 0.9 if garment.kind == "leggings" else 1.12
     bare = garment.kind in ("shorts", "skirt") or who.upper.kind == "dress"
     figure.limb(knee, ankle, (0.036 * wide * loose, 0.026 * loose), skin if bare else cloth)
     toe = (ankle[0] * 1.25, ankle[1] + 0.062, max(0.012, ankle[2] - 0.025))
     heel = (ankle[0], ankle[1] - 0.012, max(0.014, ankle[2] - 0.02))
-    figure.limb(heel, toe, (0.024, 0.018), _shaded(who.shoes, shade))
+    figure.limb(heel, toe, (0.024, 0.018), shaded(who.shoes, shade))
     thigh_cloth = skin if garment.kind == "skirt" or who.upper.kind == "dress" else cloth
     figure.limb(hip, knee, (0.057 * wide * loose, 0.04 * wide * loose), thigh_cloth)
 
@@ -263,9 +90,9 @@ def _arm(figure: Figure, who: Identity, side: int) -> None:
     elbow = (side * (0.108 * who.build + 0.028), 0.17 * np.sin(angle), 0.79 - 0.17 * np.cos(angle))
     hand = (elbow[0] - side * 0.008, elbow[1] + 0.15 * np.sin(bend), elbow[2] - 0.15 * np.cos(bend))
     shade = 1.0 if figure.depth(side, 0.0) >= 0 else 0.84
-    skin = _shaded(who.skin, shade)
+    skin = shaded(who.skin, shade)
     sleeve = garment.second if garment.pattern == "sleeves" else garment.color
-    cloth = _shaded(sleeve, shade * 0.94)
+    cloth = shaded(sleeve, shade * 0.94)
     wide = 0.5 * (who.build + 1)
     long_sleeved = garment.kind in ("shirt", "jacket", "coat")
     figure.limb(hand, hand, (0.02, 0.02), skin)
@@ -289,7 +116,7 @@ def _torso(figure: Figure, who: Identity) -> None:
     bulk = 1.12 if garment.kind in ("jacket", "coat") else 1.0
     flare = {"coat": 1.1, "dress": 1.4}.get(garment.kind, 1.0)
     outline = _trunk(figure, who, 0.825, hem, bulk, flare)
-    figure.limb((0, 0, 0.8), (0, 0.01, 0.87), (0.034, 0.03), _shaded(who.skin, 0.85))
+    figure.limb((0, 0, 0.8), (0, 0.01, 0.87), (0.034, 0.03), shaded(who.skin, 0.85))
     figure.polygon(outline, garment.color)
     if garment.pattern in ("stripes", "pinstripes", "checks", "dots"):
         figure.pattern(outline, garment, 1.0)
@@ -327,7 +154,7 @@ def _front_and_back(figure: Figure, who: Identity, hem: float) -> None:
     if figure.cos > 0.15:
         if garment.kind in ("jacket", "coat"):
             _panel(figure, 0.0, 0.8, hem + 0.03, 0.03 * who.build, 0.065, garment.second)
-            _panel(figure, 0.0, 0.825, 0.775, 0.034, 0.05, _shaded(who.skin, 0.9))
+            _panel(figure, 0.0, 0.825, 0.775, 0.034, 0.05, shaded(who.skin, 0.9))
         if garment.pattern == "logo":
             _panel(figure, 0.0, 0.745, 0.655, 0.055 * who.build, 0.066, garment.second)
     elif figure.cos < -0.15 and who.back_print:
@@ -367,7 +194,7 @@ def _head(figure: Figure, who: Identity) -> None:
     if figure.cos > -0.2:
         for lateral in (-0.017, 0.017):
             x, y = figure.project((lateral, 0.042, 0.93))
-            figure.ellipse((x, y), (0.006, 0.005), _shaded(who.skin, 0.35))
+            figure.ellipse((x, y), (0.006, 0.005), shaded(who.skin, 0.35))
     if who.hair_style == "bob" and figure.cos > -0.75:
         for lateral in (-0.044, 0.044):
             start, end = (lateral, -0.01, 0.945), (lateral, -0.012, 0.88)
@@ -393,10 +220,10 @@ def _hat(figure: Figure, who: Identity, crown: tuple[float, float]) -> None:
         middle = ((brow[0] + start[0]) / 2, (brow[1] + start[1]) / 2)
         if figure.cos > -0.3:
             half = 0.034 + 0.02 * abs(figure.sin)
-            figure.ellipse(middle, (half * size, 0.014), _shaded(color, 0.75))
+            figure.ellipse(middle, (half * size, 0.014), shaded(color, 0.75))
     elif who.hat == "brim":
         figure.ellipse(
-            (crown[0], crown[1] - 0.01 * figure.height), (0.098 * size, 0.017), _shaded(color, 0.9)
+            (crown[0], crown[1] - 0.01 * figure.height), (0.098 * size, 0.017), shaded(color, 0.9)
         )
 
 
@@ -414,7 +241,7 @@ def _back_side(figure: Figure, who: Identity) -> None:
         figure.ellipse((x, y), (0.03, 0.028), who.hair)
     if who.upper.kind in ("jacket", "shirt") and who.hat == "hood" and figure.cos > 0.3:
         x, y = figure.project((0.0, -0.03, 0.86))
-        figure.ellipse((x, y), (0.075, 0.05), _shaded(who.upper.color, 0.8))
+        figure.ellipse((x, y), (0.075, 0.05), shaded(who.upper.color, 0.8))
     if who.bag == "backpack":
         _backpack(figure, who)
 
@@ -431,7 +258,7 @@ def _backpack(figure: Figure, who: Identity) -> None:
     figure.polygon(box, who.bag_color)
     if figure.cos < 0.2:
         pocket = (box - box.mean(0)) * (0.72, 0.42) + box.mean(0) + (0, 0.055 * figure.height)
-        figure.polygon(pocket, _shaded(who.bag_color, 0.75))
+        figure.polygon(pocket, shaded(who.bag_color, 0.75))
 
 
 def _side_bag(figure: Figure, who: Identity) -> None:
@@ -443,11 +270,11 @@ def _side_bag(figure: Figure, who: Identity) -> None:
                 (lateral, 0.05, 0.815),
                 (lateral * 1.15, 0.068, 0.66),
                 (0.012, 0.012),
-                _shaded(color, 0.8),
+                shaded(color, 0.8),
             )
     elif who.bag == "handbag":
         figure.limb(
-            (side * 0.15, 0, 0.49), (side * 0.15, 0.0, 0.43), (0.008, 0.008), _shaded(color, 0.7)
+            (side * 0.15, 0, 0.49), (side * 0.15, 0.0, 0.43), (0.008, 0.008), shaded(color, 0.7)
         )
         half = figure.extent(0.035, 0.075)
         x, y = figure.project((side * 0.15, 0.0, 0.38))
@@ -456,7 +283,7 @@ def _side_bag(figure: Figure, who: Identity) -> None:
     elif who.bag == "satchel":
         forward = 0.066 if figure.cos > 0 else -0.066
         start, end = (-side * 0.07, forward * 0.8, 0.82), (side * 0.11, forward, 0.55)
-        figure.limb(start, end, (0.01, 0.01), _shaded(color, 0.7))
+        figure.limb(start, end, (0.01, 0.01), shaded(color, 0.7))
         half = figure.extent(0.04, 0.075)
         x, y = figure.project((side * 0.14, -0.02, 0.5))
         box = np.array([(-1.0, -0.055), (1.0, -0.055), (1.0, 0.055), (-1.0, 0.055)]) * (half, 1.0)

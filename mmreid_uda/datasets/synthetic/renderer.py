@@ -12,9 +12,10 @@ import numpy as np
 from mmreid_uda.utils import make_rng
 
 from ..transforms import filming as sensor
-from .appearance import Identity, sample_identity
+from .appearance import Identity, as_sighted, pick, sample_identity
 from .domains import DOMAINS, Camera, Range, sample_camera
-from .pedestrian import Pose, draw_pedestrian
+from .figure import Pose
+from .pedestrian import draw_pedestrian
 from .scene import Scene, draw_occluder, draw_scene
 
 __all__ = [
@@ -42,10 +43,11 @@ class Sighting:
         yaw: Direction of walking in radians.
         phase: Phase of the gait in the first image.
         stride: Largest angle of the thighs.
-        arms: See :class:`~mmreid_uda.datasets.synthetic.pedestrian.Pose`.
+        arms: See :class:`~mmreid_uda.datasets.synthetic.figure.Pose`.
         x: Place in the scene, 0..1.
         ground: Place in the scene, 0..1 from the horizon to the camera.
         light: Factor on the brightness: in the sun or in a shadow.
+        occasion: Number of what the person has on this occasion, where that changes.
     """
 
     camera: int
@@ -56,6 +58,7 @@ class Sighting:
     x: float
     ground: float
     light: float
+    occasion: int = 0
 
 
 class DomainRenderer:
@@ -140,11 +143,12 @@ class DomainRenderer:
             camera=camera,
             yaw=float(yaw),
             phase=float(rng.uniform(0, 2 * np.pi)),
-            stride=float(rng.uniform(0.3, 0.52)) if rng.random() < 0.8 else 0.06,
-            arms=str(rng.choice(["swing", "pockets", "phone"], p=[0.7, 0.18, 0.12])),
+            stride=float(rng.uniform(*view.stride)) if rng.random() < 0.8 else 0.06,
+            arms=pick(rng, view.arms),
             x=float(rng.uniform(*view.across)),
             ground=float(rng.uniform(*view.ground)),
             light=float(np.exp(rng.normal(0, 0.12))),
+            occasion=int(rng.integers(1 << 30)) if view.changes else 0,
         )
 
     def render(
@@ -179,6 +183,8 @@ class DomainRenderer:
         if rng.random() < 0.12:
             self._stranger(canvas, camera, rng, front=False)
         if who is not None:
+            if view.changes:
+                who = as_sighted(who, self.rng("occasion", sighting.occasion), view.changes)
             self._person(canvas, who, sighting, step, rng, sloppy)
         picture = canvas[..., :3]
         if rng.random() < camera.occlusion:
@@ -211,6 +217,7 @@ class DomainRenderer:
             arms=sighting.arms,
             pitch=camera.pitch,
             lean=float(rng.normal(0, 0.012)),
+            light=camera.sunlight,
         )
         draw_lit(canvas, who, pose, (x, foot, height), camera.sunlight, rng)
 
