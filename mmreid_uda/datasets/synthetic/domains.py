@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .appearance import Wardrobe
+from .places import PLACES
 
 __all__ = ["DOMAINS", "Camera", "Domain", "Range", "sample_camera"]
 
@@ -20,7 +21,7 @@ class Domain:
     """A place with its people and its cameras. Ranges are those that single cameras are drawn from.
 
     Attributes:
-        scene: ``campus``, ``street`` or ``hall``.
+        scene: See :func:`~mmreid_uda.datasets.synthetic.scene.draw_scene`.
         wardrobe: What people wear.
         exposure: Factor on the light.
         gamma: Exponent of the tone curve; above 1 darkens the middle tones.
@@ -318,7 +319,7 @@ _WORLD_WARDROBE = Wardrobe(
 _WORLD = Domain(
     scene="campus",
     wardrobe=_WORLD_WARDROBE,
-    views=(dict(scene="campus"), dict(scene="street"), dict(scene="hall")),
+    views=tuple(dict(scene=kind) for kind in PLACES),
     exposure=(0.55, 1.3), gamma=(0.7, 1.4), warmth=(-0.25, 0.25), saturation=(0.4, 1.2), pitch=(0.0, 0.9),
     rows=(40, 128), blur=(0.0, 1.0), noise=(0.5, 8.0), quality=(30, 95), sunlight=(0.02, 0.34),
     hue=(-0.2, 0.2), haze=(0.0, 0.2), walk=1, slack=1.5, fill=(0.8, 1.1), aspect=(0.65, 1.0), alike=0.3,

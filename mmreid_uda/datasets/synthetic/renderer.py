@@ -103,7 +103,9 @@ class DomainRenderer:
     def scenes(self) -> list[Scene]:
         """Background of every camera."""
         return [
-            draw_scene(self.views[number].scene, camera.pitch, self.rng("scene", number))
+            draw_scene(
+                self.views[number].scene, camera.pitch, camera.sunlight, self.rng("scene", number)
+            )
             for number, camera in enumerate(self.cameras)
         ]
 

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 
 from .appearance import COLORS
+from .brush import box, dark, disc, fill, tone
+from .places import PLACES, draw_place
 
 __all__ = ["Scene", "draw_occluder", "draw_scene"]
 
@@ -47,18 +49,21 @@ class Scene:
         return cv2.resize(crop, (128, 256), interpolation=cv2.INTER_LINEAR)
 
 
-def draw_scene(kind: str, pitch: float, rng: np.random.Generator) -> Scene:
+def draw_scene(kind: str, pitch: float, sunlight: float, rng: np.random.Generator) -> Scene:
     """Draw the background of one camera.
 
     Args:
-        kind: ``campus``, ``street`` or ``hall``.
+        kind: ``campus``, ``street``, ``hall``, or one of :data:`~mmreid_uda.datasets.synthetic.places.PLACES`.
         pitch: 0 eye level, towards 1 a camera that hangs high and sees mostly ground.
+        sunlight: See :class:`~mmreid_uda.datasets.synthetic.domains.Camera`.
         rng: Generator of this camera.
 
     Returns:
         The scene.
     """
     horizon = round(HEIGHT * (0.5 - 0.38 * pitch))
+    if kind in PLACES:
+        return Scene(draw_place(kind, (HEIGHT, WIDTH), horizon, sunlight, rng), horizon)
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     _ground(image, kind, horizon, rng)
     _backdrop(image, kind, horizon, rng)
@@ -76,49 +81,6 @@ def draw_scene(kind: str, pitch: float, rng: np.random.Generator) -> Scene:
 
 
 # ---------------------------------------------------------------------------------------------------- helpers
-
-
-def _tone(
-    rng: np.random.Generator, names: Sequence[str], spread: float = 12
-) -> tuple[float, float, float]:
-    red, green, blue = np.clip(
-        np.array(COLORS[names[int(rng.integers(len(names)))]]) + rng.uniform(-spread, spread, 3),
-        0,
-        255,
-    ).tolist()
-    return blue, green, red
-
-
-def _dark(color: tuple[float, float, float], factor: float) -> tuple[float, float, float]:
-    blue, green, red = (min(255.0, channel * factor) for channel in color)
-    return blue, green, red
-
-
-def _fill(
-    image: np.ndarray, points: Sequence[tuple[float, float]], color: tuple[float, float, float]
-) -> None:
-    fixed = np.round(np.array(points, np.float64) * 16).astype(np.int32)
-    cv2.fillPoly(image, [fixed], (*color, 255.0)[: image.shape[2]], cv2.LINE_AA, 4)
-
-
-def _box(
-    image: np.ndarray,
-    left: float,
-    top: float,
-    right: float,
-    bottom: float,
-    color: tuple[float, float, float],
-) -> None:
-    _fill(image, [(left, top), (right, top), (right, bottom), (left, bottom)], color)
-
-
-def _disc(
-    image: np.ndarray, x: float, y: float, radius: float, color: tuple[float, float, float]
-) -> None:
-    center = (round(x * 16), round(y * 16))
-    cv2.circle(
-        image, center, round(radius * 16), (*color, 255.0)[: image.shape[2]], -1, cv2.LINE_AA, 4
-    )
 
 
 def _haze(image: np.ndarray) -> np.ndarray:
@@ -161,31 +123,27 @@ def _ground(image: np.ndarray, kind: str, horizon: int, rng: np.random.Generator
         street=("grey", "silver"),
         hall=("cream", "silver", "beige", "white", "brown"),
     )[kind]
-    base = _tone(rng, names, 18)
+    base = tone(rng, names, 18)
     rows = np.linspace(0.82, 1.05, HEIGHT - horizon)[:, None, None]
     image[horizon:] = np.clip(np.array(base) * rows, 0, 255)
     vanishing = rng.uniform(0.1, 0.9) * WIDTH
     if rng.random() < (0.55, 0.4, 0.85)[("campus", "street", "hall").index(kind)]:
-        _tiles(image, horizon, vanishing, _dark(base, rng.uniform(0.7, 0.88)), rng)
+        _tiles(image, horizon, vanishing, dark(base, rng.uniform(0.7, 0.88)), rng)
     if kind == "campus" and rng.random() < 0.7:
-        edge, grass = rng.uniform(0.0, 1.0) * WIDTH, _tone(rng, ("olive", "olive", "khaki"), 25)
+        edge, grass = rng.uniform(0.0, 1.0) * WIDTH, tone(rng, ("olive", "olive", "khaki"), 25)
         away = -WIDTH if rng.random() < 0.5 else 2 * WIDTH
-        _fill(image, [(vanishing, horizon), (edge, HEIGHT), (away, HEIGHT), (away, horizon)], grass)
+        fill(image, [(vanishing, horizon), (edge, HEIGHT), (away, HEIGHT), (away, horizon)], grass)
     if kind == "street":
         kerb = rng.uniform(0.0, 1.0) * WIDTH
         paving, away = (
-            _tone(rng, ("silver", "grey", "beige")),
+            tone(rng, ("silver", "grey", "beige")),
             2 * WIDTH if rng.random() < 0.5 else -WIDTH,
         )
-        _fill(
-            image, [(vanishing, horizon), (kerb, HEIGHT), (away, HEIGHT), (away, horizon)], paving
-        )
-        _fill(
-            image, [(vanishing, horizon), (kerb, HEIGHT), (kerb + 14, HEIGHT)], _dark(paving, 0.6)
-        )
+        fill(image, [(vanishing, horizon), (kerb, HEIGHT), (away, HEIGHT), (away, horizon)], paving)
+        fill(image, [(vanishing, horizon), (kerb, HEIGHT), (kerb + 14, HEIGHT)], dark(paving, 0.6))
         if rng.random() < 0.6:
             paint = rng.uniform(-0.5, 1.5) * WIDTH
-            _fill(
+            fill(
                 image,
                 [(vanishing, horizon), (paint, HEIGHT), (paint + 26, HEIGHT)],
                 (205.0, 215.0, 215.0),
@@ -213,7 +171,7 @@ def _tiles(
 
 def _backdrop(image: np.ndarray, kind: str, horizon: int, rng: np.random.Generator) -> None:
     if kind == "campus":
-        image[:horizon] = _tone(rng, ("sky", "silver", "white"), 10)
+        image[:horizon] = tone(rng, ("sky", "silver", "white"), 10)
         _facade(
             image,
             horizon,
@@ -230,7 +188,7 @@ def _backdrop(image: np.ndarray, kind: str, horizon: int, rng: np.random.Generat
                 rng,
             )
     elif kind == "street":
-        image[:horizon] = _tone(rng, ("grey", "silver", "charcoal"), 10)
+        image[:horizon] = tone(rng, ("grey", "silver", "charcoal"), 10)
         _facade(image, horizon, rng, ("charcoal", "grey", "brown", "wine", "navy", "khaki"), 1.0)
     else:
         _shopfronts(image, horizon, rng)
@@ -245,31 +203,29 @@ def _facade(
     while left < end:
         right = min(end, left + rng.uniform(120, 320))
         top = rng.uniform(-0.4, 0.3) * horizon
-        wall = _tone(rng, names)
-        _box(image, left, top, right, horizon + 2, wall)
-        glass = (
-            _dark(wall, rng.uniform(0.55, 0.75)) if rng.random() < 0.8 else (130.0, 180.0, 200.0)
-        )
+        wall = tone(rng, names)
+        box(image, left, top, right, horizon + 2, wall)
+        glass = dark(wall, rng.uniform(0.55, 0.75)) if rng.random() < 0.8 else (130.0, 180.0, 200.0)
         step_x, step_y = rng.uniform(24, 52), rng.uniform(34, 64)
         for y in np.arange(horizon - 12, top, -step_y):
             for x in np.arange(left + 8, right - step_x * 0.6, step_x):
-                _box(image, x, y - step_y * 0.55, x + step_x * 0.55, y, glass)
+                box(image, x, y - step_y * 0.55, x + step_x * 0.55, y, glass)
         left = right
 
 
 def _shopfronts(image: np.ndarray, horizon: int, rng: np.random.Generator) -> None:
     """Walls, bright shop windows, posters and doors of a hall."""
-    image[:horizon] = _tone(rng, ("white", "cream", "beige", "silver"), 14)
+    image[:horizon] = tone(rng, ("white", "cream", "beige", "silver"), 14)
     left = 0.0
     while left < WIDTH:
         right = left + rng.uniform(60, 190)
         choice = rng.random()
         if choice < 0.45:
-            light = _tone(rng, ("yellow", "white", "cream", "sky"), 20)
-            _box(image, left + 4, horizon * 0.18, right - 4, horizon, light)
+            light = tone(rng, ("yellow", "white", "cream", "sky"), 20)
+            box(image, left + 4, horizon * 0.18, right - 4, horizon, light)
             for x in np.arange(left + 10, right - 14, rng.uniform(14, 30)):
-                goods = _tone(rng, tuple(COLORS), 10)
-                _box(
+                goods = tone(rng, tuple(COLORS), 10)
+                box(
                     image,
                     x,
                     horizon * rng.uniform(0.35, 0.7),
@@ -278,80 +234,80 @@ def _shopfronts(image: np.ndarray, horizon: int, rng: np.random.Generator) -> No
                     goods,
                 )
         elif choice < 0.75:
-            _box(
+            box(
                 image,
                 left + 12,
                 horizon * 0.3,
                 right - 12,
                 horizon * 0.8,
-                _tone(rng, tuple(COLORS), 10),
+                tone(rng, tuple(COLORS), 10),
             )
         else:
-            _box(
+            box(
                 image,
                 left + 8,
                 horizon * 0.15,
                 right - 8,
                 horizon,
-                _tone(rng, ("charcoal", "brown", "grey")),
+                tone(rng, ("charcoal", "brown", "grey")),
             )
         left = right
-    _box(image, 0, horizon - 5, WIDTH, horizon + 2, _tone(rng, ("charcoal", "brown")))
+    box(image, 0, horizon - 5, WIDTH, horizon + 2, tone(rng, ("charcoal", "brown")))
 
 
 def _bush(image: np.ndarray, x: float, y: float, radius: float, rng: np.random.Generator) -> None:
-    leaf = _tone(rng, ("green", "olive", "green", "khaki"), 18)
+    leaf = tone(rng, ("green", "olive", "green", "khaki"), 18)
     for _ in range(14):
         spot = rng.normal(0, 0.5, 2) * radius
-        _disc(
+        disc(
             image,
             x + spot[0],
             y - radius * 0.6 + spot[1] * 0.6,
             radius * 0.3,
-            _dark(leaf, rng.uniform(0.65, 1.15)),
+            dark(leaf, rng.uniform(0.65, 1.15)),
         )
 
 
 def _tree(image: np.ndarray, x: float, y: float, scale: float, rng: np.random.Generator) -> None:
-    _box(image, x - 7 * scale, y - 190 * scale, x + 7 * scale, y, _tone(rng, ("brown", "charcoal")))
+    box(image, x - 7 * scale, y - 190 * scale, x + 7 * scale, y, tone(rng, ("brown", "charcoal")))
     _bush(image, x, y - 150 * scale, 75 * scale, rng)
 
 
 def _pillar(image: np.ndarray, x: float, y: float, scale: float, rng: np.random.Generator) -> None:
-    color = _tone(rng, ("silver", "white", "grey", "beige", "teal"))
+    color = tone(rng, ("silver", "white", "grey", "beige", "teal"))
     half = 26 * scale
-    _box(image, x - half, 0, x + half, y, color)
-    _box(image, x + half * 0.3, 0, x + half, y, _dark(color, 0.8))
+    box(image, x - half, 0, x + half, y, color)
+    box(image, x + half * 0.3, 0, x + half, y, dark(color, 0.8))
 
 
 def _pole(image: np.ndarray, x: float, y: float, scale: float, rng: np.random.Generator) -> None:
-    color = _tone(rng, ("charcoal", "grey", "green", "black", "silver"))
-    _box(image, x - 4 * scale, y - 330 * scale, x + 4 * scale, y, color)
+    color = tone(rng, ("charcoal", "grey", "green", "black", "silver"))
+    box(image, x - 4 * scale, y - 330 * scale, x + 4 * scale, y, color)
     if rng.random() < 0.5:
-        sign = _tone(rng, ("red", "blue", "yellow", "white", "green"))
-        _box(image, x - 20 * scale, y - 250 * scale, x + 20 * scale, y - 205 * scale, sign)
+        sign = tone(rng, ("red", "blue", "yellow", "white", "green"))
+        box(image, x - 20 * scale, y - 250 * scale, x + 20 * scale, y - 205 * scale, sign)
 
 
 def _car(image: np.ndarray, x: float, y: float, scale: float, rng: np.random.Generator) -> None:
     """A car from the side; ``y`` is the row of the ground."""
-    body = _tone(rng, ("white", "silver", "black", "red", "navy", "grey", "charcoal", "teal"))
+    body = tone(rng, ("white", "silver", "black", "red", "navy", "grey", "charcoal", "teal"))
     length, tall = 270 * scale, 92 * scale
     left, right, roof = x - length / 2, x + length / 2, y - tall
     cabin = [
         (left + length * a, roof + tall * b)
         for a, b in ((0.14, 0.45), (0.28, 0.0), (0.72, 0.0), (0.88, 0.45))
     ]
-    _fill(image, cabin, body)
+    fill(image, cabin, body)
     glass = [
         (left + length * a, roof + tall * b)
         for a, b in ((0.2, 0.42), (0.31, 0.07), (0.69, 0.07), (0.81, 0.42))
     ]
-    _fill(image, glass, (88.0, 78.0, 66.0))
-    _box(image, left, roof + tall * 0.42, right, y - tall * 0.12, body)
-    _box(image, left, roof + tall * 0.72, right, y - tall * 0.12, _dark(body, 0.75))
+    fill(image, glass, (88.0, 78.0, 66.0))
+    box(image, left, roof + tall * 0.42, right, y - tall * 0.12, body)
+    box(image, left, roof + tall * 0.72, right, y - tall * 0.12, dark(body, 0.75))
     for wheel in (0.2, 0.8):
-        _disc(image, left + length * wheel, y - tall * 0.16, tall * 0.2, (24.0, 22.0, 22.0))
-        _disc(image, left + length * wheel, y - tall * 0.16, tall * 0.1, (140.0, 140.0, 140.0))
+        disc(image, left + length * wheel, y - tall * 0.16, tall * 0.2, (24.0, 22.0, 22.0))
+        disc(image, left + length * wheel, y - tall * 0.16, tall * 0.1, (140.0, 140.0, 140.0))
 
 
 # ---------------------------------------------------------------------------------------------------- occluders
@@ -369,7 +325,7 @@ def draw_occluder(canvas: np.ndarray, kind: str, rng: np.random.Generator) -> No
     side = 0.0 if rng.random() < 0.5 else 128.0
     if choice < 0.3:
         x = abs(side - rng.uniform(8, 50))
-        _box(canvas, x - 5, -5, x + 5, 262, _tone(rng, ("charcoal", "grey", "green", "silver")))
+        box(canvas, x - 5, -5, x + 5, 262, tone(rng, ("charcoal", "grey", "green", "silver")))
     elif kind == "street":
         _car(
             canvas,
@@ -388,6 +344,4 @@ def draw_occluder(canvas: np.ndarray, kind: str, rng: np.random.Generator) -> No
                 rng,
             )
     else:
-        _box(
-            canvas, side - 46, 262 - rng.uniform(50, 120), side + 46, 262, _tone(rng, tuple(COLORS))
-        )
+        box(canvas, side - 46, 262 - rng.uniform(50, 120), side + 46, 262, tone(rng, tuple(COLORS)))
