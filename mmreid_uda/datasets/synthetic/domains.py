@@ -320,7 +320,7 @@ _WORLD = Domain(
     scene="campus",
     wardrobe=_WORLD_WARDROBE,
     views=tuple(dict(scene=kind) for kind in PLACES),
-    exposure=(0.55, 1.3), gamma=(0.7, 1.4), warmth=(-0.25, 0.25), saturation=(0.4, 1.2), pitch=(0.0, 0.9),
+    exposure=(0.8, 1.7), gamma=(0.7, 1.2), warmth=(-0.25, 0.25), saturation=(0.4, 1.2), pitch=(0.0, 0.9),
     rows=(40, 128), blur=(0.0, 1.0), noise=(0.5, 8.0), quality=(30, 95), sunlight=(0.02, 0.34),
     hue=(-0.2, 0.2), haze=(0.0, 0.2), walk=1, slack=1.5, fill=(0.8, 1.1), aspect=(0.65, 1.0), alike=0.3,
     changes=0.2, stride=(0.25, 0.62),
