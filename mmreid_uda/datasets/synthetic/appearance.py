@@ -268,6 +268,7 @@ _USUAL: Mapping[str, Mapping[str, float]] = dict(
     lowers=dict(jeans=4, trousers=2, skinny=1),
     lower_colors=dict(denim=3, navy=1.5, black=2.5, charcoal=1, **{"pale denim": 1}),
 )
+_DARK = dict(black=5, charcoal=2, navy=1.5, brown=1.5, grey=1, beige=0.7)
 _FADED = ("jeans", "skinny")
 
 
@@ -313,10 +314,12 @@ def _detailed(rng: np.random.Generator, who: Identity, wardrobe: Wardrobe) -> Id
         head=1.32 if child else who.head * 0.98,
         legs=who.legs - 0.04 * child,
         hair_style=pick(rng, _HAIR_STYLES),
+        bag_color=_dye(rng, pick(rng, _DARK)) if rng.random() < 0.6 else who.bag_color,
+        hat_color=_dye(rng, pick(rng, _DARK)) if rng.random() < 0.5 else who.hat_color,
         back_print=False,
         body=Body(
             stoop=float(np.clip(rng.normal(0.012, 0.016), -0.015, 0.06)),
-            spread=float(rng.uniform(0.0, 0.04)),
+            spread=float(rng.uniform(0.0, 0.03)),
             step=float(rng.uniform(0.85, 1.3)),
             footwear=pick(rng, dict(shoes=4, sneakers=3, boots=2)),
             extras=tuple(

@@ -52,13 +52,17 @@ def draw_dressed(
 # ---------------------------------------------------------------------------------------------------- limbs
 
 
+_ENDS = np.array((0.0, 1.0))
+
+
 def _limb(
     figure: Figure, start: Point, end: Point, radii: tuple[float, float], color: Color
 ) -> Tube:
     """Fill a tapered limb whose levels go from 0 to 1; it is not shaded yet."""
-    figure.limb(start, end, radii, color)
     axis = np.array([figure.project(start), figure.project(end)])
-    return Tube(figure, axis, np.array(radii) * figure.height, np.array((0.0, 1.0)), max(radii))
+    tube = Tube(figure, axis, np.array(radii) * figure.height, _ENDS, max(radii))
+    figure.polygon(tube.capsule(), color)
+    return tube
 
 
 def _between(start: Point, end: Point, share: float) -> Point:
@@ -159,8 +163,8 @@ def _hand(who: Identity, body: Body, pose: Pose, side: int) -> Hand:
         bend + loose * (swing + 0.5 * max(0.0, swing)) + (not loose) * angle,
     )
     bulk = UPPERS[who.upper.kind].bulk
-    shoulder = (side * 0.102 * who.build * (0.6 + 0.4 * bulk), body.stoop, 0.772)
-    out = side * (0.022 + 0.03 * (bulk - 1) + body.spread + outwards)
+    shoulder = (side * 0.095 * who.build * (0.6 + 0.4 * bulk), body.stoop, 0.772)
+    out = side * (0.017 + 0.03 * (bulk - 1) + body.spread + outwards)
     elbow = (shoulder[0] + out, shoulder[1] + 0.17 * np.sin(angle), 0.772 - 0.17 * np.cos(angle))
     hand = (
         elbow[0] * (1 - _INWARDS.get(style, 0.06)),
@@ -181,7 +185,7 @@ def _arm(figure: Figure, who: Identity, side: int, joints: Hand) -> None:
     trims = [(name, shaded(color, shade)) for name, color in garment.trims]
     wide = 0.5 * (who.build + 1) * (0.55 + 0.5 * cut.bulk)
     worn, bare = (0.042 * wide, 0.038 * wide, 0.031 * wide), (0.033, 0.027, 0.021)
-    figure.limb(hand, hand, (0.021, 0.021), skin)
+    figure.limb(hand, _between(elbow, hand, 1.16), (0.02, 0.019), skin)
     reaches = cut.sleeve > 0.5
     lower = _limb(figure, elbow, hand, (worn if reaches else bare)[1:], cloth if reaches else skin)
     if reaches and own:
@@ -213,7 +217,7 @@ def _silhouette(
     heights = (0.1, who.legs - 0.02, 0.62, 0.74, 0.785, 0.815, 0.84, 0.87)
     hips = 0.108 * who.build * who.hips
     widths = (hips * flare, hips * (1 + 0.4 * (flare - 1)), 0.1 * who.build * (0.75 + 0.25 * who.hips),
-              0.115 * who.build, 0.117 * who.build, 0.095 * who.build, 0.05 / bulk, 0.04 / bulk)  # fmt: skip
+              0.108 * who.build, 0.109 * who.build, 0.09 * who.build, 0.05 / bulk, 0.04 / bulk)  # fmt: skip
     depths = (0.075 * flare, 0.072, 0.06 + who.belly, 0.07, 0.062, 0.052, 0.042, 0.038)
     centers = (0.0, 0.0, who.belly * 0.7 + 0.3 * body.stoop, *(5 * (body.stoop,)))  # fmt: skip
     # A hem below the hips goes with the thighs.

@@ -78,7 +78,7 @@ UPPERS: Mapping[str, Cut] = dict(
     longcoat=Cut(hem=-0.32, bulk=1.12, flare=1.3, trims=dict(open=0.2, buttons=0.4, belt=0.3, vee=0.3, lapels=0.4)),
     vest=Cut(hem=-0.03, bulk=1.12, layered=True, trims=dict(hivis=1.0, zip=0.5)),
     dress=Cut(hem=-0.2, sleeve=0.4, flare=1.4, trims=dict(belt=0.5, neck=0.4, braces=0.2)),
-    longdress=Cut(hem=-0.42, bulk=1.03, flare=1.7, sleeve=0.8, trims=dict(belt=0.4, neck=0.4)),
+    longdress=Cut(hem=-0.42, bulk=1.0, flare=1.45, sleeve=0.8, trims=dict(belt=0.4, neck=0.4)),
 )  # fmt: skip
 """Kind of upper garment -> its cut."""
 

@@ -15,6 +15,8 @@ from .garments import PERIODS, TILE, Corners, Shape, weave
 __all__ = ["Tube"]
 
 _QUARTER = math.pi / 2
+_NUMBERS = np.arange(64.0)
+_CAP = np.stack([np.cos(np.linspace(-_QUARTER, _QUARTER, 7)), np.sin(np.linspace(-_QUARTER, _QUARTER, 7))])  # fmt: skip
 
 
 class Tube:
@@ -33,14 +35,17 @@ class Tube:
     ) -> None:
         self.figure = figure
         self.axis, self.half, self.radius = axis, half, radius
-        down = axis[-1] - axis[0]
-        self.length = max(1e-3, float(np.hypot(down[0], down[1])))
-        self.down = down / self.length
+        self._straight = len(half) == 2
+        (x, y), (end_x, end_y) = axis[0].tolist(), axis[-1].tolist()
+        self.length = max(1e-3, math.hypot(end_x - x, end_y - y))
+        # A bent axis is that of an upright part, whose cross sections are level.
+        down = ((end_x - x) / self.length, (end_y - y) / self.length)
+        self.down = down if self._straight else (0.0, 1.0)
         self.normal = np.array((self.down[1], -self.down[0]))
         ascending = slice(None, None, 1 if levels[-1] > levels[0] else -1)
         self._known = levels[ascending]
         self._low, self._high = float(self._known[0]), float(self._known[-1])
-        self._course = [values[ascending] for values in (axis[:, 0], axis[:, 1], half)]
+        self._course = np.column_stack([axis, half])[ascending]
 
     def outline(self) -> np.ndarray:
         """The outline without round ends.
@@ -50,6 +55,17 @@ class Tube:
         """
         across = self.half[:, None] * self.normal
         return np.concatenate([self.axis + across, (self.axis - across)[::-1]])
+
+    def capsule(self) -> np.ndarray:
+        """The outline with round ends, of a straight part.
+
+        Returns:
+            float (n, 2) in pixels.
+        """
+        start, end = self.half.tolist()
+        along = np.concatenate([self.length + end * _CAP[0], -start * _CAP[0]])
+        across = np.concatenate([-end * _CAP[1], start * _CAP[1]])
+        return self.axis[0] + along[:, None] * np.array(self.down) + across[:, None] * self.normal
 
     def patch(self, shape: Shape, color: Color) -> None:
         """Draw the visible part of a patch of cloth.
@@ -69,12 +85,16 @@ class Tube:
         levels = [min(max(level, self._low), self._high) for _, level in corners]
         if max(azimuths) - min(azimuths) < 0.02 or max(levels) == min(levels):
             return
-        x, y, half = (np.interp(levels, self._known, values) for values in self._course)
-        across = half * np.sin(azimuths)
-        points = np.empty((len(corners), 2))
-        points[:, 0] = x + across * self.normal[0]
-        points[:, 1] = y + across * self.normal[1]
-        self.figure.polygon(points, color)
+        if self._straight:
+            share = (np.array(levels) - self._low) / (self._high - self._low)
+            course = self._course[0] + share[:, None] * (self._course[1] - self._course[0])
+        else:
+            place = np.interp(levels, self._known, _NUMBERS[: len(self._known)])
+            before = np.minimum(place.astype(np.intp), len(self._known) - 2)
+            course = self._course[before]
+            course += (place - before)[:, None] * (self._course[before + 1] - course)
+        across = course[:, 2] * np.sin(azimuths)
+        self.figure.polygon(course[:, :2] + across[:, None] * self.normal, color)
 
     @cached_property
     def _surface(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -83,21 +103,22 @@ class Tube:
         left, top = np.maximum(np.floor(corners.min(0)).astype(int), 0)
         right, bottom = np.maximum(np.ceil(corners.max(0)).astype(int) + 1, 0)
         region = canvas[top:bottom, left:right]
-        rows = np.arange(top, top + region.shape[0], dtype=np.float32)[:, None] - self.axis[0, 1]
-        columns = np.arange(left, left + region.shape[1], dtype=np.float32) - self.axis[0, 0]
-        along = rows * self.down[1] + columns * self.down[0]
-        across = columns * self.normal[0] + rows * self.normal[1]
-        if len(self.half) == 2:
+        x, y = self.axis[0].tolist()
+        rows = np.arange(top - y, top - y + region.shape[0] - 0.5, dtype=np.float32)[:, None]
+        columns = np.arange(left - x, left - x + region.shape[1] - 0.5, dtype=np.float32)
+        if self._straight:
+            along = rows * self.down[1] + columns * self.down[0]
             slope = (self.half[1] - self.half[0]) / self.length
-            across /= np.maximum(self.half[0] + slope * along, 0.5)
+            across = columns * self.normal[0] + rows * self.normal[1]
+            across /= np.maximum(along * np.float32(slope) + np.float32(self.half[0]), 0.5)
+            over = 0.5 * float(self.half[0])
+            across[(along < -over) | (along > self.length + over)] = 2.0
         else:
-            offsets = self.axis - self.axis[0]
-            known = offsets @ self.down
-            across = (across - np.interp(along, known, offsets @ self.normal)) / np.interp(
-                along, known, self.half
-            )
-        across[(along < -0.5 * self.half[0]) | (along > self.length + 0.5 * self.half[-1])] = 2.0
-        return region, across.astype(np.float32), along
+            along = rows
+            known = self.axis[:, 1] - y
+            middle = np.interp(rows, known, self.axis[:, 0] - x).astype(np.float32)
+            across = (columns - middle) / np.interp(rows, known, self.half).astype(np.float32)
+        return region, across, along
 
     def weave(self, garment: Garment, color: Color) -> None:
         """Paint the pattern of a garment.
