@@ -93,7 +93,7 @@ def test_what_goes_around_is_seen_from_everywhere(person):
 
 
 def test_the_left_side_of_a_person_is_seen_from_the_left(person):
-    """A bag on the left hangs to the right in the image of a person who faces the camera, and the badge is there too."""
+    """What is on the left of a person who faces the camera is to the right in the image."""
     bag = draw(replace(person, bag="tote", bag_side=1, bag_color=GREEN))
     badge = draw(replace(person, upper=replace(person.upper, trims=(("badge", GREEN),))))
     for picture in (bag, badge):
