@@ -86,7 +86,7 @@ def draw_others(
         canvas: uint8 (H, W, 4), BGR and the silhouette of the person, which is left as it is; drawn on in place.
         camera: The camera.
         yaw: Direction that the person walks in.
-        stranger: Gives the person of a number below 40; equal functions give equal people.
+        stranger: Gives the person of a number below 24; equal functions give equal people.
         rng: Generator of this image.
         front: Whether they are between the camera and the person.
     """
@@ -100,7 +100,7 @@ def draw_others(
         x = width / 2 + aside * (1 if rng.random() < 0.5 else -1)
         foot = height * (0.96 + (scale - 1) * (0.2 + 0.6 * camera.pitch))
         turn = round(yaw / (np.pi / 4)) if together else int(rng.integers(8))
-        figure = _figure(stranger, int(rng.integers(40)), turn % 8, round(3 * camera.pitch))
+        figure = _figure(stranger, int(rng.integers(24)), turn % 8, round(2 * camera.pitch))
         grow = 0.92 * height * scale / _TALL
         place = np.array(((grow, 0, x - grow * _SIZE[1] / 2), (0, grow, foot - grow * _FOOT)))
         placed = cv2.warpAffine(figure, place, (width, height), flags=cv2.INTER_LINEAR)
@@ -120,7 +120,7 @@ def _figure(stranger: Callable[[int], Identity], number: int, turn: int, pitch: 
         yaw=turn * np.pi / 4,
         phase=float(rng.uniform(0, 6)),
         stride=float(rng.uniform(0.05, 0.5)),
-        pitch=pitch / 3,
+        pitch=pitch / 2,
     )
     canvas = np.zeros((*_SIZE, 4), np.uint8)
     x = _SIZE[1] / 2

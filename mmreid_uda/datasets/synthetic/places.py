@@ -157,7 +157,7 @@ def draw_place(
     sun = 0.0 if night else place.sun * min(1.0, 0.3 + 3 * abs(sunlight)) * rng.uniform(0.4, 1.2)
     surface = SURFACES[pick(rng, place.ground)]
     plan = _plan(place, surface, sun, rng)
-    image = np.empty((*size, 3), np.uint8)
+    image = np.full((*size, 3), 110, np.uint8)
     image[horizon:] = _seen(plan, size, horizon, rng)
     lamp = np.zeros_like(image)
     _stand_walls(image, lamp, horizon, place, night, rng)

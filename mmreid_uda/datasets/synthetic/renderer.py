@@ -16,9 +16,10 @@ from .appearance import Identity, as_sighted, pick, sample_identity
 from .company import cut_off, draw_cover, draw_others
 from .domains import DOMAINS, Camera, Range, sample_camera
 from .figure import Pose
+from .frames import read_frames
 from .lighting import cast_shadow, draw_lit, draw_patches
 from .pedestrian import draw_pedestrian
-from .scene import Scene, draw_occluder, draw_scene
+from .scene import HEIGHT, WIDTH, Scene, draw_occluder, draw_scene, horizon_of
 
 __all__ = [
     "CROP_SIZE",
@@ -70,15 +71,23 @@ class DomainRenderer:
         seed: Seed of everything that is drawn.
         num_cameras: Number of cameras, at least 1; more than the domain describes are drawn from its views in turn.
             Defaults to those that it describes.
+        backgrounds: Folder of empty frames that serve the cameras in turn, in place of drawn places.
 
     Attributes:
         views: The domain as each of its cameras has it.
         cameras: The domain's cameras.
     """
 
-    def __init__(self, variant: str, seed: int = 0, num_cameras: int | None = None) -> None:
+    def __init__(
+        self,
+        variant: str,
+        seed: int = 0,
+        num_cameras: int | None = None,
+        backgrounds: str | None = None,
+    ) -> None:
         self.variant = variant
         self.seed = seed
+        self.backgrounds = backgrounds
         self.domain = DOMAINS[variant]
         described = len(self.domain.views)
         self.views = [
@@ -103,6 +112,12 @@ class DomainRenderer:
     @cached_property
     def scenes(self) -> list[Scene]:
         """Background of every camera."""
+        if self.backgrounds is not None:
+            frames = read_frames(self.backgrounds, (HEIGHT, WIDTH))
+            return [
+                Scene(frames[number % len(frames)], horizon_of(camera.pitch))
+                for number, camera in enumerate(self.cameras)
+            ]
         return [
             draw_scene(
                 self.views[number].scene, camera.pitch, camera.sunlight, self.rng("scene", number)
