@@ -237,7 +237,7 @@ def test_other_sizes_do_not_fight_for_the_folder(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (dict(variant="z"), "variant='z'.*'a', 'b', .* or 'e'"),
+        (dict(variant="z"), "variant='z'.*'a', 'b', .* or 'world'"),
         (dict(num_train_ids=1), "num_train_ids=1.*at least 2"),
         (dict(images_per_id=3), "images_per_id=3.*at least 4"),
         (dict(render_seed=-1), "render_seed=-1.*at least 0"),

@@ -48,7 +48,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num-test-ids", type=int, default=100, help="people to test on")
     parser.add_argument("--images-per-id", type=int, default=10, help="images of a person")
     parser.add_argument(
-        "--num-cameras", type=at_least(1), help="cameras; for the domain 'world' as many as you like"
+        "--num-cameras",
+        type=at_least(1),
+        help="cameras; for the domain 'world' as many as you like",
+    )
+    parser.add_argument(
+        "--backgrounds",
+        metavar="FOLDER",
+        help="empty frames of your cameras, in place of drawn places",
     )
     parser.add_argument("--seed", type=int, default=0, help="the datasets' render_seed")
     parser.add_argument(
@@ -147,6 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.images_per_id,
             args.seed,
             args.num_cameras,
+            args.backgrounds,
         )
         for variant in args.variants
     ]

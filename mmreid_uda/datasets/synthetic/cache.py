@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, ClassVar, Protocol
 
 import cv2
@@ -132,7 +132,14 @@ def _manifest(folder: str, spec: Rendering) -> dict:
         name: sum(entry.endswith(".jpg") for entry in os.listdir(os.path.join(folder, name)))
         for name in FOLDERS
     }
-    return dict(version=RENDERER_VERSION, parameters=asdict(spec), images=counts)
+    values = asdict(spec)
+    # What is not given is left out, so that sets from before there was such a parameter stay valid.
+    parameters = {
+        part.name: values[part.name]
+        for part in fields(spec)
+        if part.compare and values[part.name] not in (None, "")
+    }
+    return dict(version=RENDERER_VERSION, parameters=parameters, images=counts)
 
 
 def _partial_prefix(spec: Rendering) -> str:

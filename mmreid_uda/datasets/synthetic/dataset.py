@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,6 +19,7 @@ from ..market1501 import MarketStyleDataset
 from .appearance import Identity
 from .cache import ensure_rendered, write_jpeg
 from .domains import DOMAINS
+from .frames import frames_digest
 from .renderer import DomainRenderer
 
 __all__ = ["SyntheticReID", "SyntheticSpec"]
@@ -44,6 +45,8 @@ class SyntheticSpec:
         images_per_id: Mean number of images of an identity, at least 4; it varies by a third.
         seed: Seed of people, cameras and scenes.
         num_cameras: Number of cameras; None for those that the domain describes.
+        backgrounds: Folder of empty frames in place of drawn scenes; it is what is in them that counts, see ``frames``.
+        frames: Tells these frames from others; empty without any.
     """
 
     variant: Variant = "a"
@@ -52,6 +55,12 @@ class SyntheticSpec:
     images_per_id: _NumImages = 10
     seed: Natural = 0
     num_cameras: Count | None = None
+    backgrounds: str | None = field(default=None, compare=False)
+    frames: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        if self.backgrounds is not None:
+            object.__setattr__(self, "frames", frames_digest(self.backgrounds))
 
     unit: ClassVar[str] = "identities"
 
@@ -61,9 +70,10 @@ class SyntheticSpec:
         if self == SyntheticSpec(self.variant):
             return self.variant
         cameras = "" if self.num_cameras is None else f"_cameras{self.num_cameras}"
+        frames = f"_frames{self.frames}" if self.frames else ""
         return (
             f"{self.variant}_train{self.num_train_ids}_test{self.num_test_ids}"
-            f"_images{self.images_per_id}{cameras}_seed{self.seed}"
+            f"_images{self.images_per_id}{cameras}_seed{self.seed}{frames}"
         )
 
     @property
@@ -91,7 +101,7 @@ class SyntheticSpec:
             folder: Where the three folders lie.
             job: The identity.
         """
-        renderer = _renderer(self.variant, self.seed, self.num_cameras)
+        renderer = _renderer(self)
         if job == 0:
             _render_clutter(folder, self, renderer)
         else:
@@ -118,11 +128,12 @@ class SyntheticReID(MarketStyleDataset):
         images_per_id: Mean number of images of an identity, at least 4.
         render_seed: Seed of the people, cameras and scenes (``seed`` is that of the augmentation).
         num_cameras: Number of cameras, for ``'world'``. Defaults to those that the domain describes.
+        backgrounds: Folder of empty frames of your own cameras, which serve in turn as what is behind people.
         name: See :class:`ReIDDataset`. Defaults to ``'synth<variant>'``.
         **kwargs: See :class:`ReIDDataset`.
 
     Raises:
-        InputError: A parameter is out of range or the folder cannot be written.
+        InputError: A parameter is out of range, the folder cannot be written, or frames cannot be read.
 
     Example:
         >>> train_dataloader = dict(dataset=dict(type='SyntheticReID', data_root='data', variant='b'))
@@ -142,11 +153,18 @@ class SyntheticReID(MarketStyleDataset):
         images_per_id: _NumImages = 10,
         render_seed: Natural = 0,
         num_cameras: Count | None = None,
+        backgrounds: str | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
         spec = SyntheticSpec(
-            variant, num_train_ids, num_test_ids, images_per_id, render_seed, num_cameras
+            variant,
+            num_train_ids,
+            num_test_ids,
+            images_per_id,
+            render_seed,
+            num_cameras,
+            backgrounds,
         )
         folder = ensure_rendered(data_root, spec)
         self.cameras = range(1, 1 + (num_cameras or len(DOMAINS[variant].views)))
@@ -157,8 +175,8 @@ class SyntheticReID(MarketStyleDataset):
 
 
 @lru_cache(maxsize=1)
-def _renderer(variant: str, seed: int, num_cameras: int | None) -> DomainRenderer:
-    return DomainRenderer(variant, seed, num_cameras)
+def _renderer(spec: SyntheticSpec) -> DomainRenderer:
+    return DomainRenderer(spec.variant, spec.seed, spec.num_cameras, spec.backgrounds)
 
 
 def _render_pid(folder: str, spec: SyntheticSpec, renderer: DomainRenderer, pid: int) -> None:

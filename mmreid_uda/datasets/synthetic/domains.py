@@ -48,6 +48,8 @@ class Domain:
             else closed; only where people are detailed.
         arms: What people do with their arms, see :class:`~mmreid_uda.datasets.synthetic.figure.Pose`.
         stride: Largest angle of the thighs of those who walk, in radians.
+        busy: Share of images with other people behind; above 0 also with company, things in the way, light and shade,
+            and borders of the frame in all their variety.
     """
 
     scene: str
@@ -78,6 +80,7 @@ class Domain:
         default_factory=lambda: dict(swing=0.7, pockets=0.18, phone=0.12)
     )
     stride: Range = (0.3, 0.52)
+    busy: float = 0.0
 
     def view(self, number: int) -> Domain:
         """The domain as one of its cameras has it.
@@ -323,7 +326,7 @@ _WORLD = Domain(
     exposure=(0.8, 1.7), gamma=(0.7, 1.2), warmth=(-0.25, 0.25), saturation=(0.4, 1.2), pitch=(0.0, 0.9),
     rows=(40, 128), blur=(0.0, 1.0), noise=(0.5, 8.0), quality=(30, 95), sunlight=(0.02, 0.34),
     hue=(-0.2, 0.2), haze=(0.0, 0.2), walk=1, slack=1.5, fill=(0.8, 1.1), aspect=(0.65, 1.0), alike=0.3,
-    changes=0.2, stride=(0.25, 0.62),
+    busy=0.5, changes=0.2, stride=(0.25, 0.62),
     arms=dict(swing=5, pockets=1.6, phone=0.8, front=1, crossed=0.5, carry=0.8, wide=0.6),
 )  # fmt: skip
 

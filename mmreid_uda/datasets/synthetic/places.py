@@ -157,7 +157,7 @@ def draw_place(
     sun = 0.0 if night else place.sun * min(1.0, 0.3 + 3 * abs(sunlight)) * rng.uniform(0.4, 1.2)
     surface = SURFACES[pick(rng, place.ground)]
     plan = _plan(place, surface, sun, rng)
-    image = np.empty((*size, 3), np.uint8)
+    image = np.full((*size, 3), 110, np.uint8)
     image[horizon:] = _seen(plan, size, horizon, rng)
     lamp = np.zeros_like(image)
     _stand_walls(image, lamp, horizon, place, night, rng)
@@ -395,8 +395,8 @@ def _lit(
     """Ambient light and lamps on the place, then the things before it, and grain."""
     height, width = image.shape[:2]
     light = 1 + _clouds((height, width), 8, 0.06, rng) + _clouds((height, width), 300, 0.04, rng)
+    light *= np.float32(rng.uniform(0.35, 0.75) if night else rng.uniform(0.9, 1.4))
     if night:
-        light *= np.float32(rng.uniform(0.35, 0.75))
         for _ in range(int(rng.integers(1, 4))):  # pools of light below lamps
             x, y, reach = rng.uniform(0, width), rng.uniform(horizon, height), rng.uniform(80, 220)
             rows, columns = (

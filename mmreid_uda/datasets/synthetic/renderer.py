@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 import cv2
 import numpy as np
@@ -13,17 +13,19 @@ from mmreid_uda.utils import make_rng
 
 from ..transforms import filming as sensor
 from .appearance import Identity, as_sighted, pick, sample_identity
+from .company import cut_off, draw_cover, draw_others
 from .domains import DOMAINS, Camera, Range, sample_camera
 from .figure import Pose
+from .frames import read_frames
+from .lighting import cast_shadow, draw_lit, draw_patches
 from .pedestrian import draw_pedestrian
-from .scene import Scene, draw_occluder, draw_scene
+from .scene import HEIGHT, WIDTH, Scene, draw_occluder, draw_scene, horizon_of
 
 __all__ = [
     "CROP_SIZE",
     "DomainRenderer",
     "Sighting",
     "contact_sheet",
-    "draw_lit",
     "expose",
     "film",
 ]
@@ -69,15 +71,23 @@ class DomainRenderer:
         seed: Seed of everything that is drawn.
         num_cameras: Number of cameras, at least 1; more than the domain describes are drawn from its views in turn.
             Defaults to those that it describes.
+        backgrounds: Folder of empty frames that serve the cameras in turn, in place of drawn places.
 
     Attributes:
         views: The domain as each of its cameras has it.
         cameras: The domain's cameras.
     """
 
-    def __init__(self, variant: str, seed: int = 0, num_cameras: int | None = None) -> None:
+    def __init__(
+        self,
+        variant: str,
+        seed: int = 0,
+        num_cameras: int | None = None,
+        backgrounds: str | None = None,
+    ) -> None:
         self.variant = variant
         self.seed = seed
+        self.backgrounds = backgrounds
         self.domain = DOMAINS[variant]
         described = len(self.domain.views)
         self.views = [
@@ -102,6 +112,12 @@ class DomainRenderer:
     @cached_property
     def scenes(self) -> list[Scene]:
         """Background of every camera."""
+        if self.backgrounds is not None:
+            frames = read_frames(self.backgrounds, (HEIGHT, WIDTH))
+            return [
+                Scene(frames[number % len(frames)], horizon_of(camera.pitch))
+                for number, camera in enumerate(self.cameras)
+            ]
         return [
             draw_scene(
                 self.views[number].scene, camera.pitch, camera.sunlight, self.rng("scene", number)
@@ -182,21 +198,64 @@ class DomainRenderer:
         )
         canvas = cv2.cvtColor(background, cv2.COLOR_BGR2BGRA)
         canvas[..., 3] = 0
+        if who is not None and view.changes:
+            who = as_sighted(who, self.rng("occasion", sighting.occasion), view.changes)
+        if view.busy:
+            picture = self._busy(canvas, who, sighting, step, rng, sloppy)
+        else:
+            picture = self._quiet(canvas, who, sighting, step, rng, sloppy)
+        if view.aspect is not None:
+            picture = _detect(picture, view.aspect, rng)
+        return film(picture, camera, sighting.light, rng)
+
+    def _quiet(
+        self,
+        canvas: np.ndarray,
+        who: Identity | None,
+        sighting: Sighting,
+        step: int,
+        rng: np.random.Generator,
+        sloppy: bool,
+    ) -> np.ndarray:
+        """The person, now and then with one other person or thing."""
+        camera = self.cameras[sighting.camera]
         if rng.random() < 0.12:
             self._stranger(canvas, camera, rng, front=False)
         if who is not None:
-            if view.changes:
-                who = as_sighted(who, self.rng("occasion", sighting.occasion), view.changes)
             self._person(canvas, who, sighting, step, rng, sloppy)
-        picture = canvas[..., :3]
         if rng.random() < camera.occlusion:
             if rng.random() < 0.3:
                 self._stranger(canvas, camera, rng, front=True)
             else:
-                draw_occluder(canvas, view.scene, rng)
-        if view.aspect is not None:
-            picture = _detect(picture, view.aspect, rng)
-        return film(picture, camera, sighting.light, rng)
+                draw_occluder(canvas, self.views[sighting.camera].scene, rng)
+        return canvas[..., :3]
+
+    def _busy(
+        self,
+        canvas: np.ndarray,
+        who: Identity | None,
+        sighting: Sighting,
+        step: int,
+        rng: np.random.Generator,
+        sloppy: bool,
+    ) -> np.ndarray:
+        """The person among others, behind things, in light and shade, at the border of the frame."""
+        camera, busy = self.cameras[sighting.camera], self.views[sighting.camera].busy
+        stranger = _Stranger(self.variant, self.seed)
+        others = partial(draw_others, canvas, camera, sighting.yaw, stranger, rng)
+        if rng.random() < busy:
+            others(front=False)
+        if who is not None:
+            self._person(canvas, who, sighting, step, rng, sloppy)
+            cast_shadow(canvas, camera.sunlight, camera.pitch)
+        if rng.random() < busy * min(1.0, 4 * abs(camera.sunlight)):
+            draw_patches(canvas, float(rng.uniform(0.2, 0.6)), rng)
+        if rng.random() < camera.occlusion:
+            draw_cover(canvas, rng)
+        if rng.random() < camera.occlusion:
+            others(front=True)
+        picture = canvas[..., :3]
+        return cut_off(picture, rng) if rng.random() < 0.25 * busy else picture
 
     def _person(
         self,
@@ -252,67 +311,21 @@ def _detect(picture: np.ndarray, aspect: Range, rng: np.random.Generator) -> np.
     )
 
 
+@dataclass(frozen=True)
+class _Stranger:
+    """Gives the strangers of a domain by number; equal for equal domains, unlike functions."""
+
+    variant: str
+    seed: int
+
+    def __call__(self, number: int) -> Identity:
+        return _stranger_identity(self.variant, self.seed, number)
+
+
 @lru_cache(maxsize=256)
 def _stranger_identity(variant: str, seed: int, number: int) -> Identity:
     rng = make_rng(seed, "synthetic", variant, "stranger", number)
     return sample_identity(rng, DOMAINS[variant].wardrobe)
-
-
-def draw_lit(
-    canvas: np.ndarray,
-    who: Identity,
-    pose: Pose,
-    place: tuple[float, float, float],
-    sunlight: float,
-    rng: np.random.Generator,
-) -> None:
-    """Draw a person with the light on the body and the shadow on the ground.
-
-    Args:
-        canvas: uint8 (H, W, 4), BGR and an empty silhouette, drawn on in place.
-        who: The person.
-        pose: How the person is seen.
-        place: Column of the body's axis, row of the ground and height of the person in pixels.
-        sunlight: See :class:`~mmreid_uda.datasets.synthetic.domains.Camera`.
-        rng: Generator of the folds of the clothes.
-    """
-    x, foot, height = place
-    _contact_shadow(canvas, x, foot, height, sunlight)
-    draw_pedestrian(canvas, who, pose, x, foot, height)
-    _light_body(canvas, x, height, sunlight, rng)
-
-
-def _contact_shadow(
-    canvas: np.ndarray, x: float, foot: float, height: float, sunlight: float
-) -> None:
-    """Darken the ground below the feet, and a cast shadow away from the light."""
-    size = canvas.shape[1::-1]
-    shadow = np.zeros((size[1] // 4, size[0] // 4), np.uint8)
-    length = height * (0.1 + abs(sunlight))
-    center = ((x - np.sign(sunlight) * length * 0.6) / 4, (foot - 2) / 4)
-    axes = (max(1, round(length / 4)), max(1, round(height * 0.025 / 4)))
-    cv2.ellipse(shadow, (round(center[0]), round(center[1])), axes, 0.0, 0.0, 360.0, 120.0, -1)
-    soft = cv2.resize(cv2.blur(shadow, (5, 3)), size, interpolation=cv2.INTER_LINEAR)
-    canvas[..., :3] = cv2.multiply(canvas[..., :3], cv2.merge([255 - soft] * 3), scale=1 / 255)
-
-
-def _light_body(
-    canvas: np.ndarray, x: float, height: float, sunlight: float, rng: np.random.Generator
-) -> None:
-    """Shade the silhouette: a lit and a dark side, folds of cloth, darker legs."""
-    rows, width = canvas.shape[:2]
-    columns = np.clip((np.arange(width) - x) / (0.14 * height), -1.3, 1.3)
-    sides = 1 + 0.9 * sunlight * columns - 0.06 * columns**2
-    folds = cv2.resize(
-        rng.normal(0, 0.085, (26, 10)).astype(np.float32),
-        (width, rows),
-        interpolation=cv2.INTER_CUBIC,
-    )
-    shade = (sides[None, :] + folds) * np.linspace(1.04, 0.9, rows)[:, None]
-    weight = canvas[..., 3] / np.float32(255)
-    factor = (1 + weight * (shade - 1)).astype(np.float32)
-    lit = cv2.multiply(canvas[..., :3], cv2.merge([factor] * 3), dtype=cv2.CV_8U)
-    canvas[..., :3] = lit
 
 
 def film(picture: np.ndarray, camera: Camera, light: float, rng: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ from .appearance import COLORS
 from .brush import box, dark, disc, fill, tone
 from .places import PLACES, draw_place
 
-__all__ = ["Scene", "draw_occluder", "draw_scene"]
+__all__ = ["HEIGHT", "WIDTH", "Scene", "draw_occluder", "draw_scene", "horizon_of"]
 
 HEIGHT, WIDTH = 448, 768
 """Size of a scene in pixels of the canvas, on which a person close to the camera is about 260 pixels tall."""
@@ -49,6 +49,18 @@ class Scene:
         return cv2.resize(crop, (128, 256), interpolation=cv2.INTER_LINEAR)
 
 
+def horizon_of(pitch: float) -> int:
+    """Where the ground ends.
+
+    Args:
+        pitch: 0 eye level, towards 1 a camera that hangs high and sees mostly ground.
+
+    Returns:
+        Row of a scene.
+    """
+    return round(HEIGHT * (0.5 - 0.38 * pitch))
+
+
 def draw_scene(kind: str, pitch: float, sunlight: float, rng: np.random.Generator) -> Scene:
     """Draw the background of one camera.
 
@@ -61,7 +73,7 @@ def draw_scene(kind: str, pitch: float, sunlight: float, rng: np.random.Generato
     Returns:
         The scene.
     """
-    horizon = round(HEIGHT * (0.5 - 0.38 * pitch))
+    horizon = horizon_of(pitch)
     if kind in PLACES:
         return Scene(draw_place(kind, (HEIGHT, WIDTH), horizon, sunlight, rng), horizon)
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
