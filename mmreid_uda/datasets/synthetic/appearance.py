@@ -287,11 +287,12 @@ def _detailed(rng: np.random.Generator, who: Identity, wardrobe: Wardrobe) -> Id
             kind=pick(rng, _USUAL["lowers"]),
             color=_dye(rng, pick(rng, _USUAL["lower_colors"])),
         )
-    woven = lower.kind in _FADED or rng.random() < 0.15
+    faded = lower.kind in _FADED
+    woven = rng.random() < (0.4 if faded else 0.15)
     lower = replace(
         lower,
-        second=_toned(lower.color, 1.45 if lower.kind in _FADED else float(rng.uniform(0.5, 1.8))),
-        pattern="denim" if lower.kind in _FADED else pick(rng, _LOWER_WEAVES) if woven else "plain",
+        second=_toned(lower.color, 1.45 if faded else float(rng.uniform(0.5, 1.8))),
+        pattern="plain" if not woven else "denim" if faded else pick(rng, _LOWER_WEAVES),
         period=float(rng.uniform(0.02, 0.06)),
         trims=_trims(rng, LOWERS[lower.kind].trims, lower.color),
         number=int(rng.integers(4096)),

@@ -234,11 +234,14 @@ def _trunk(figure: Figure, who: Identity, body: Body) -> None:
     garment, cut, legs = who.upper, UPPERS[who.upper.kind], LOWERS[who.lower.kind]
     hem = max(0.06, who.legs + cut.hem)
     low = legs.skirt if legs.skirt and hem > legs.skirt else who.legs - 0.05
-    seat = _silhouette(figure, who, body, who.legs + 0.07, low, 1.02, 1.45 if legs.skirt else 1.0)
-    figure.polygon(seat.outline(), who.lower.color)
-    if legs.skirt:
-        _clothe(seat, who.lower, who.lower.second)
-    seat.shade()
+    if low < hem:  # else the upper garment hides it
+        seat = _silhouette(
+            figure, who, body, who.legs + 0.07, low, 1.02, 1.45 if legs.skirt else 1.0
+        )
+        figure.polygon(seat.outline(), who.lower.color)
+        if legs.skirt:
+            _clothe(seat, who.lower, who.lower.second)
+        seat.shade()
     trunk = _silhouette(figure, who, body, 0.87, hem, cut.bulk, cut.flare)
     figure.polygon(trunk.outline(), garment.color)
     _clothe(trunk, garment, garment.second)

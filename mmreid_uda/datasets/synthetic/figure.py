@@ -154,11 +154,10 @@ class Figure:
         (x0, y0), (x1, y1) = self.project(start), self.project(end)
         angle = np.arctan2(y1 - y0, x1 - x0)
         r0, r1 = widths[0] * self.height, widths[1] * self.height
-        ends = [
-            np.stack([x1 + r1 * np.cos(angle + _ARC), y1 + r1 * np.sin(angle + _ARC)], 1),
-            np.stack([x0 - r0 * np.cos(angle + _ARC), y0 - r0 * np.sin(angle + _ARC)], 1),
-        ]
-        outline = np.concatenate(ends)
+        across, down = np.cos(angle + _ARC), np.sin(angle + _ARC)
+        outline = np.empty((2 * len(_ARC), 2))
+        outline[: len(_ARC), 0], outline[: len(_ARC), 1] = x1 + r1 * across, y1 + r1 * down
+        outline[len(_ARC) :, 0], outline[len(_ARC) :, 1] = x0 - r0 * across, y0 - r0 * down
         self.polygon(outline, color)
         return outline
 

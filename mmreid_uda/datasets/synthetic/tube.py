@@ -82,8 +82,10 @@ class Tube:
 
     def _visible(self, turn: float, corners: Corners, color: Color) -> None:
         azimuths = [min(max(turn + offset, -_QUARTER), _QUARTER) for offset, _ in corners]
+        if max(azimuths) - min(azimuths) < 0.02:
+            return
         levels = [min(max(level, self._low), self._high) for _, level in corners]
-        if max(azimuths) - min(azimuths) < 0.02 or max(levels) == min(levels):
+        if max(levels) == min(levels):
             return
         if self._straight:
             share = (np.array(levels) - self._low) / (self._high - self._low)
