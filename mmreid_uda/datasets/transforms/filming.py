@@ -23,9 +23,7 @@ def coarsen(picture: np.ndarray, rows: int) -> np.ndarray:
         uint8 (rows, about W * rows / H, 3).
     """
     height, width = picture.shape[:2]
-    return cv2.resize(
-        picture, (max(1, width * rows // height), rows), interpolation=cv2.INTER_AREA
-    )
+    return cv2.resize(picture, (max(1, width * rows // height), rows), interpolation=cv2.INTER_AREA)
 
 
 def expose(
