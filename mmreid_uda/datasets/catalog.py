@@ -67,7 +67,7 @@ DATASET_CATALOG: dict[str, dict[str, Any]] = {
     "synthworld": {
         "type": "SyntheticReID",
         "variant": "world",
-        "num_train_ids": 1000,
+        "num_train_ids": 3000,
         "num_test_ids": 50,
         "num_cameras": 100,
         "input_size": (128, 64),
