@@ -18,24 +18,6 @@ from mmreid_uda.utils import InputError
 SHIPPED = sorted(path.stem for path in rendered._STARTS.glob("*.json"))
 
 
-@pytest.fixture(scope="module")
-def made(checkpoint, tmp_path_factory):
-    """A folder with a start, as the tool makes it."""
-    folder = tmp_path_factory.mktemp("starts")
-    arguments = ("--half", "--name", "tiny", *SMALL_ARGUMENTS)
-    call_tool("tools/deploy/publish_model.py", "ise_mbv2_synthb", checkpoint, folder, *arguments)
-    return folder
-
-
-@pytest.fixture
-def starts(made, tmp_path, monkeypatch):
-    """A copy of it where addresses are looked up."""
-    for path in made.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(rendered, "_STARTS", tmp_path)
-    return tmp_path
-
-
 def test_kernels_are_rounded_and_vectors_are_not():
     state = dict(kernel=torch.randn(2, 3), scale=torch.randn(3), count=torch.tensor(4))
     shipped = halved(state)
