@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.multiprocessing as mp
-from deployment import SMALL, make_model, write_checkpoint
+from deployment import SMALL, SMALL_ARGUMENTS, call_tool, make_model, write_checkpoint
 from processes import enter_rank, run_script, warm_context
 
 from mmreid_uda.apis import ReIDInferencer
+from mmreid_uda.checkpoint import rendered
 from mmreid_uda.datasets import build_dataset
 from mmreid_uda.utils import kernels_available, without_kernels
 
@@ -91,6 +92,25 @@ def checkpoint(tmp_path_factory):
 def inferencer(checkpoint):
     """The inferencer of :func:`checkpoint`."""
     return ReIDInferencer("ise_mbv2_synthb", checkpoint, "cpu", options=SMALL)
+
+
+@pytest.fixture(scope="session")
+def published_start(checkpoint, tmp_path_factory):
+    """A folder with the weights of :func:`checkpoint` under the name ``tiny``, as those that are shipped are made."""
+    folder = tmp_path_factory.mktemp("starts")
+    arguments = ("--half", "--name", "tiny", *SMALL_ARGUMENTS)
+    call_tool("tools/deploy/publish_model.py", "ise_mbv2_synthb", checkpoint, folder, *arguments)
+    return folder
+
+
+@pytest.fixture
+def starts(published_start, tmp_path_factory, monkeypatch):
+    """A copy of it, where ``rendered://tiny`` is looked up."""
+    folder = tmp_path_factory.mktemp("starts")
+    for path in published_start.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(rendered, "_STARTS", folder)
+    return folder
 
 
 @pytest.fixture

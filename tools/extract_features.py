@@ -27,8 +27,7 @@ from mmreid_uda.cli import (
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ToolParser(description="Extract re-ID features.")
-    parser.add_argument("config", help="config file, or its name")
-    parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
+    parser.add_model()
     parser.add_argument(
         "input",
         help="folder of images, an image, or a dataset (target, source, test, or its name)",

@@ -79,7 +79,7 @@ def main() -> None:
     cfg = load_config(args.config, parse_options(args.cfg_options), args.processes)
     runs = cfg.get("stage1") or []
     for run in [runs] if isinstance(runs, str) else runs:
-        if Path(run).is_file():
+        if "://" in run or Path(run).is_file():
             continue
         arguments = training_arguments(run)
         if arguments is None:

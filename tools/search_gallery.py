@@ -35,8 +35,7 @@ def parse_args() -> argparse.Namespace:
     build = commands.add_parser("build", help="write the gallery of a folder")
     query = commands.add_parser("query", help="search a gallery")
     for command in (build, query):
-        command.add_argument("config", help="config file, or its name")
-        command.add_argument("checkpoint", help="checkpoint file, or folder of a run")
+        command.add_model()
     build.add_argument("images", nargs="+", help="folders, images, or datasets")
     build.add_argument("--out", type=writable(".npz"), required=True, help="the .npz file to write")
     build.add_argument(

@@ -26,7 +26,7 @@ from .gallery import Gallery, Match, require_same_model
 from .inputs import ImageInput, image_names, list_inputs
 from .model import init_model, model_fingerprint
 
-__all__ = ["ReIDInferencer"]
+__all__ = ["PreparedImages", "ReIDInferencer"]
 
 
 @checked
@@ -102,7 +102,7 @@ class ReIDInferencer:
         elif isinstance(inputs, Dataset):
             dataset = _packed(inputs)
         else:
-            dataset = _Images(list_inputs(inputs), self.cfg.test_pipeline)
+            dataset = PreparedImages(list_inputs(inputs), self.cfg.test_pipeline)
         with self._progress(len(dataset)) as update:
             features = extract_features(
                 self.model, dataset, self.batch_size, self.num_workers, update=update
@@ -221,8 +221,13 @@ def _packed(dataset: Any) -> Dataset:
     return dataset
 
 
-class _Images(Dataset):
-    """Single images through the test pipeline, whose first transform reads files and is left out for arrays."""
+class PreparedImages(Dataset):
+    """Single images through the test pipeline, whose first transform reads files and is left out for arrays.
+
+    Args:
+        images: Paths, or arrays as OpenCV reads them, uint8 (H, W, 3).
+        pipeline: The config's ``test_pipeline``.
+    """
 
     def __init__(self, images: Sequence[str | np.ndarray], pipeline: Sequence[Any]) -> None:
         self.images, self.paths = images, image_names(images)

@@ -20,6 +20,7 @@ from mmreid_uda.utils import InputError
 
 from .official_names import convert_bundled
 from .reading import allowed_globals, load_from_local
+from .rendered import RENDERED, load_from_rendered
 from .writing import write_checkpoint
 
 __all__ = ["load_from_bundled", "load_from_http", "load_from_torchvision", "register_loaders"]
@@ -54,6 +55,7 @@ def register_loaders() -> None:
         ("modelzoo://", "torchvision://"), load_from_torchvision, force=True
     )
     CheckpointLoader.register_scheme("bundled://", load_from_bundled, force=True)
+    CheckpointLoader.register_scheme(RENDERED, load_from_rendered, force=True)
     # The loaders of openmmlab:// and mmcls:// call it by this name.
     mmengine_checkpoint.load_from_http = load_from_http
     for module in (mmengine_checkpoint, mmengine.runner, mmengine.runner.runner):

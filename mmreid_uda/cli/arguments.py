@@ -88,9 +88,18 @@ class ToolParser(argparse.ArgumentParser):
             "--model", metavar="NAME", help="the config by its name, in place of the first argument"
         )
 
+    def add_model(self) -> None:
+        """Let a tool begin with a config and a checkpoint; the address of shipped weights alone says both."""
+        self.add_argument(
+            "config", help="config file, or its name; or rendered://mobilenet_v2, which is all then"
+        )
+        self.add_argument("checkpoint", help="checkpoint file, or folder of a run")
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Read ``--model NAME`` as the first argument."""
+        """Read ``--model NAME`` as the first argument, and an address in its place as the checkpoint, too."""
         words = list(sys.argv[1:] if args is None else args)
+        if "://" in "".join(words[:1]) and any(one.dest == "checkpoint" for one in self._actions):
+            words.insert(0, words[0])
         if "--model" in words[:-1] and "--model" in self._option_string_actions:
             place = words.index("--model")
             words = [words[place + 1], *words[:place], *words[place + 2 :]]

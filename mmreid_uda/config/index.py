@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from mmreid_uda.checkpoint import RENDERED, start_card
 from mmreid_uda.datasets import DATASET_CATALOG, short_name
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import repository
@@ -97,8 +98,9 @@ def find_model(name: str | Path) -> Model:
 
     Args:
         name: ``'configs/ise/ise_r50_market.py'``; ``'ise_r50_market'``, the name of a file; ``'ise-pli_r50_market'``,
-            that of an entry of the model index; or one of these with another pair of datasets, such as
-            ``'mmt-dbscan_r50_msmt2market'``.
+            that of an entry of the model index; one of these with another pair of datasets, such as
+            ``'mmt-dbscan_r50_msmt2market'``; or ``'rendered://mobilenet_v2'``, the config of shipped weights, whose
+            encoder starts from them.
 
     Returns:
         Its file and the keys that differ.
@@ -106,6 +108,9 @@ def find_model(name: str | Path) -> Model:
     Raises:
         InputError: There is no such file, or config of that name; the sentence has the nearest names.
     """
+    if str(name).startswith(RENDERED):
+        model = find_model(start_card(str(name))["config"])
+        return model._replace(overrides={**model.overrides, "stage1": str(name)})
     path = Path(name)
     stem = path.name.removesuffix(".py")
     found = None

@@ -156,7 +156,7 @@ def load_pretrained(
     Args:
         module: Backbone or encoder.
         checkpoint: Anything mmengine's ``CheckpointLoader`` knows: a local path, ``https://``, ``torchvision://``,
-            ``openmmlab://``, or this package's ``bundled://``.
+            ``openmmlab://``, or this package's ``bundled://`` and ``rendered://``.
         prefix: Which part of the checkpoint to take, such as ``'backbone.'``. Defaults to None: the prefix under which
             the most names of ``module`` are found (``'module.'``, ``'backbone.'``, ``'encoder.'``, ...).
         map_location: See ``torch.load``. Defaults to ``'cpu'``.

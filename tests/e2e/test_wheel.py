@@ -23,6 +23,7 @@ SMALL = [
     *("encoder.norm.samples_per_group=8", "default_hooks.cluster.num_workers=0"),
     *("train_dataloader.num_workers=0", "val_dataloader.num_workers=0"),
 ]
+SHIPPED = sorted((REPOSITORY / "mmreid_uda/checkpoint/starts").glob("*.json"))
 FEATURES = """
 import mmreid_uda, sys
 inferencer = mmreid_uda.ReIDInferencer("ise_mbv2_synthb", "run", "cpu", options={"input_size": (64, 32)})
@@ -113,6 +114,12 @@ def test_from_an_empty_folder_to_a_service(installed):
         "input_size=(64,32)",
     )
     assert (empty / "model.onnx").stat().st_size > 1e6
+    for card in SHIPPED:
+        address = f"rendered://{card.stem}"
+        assert f"{len(os.listdir(images))} features of" in run(
+            "mmreid", "extract", address, images, "--out", "f.npz"
+        )
+        (empty / "f.npz").unlink()
     assert sorted(path.name for path in empty.iterdir()) == [
         "data",
         "model.json",

@@ -1,6 +1,7 @@
 """From a checkpoint to a service: publish, export, run without PyTorch, search; through the command lines."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -307,6 +308,38 @@ def test_a_published_model_is_the_tested_weights_under_their_hash(
     slim = ReIDInferencer("ise_mbv2_synthb", path, "cpu", options=SMALL)
     assert slim.fingerprint == inferencer.fingerprint == content["meta"]["fingerprint"]
     np.testing.assert_array_equal(slim(crops[:3]), inferencer(crops[:3]))
+
+
+def test_a_named_model_has_a_card(checkpoint, tmp_path, capsys):
+    arguments = ("--half", "--name", "shop", *SMALL_ARGUMENTS)
+    call_tool("tools/deploy/publish_model.py", CONFIG, checkpoint, tmp_path, *arguments)
+    path, card = tmp_path / "shop.pth", json.loads((tmp_path / "shop.json").read_text())
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "shop.json", path]
+    assert card["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert card["bytes"] == path.stat().st_size < 0.55 * 2**20 * 9
+    assert card["config"] == "ise_mbv2_synthb" and card["epoch"] == 7 and card["seed"] is None
+    assert card["torch"] == torch.__version__ and 0 < card["rounding"] < 1e-4
+    rounded = ReIDInferencer("ise_mbv2_synthb", path, "cpu", options=SMALL)
+    assert rounded.fingerprint == card["fingerprint"]
+    with pytest.raises(SystemExit):
+        call_tool(
+            "tools/deploy/publish_model.py", CONFIG, checkpoint, tmp_path, "--name", "../shop"
+        )
+    assert "expected letters, digits, _ and -" in capsys.readouterr().err
+
+
+def test_what_half_precision_spoils_is_not_published(tmp_path, capsys):
+    model = make_model(CONFIG)
+    kernel, norm, _ = model.encoder.backbone.features[18]
+    kernel.weight.data *= 1e7  # too large for half precision, and the norm makes up for it
+    norm.running_mean *= 1e7
+    norm.running_var *= 1e14
+    checkpoint = write_checkpoint(tmp_path / "epoch_1.pth", model)
+    with pytest.raises(SystemExit):
+        arguments = ("--half", *SMALL_ARGUMENTS)
+        call_tool("tools/deploy/publish_model.py", CONFIG, checkpoint, tmp_path / "out", *arguments)
+    assert "publish without --half" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 PROJECT = """

@@ -16,7 +16,7 @@ import numpy as np
 from mmengine.config import Config
 
 from mmreid_uda.apis.inputs import known_datasets
-from mmreid_uda.config import load_config, test_sets
+from mmreid_uda.config import test_sets
 from mmreid_uda.datasets import (
     DATASET_CATALOG,
     ReIDDataset,
@@ -30,7 +30,7 @@ from mmreid_uda.datasets.files import decodable, real_paths, shown
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import SPLITS, Split
 
-__all__ = ["PUBLISHED", "Finding", "check", "report", "requested"]
+__all__ = ["PUBLISHED", "Finding", "check", "note", "report", "requested"]
 
 Count = int | range
 PUBLISHED: dict[str, dict[str, tuple[Count, Count]]] = {
@@ -110,30 +110,24 @@ def requested(
     name: str | None = None,
     splits: Sequence[Split] | None = None,
     data_root: str | None = None,
-    options: Mapping[str, Any] | None = None,
+    cfg: Config | None = None,
 ) -> list[Requested]:
     """Which splits of which sets to check.
 
     Args:
-        dataset: Name of a dataset, path of a folder or CSV file of images, or path of a config file.
+        dataset: Name of a dataset, path of a folder or CSV file of images, or name or path of a config.
         name: With a config, the dataset of it to look at; None looks at all that it reads.
         splits: Look at these only; None looks at all that are read.
         data_root: Folder, or None for the config's.
-        options: Dotted keys merged into the config.
+        cfg: The config, if it is one.
 
     Returns:
         A set that is trained on and tested with comes once.
     """
-    if not dataset.endswith(".py"):
-        if options or name:
-            raise InputError(
-                f"found {name or '--cfg-options'} for the dataset {dataset!r}, expected it with a config file only; "
-                "leave it out."
-            )
+    if cfg is None:
         root = data_root or "data"
         offered = offered_splits(dataset, data_root=root, labels="unlabeled")
         return [Requested(dataset, only(offered, splits), root)]
-    cfg = load_config(dataset, dict(options) if options else None)
     root = data_root or cfg.get("data_root")
     if not any(cfg.get(key) for key in ("source", "target", "test")):
         raise InputError(

@@ -29,8 +29,7 @@ TOLERANCES = {"float32": 1e-4, "float16": 5e-3}
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ToolParser(description="Export a re-ID model to ONNX.")
-    parser.add_argument("config", help="config file, or its name")
-    parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
+    parser.add_model()
     parser.add_argument("out", type=writable(".onnx"), help="the .onnx file to write")
     parser.add_argument("--fp16", action="store_true", help="compute in float16")
     parser.add_argument(

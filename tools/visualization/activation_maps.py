@@ -15,8 +15,7 @@ from mmreid_uda.cli import ToolParser, add_config_options, add_picture_argument,
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ToolParser(description="Draw activation maps.")
-    parser.add_argument("config", help="config file, or its name")
-    parser.add_argument("checkpoint", help="checkpoint file, or folder of a run")
+    parser.add_model()
     parser.add_argument(
         "images", nargs="*", help="images and folders (default: spread over the first test set)"
     )

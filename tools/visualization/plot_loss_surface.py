@@ -44,8 +44,7 @@ _Odd = Annotated[
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ToolParser(description="Draw the training loss around a checkpoint.")
-    parser.add_argument("config", help="config file, or its name")
-    parser.add_argument("checkpoint", help="checkpoint file, or the folder of a run")
+    parser.add_model()
     parser.add_argument(
         "--points", type=number(_Odd), default=11, help="points along each direction"
     )
