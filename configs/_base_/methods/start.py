@@ -16,6 +16,5 @@ train_pipeline = [
     dict(type="RandomCamera", prob=0.8),
     dict(type="RandomHorizontalFlip", prob=0.5),
     dict(type="PadRandomCrop", padding=10),
-    dict(type="RandomErasingBox", prob=0.5),
     dict(type="PackReIDInputs"),
 ]

@@ -1,4 +1,4 @@
-# For rendered people on two CPU cores: 1,500 iterations of 64 = 16 x 4 images of 128 x 64 pixels. The rate is four times
+# For rendered people on two CPU cores: 1,200 iterations of 64 = 16 x 4 images of 128 x 64 pixels. The rate is four times
 # that of source training: it decided more than anything else that was tried (configs/start/README.md).
 global_batch_size = 64
 num_instances = 4
@@ -8,8 +8,8 @@ optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=1.5e-3,
 auto_scale_lr = dict(base_batch_size=64, enable=False)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.05, begin=0, end=1, convert_to_iter_based=True),
-    dict(type="CosineAnnealingLR", begin=1, end=15, T_max=14, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", begin=1, end=12, T_max=11, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=15, val_interval=15)
+train_cfg = dict(by_epoch=True, max_epochs=12, val_interval=12)
 
 resize_backend = "cv2"  # on a CPU the time counts
