@@ -1,4 +1,4 @@
-# The start that is shipped as rendered://mobilenet_v2, from 3,000 rendered people before 100 cameras; trains on a CPU.
+# The start that is shipped as rendered://mobilenet_v2, of 3,000 rendered people before 100 cameras; trains on a CPU.
 _base_ = [
     "../_base_/methods/start.py",
     "../_base_/encoders/mbv2.py",

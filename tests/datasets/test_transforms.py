@@ -16,12 +16,14 @@ from mmreid_uda.datasets.transforms import (
     MultiView,
     PackReIDInputs,
     PadRandomCrop,
+    RandomCamera,
     RandomCrop,
     RandomErasingBox,
     RandomHorizontalFlip,
     Resize,
     reid_collate,
 )
+from mmreid_uda.datasets.transforms.filming import coarsen, expose
 from mmreid_uda.models import ReIDDataPreprocessor
 from mmreid_uda.registry import FUNCTIONS, TRANSFORMS
 from mmreid_uda.utils import InputError, make_rng
@@ -283,12 +285,84 @@ def test_fat_resizes_and_crops(folder):
     assert item["inputs"].shape == (384, 128, 3) and "erase_box" not in item["samples"]
 
 
-@pytest.mark.parametrize("name", ["RandomHorizontalFlip", "PadRandomCrop"])
+@pytest.mark.parametrize("name", ["RandomHorizontalFlip", "PadRandomCrop", "RandomCamera"])
 def test_transforms_leave_their_input_image_alone(image, name):
     before = image.copy()
     for seed in range(5):
         apply(TRANSFORMS.build(dict(type=name)), image, seed)
     np.testing.assert_array_equal(image, before)
+
+
+# ---------------------------------------------------------------- cameras
+
+
+def slow_pixel(pixel, average, *, gains, curve, saturation, hue, haze):
+    """What a sensor without noise makes of one pixel; ``average`` is that of the whole image before the haze."""
+    grey = 0.114 * pixel[0] + 0.587 * pixel[1] + 0.299 * pixel[2]
+    color = [grey + saturation * (value - grey) for value in pixel]
+    # Rodrigues' rotation about the axis of greys, for a row that is multiplied from the left.
+    middle = sum(color) / 3
+    across = [(color[(i + 1) % 3] - color[(i + 2) % 3]) / math.sqrt(3) for i in range(3)]
+    color = [
+        middle + math.cos(hue) * (color[i] - middle) + math.sin(hue) * across[i] for i in range(3)
+    ]
+    color = [value * gain for value, gain in zip(color, gains)]
+    if average is None:
+        return color
+    color = [value + haze * (average - value) for value in color]
+    return [255 * (min(max(value, 0), 255) / 255) ** curve for value in color]
+
+
+def test_exposure_is_that_of_the_formula_pixel_by_pixel(image):
+    sensor = dict(gains=np.array((0.8, 1.1, 0.9)), curve=1.3, saturation=0.6, hue=0.2, haze=0.15)
+    filmed = expose(image, make_rng(0), noise=0.0, **sensor)
+    pixels = image.reshape(-1, 3).tolist()
+    average = np.mean([slow_pixel(pixel, None, **sensor) for pixel in pixels])
+    expected = np.array([slow_pixel(pixel, average, **sensor) for pixel in pixels])
+    assert np.abs(filmed.reshape(-1, 3) - np.floor(expected)).max() <= 1
+    assert (filmed.reshape(-1, 3) == np.floor(expected)).mean() > 0.99
+
+
+def test_a_camera_further_away_keeps_the_shape_and_the_mean(image):
+    small = coarsen(image, 16)
+    assert small.shape == (16, 8, 3)
+    np.testing.assert_allclose(small.mean((0, 1)), image.mean((0, 1)), atol=0.6)
+
+
+def test_every_image_gets_a_camera_of_its_own_with_its_probability(image):
+    changed = [
+        not np.array_equal(apply(RandomCamera(prob=0.3), image, seed)["img"], image)
+        for seed in range(400)
+    ]
+    assert abs(np.mean(changed) - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 400)
+    means = {apply(RandomCamera(prob=1), image, seed)["img"].mean().round(3) for seed in range(20)}
+    assert len(means) == 20, "another camera each"
+    np.testing.assert_array_equal(
+        apply(RandomCamera(), image, 3)["img"], apply(RandomCamera(), image, 3)["img"]
+    )
+
+
+def test_strength_of_a_camera_goes_from_nothing_upwards(image):
+    smooth = cv2.resize(image, (8, 16))
+
+    def change(strength):
+        camera = RandomCamera(prob=1, strength=strength)
+        return np.mean(
+            [
+                np.abs(apply(camera, smooth, seed)["img"] - smooth.astype(float)).mean()
+                for seed in range(60)
+            ]
+        )
+
+    assert change(0) < 1.01  # rounding
+    assert 1 < change(0.5) < 0.8 * change(1)
+    grey = apply(RandomCamera(prob=1, strength=0, grey=1), image, 0)["img"].astype(int)
+    assert np.ptp(grey, axis=2).max() <= 1
+
+
+def test_bad_parameters_of_a_camera_are_named():
+    with pytest.raises(InputError, match=r"prob=1.5 for RandomCamera, expected .* from 0 to 1"):
+        TRANSFORMS.build(dict(type="RandomCamera", prob=1.5))
 
 
 # ---------------------------------------------------------------- erasing

@@ -7,7 +7,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmreid_uda.registry import TRANSFORMS
-from mmreid_uda.utils.values import Fraction, NonNegative, checked
+from mmreid_uda.utils.values import Fraction, NonNegative
 
 __all__ = ["RandomCamera", "coarsen", "expose"]
 
@@ -90,7 +90,6 @@ class RandomCamera(BaseTransform):
         grey: Probability that no colour is left. Defaults to 0.
     """
 
-    @checked
     def __init__(
         self, prob: Fraction = 0.8, strength: NonNegative = 1.0, grey: Fraction = 0.0
     ) -> None:
