@@ -117,8 +117,13 @@ def _light_body(
         (width, rows),
         interpolation=cv2.INTER_CUBIC,
     )
-    shade = (sides[None, :] + folds) * np.linspace(1.04, 0.9, rows)[:, None]
-    weight = canvas[..., 3] / np.float32(255)
+    left, top, wide, tall = cv2.boundingRect(cv2.extractChannel(canvas, 3))
+    if not wide:
+        return
+    across, down = slice(left, left + wide), slice(top, top + tall)
+    body = canvas[down, across]
+    shade = (sides[across] + folds[down, across]) * np.linspace(1.04, 0.9, rows)[down, None]
+    weight = body[..., 3] / np.float32(255)
     factor = (1 + weight * (shade - 1)).astype(np.float32)
     factors = cv2.merge([factor, factor, factor, np.ones_like(factor)])
-    cv2.multiply(canvas, factors, canvas, dtype=cv2.CV_8U)
+    cv2.multiply(body, factors, body, dtype=cv2.CV_8U)
