@@ -45,7 +45,9 @@ def dark(color: Color, factor: float) -> Color:
     return blue, green, red
 
 
-def fill(image: np.ndarray, points: Sequence[tuple[float, float]], color: Color) -> None:
+def fill(
+    image: np.ndarray, points: np.ndarray | Sequence[tuple[float, float]], color: Color
+) -> None:
     """Fill a polygon; on four channels the last becomes opaque.
 
     Args:
@@ -53,7 +55,7 @@ def fill(image: np.ndarray, points: Sequence[tuple[float, float]], color: Color)
         points: Columns and rows of the corners.
         color: Of the inside.
     """
-    fixed = np.round(np.array(points, np.float64) * 16).astype(np.int32)
+    fixed = np.rint(np.asarray(points, np.float64) * 16).astype(np.int32)
     cv2.fillPoly(image, [fixed], (*color, 255.0)[: image.shape[2]], cv2.LINE_AA, 4)
 
 

@@ -15,7 +15,7 @@ from .appearance import Identity, pick
 from .clutter import THINGS
 from .domains import Camera, Range
 from .figure import Pose
-from .lighting import draw_lit
+from .lighting import dim, draw_lit
 
 __all__ = ["cut_off", "draw_cover", "draw_others"]
 
@@ -104,9 +104,9 @@ def draw_others(
         grow = 0.92 * height * scale / _TALL
         place = np.array(((grow, 0, x - grow * _SIZE[1] / 2), (0, grow, foot - grow * _FOOT)))
         placed = cv2.warpAffine(figure, place, (width, height), flags=cv2.INTER_LINEAR)
-        cover = cv2.merge([255 - placed[..., 3]] * 3)
-        behind = cv2.multiply(canvas[..., :3], cover, scale=1 / 255)
-        canvas[..., :3] = cv2.add(behind, placed[..., :3])
+        dim(canvas, 255 - cv2.extractChannel(placed, 3))
+        placed[..., 3] = 0
+        cv2.add(canvas, placed, canvas)
 
 
 @lru_cache(maxsize=1024)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from .appearance import Color, Garment
+from .brush import fill
 
 __all__ = ["Figure", "Point", "Pose", "shaded"]
 
@@ -116,15 +118,14 @@ class Figure:
         """
         return float(np.hypot(half_width * self.cos, half_depth * self.sin))
 
-    def polygon(self, points: np.ndarray, color: Color) -> None:
+    def polygon(self, points: np.ndarray | Sequence[tuple[float, float]], color: Color) -> None:
         """Fill a polygon.
 
         Args:
             points: float (n, 2), column and row in pixels.
             color: BGR, 0..255.
         """
-        fixed = np.round(points * (1 << _SUBPIXEL)).astype(np.int32)
-        cv2.fillPoly(self.canvas, [fixed], (*color, 255.0), cv2.LINE_AA, _SUBPIXEL)
+        fill(self.canvas, points, color)
 
     def ellipse(self, center: tuple[float, float], half: tuple[float, float], color: Color) -> None:
         """Fill an upright ellipse.
@@ -208,5 +209,5 @@ def shaded(color: Color, factor: float) -> Color:
     Returns:
         BGR, 0..255.
     """
-    blue, green, red = (min(255.0, channel * factor) for channel in color)
-    return blue, green, red
+    blue, green, red = color
+    return min(255.0, blue * factor), min(255.0, green * factor), min(255.0, red * factor)

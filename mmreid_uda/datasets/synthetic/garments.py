@@ -308,7 +308,7 @@ FACE: Mapping[str, Shape] = dict(
 
 
 TILE, PERIODS = 128, 8
-"""Side in pixels of a tile of cloth, and how often a pattern is repeated along it."""
+"""Side in pixels of a tile of cloth, a power of two, and how often a pattern is repeated along it."""
 
 
 def _noise(rng: np.random.Generator, cells: int) -> np.ndarray:

@@ -9,7 +9,19 @@ from .appearance import Identity
 from .figure import Pose
 from .pedestrian import draw_pedestrian
 
-__all__ = ["cast_shadow", "draw_lit", "draw_patches"]
+__all__ = ["cast_shadow", "dim", "draw_lit", "draw_patches"]
+
+
+def dim(canvas: np.ndarray, light: np.ndarray) -> None:
+    """Let less light fall on a canvas, whose silhouette stays.
+
+    Args:
+        canvas: uint8 (H, W, 4), BGR and silhouette, changed in place.
+        light: uint8 (H, W), 255 for all of it.
+    """
+    # All four channels in place: OpenCV copies a view of three, and slowly.
+    factors = cv2.merge([light, light, light, np.full_like(light, 255)])
+    cv2.multiply(canvas, factors, canvas, scale=1 / 255)
 
 
 def draw_lit(
@@ -45,7 +57,7 @@ def cast_shadow(canvas: np.ndarray, sunlight: float, pitch: float) -> None:
         pitch: See :class:`~mmreid_uda.datasets.synthetic.pedestrian.Pose`.
     """
     height, width = canvas.shape[:2]
-    silhouette = np.ascontiguousarray(canvas[..., 3])
+    silhouette = cv2.extractChannel(canvas, 3)
     small = cv2.resize(silhouette, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
     rows = np.flatnonzero(small.max(axis=1))
     if not len(rows):
@@ -56,15 +68,14 @@ def cast_shadow(canvas: np.ndarray, sunlight: float, pitch: float) -> None:
     shadow = cv2.warpAffine(small, shear, small.shape[::-1])
     soft = cv2.resize(shadow, (width, height), interpolation=cv2.INTER_LINEAR)
     strength = min(0.6, 0.1 + 2 * abs(sunlight))
-    light = 255 - cv2.multiply(soft, 255 - silhouette, scale=strength / 255)
-    canvas[..., :3] = cv2.multiply(canvas[..., :3], cv2.merge([light] * 3), scale=1 / 255)
+    dim(canvas, 255 - cv2.multiply(soft, 255 - silhouette, scale=strength / 255))
 
 
 def draw_patches(canvas: np.ndarray, strength: float, rng: np.random.Generator) -> None:
     """Let shade fall on a part of the view, and on whoever stands there: that of a wall, or of leaves.
 
     Args:
-        canvas: uint8 (H, W, C), drawn on in place.
+        canvas: uint8 (H, W, 4), BGR and silhouette, drawn on in place.
         strength: Share of the light that is missing in the shade.
         rng: Generator of this image.
     """
@@ -78,8 +89,7 @@ def draw_patches(canvas: np.ndarray, strength: float, rng: np.random.Generator) 
     else:
         cells = rng.normal(0, 1, (int(rng.integers(6, 16)), int(rng.integers(3, 8))))
         share = np.clip(0.5 + 2 * cv2.resize(cells, (width // 4, height // 4)), 0, 1)
-    dim = cv2.resize((255 * (1 - strength * share)).astype(np.uint8), (width, height))
-    canvas[..., :3] = cv2.multiply(canvas[..., :3], cv2.merge([dim] * 3), scale=1 / 255)
+    dim(canvas, cv2.resize((255 * (1 - strength * share)).astype(np.uint8), (width, height)))
 
 
 def _contact_shadow(
@@ -92,8 +102,7 @@ def _contact_shadow(
     center = ((x - np.sign(sunlight) * length * 0.6) / 4, (foot - 2) / 4)
     axes = (max(1, round(length / 4)), max(1, round(height * 0.025 / 4)))
     cv2.ellipse(shadow, (round(center[0]), round(center[1])), axes, 0.0, 0.0, 360.0, 120.0, -1)
-    soft = cv2.resize(cv2.blur(shadow, (5, 3)), size, interpolation=cv2.INTER_LINEAR)
-    canvas[..., :3] = cv2.multiply(canvas[..., :3], cv2.merge([255 - soft] * 3), scale=1 / 255)
+    dim(canvas, 255 - cv2.resize(cv2.blur(shadow, (5, 3)), size, interpolation=cv2.INTER_LINEAR))
 
 
 def _light_body(
@@ -108,8 +117,13 @@ def _light_body(
         (width, rows),
         interpolation=cv2.INTER_CUBIC,
     )
-    shade = (sides[None, :] + folds) * np.linspace(1.04, 0.9, rows)[:, None]
-    weight = canvas[..., 3] / np.float32(255)
+    left, top, wide, tall = cv2.boundingRect(cv2.extractChannel(canvas, 3))
+    if not wide:
+        return
+    across, down = slice(left, left + wide), slice(top, top + tall)
+    body = canvas[down, across]
+    shade = (sides[across] + folds[down, across]) * np.linspace(1.04, 0.9, rows)[down, None]
+    weight = body[..., 3] / np.float32(255)
     factor = (1 + weight * (shade - 1)).astype(np.float32)
-    lit = cv2.multiply(canvas[..., :3], cv2.merge([factor] * 3), dtype=cv2.CV_8U)
-    canvas[..., :3] = lit
+    factors = cv2.merge([factor, factor, factor, np.ones_like(factor)])
+    cv2.multiply(body, factors, body, dtype=cv2.CV_8U)

@@ -228,7 +228,7 @@ class DomainRenderer:
                 self._stranger(canvas, camera, rng, front=True)
             else:
                 draw_occluder(canvas, self.views[sighting.camera].scene, rng)
-        return canvas[..., :3]
+        return cv2.cvtColor(canvas, cv2.COLOR_BGRA2BGR)
 
     def _busy(
         self,
@@ -254,7 +254,7 @@ class DomainRenderer:
             draw_cover(canvas, rng)
         if rng.random() < camera.occlusion:
             others(front=True)
-        picture = canvas[..., :3]
+        picture = cv2.cvtColor(canvas, cv2.COLOR_BGRA2BGR)
         return cut_off(picture, rng) if rng.random() < 0.25 * busy else picture
 
     def _person(

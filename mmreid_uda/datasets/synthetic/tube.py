@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from functools import cached_property
 
 import cv2
@@ -15,7 +16,6 @@ from .garments import PERIODS, TILE, Corners, Shape, weave
 __all__ = ["Tube"]
 
 _QUARTER = math.pi / 2
-_NUMBERS = np.arange(64.0)
 _CAP = np.stack([np.cos(np.linspace(-_QUARTER, _QUARTER, 7)), np.sin(np.linspace(-_QUARTER, _QUARTER, 7))])  # fmt: skip
 
 
@@ -42,10 +42,7 @@ class Tube:
         down = ((end_x - x) / self.length, (end_y - y) / self.length)
         self.down = down if self._straight else (0.0, 1.0)
         self.normal = np.array((self.down[1], -self.down[0]))
-        ascending = slice(None, None, 1 if levels[-1] > levels[0] else -1)
-        self._known = levels[ascending]
-        self._low, self._high = float(self._known[0]), float(self._known[-1])
-        self._course = np.column_stack([axis, half])[ascending]
+        self.levels = levels
 
     def outline(self) -> np.ndarray:
         """The outline without round ends.
@@ -84,19 +81,33 @@ class Tube:
         azimuths = [min(max(turn + offset, -_QUARTER), _QUARTER) for offset, _ in corners]
         if max(azimuths) - min(azimuths) < 0.02:
             return
-        levels = [min(max(level, self._low), self._high) for _, level in corners]
+        known, course = self._course
+        levels = [min(max(level, known[0]), known[-1]) for _, level in corners]
         if max(levels) == min(levels):
             return
-        if self._straight:
-            share = (np.array(levels) - self._low) / (self._high - self._low)
-            course = self._course[0] + share[:, None] * (self._course[1] - self._course[0])
-        else:
-            place = np.interp(levels, self._known, _NUMBERS[: len(self._known)])
-            before = np.minimum(place.astype(np.intp), len(self._known) - 2)
-            course = self._course[before]
-            course += (place - before)[:, None] * (self._course[before + 1] - course)
-        across = course[:, 2] * np.sin(azimuths)
-        self.figure.polygon(course[:, :2] + across[:, None] * self.normal, color)
+        normal_x, normal_y = self.down[1], -self.down[0]
+        points = []
+        # A patch has few corners: plain numbers are faster than arrays.
+        for azimuth, level in zip(azimuths, levels):
+            before = min(bisect_right(known, level), len(known) - 1) - 1
+            (x, y, half), (next_x, next_y, next_half) = course[before : before + 2]
+            share = (level - known[before]) / (known[before + 1] - known[before])
+            across = (half + share * (next_half - half)) * math.sin(azimuth)
+            points.append(
+                (
+                    x + share * (next_x - x) + across * normal_x,
+                    y + share * (next_y - y) + across * normal_y,
+                )
+            )
+        self.figure.polygon(points, color)
+
+    @cached_property
+    def _course(self) -> tuple[list[float], list[list[float]]]:
+        """Its levels, ascending, and the columns, rows and half widths there."""
+        course = np.column_stack([self.levels, self.axis, self.half]).tolist()
+        if course[0][0] > course[-1][0]:
+            course.reverse()
+        return [level for level, *_ in course], [place for _, *place in course]
 
     @cached_property
     def _surface(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -136,10 +147,13 @@ class Tube:
         scale = TILE / PERIODS / garment.period
         # Nearly the arc sine, which takes twice as long.
         around = across * (1 + 0.57 * across * across) - np.float32(self.figure.pose.yaw)
-        around = (around * np.float32(self.radius * scale)).astype(np.int32) % TILE
-        up = (along * np.float32(-scale / self.figure.height)).astype(np.int32) % TILE
-        share = (tile[up, around] * (np.abs(across) <= 1))[..., None]
-        region[..., :3] = region[..., :3] + (np.array(color, np.float32) - region[..., :3]) * share
+        around = (around * np.float32(self.radius * scale)).astype(np.int32) & (TILE - 1)
+        up = (along * np.float32(-scale / self.figure.height)).astype(np.int32) & (TILE - 1)
+        share = tile.ravel().take(up * TILE + around) * (np.abs(across) <= 1)
+        plain = region.astype(np.float32)
+        second = cv2.subtract((*color, 0.0), plain)
+        second *= cv2.merge([share, share, share, np.zeros_like(share)])
+        region[:] = plain + second
 
     def shade(self) -> None:
         """Darken it towards its outline, and more so away from the light."""
@@ -148,5 +162,5 @@ class Tube:
             return
         factor = 1.05 + across * (0.7 * self.figure.pose.light - 0.26 * across)
         factor[np.abs(across) > 1] = 1.0
-        keep = np.ones_like(factor)
-        region[:] = cv2.multiply(region, cv2.merge([factor] * 3 + [keep]), dtype=cv2.CV_8U)
+        factors = cv2.merge([factor, factor, factor, np.ones_like(factor)])
+        cv2.multiply(region, factors, region, dtype=cv2.CV_8U)
