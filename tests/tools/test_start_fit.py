@@ -8,6 +8,7 @@ import pytest
 from deployment import REPOSITORY, call_tool
 
 from mmreid_uda.config import load_config
+from mmreid_uda.datasets import FolderReIDDataset
 from mmreid_uda.datasets.catalog import orl_faces_folder
 from mmreid_uda.utils import InputError
 
@@ -62,3 +63,13 @@ def test_the_check_warns_of_what_does_not_fit(starts, crops, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "orl does not look like standing people" in said and "in 200 images" in said
     assert f"from ImageNet by {BACKBONE}='bundled://tiny'" in said and "0 problems" in said
+
+
+def test_images_that_cannot_be_read_are_not_compared(fit, starts, tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(b"no image")
+    dataset = FolderReIDDataset(data_root=str(tmp_path), labels="unlabeled")
+    said = fit.said_of(("rendered://tiny", "stage1=None"), dataset)
+    assert said.endswith(
+        "has no image that could be compared with what rendered://tiny was trained on"
+    )

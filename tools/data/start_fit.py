@@ -19,7 +19,6 @@ from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.datasets.files import decodable
 from mmreid_uda.datasets.synthetic import DomainRenderer
 from mmreid_uda.engine import extract_features
-from mmreid_uda.utils import InputError
 
 __all__ = ["THRESHOLD", "likeness", "said_of", "start_of"]
 
@@ -70,7 +69,7 @@ def likeness(address: str, images: Sequence[str | np.ndarray]) -> float:
     """How much the images are built, from top to bottom, as rendered people are.
 
     Heads, shoulders, legs and feet make other edges, and stand at the same height in every picture. The mean of the
-    early features in the middle of the pictures, minus its mean over the height, is compared; light and colours of
+    early features in the middle of the pictures, minus its mean over the height, is compared; light and colors of
     cameras, which differ more between people than between people and vehicles, hardly count.
 
     Args:
@@ -99,9 +98,10 @@ def said_of(start: tuple[str, str], dataset: ReIDDataset) -> str:
     address, option = start
     chosen = np.linspace(0, len(dataset) - 1, min(len(dataset), _IMAGES)).astype(int)
     paths = [dataset.paths[index] for index in chosen]
-    if not (paths := [path for path in paths if decodable(path)]):
-        raise InputError(
-            f"found no image of {dataset.name} that can be decoded; restore the files."
+    paths = [path for path in paths if decodable(path)]
+    if not paths:
+        return (
+            f"{dataset.name} has no image that could be compared with what {address} was trained on"
         )
     found = likeness(address, paths)
     if found >= THRESHOLD:

@@ -169,9 +169,14 @@ def card(slim: dict[str, Any], content: bytes, checkpoint: Path, distance: float
 
 def commit() -> str | None:
     """Of the checkout that this file lies in; None without one, ``-dirty`` behind it if files differ from it."""
-    command = ["git", "-C", str(repository()), "describe", "--always", "--abbrev=40", "--dirty"]
+    root = repository()
+    if not (root / ".git").exists():  # an installed package may lie below somebody else's
+        return None
+    words = ["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
-        said = subprocess.run([*command, "--exclude=*"], capture_output=True, text=True, check=True)
+        said = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return said.stdout.strip()
