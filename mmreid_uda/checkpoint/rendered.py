@@ -20,7 +20,7 @@ RENDERED = "rendered://"
 
 _STARTS = Path(__file__).parent / "starts"
 # Larger networks, which a command makes: name -> config.
-_COMMANDS = {"resnet18": "start_r18", "resnet50": "start_r50"}
+_COMMANDS = {"resnet18": "start_r18_synthworld", "resnet50": "start_r50_synthworld"}
 
 
 def start_card(address: str) -> dict[str, Any]:

@@ -69,7 +69,9 @@ def test_tools_take_an_address_in_the_place_of_two_words(starts, crops, tmp_path
 def test_what_is_no_start_is_a_sentence(starts):
     with pytest.raises(InputError, match=r"unknown, expected one .*\(rendered://tiny\).*stage1"):
         load("rendered://nobody")
-    with pytest.raises(InputError, match=r"`mmreid train start_r50`.*work_dirs/start_r50"):
+    with pytest.raises(
+        InputError, match=r"`mmreid train start_r50_synthworld`.*work_dirs/start_r50_synthworld"
+    ):
         load("rendered://resnet50")
     with pytest.raises(InputError, match=r"rendered://nobody is unknown"):
         load_config("rendered://nobody")
