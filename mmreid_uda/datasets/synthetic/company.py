@@ -104,7 +104,7 @@ def draw_others(
         grow = 0.92 * height * scale / _TALL
         place = np.array(((grow, 0, x - grow * _SIZE[1] / 2), (0, grow, foot - grow * _FOOT)))
         placed = cv2.warpAffine(figure, place, (width, height), flags=cv2.INTER_LINEAR)
-        dim(canvas, 255 - cv2.extractChannel(placed, 3))
+        dim(canvas, cv2.extractChannel(placed, 3))
         placed[..., 3] = 0
         cv2.add(canvas, placed, canvas)
 

@@ -12,16 +12,21 @@ from .pedestrian import draw_pedestrian
 __all__ = ["cast_shadow", "dim", "draw_lit", "draw_patches"]
 
 
-def dim(canvas: np.ndarray, light: np.ndarray) -> None:
-    """Let less light fall on a canvas, whose silhouette stays.
+def dim(canvas: np.ndarray, shade: np.ndarray) -> None:
+    """Take light away from a canvas, whose silhouette stays.
 
     Args:
         canvas: uint8 (H, W, 4), BGR and silhouette, changed in place.
-        light: uint8 (H, W), 255 for all of it.
+        shade: uint8 (H, W), 0 where all light is left, 255 where none is.
     """
+    left, top, width, height = cv2.boundingRect(shade)
+    if not width:
+        return
+    region = np.s_[top : top + height, left : left + width]
+    light = 255 - shade[region]
     # All four channels in place: OpenCV copies a view of three, and slowly.
     factors = cv2.merge([light, light, light, np.full_like(light, 255)])
-    cv2.multiply(canvas, factors, canvas, scale=1 / 255)
+    cv2.multiply(canvas[region], factors, canvas[region], scale=1 / 255)
 
 
 def draw_lit(
@@ -68,7 +73,7 @@ def cast_shadow(canvas: np.ndarray, sunlight: float, pitch: float) -> None:
     shadow = cv2.warpAffine(small, shear, small.shape[::-1])
     soft = cv2.resize(shadow, (width, height), interpolation=cv2.INTER_LINEAR)
     strength = min(0.6, 0.1 + 2 * abs(sunlight))
-    dim(canvas, 255 - cv2.multiply(soft, 255 - silhouette, scale=strength / 255))
+    dim(canvas, cv2.multiply(soft, 255 - silhouette, scale=strength / 255))
 
 
 def draw_patches(canvas: np.ndarray, strength: float, rng: np.random.Generator) -> None:
@@ -89,7 +94,8 @@ def draw_patches(canvas: np.ndarray, strength: float, rng: np.random.Generator) 
     else:
         cells = rng.normal(0, 1, (int(rng.integers(6, 16)), int(rng.integers(3, 8))))
         share = np.clip(0.5 + 2 * cv2.resize(cells, (width // 4, height // 4)), 0, 1)
-    dim(canvas, cv2.resize((255 * (1 - strength * share)).astype(np.uint8), (width, height)))
+    light = cv2.resize((255 * (1 - strength * share)).astype(np.uint8), (width, height))
+    dim(canvas, 255 - light)
 
 
 def _contact_shadow(
@@ -102,7 +108,7 @@ def _contact_shadow(
     center = ((x - np.sign(sunlight) * length * 0.6) / 4, (foot - 2) / 4)
     axes = (max(1, round(length / 4)), max(1, round(height * 0.025 / 4)))
     cv2.ellipse(shadow, (round(center[0]), round(center[1])), axes, 0.0, 0.0, 360.0, 120.0, -1)
-    dim(canvas, 255 - cv2.resize(cv2.blur(shadow, (5, 3)), size, interpolation=cv2.INTER_LINEAR))
+    dim(canvas, cv2.resize(cv2.blur(shadow, (5, 3)), size, interpolation=cv2.INTER_LINEAR))
 
 
 def _light_body(
@@ -122,8 +128,11 @@ def _light_body(
         return
     across, down = slice(left, left + wide), slice(top, top + tall)
     body = canvas[down, across]
-    shade = (sides[across] + folds[down, across]) * np.linspace(1.04, 0.9, rows)[down, None]
-    weight = body[..., 3] / np.float32(255)
-    factor = (1 + weight * (shade - 1)).astype(np.float32)
+    shade = sides[across] + folds[down, across]
+    shade *= np.linspace(1.04, 0.9, rows)[down, None]
+    shade -= 1
+    shade *= body[..., 3] / np.float32(255)
+    shade += 1
+    factor = shade.astype(np.float32)
     factors = cv2.merge([factor, factor, factor, np.ones_like(factor)])
     cv2.multiply(body, factors, body, dtype=cv2.CV_8U)

@@ -50,10 +50,10 @@ def draw_head(figure: Figure, who: Identity, body: Body) -> None:
     if "beard" in extras:
         skull.patch(FACE["beard"], shaded(extras["beard"], 1.1))
     hat_color = who.upper.color if who.hat == "hood" else who.hat_color
-    for size, shapes, color in (
-        (*HAIRS[who.hair_style], who.hair),
-        (*HATS.get(who.hat, (1.0, ())), hat_color),
-    ):
+    covers = [(*HAIRS[who.hair_style], who.hair)]
+    if who.hat in HATS:
+        covers.append((*HATS[who.hat], hat_color))
+    for size, shapes, color in covers:
         cover = _skull(figure, who, body, size, 0.8)
         for shape in shapes:
             cover.patch(shape, color)

@@ -113,8 +113,8 @@ class Tube:
     def _surface(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The part of the canvas around it, and where its pixels are: across, -1..1 inside, and along in pixels."""
         canvas, corners = self.figure.canvas, self.outline()
-        left, top = np.maximum(np.floor(corners.min(0)).astype(int), 0)
-        right, bottom = np.maximum(np.ceil(corners.max(0)).astype(int) + 1, 0)
+        left, top = (max(0, math.floor(low)) for low in corners.min(0).tolist())
+        right, bottom = (max(0, math.ceil(high) + 1) for high in corners.max(0).tolist())
         region = canvas[top:bottom, left:right]
         x, y = self.axis[0].tolist()
         rows = np.arange(top - y, top - y + region.shape[0] - 0.5, dtype=np.float32)[:, None]

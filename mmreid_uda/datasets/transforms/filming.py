@@ -52,11 +52,15 @@ def expose(
     Returns:
         uint8 (H, W, 3), BGR.
     """
-    grey = picture @ np.array((0.114, 0.587, 0.299), np.float32)
-    color = grey[..., None] + (picture - grey[..., None]) * np.float32(saturation)
+    color = picture.astype(np.float32)
+    grey = cv2.merge([color @ _GREY] * 3)
+    color -= grey
+    color *= np.float32(saturation)
+    color += grey
     if hue:
         color = color @ _hue_matrix(hue)
-    color *= gains.astype(np.float32)
+    # Whole rows at once are several times faster than pixels of three values.
+    color.reshape(len(color), -1)[:] *= np.tile(gains.astype(np.float32), color.shape[1])
     if haze:
         color += np.float32(haze) * (color.mean() - color)
     np.clip(color, 0, 255, out=color)
@@ -65,16 +69,16 @@ def expose(
     return np.clip(color, 0, 255).astype(np.uint8)
 
 
+_GREY = np.array((0.114, 0.587, 0.299), np.float32)
+_AXIS = np.full(3, 3**-0.5)
+_UNTURNED, _ALONG = np.eye(3), np.outer(_AXIS, _AXIS)
+_CROSS = np.array(((0, -1, 1), (1, 0, -1), (-1, 1, 0))) * 3**-0.5
+
+
 def _hue_matrix(angle: float) -> np.ndarray:
     """float32 (3, 3) that turns BGR colours, from the right, about the axis of greys."""
-    axis = np.full(3, 3**-0.5)
-    cross = np.array(((0, -1, 1), (1, 0, -1), (-1, 1, 0))) * 3**-0.5
-    turn = (
-        np.cos(angle) * np.eye(3)
-        + np.sin(angle) * cross
-        + (1 - np.cos(angle)) * np.outer(axis, axis)
-    )
-    return turn.astype(np.float32)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return (cos * _UNTURNED + sin * _CROSS + (1 - cos) * _ALONG).astype(np.float32)
 
 
 @TRANSFORMS.register_module()
