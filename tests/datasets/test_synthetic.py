@@ -447,3 +447,16 @@ def test_command_writes_the_picture(tool, tmp_path):
     assert cv2.imread(str(file)).shape == (128, 384, 3)
     with pytest.raises(SystemExit):
         tool.main(["--contact-sheet", str(tmp_path / "sheet.txt")])
+
+
+def test_picture_has_the_cameras_and_backgrounds_that_the_command_asks_for(tool, tmp_path):
+    frames, file = tmp_path / "frames", tmp_path / "sheet.png"
+    frames.mkdir()
+    cv2.imwrite(str(frames / "black.png"), np.zeros((448, 768, 3), np.uint8))
+    command = ["--contact-sheet", str(file), "--variants", "a", "--sheet-ids", "1", "--num-cameras"]
+    tool.main([*command, "2"])
+    drawn = cv2.imread(str(file))
+    assert drawn.shape == (128, 2 * 64, 3)
+    tool.main([*command, "2", "--backgrounds", str(frames)])
+    on_black = cv2.imread(str(file))
+    assert np.median(on_black[:20]) < 20 < np.median(drawn[:20])

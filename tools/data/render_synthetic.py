@@ -129,13 +129,16 @@ def film(args: argparse.Namespace) -> None:
         print(f"wrote {folder}: {video.num_frames} frames, {tracks} tracks in TRACKS.txt")
 
 
-def write_sheet(path: str, variants: Sequence[str], num_ids: int, seed: int) -> None:
+def write_sheet(args: argparse.Namespace) -> None:
     """Write the contact sheet; the ending of the file name chooses the format."""
     from mmreid_uda.datasets.synthetic import contact_sheet
     from mmreid_uda.visualization import write_picture
 
-    write_picture(path, contact_sheet(variants, num_ids, seed))
-    print(f"wrote {path}")
+    sheet = contact_sheet(
+        args.variants, args.sheet_ids, args.seed, args.num_cameras, args.backgrounds
+    )
+    write_picture(args.contact_sheet, sheet)
+    print(f"wrote {args.contact_sheet}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -159,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for variant in args.variants
     ]
     if args.contact_sheet:
-        write_sheet(args.contact_sheet, args.variants, args.sheet_ids, args.seed)
+        write_sheet(args)
     if args.data_root:
         for spec in specs:
             render(args.data_root, spec, args.workers)

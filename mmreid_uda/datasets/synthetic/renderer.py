@@ -376,7 +376,11 @@ def expose(
 
 
 def contact_sheet(
-    variants: Sequence[str] = ("a", "b", "c"), num_ids: int = 12, seed: int = 0
+    variants: Sequence[str] = ("a", "b", "c"),
+    num_ids: int = 12,
+    seed: int = 0,
+    num_cameras: int | None = None,
+    backgrounds: str | None = None,
 ) -> np.ndarray:
     """Picture of what the domains look like: a row per identity, a column per camera, domains side by side.
 
@@ -384,13 +388,15 @@ def contact_sheet(
         variants: Domains.
         num_ids: Identities of each.
         seed: Seed of the domains.
+        num_cameras: See :class:`DomainRenderer`.
+        backgrounds: See :class:`DomainRenderer`.
 
     Returns:
         uint8 (H, W, 3), BGR.
     """
     blocks: list[np.ndarray] = []
     for variant in variants:
-        renderer = DomainRenderer(variant, seed)
+        renderer = DomainRenderer(variant, seed, num_cameras, backgrounds)
         rows = [
             np.hstack([_sample(renderer, pid, camera) for camera in range(len(renderer.cameras))])
             for pid in range(1, num_ids + 1)
