@@ -398,6 +398,11 @@ def test_a_stranger_in_the_camera_looks_more_alike_than_the_person_in_the_other(
     assert centered < plain - 0.1
 
 
+def test_unknown_domain_is_one_sentence():
+    with pytest.raises(InputError, match="no rendered domain 'f', expected one of a, b, c"):
+        DomainRenderer("f")
+
+
 def test_contact_sheet_has_a_row_per_identity_and_a_column_per_camera():
     assert contact_sheet(("a", "c"), num_ids=2).shape == (2 * 128, 2 * 6 * 64 + 8, 3)
 

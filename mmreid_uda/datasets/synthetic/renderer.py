@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache, partial
 import cv2
 import numpy as np
 
-from mmreid_uda.utils import make_rng
+from mmreid_uda.utils import InputError, make_rng
 
 from ..transforms import filming as sensor
 from .appearance import Identity, as_sighted, pick, sample_identity
@@ -76,6 +76,9 @@ class DomainRenderer:
     Attributes:
         views: The domain as each of its cameras has it.
         cameras: The domain's cameras.
+
+    Raises:
+        InputError: There is no such domain.
     """
 
     def __init__(
@@ -85,6 +88,10 @@ class DomainRenderer:
         num_cameras: int | None = None,
         backgrounds: str | None = None,
     ) -> None:
+        if variant not in DOMAINS:
+            raise InputError(
+                f"there is no rendered domain '{variant}', expected one of {', '.join(DOMAINS)}; change variant"
+            )
         self.variant = variant
         self.seed = seed
         self.backgrounds = backgrounds

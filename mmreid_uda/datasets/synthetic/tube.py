@@ -151,7 +151,7 @@ class Tube:
         up = (along * np.float32(-scale / self.figure.height)).astype(np.int32) & (TILE - 1)
         share = tile.ravel().take(up * TILE + around) * (np.abs(across) <= 1)
         plain = region.astype(np.float32)
-        second = cv2.subtract((*color, 0.0), plain)
+        second = cv2.subtract(np.array((*color, 0.0)), plain)
         second *= cv2.merge([share, share, share, np.zeros_like(share)])
         region[:] = plain + second
 

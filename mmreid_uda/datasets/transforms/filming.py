@@ -52,7 +52,7 @@ def expose(
     Returns:
         uint8 (H, W, 3), BGR.
     """
-    color = picture.astype(np.float32)
+    color: np.ndarray = picture.astype(np.float32)
     grey = cv2.merge([color @ _GREY] * 3)
     color -= grey
     color *= np.float32(saturation)
