@@ -27,7 +27,8 @@ from mmreid_uda.datasets.synthetic import (
 )
 from mmreid_uda.datasets.synthetic.appearance import Garment
 from mmreid_uda.datasets.synthetic.domains import DOMAINS
-from mmreid_uda.datasets.synthetic.pedestrian import Pose, draw_pedestrian
+from mmreid_uda.datasets.synthetic.figure import Pose
+from mmreid_uda.datasets.synthetic.pedestrian import draw_pedestrian
 from mmreid_uda.datasets.synthetic.renderer import film
 from mmreid_uda.utils import InputError, run_lock
 

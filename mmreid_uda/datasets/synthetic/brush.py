@@ -9,7 +9,7 @@ import numpy as np
 
 from .appearance import COLORS, Color
 
-__all__ = ["box", "dark", "disc", "fill", "tone"]
+__all__ = ["box", "disc", "fill", "shaded", "tone"]
 
 
 def tone(rng: np.random.Generator, names: Sequence[str], spread: float = 12) -> Color:
@@ -31,18 +31,18 @@ def tone(rng: np.random.Generator, names: Sequence[str], spread: float = 12) -> 
     return blue, green, red
 
 
-def dark(color: Color, factor: float) -> Color:
-    """Make a colour darker or brighter.
+def shaded(color: Color, factor: float) -> Color:
+    """A colour in another light.
 
     Args:
-        color: Blue, green and red.
-        factor: On all three.
+        color: Blue, green and red, 0..255.
+        factor: Of the light; 1 changes nothing.
 
     Returns:
-        The colour.
+        Blue, green and red.
     """
-    blue, green, red = (min(255.0, channel * factor) for channel in color)
-    return blue, green, red
+    blue, green, red = color
+    return min(255.0, blue * factor), min(255.0, green * factor), min(255.0, red * factor)
 
 
 def fill(

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from .appearance import COLORS, Color
-from .brush import box, dark, disc, fill, tone
+from .brush import box, disc, fill, shaded, tone
 
 __all__ = ["THINGS", "draw_leaves", "draw_panel"]
 
@@ -42,8 +42,8 @@ def draw_panel(
         rng: Generator of this panel.
     """
     ground = tone(rng, LOUD if rng.random() < 0.7 else ANY, 15)
-    ink: Color = (240.0, 240.0, 240.0) if sum(ground) < 420 else dark(tone(rng, ANY), 0.4)
-    box(image, left, top, right, bottom, ink if rng.random() < 0.5 else dark(ground, 0.6))
+    ink: Color = (240.0, 240.0, 240.0) if sum(ground) < 420 else shaded(tone(rng, ANY), 0.4)
+    box(image, left, top, right, bottom, ink if rng.random() < 0.5 else shaded(ground, 0.6))
     rim = 0.04 * min(right - left, bottom - top)
     box(image, left + rim, top + rim, right - rim, bottom - rim, ground)
     wide, tall = right - left - 4 * rim, bottom - top - 4 * rim
@@ -78,19 +78,21 @@ def draw_leaves(
         half: Half the width and half the height in pixels.
         rng: Generator of this plant.
     """
-    leaf = dark(tone(rng, ("green", "olive", "olive", "khaki", "brown"), 14), rng.uniform(0.5, 1.0))
+    leaf = shaded(
+        tone(rng, ("green", "olive", "olive", "khaki", "brown"), 14), rng.uniform(0.5, 1.0)
+    )
     places = np.clip(rng.normal(0, 0.45, (70, 2)), -1, 1)
     radius = 0.5 * (half[0] * half[1]) ** 0.5
     for number, (across, up) in enumerate(places):
         factor = (0.55 + 0.5 * number / 70) * (1 - 0.35 * up) * rng.uniform(0.8, 1.2)
         size = radius * (0.5 - 0.36 * number / 70)
-        disc(image, x + across * half[0], y + up * half[1], size, dark(leaf, factor))
+        disc(image, x + across * half[0], y + up * half[1], size, shaded(leaf, factor))
 
 
 def _pole(image: np.ndarray, x: float, y: float, m: float, rng: np.random.Generator) -> None:
     color, half, tall = tone(rng, METAL), m * rng.uniform(0.025, 0.09), m * rng.uniform(2.4, 5)
     box(image, x - half, y - tall, x + half, y, color)
-    box(image, x + half * 0.2, y - tall, x + half, y, dark(color, 0.7))
+    box(image, x + half * 0.2, y - tall, x + half, y, shaded(color, 0.7))
     if rng.random() < 0.45:
         wide, high, top = (
             m * rng.uniform(0.2, 0.4),
@@ -115,9 +117,9 @@ def _bin(image: np.ndarray, x: float, y: float, m: float, rng: np.random.Generat
     fill(
         image,
         [(x + half * 0.3, y - tall), (x + half, y - tall), (x + foot, y), (x + foot * 0.3, y)],
-        dark(color, 0.75),
+        shaded(color, 0.75),
     )
-    box(image, x - half * 1.1, y - tall * 1.08, x + half * 1.1, y - tall * 0.94, dark(color, 0.6))
+    box(image, x - half * 1.1, y - tall * 1.08, x + half * 1.1, y - tall * 0.94, shaded(color, 0.6))
     if rng.random() < 0.5:
         draw_panel(image, x - half * 0.5, y - tall * 0.7, x + half * 0.4, y - tall * 0.35, rng)
 
@@ -133,7 +135,7 @@ def _bench(image: np.ndarray, x: float, y: float, m: float, rng: np.random.Gener
             y - height * m,
             x + half,
             y - (height - thick) * m,
-            dark(wood, rng.uniform(0.8, 1.1)),
+            shaded(wood, rng.uniform(0.8, 1.1)),
         )
 
 
@@ -185,18 +187,18 @@ def _car(image: np.ndarray, x: float, y: float, m: float, rng: np.random.Generat
 
     shape(body, (0.1, 0.45), (0.24, 0.0), (0.78, 0.0), (0.95, 0.45))
     glass = rng.uniform(0.4, 1.2)
-    shape(dark((88, 78, 66), glass), (0.16, 0.43), (0.27, 0.07), (0.5, 0.07), (0.5, 0.43))
-    shape(dark((88, 78, 66), glass), (0.53, 0.43), (0.53, 0.07), (0.74, 0.07), (0.88, 0.43))
-    shape(dark((150, 145, 135), glass), (0.3, 0.2), (0.36, 0.07), (0.44, 0.07), (0.34, 0.3))
+    shape(shaded((88, 78, 66), glass), (0.16, 0.43), (0.27, 0.07), (0.5, 0.07), (0.5, 0.43))
+    shape(shaded((88, 78, 66), glass), (0.53, 0.43), (0.53, 0.07), (0.74, 0.07), (0.88, 0.43))
+    shape(shaded((150, 145, 135), glass), (0.3, 0.2), (0.36, 0.07), (0.44, 0.07), (0.34, 0.3))
     shape(body, (0.0, 0.5), (0.05, 0.42), (0.97, 0.42), (1.0, 0.9), (0.0, 0.9))
-    shape(dark(body, 1.25), (0.02, 0.46), (0.05, 0.42), (0.97, 0.42), (0.98, 0.46))
-    shape(dark(body, 0.65), (0.0, 0.72), (1.0, 0.72), (0.99, 0.9), (0.0, 0.9))
+    shape(shaded(body, 1.25), (0.02, 0.46), (0.05, 0.42), (0.97, 0.42), (0.98, 0.46))
+    shape(shaded(body, 0.65), (0.0, 0.72), (1.0, 0.72), (0.99, 0.9), (0.0, 0.9))
     shape((40, 40, 200), (0.0, 0.52), (0.03, 0.52), (0.03, 0.62), (0.0, 0.62))
     shape((235, 240, 240), (0.96, 0.5), (0.99, 0.5), (1.0, 0.6), (0.96, 0.6))
     for wheel in (0.2, 0.8):
         hub = (left + length * wheel, y - tall * 0.17)
         disc(image, *hub, tall * 0.21, RUBBER)
-        disc(image, *hub, tall * 0.12, dark((150, 150, 150), rng.uniform(0.6, 1.2)))
+        disc(image, *hub, tall * 0.12, shaded((150, 150, 150), rng.uniform(0.6, 1.2)))
 
 
 def _bush(image: np.ndarray, x: float, y: float, m: float, rng: np.random.Generator) -> None:
@@ -223,7 +225,7 @@ def _tree(image: np.ndarray, x: float, y: float, m: float, rng: np.random.Genera
             (x + half, y),
             (x + half * 0.2, y),
         ],
-        dark(bark, 0.6),
+        shaded(bark, 0.6),
     )
     draw_leaves(
         image, x, y - crown - m * 0.5, (m * rng.uniform(0.9, 1.8), m * rng.uniform(0.7, 1.2)), rng
@@ -243,7 +245,7 @@ def _rails(image: np.ndarray, x: float, y: float, m: float, rng: np.random.Gener
             y - tall * height,
             x + half,
             y - tall * height + bar * 1.3,
-            dark(color, 0.85),
+            shaded(color, 0.85),
         )
 
 
@@ -253,7 +255,7 @@ def _pillar(image: np.ndarray, x: float, y: float, m: float, rng: np.random.Gene
         m * rng.uniform(0.2, 0.45),
     )
     for edge, shade in ((-1.0, 0.9), (-0.6, 1.05), (0.0, 0.9), (0.5, 0.7)):
-        box(image, x + edge * half, y - 5 * m, x + half, y, dark(color, shade))
+        box(image, x + edge * half, y - 5 * m, x + half, y, shaded(color, shade))
     if rng.random() < 0.5:
         draw_panel(image, x - half * 0.8, y - 2.1 * m, x + half * 0.7, y - 1.2 * m, rng)
 
@@ -274,8 +276,8 @@ def _cabinet(image: np.ndarray, x: float, y: float, m: float, rng: np.random.Gen
     """A box of any kind: a vending machine, a power cabinet, a stall, a crate."""
     color, half, tall = tone(rng, ANY), m * rng.uniform(0.3, 0.8), m * rng.uniform(0.6, 1.9)
     box(image, x - half, y - tall, x + half, y, color)
-    box(image, x + half * rng.uniform(0.4, 0.8), y - tall, x + half, y, dark(color, 0.65))
-    box(image, x - half, y - tall, x + half, y - tall * 0.96, dark(color, 1.25))
+    box(image, x + half * rng.uniform(0.4, 0.8), y - tall, x + half, y, shaded(color, 0.65))
+    box(image, x - half, y - tall, x + half, y - tall * 0.96, shaded(color, 1.25))
     draw_panel(
         image,
         x - half * 0.8,
@@ -292,7 +294,7 @@ def _umbrella(image: np.ndarray, x: float, y: float, m: float, rng: np.random.Ge
     box(image, x - 0.02 * m, top, x + 0.02 * m, y, tone(rng, METAL))
     edges = np.linspace(-1, 1, 7)
     for number, (a, b) in enumerate(itertools.pairwise(edges)):
-        shade = dark(cloth, (0.8, 1.1)[number % 2])
+        shade = shaded(cloth, (0.8, 1.1)[number % 2])
         fill(
             image,
             [
@@ -316,7 +318,7 @@ def _luggage(image: np.ndarray, x: float, y: float, m: float, rng: np.random.Gen
             y - tall,
             x + (stripe + 0.12) * half,
             y - 0.04 * m,
-            dark(color, 0.7),
+            shaded(color, 0.7),
         )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from .appearance import Body, Color, Garment, Identity
-from .figure import Figure, Point, Pose, shaded
+from .brush import shaded
+from .figure import Figure, Point, Pose
 from .garments import LOWERS, NECK, PRINTS, STRAPS, THIGH, TRIMS, UPPERS, print_shapes
 from .things import Hand, draw_carried, draw_hanging_hair, draw_head
 from .tube import Tube

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from .appearance import Color, Garment
-from .brush import fill
+from .brush import fill, shaded
 
-__all__ = ["Figure", "Point", "Pose", "shaded"]
+__all__ = ["Figure", "Point", "Pose"]
 
 Point = tuple[float, float, float]
 """(lateral, forward, up) in body heights; lateral is positive to the person's left, the feet stand at up = 0."""
@@ -197,17 +197,3 @@ def _weave(pattern: str, across: np.ndarray, up: np.ndarray) -> np.ndarray:
     if pattern == "checks":
         return 0.5 * rows + 0.5 * columns
     return 1.0 * ((across % 1.0 - 0.5) ** 2 + (up % 1.0 - 0.5) ** 2 < 0.09)  # dots
-
-
-def shaded(color: Color, factor: float) -> Color:
-    """A colour in another light.
-
-    Args:
-        color: BGR, 0..255.
-        factor: Of the light; 1 changes nothing.
-
-    Returns:
-        BGR, 0..255.
-    """
-    blue, green, red = color
-    return min(255.0, blue * factor), min(255.0, green * factor), min(255.0, red * factor)

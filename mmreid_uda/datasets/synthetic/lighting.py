@@ -59,7 +59,7 @@ def cast_shadow(canvas: np.ndarray, sunlight: float, pitch: float) -> None:
     Args:
         canvas: uint8 (H, W, 4), BGR and silhouette, drawn on in place.
         sunlight: See :class:`~mmreid_uda.datasets.synthetic.domains.Camera`.
-        pitch: See :class:`~mmreid_uda.datasets.synthetic.pedestrian.Pose`.
+        pitch: See :class:`~mmreid_uda.datasets.synthetic.figure.Pose`.
     """
     height, width = canvas.shape[:2]
     silhouette = cv2.extractChannel(canvas, 3)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .appearance import Color, Identity
+from .brush import shaded
 from .dressed import draw_dressed
-from .figure import Figure, Pose, shaded
+from .figure import Figure, Pose
 
-__all__ = ["Pose", "draw_pedestrian"]
+__all__ = ["draw_pedestrian"]
 
 
 def draw_pedestrian(

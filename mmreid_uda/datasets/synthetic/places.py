@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from .appearance import pick
-from .brush import box, dark, fill, tone
+from .brush import box, fill, shaded, tone
 from .clutter import THINGS
 from .walls import WALLS, Wall
 
@@ -212,14 +212,14 @@ def _plan(place: Place, surface: Surface, sun: float, rng: np.random.Generator) 
         strip = _laid(SURFACES[pick(rng, place.beside)], rng)
         start = round(rng.uniform(0.1, 0.9) * side)
         plan[start:] = strip[start:]
-        box(plan, 0, start, side, start + 5, dark(tone(rng, ("silver", "grey")), 0.9))
+        box(plan, 0, start, side, start + 5, shaded(tone(rng, ("silver", "grey")), 0.9))
     _mark(plan, pick(rng, place.marks), rng)
     for _ in range(int(rng.integers(0, 5))):  # lids, patches, leaves, stains
         x, y, half = *rng.uniform(0, side, 2), rng.uniform(3, 22)
         fill(
             plan,
             [(x - half, y), (x, y - half), (x + half, y), (x, y + half)],
-            dark((90, 92, 92), rng.uniform(0.3, 2)),
+            shaded((90, 92, 92), rng.uniform(0.3, 2)),
         )
     if sun > 0.05:
         shadow = np.zeros((side, side), np.uint8)
@@ -249,7 +249,7 @@ def _mark(plan: np.ndarray, kind: str, rng: np.random.Generator) -> None:
         return
     side, paint = (
         len(plan),
-        dark(tone(rng, ("white", "white", "yellow", "cream")), rng.uniform(0.75, 1)),
+        shaded(tone(rng, ("white", "white", "yellow", "cream")), rng.uniform(0.75, 1)),
     )
     clean = plan.copy()
     start = rng.uniform(0, 0.4) * side
@@ -267,7 +267,7 @@ def _mark(plan: np.ndarray, kind: str, rng: np.random.Generator) -> None:
             start,
             side,
             start + _FINE * 0.35,
-            dark(tone(rng, ("yellow", "white", "cream")), 0.95),
+            shaded(tone(rng, ("yellow", "white", "cream")), 0.95),
         )
         box(plan, 0, start - 2 * _FINE, side, start - _FINE * 1.0, (48, 46, 44))
     elif kind == "arrow":

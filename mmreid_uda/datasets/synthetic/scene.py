@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from .appearance import COLORS
-from .brush import box, dark, disc, fill, tone
+from .brush import box, disc, fill, shaded, tone
 from .places import PLACES, draw_place
 
 __all__ = ["HEIGHT", "WIDTH", "Scene", "draw_occluder", "draw_scene", "horizon_of"]
@@ -140,7 +140,7 @@ def _ground(image: np.ndarray, kind: str, horizon: int, rng: np.random.Generator
     image[horizon:] = np.clip(np.array(base) * rows, 0, 255)
     vanishing = rng.uniform(0.1, 0.9) * WIDTH
     if rng.random() < (0.55, 0.4, 0.85)[("campus", "street", "hall").index(kind)]:
-        _tiles(image, horizon, vanishing, dark(base, rng.uniform(0.7, 0.88)), rng)
+        _tiles(image, horizon, vanishing, shaded(base, rng.uniform(0.7, 0.88)), rng)
     if kind == "campus" and rng.random() < 0.7:
         edge, grass = rng.uniform(0.0, 1.0) * WIDTH, tone(rng, ("olive", "olive", "khaki"), 25)
         away = -WIDTH if rng.random() < 0.5 else 2 * WIDTH
@@ -152,7 +152,9 @@ def _ground(image: np.ndarray, kind: str, horizon: int, rng: np.random.Generator
             2 * WIDTH if rng.random() < 0.5 else -WIDTH,
         )
         fill(image, [(vanishing, horizon), (kerb, HEIGHT), (away, HEIGHT), (away, horizon)], paving)
-        fill(image, [(vanishing, horizon), (kerb, HEIGHT), (kerb + 14, HEIGHT)], dark(paving, 0.6))
+        fill(
+            image, [(vanishing, horizon), (kerb, HEIGHT), (kerb + 14, HEIGHT)], shaded(paving, 0.6)
+        )
         if rng.random() < 0.6:
             paint = rng.uniform(-0.5, 1.5) * WIDTH
             fill(
@@ -217,7 +219,9 @@ def _facade(
         top = rng.uniform(-0.4, 0.3) * horizon
         wall = tone(rng, names)
         box(image, left, top, right, horizon + 2, wall)
-        glass = dark(wall, rng.uniform(0.55, 0.75)) if rng.random() < 0.8 else (130.0, 180.0, 200.0)
+        glass = (
+            shaded(wall, rng.uniform(0.55, 0.75)) if rng.random() < 0.8 else (130.0, 180.0, 200.0)
+        )
         step_x, step_y = rng.uniform(24, 52), rng.uniform(34, 64)
         for y in np.arange(horizon - 12, top, -step_y):
             for x in np.arange(left + 8, right - step_x * 0.6, step_x):
@@ -276,7 +280,7 @@ def _bush(image: np.ndarray, x: float, y: float, radius: float, rng: np.random.G
             x + spot[0],
             y - radius * 0.6 + spot[1] * 0.6,
             radius * 0.3,
-            dark(leaf, rng.uniform(0.65, 1.15)),
+            shaded(leaf, rng.uniform(0.65, 1.15)),
         )
 
 
@@ -289,7 +293,7 @@ def _pillar(image: np.ndarray, x: float, y: float, scale: float, rng: np.random.
     color = tone(rng, ("silver", "white", "grey", "beige", "teal"))
     half = 26 * scale
     box(image, x - half, 0, x + half, y, color)
-    box(image, x + half * 0.3, 0, x + half, y, dark(color, 0.8))
+    box(image, x + half * 0.3, 0, x + half, y, shaded(color, 0.8))
 
 
 def _pole(image: np.ndarray, x: float, y: float, scale: float, rng: np.random.Generator) -> None:
@@ -316,7 +320,7 @@ def _car(image: np.ndarray, x: float, y: float, scale: float, rng: np.random.Gen
     ]
     fill(image, glass, (88.0, 78.0, 66.0))
     box(image, left, roof + tall * 0.42, right, y - tall * 0.12, body)
-    box(image, left, roof + tall * 0.72, right, y - tall * 0.12, dark(body, 0.75))
+    box(image, left, roof + tall * 0.72, right, y - tall * 0.12, shaded(body, 0.75))
     for wheel in (0.2, 0.8):
         disc(image, left + length * wheel, y - tall * 0.16, tall * 0.2, (24.0, 22.0, 22.0))
         disc(image, left + length * wheel, y - tall * 0.16, tall * 0.1, (140.0, 140.0, 140.0))

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from .appearance import Body, Color, Identity
-from .figure import Figure, Point, shaded
+from .brush import shaded
+from .figure import Figure, Point
 from .garments import FACE, HAIRS, HATS
 from .tube import Tube
 

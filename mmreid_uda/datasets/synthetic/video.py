@@ -16,8 +16,8 @@ from mmreid_uda.utils.values import Count, Fraction, Natural, Positive, checked
 
 from .appearance import Identity
 from .cache import write_jpeg
+from .figure import Pose
 from .lighting import draw_lit
-from .pedestrian import Pose
 from .renderer import CROP_SIZE, DomainRenderer, Sighting, expose
 
 __all__ = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .appearance import Color
-from .brush import box, dark, fill, tone
+from .brush import box, fill, shaded, tone
 from .clutter import ANY, METAL, THINGS, draw_leaves, draw_panel
 
 __all__ = ["WALLS", "Wall"]
@@ -48,7 +48,7 @@ def _bricks(wall: Wall, left: float, right: float, rng: np.random.Generator) -> 
     _paint(wall, left, right, color)
     course = wall.m * rng.uniform(0.12, 0.6)
     for row in np.arange(base, -2, -course):
-        box(wall.image, left, row - 1, right, row, dark(color, 0.82))
+        box(wall.image, left, row - 1, right, row, shaded(color, 0.82))
         for column in np.arange(
             left + rng.uniform(0, course), right - 3, course * rng.uniform(1.8, 3)
         ):
@@ -58,9 +58,9 @@ def _bricks(wall: Wall, left: float, right: float, rng: np.random.Generator) -> 
                 row - course,
                 min(right, column + course * 1.5),
                 row - 1,
-                dark(color, rng.uniform(0.85, 1.1)),
+                shaded(color, rng.uniform(0.85, 1.1)),
             )
-    box(wall.image, left, base - wall.m * rng.uniform(0.1, 0.6), right, base, dark(color, 0.6))
+    box(wall.image, left, base - wall.m * rng.uniform(0.1, 0.6), right, base, shaded(color, 0.6))
     return color
 
 
@@ -76,9 +76,9 @@ def _window(
         bottom + 3,
         tone(rng, ("white", "charcoal", "brown", "silver")),
     )
-    box(wall.image, left, top, right, bottom, dark(GLASS, rng.uniform(0.3, 1.3)))
+    box(wall.image, left, top, right, bottom, shaded(GLASS, rng.uniform(0.3, 1.3)))
     slant = rng.uniform(0.1, 0.6) * (right - left)
-    sky = dark((215, 200, 185), rng.uniform(0.4, 1.0))
+    sky = shaded((215, 200, 185), rng.uniform(0.4, 1.0))
     fill(
         wall.image,
         [(left, top), (left + slant, top), (left, bottom - rng.uniform(0, 0.7) * (bottom - top))],
@@ -91,7 +91,7 @@ def _window(
             top,
             right,
             bottom,
-            dark(tone(rng, ("yellow", "cream", "white", "mustard")), rng.uniform(0.5, 1)),
+            shaded(tone(rng, ("yellow", "cream", "white", "mustard")), rng.uniform(0.5, 1)),
         )
 
 
@@ -122,10 +122,10 @@ def _house(wall: Wall, left: float, right: float, rng: np.random.Generator) -> N
 def _door(wall: Wall, left: float, right: float, rng: np.random.Generator) -> None:
     base, m = len(wall.image), wall.m
     color, middle = tone(rng, ANY, 15), (left + right) / 2
-    box(wall.image, left, base - 2.2 * m, right, base, dark(color, 0.6))
+    box(wall.image, left, base - 2.2 * m, right, base, shaded(color, 0.6))
     box(wall.image, left + 4, base - 2.14 * m, right - 4, base, color)
     for low, high in ((0.2, 0.9), (1.1, 1.95)):
-        inside = dark(GLASS, rng.uniform(0.5, 1.6)) if rng.random() < 0.5 else dark(color, 0.8)
+        inside = shaded(GLASS, rng.uniform(0.5, 1.6)) if rng.random() < 0.5 else shaded(color, 0.8)
         box(wall.image, left + 10, base - high * m, right - 10, base - low * m, inside)
     box(wall.image, right - 12, base - 1.1 * m, right - 7, base - 1.0 * m, (190, 200, 200))
     if wall.night and rng.random() < 0.4:
@@ -142,7 +142,7 @@ def _shop(wall: Wall, left: float, right: float, rng: np.random.Generator) -> No
     back = (
         tone(rng, ("yellow", "cream", "white", "beige", "mustard", "sky"), 20)
         if lit
-        else dark(GLASS, rng.uniform(0.4, 1.4))
+        else shaded(GLASS, rng.uniform(0.4, 1.4))
     )
     for layer in (wall.image, wall.lamp) if lit and wall.night else (wall.image,):
         box(layer, left + 5, top, right - 5, sill, back)
@@ -151,7 +151,7 @@ def _shop(wall: Wall, left: float, right: float, rng: np.random.Generator) -> No
             column = left + 8
             while column < right - 14:
                 wide, tall = m * rng.uniform(0.06, 0.35), m * rng.uniform(0.1, 0.6)
-                goods = dark(
+                goods = shaded(
                     tone(rng, ANY, 20), rng.uniform(0.4, 1.1) if lit else rng.uniform(0.2, 0.6)
                 )
                 if rng.random() < 0.6:
@@ -166,12 +166,14 @@ def _shop(wall: Wall, left: float, right: float, rng: np.random.Generator) -> No
                 column += wide + m * rng.uniform(0.02, 0.25)
             bottom -= m * rng.uniform(0.6, 1.2)
     for post in np.arange(left, right, m * rng.uniform(0.8, 2.0)):
-        frame = dark(GLASS, 0.45)
+        frame = shaded(GLASS, 0.45)
         for layer in (wall.image, wall.lamp):
             box(layer, post, top, post + 0.06 * m, base, frame)
     if rng.random() < 0.5:
         slant = rng.uniform(0.1, 0.5) * (right - left)
-        fill(wall.image, [(left + 6, sill), (left + 6, top), (left + slant, top)], dark(back, 1.2))
+        fill(
+            wall.image, [(left + 6, sill), (left + 6, top), (left + slant, top)], shaded(back, 1.2)
+        )
 
 
 def _shutter(wall: Wall, left: float, right: float, rng: np.random.Generator) -> None:
@@ -183,7 +185,7 @@ def _shutter(wall: Wall, left: float, right: float, rng: np.random.Generator) ->
     for line in np.arange(0, right - left if upright else base, step):
         width = (step * 0.4, base) if upright else (right - left, step * 0.4)
         x, y = (left + line, 0) if upright else (left, line)
-        box(wall.image, x, y, min(right, x + width[0]), y + width[1], dark(color, 0.75))
+        box(wall.image, x, y, min(right, x + width[0]), y + width[1], shaded(color, 0.75))
     if rng.random() < 0.5:
         spray, middle = tone(rng, ANY, 20), np.array(((left + right) / 2, base - 1.2 * m))
         points = middle + rng.normal(0, 0.3, (9, 2)) * (right - left, m)
@@ -210,7 +212,7 @@ def _office(wall: Wall, left: float, right: float, rng: np.random.Generator) -> 
     wide, tall, tint = m * rng.uniform(0.7, 1.6), m * rng.uniform(0.8, 2.2), rng.uniform(0.4, 1.5)
     for column in np.arange(left, right, wide):
         for row in np.arange(base - m * 0.1, 0, -tall):
-            pane = dark(GLASS, tint * rng.uniform(0.7, 1.3))
+            pane = shaded(GLASS, tint * rng.uniform(0.7, 1.3))
             ends = (column + 3, row - tall + 4, min(right, column + wide) - 2, row)
             box(wall.image, *ends, pane)
             if rng.random() < 0.3:
@@ -218,10 +220,10 @@ def _office(wall: Wall, left: float, right: float, rng: np.random.Generator) -> 
                     wall.image,
                     *ends[:3],
                     row - tall * rng.uniform(0.2, 0.9),
-                    dark((190, 190, 190), rng.uniform(0.5, 1.2)),
+                    shaded((190, 190, 190), rng.uniform(0.5, 1.2)),
                 )
             if wall.night and rng.random() < 0.4:
-                box(wall.lamp, *ends, dark((190, 225, 235), rng.uniform(0.4, 1)))
+                box(wall.lamp, *ends, shaded((190, 225, 235), rng.uniform(0.4, 1)))
 
 
 def _train(wall: Wall, left: float, right: float, rng: np.random.Generator) -> None:
@@ -233,7 +235,7 @@ def _train(wall: Wall, left: float, right: float, rng: np.random.Generator) -> N
     box(wall.image, left, base - 0.9 * m, right, base - 0.7 * m, stripe)
     for column in np.arange(left + 0.2 * m, right - 0.5 * m, 1.4 * m):
         _window(wall, column, base - 2.1 * m, min(right, column + 1.1 * m), base - 1.15 * m, rng)
-    box(wall.image, left, base - 2.2 * m, left + 0.05 * m, base - 0.25 * m, dark(body, 0.5))
+    box(wall.image, left, base - 2.2 * m, left + 0.05 * m, base - 0.25 * m, shaded(body, 0.5))
 
 
 def _plain(wall: Wall, left: float, right: float, rng: np.random.Generator) -> None:
@@ -248,7 +250,7 @@ def _plain(wall: Wall, left: float, right: float, rng: np.random.Generator) -> N
             base - m * rng.uniform(0.9, 1.3),
             right,
             base,
-            dark(tone(rng, ANY), 0.9),
+            shaded(tone(rng, ANY), 0.9),
         )
     choice, room = rng.random(), right - left
     if choice < 0.4 and room > 1.2 * m:
@@ -263,7 +265,7 @@ def _plain(wall: Wall, left: float, right: float, rng: np.random.Generator) -> N
             base - m * rng.uniform(0.7, 1.2),
             rng,
         )
-    box(wall.image, left, base - 0.1 * m, right, base, dark(color, 0.5))
+    box(wall.image, left, base - 0.1 * m, right, base, shaded(color, 0.5))
     if wall.night and rng.random() < 0.6:
         box(
             wall.lamp,
@@ -288,7 +290,7 @@ def _fence(wall: Wall, left: float, right: float, rng: np.random.Generator) -> N
             base - tall,
             min(right, column + gap * bar),
             base,
-            dark(color, rng.uniform(0.85, 1.1)),
+            shaded(color, rng.uniform(0.85, 1.1)),
         )
     for height in (0.9, 0.25):
         box(
@@ -297,7 +299,7 @@ def _fence(wall: Wall, left: float, right: float, rng: np.random.Generator) -> N
             base - tall * height,
             right,
             base - tall * height + 0.05 * m,
-            dark(color, 0.8),
+            shaded(color, 0.8),
         )
 
 
