@@ -62,7 +62,7 @@ def test_the_check_warns_of_what_does_not_fit(starts, crops, tmp_path, capsys):
     call_tool(tool, "orl", "--no-decode", "--start", "rendered://tiny")
     said = capsys.readouterr().out
     assert "orl does not look like standing people" in said and "in 200 images" in said
-    assert f"from ImageNet by {BACKBONE}='bundled://tiny'" in said and "0 problems" in said
+    assert f"with ImageNet by {BACKBONE}='bundled://tiny'" in said and "0 problems" in said
 
 
 def test_images_that_cannot_be_read_are_not_compared(fit, starts, tmp_path):

@@ -23,7 +23,7 @@ from mmreid_uda.engine import extract_features
 __all__ = ["THRESHOLD", "likeness", "said_of", "start_of"]
 
 THRESHOLD = 0.2
-"""Likeness below which the weights are not for these images.
+"""Likeness below which images are of another kind than those that the weights were trained on.
 
 Measured with 256 images of each set, three networks (ImageNet's, and two trained on rendered people): standing people
 of three real cameras .34 to .53; vehicles .06 to .12, faces up to -.01, digits .13 to .16, pieces of two photographs of
@@ -111,8 +111,8 @@ def said_of(start: tuple[str, str], dataset: ReIDDataset) -> str:
         )
     return (
         f"{dataset.name} does not look like standing people, for whom {address} was trained: found likeness "
-        f"{found:.2f} in {len(paths)} images, expected at least {THRESHOLD}; for vehicles, animals or faces start from "
-        f"ImageNet by {option}, of people look whether the boxes reach from head to feet"
+        f"{found:.2f} in {len(paths)} images, expected at least {THRESHOLD}; of people look whether boxes reach from head "
+        f"to feet, of anything else compare it with ImageNet by {option} (docs/start.md)"
     )
 
 
