@@ -11,6 +11,7 @@ from weight_files import load
 from mmreid_uda.apis import ReIDInferencer, init_model
 from mmreid_uda.checkpoint import RENDERED, halved, rendered, start_card
 from mmreid_uda.config import load_config
+from mmreid_uda.config.index import named_model
 from mmreid_uda.models.backbones import MobileNetV2
 from mmreid_uda.models.weights import load_pretrained
 from mmreid_uda.utils import InputError
@@ -101,3 +102,9 @@ def test_what_is_shipped_is_small_and_known(name):
     inferencer = ReIDInferencer(f"{RENDERED}{name}", device="cpu")
     assert inferencer.fingerprint == card["fingerprint"]
     json.dumps(card)
+
+
+def test_the_small_one_is_shipped_and_the_commands_of_larger_ones_exist():
+    assert SHIPPED == ["mobilenet_v2"]
+    for config in rendered._COMMANDS.values():
+        assert named_model(config) is not None
