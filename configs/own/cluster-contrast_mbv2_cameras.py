@@ -7,6 +7,7 @@ _base_ = [
 
 target = dict(_delete_=True, type="FolderReIDDataset", data_root="crops", folders="camera")
 input_size = (128, 64)
+stage1 = "rendered://mobilenet_v2"  # None: from ImageNet (docs/start.md says where it wins)
 clusterer = dict(k1="auto", eps="auto", min_samples=2)
 evidence = dict(camera="auto")
 # Two people are enough, and a batch may be filled by going over them again.

@@ -7,6 +7,7 @@ _base_ = [
 
 target = dict(_delete_=True, type="CSVReIDDataset", data_root="crops", ann_file="crops.csv")
 input_size = (128, 64)
+stage1 = "rendered://mobilenet_v2"  # None: from ImageNet (docs/start.md says where it wins)
 clusterer = dict(_delete_=True, type="ConstrainedLinkage")
 # What one camera sees at the same time is two subjects; disjoint_cameras=True says so of all cameras together.
 evidence = dict(camera="auto", tracklets=True, time=True)

@@ -111,8 +111,8 @@ def said_of(start: tuple[str, str], dataset: ReIDDataset) -> str:
         )
     return (
         f"{dataset.name} does not look like standing people, for whom {address} was trained: found likeness "
-        f"{found:.2f} in {len(paths)} images, expected at least {THRESHOLD}; of people look whether boxes reach from head "
-        f"to feet, of anything else compare it with ImageNet by {option} (docs/start.md)"
+        f"{found:.2f} in {len(paths)} images, expected at least {THRESHOLD}; of people look whether boxes reach from "
+        f"head to feet, of anything else compare it with ImageNet by {option} (docs/start.md)"
     )
 
 
