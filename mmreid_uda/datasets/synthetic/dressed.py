@@ -8,9 +8,10 @@ import numpy as np
 
 from .appearance import Body, Color, Garment, Identity
 from .brush import shaded
+from .carried import Hand, draw_carried
 from .figure import Figure, Point, Pose
 from .garments import LOWERS, NECK, PRINTS, STRAPS, THIGH, TRIMS, UPPERS, print_shapes
-from .things import Hand, draw_carried, draw_hanging_hair, draw_head
+from .heads import draw_hanging_hair, draw_head
 from .tube import Tube
 
 __all__ = ["draw_dressed"]
