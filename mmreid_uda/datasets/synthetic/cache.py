@@ -103,7 +103,7 @@ def ensure_rendered(
     except OSError as error:
         raise InputError(
             f"the synthetic set '{spec.folder_name}' cannot be rendered to '{folder}' ({error}), expected a folder "
-            "that can be written and about 10 MB of space; set data_root"
+            "that can be written, and space for its images; set data_root"
         ) from error
     return folder
 

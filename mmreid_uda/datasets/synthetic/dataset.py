@@ -39,7 +39,7 @@ class SyntheticSpec:
 
     Attributes:
         variant: Domain: ``'a'`` campus in summer, ``'b'`` street at dusk in winter, ``'c'`` hall from above, ``'d'``
-            and ``'e'`` two cameras each that differ strongly.
+            and ``'e'`` two cameras each that differ strongly, ``'world'`` detailed people in many kinds of places.
         num_train_ids: Identities for training, numbered from 1.
         num_test_ids: Further identities for query and gallery.
         images_per_id: Mean number of images of an identity, at least 4; it varies by a third.
@@ -103,7 +103,7 @@ class SyntheticSpec:
         """
         renderer = _renderer(self)
         if job == 0:
-            _render_clutter(folder, self, renderer)
+            _render_strays(folder, self, renderer)
         else:
             _render_pid(folder, self, renderer, job)
 
@@ -122,7 +122,8 @@ class SyntheticReID(MarketStyleDataset):
         split: ``'train'``, ``'query'`` or ``'gallery'``.
         pipeline: See :class:`ReIDDataset`.
         variant: ``'a'`` campus in summer; ``'b'`` street at dusk in winter, dark clothes; ``'c'`` hall from above, low
-            resolution; ``'d'`` and ``'e'`` two cameras each, so unlike that plain features cluster by camera.
+            resolution; ``'d'`` and ``'e'`` two cameras each, so unlike that plain features cluster by camera;
+            ``'world'`` detailed people in many kinds of places, before cameras that are drawn as widely as they go.
         num_train_ids: Identities for training, at least 2.
         num_test_ids: Further identities for query and gallery, at least 2.
         images_per_id: Mean number of images of an identity, at least 4.
@@ -210,7 +211,7 @@ def _render_pid(folder: str, spec: SyntheticSpec, renderer: DomainRenderer, pid:
             write_jpeg(os.path.join(folder, split, name), image, renderer.cameras[camera].quality)
 
 
-def _render_clutter(folder: str, spec: SyntheticSpec, renderer: DomainRenderer) -> None:
+def _render_strays(folder: str, spec: SyntheticSpec, renderer: DomainRenderer) -> None:
     """Render distractors (background and strangers, identity 0) and junk (bad boxes of test people, identity -1)."""
     unseen = 1 + spec.num_train_ids + spec.num_test_ids
     for number in range(spec.num_distractors + spec.num_junk):

@@ -43,7 +43,7 @@ class Domain:
         across: Where in the view people walk, 0..1 from left to right.
         ground: The same from the horizon to the camera, 0..1.
         aspect: Width of a box over half its height, at most 1, or None for boxes of the crop's shape.
-        alike: Share of people who wear the clothes of somebody else.
+        alike: Probability that a person wears the clothes of the first of their group of four, where it is not them.
         changes: Probability that a thing a person carries or wears is missing in a sighting, or a jacket open that is
             else closed; only where people are detailed.
         arms: What people do with their arms, see :class:`~mmreid_uda.datasets.synthetic.figure.Pose`.

@@ -22,6 +22,7 @@ __all__ = [
     "THIGH",
     "TRIMS",
     "UPPERS",
+    "WEAVES",
     "Corners",
     "Cut",
     "Legs",

@@ -13,7 +13,7 @@ from .brush import box, fill, shaded, tone
 from .clutter import THINGS
 from .walls import WALLS, Wall
 
-__all__ = ["PLACES", "draw_place", "metre"]
+__all__ = ["PLACES", "draw_place"]
 
 _FINE = 36
 """Pixels to the metre of the plan that the ground is drawn on before it is seen from the camera."""
@@ -125,7 +125,7 @@ PLACES: Mapping[str, Place] = dict(
 """Kinds of places, by name."""
 
 
-def metre(share: float) -> float:
+def _metre(share: float) -> float:
     """How large things are seen.
 
     Args:
@@ -287,9 +287,9 @@ def _seen(
     """The plan as the camera sees it, from the horizon down."""
     height, width = size
     share = np.linspace(0, 1, height - horizon, dtype=np.float32)[:, None]
-    scale = metre(0) + (metre(1) - metre(0)) * share
+    scale = _metre(0) + (_metre(1) - _metre(0)) * share
     slant = 0.28 + 0.5 * (1 - horizon / (0.5 * height))
-    away = -np.log(scale / scale[-1]) * (height - horizon) / ((metre(1) - metre(0)) * slant)
+    away = -np.log(scale / scale[-1]) * (height - horizon) / ((_metre(1) - _metre(0)) * slant)
     aside = (
         np.arange(width, dtype=np.float32)[None, :] - np.float32(rng.uniform(0, width))
     ) / scale
@@ -318,7 +318,7 @@ def _stand_walls(
     wall = Wall(
         np.zeros((base, width + spare, 3), np.uint8),
         np.zeros((base, width + spare, 3), np.uint8),
-        metre(0),
+        _metre(0),
         night,
     )
     left = -rng.uniform(0, 150)
@@ -327,7 +327,9 @@ def _stand_walls(
         WALLS[pick(rng, place.walls)](wall, left, right, rng)
         left = right
     foot = [horizon + drop, horizon] if rng.random() < 0.5 else [horizon, horizon + drop]
-    larger = [metre(max(0.0, (y - horizon) / (image.shape[0] - horizon))) / metre(0) for y in foot]
+    larger = [
+        _metre(max(0.0, (y - horizon) / (image.shape[0] - horizon))) / _metre(0) for y in foot
+    ]
     source = np.array([(0, 0), (width + spare, 0), (width + spare, base), (0, base)], np.float32)
     target = np.array(
         [
@@ -365,7 +367,7 @@ def _things(
     height, width = image.shape[:2]
     layer, shadow = np.zeros((height, width, 4), np.uint8), np.zeros((height, width), np.uint8)
     for share in sorted(rng.uniform(0, 1, int(rng.integers(5, 13))) ** 1.6 * 0.75):
-        m, x, y = metre(share), rng.uniform(0, width), horizon + share * (height - horizon)
+        m, x, y = _metre(share), rng.uniform(0, width), horizon + share * (height - horizon)
         THINGS[pick(rng, place.things)](layer, x, y, m, rng)
         cv2.ellipse(
             shadow, (round(x), round(y)), (round(m * 0.5), round(m * 0.08)), 0, 0, 360, 150.0, -1
