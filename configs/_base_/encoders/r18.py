@@ -1,14 +1,7 @@
-# ResNet-18 with last stride 1, global average pooling, a BN neck with frozen bias: 512-d.
+# ResNet-18, else as ResNet-50: 512-d.
+_base_ = "./r50.py"
+
 encoder_name = "r18"
 encoder = dict(
-    type="ReIDEncoder",
-    backbone=dict(
-        type="ResNet",
-        depth=18,
-        last_stride=1,
-        init_cfg=dict(type="Pretrained", checkpoint="torchvision://resnet18"),
-    ),
-    pool=dict(type="GlobalAvgPool"),
-    neck=dict(type="BNNeck"),
-    norm=dict(type="GhostBN"),
+    backbone=dict(depth=18, init_cfg=dict(checkpoint="torchvision://resnet18")),
 )
