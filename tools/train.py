@@ -76,11 +76,19 @@ def main() -> None:
     args = parse_args()
     from mmengine.dist import is_main_process
 
+    from mmreid_uda.checkpoint import RENDERED, start_card
     from mmreid_uda.cli.launch import init_processes, num_processes
     from mmreid_uda.config import load_config
     from mmreid_uda.engine import build_runner, nothing_to_train
+    from mmreid_uda.utils import InputError
 
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    if args.config.startswith(RENDERED):
+        made_by = start_card(args.config)["config"]
+        raise InputError(
+            f"found {args.config} to be trained, expected a config: `mmreid train {made_by}` makes such weights anew, "
+            f"and stage1={args.config} starts a config of yours from them."
+        )
     cfg = load_config(args.config, args.cfg_options, num_processes(args.launcher))
     apply_flags(cfg, args)
     init_processes(args.launcher, cfg.get("env_cfg", {}).get("dist_cfg"))

@@ -35,12 +35,21 @@ def start_card(address: str) -> dict[str, Any]:
         largest distance (1 - cosine) that half precision makes.
 
     Raises:
-        InputError: There are no such weights.
+        InputError: There are no such weights, or their card is damaged.
     """
     name = address.removeprefix(RENDERED)
     cards = {path.stem: path for path in sorted(_STARTS.glob("*.json"))}
     if name in cards:
-        return json.loads(cards[name].read_text(encoding="utf-8"))
+        try:
+            card = json.loads(cards[name].read_text(encoding="utf-8"))
+        except ValueError:
+            card = {}
+        if not {"sha256", "config"} <= set(card):
+            raise InputError(
+                f"{cards[name]} is damaged, expected the card of {address}: install mmreid_uda again, or restore the "
+                "file."
+            )
+        return card
     there = ", ".join(f"{RENDERED}{one}" for one in cards) or "none"
     if name in _COMMANDS:
         raise InputError(
@@ -49,7 +58,8 @@ def start_card(address: str) -> dict[str, Any]:
             "init_cfg.checkpoint."
         )
     raise InputError(
-        f"{address} is unknown, expected one of those there are ({there}): change stage1 or init_cfg.checkpoint."
+        f"{address} is unknown, expected one of those that have a card in {_STARTS} ({there}): give another address, "
+        "such as in stage1 or init_cfg.checkpoint, or install mmreid_uda again where files are missing."
     )
 
 

@@ -98,7 +98,9 @@ class ToolParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Read ``--model NAME`` as the first argument, and an address in its place as the checkpoint, too."""
         words = list(sys.argv[1:] if args is None else args)
-        if "://" in "".join(words[:1]) and any(one.dest == "checkpoint" for one in self._actions):
+        # Where a checkpoint may be left out, the config of the address names it.
+        needed = any(one.dest == "checkpoint" and one.nargs is None for one in self._actions)
+        if "://" in "".join(words[:1]) and needed:
             words.insert(0, words[0])
         if "--model" in words[:-1] and "--model" in self._option_string_actions:
             place = words.index("--model")

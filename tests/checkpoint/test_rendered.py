@@ -8,6 +8,7 @@ from weight_files import load
 
 from mmreid_uda.apis import ReIDInferencer, init_model
 from mmreid_uda.checkpoint import RENDERED, halved, rendered, start_card
+from mmreid_uda.cli import ToolParser
 from mmreid_uda.config import load_config
 from mmreid_uda.config.index import named_model
 from mmreid_uda.models.backbones import MobileNetV2
@@ -65,6 +66,28 @@ def test_tools_take_an_address_in_the_place_of_two_words(starts, crops, tmp_path
         assert str(written["fingerprint"]) == start_card("rendered://tiny")["fingerprint"]
 
 
+def test_a_checkpoint_that_may_be_left_out_is_not_given_twice():
+    parser = ToolParser()
+    parser.add_config()
+    parser.add_argument("checkpoint", nargs="?")
+    words = parser.parse_intermixed_args(["rendered://tiny"])
+    assert (words.config, words.checkpoint) == ("rendered://tiny", None)
+
+
+def test_training_takes_a_config_not_what_comes_of_one(starts, capsys):
+    with pytest.raises(SystemExit):
+        call_tool("tools/train.py", "rendered://tiny")
+    config, said = start_card("rendered://tiny")["config"], capsys.readouterr().err
+    assert f"`mmreid train {config}`" in said and "stage1=rendered://tiny starts" in said
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1"])
+def test_a_damaged_card_is_a_sentence(starts, content):
+    (starts / "tiny.json").write_text(content)
+    with pytest.raises(InputError, match=r"tiny.json is damaged.*install mmreid_uda again"):
+        load("rendered://tiny")
+
+
 def test_what_is_no_start_is_a_sentence(starts):
     with pytest.raises(InputError, match=r"unknown, expected one .*\(rendered://tiny\).*stage1"):
         load("rendered://nobody")
@@ -75,7 +98,7 @@ def test_what_is_no_start_is_a_sentence(starts):
     with pytest.raises(InputError, match=r"rendered://nobody is unknown"):
         load_config("rendered://nobody")
     (starts / "tiny.json").unlink()
-    with pytest.raises(InputError, match=r"there are \(none\)"):
+    with pytest.raises(InputError, match=r"\(none\).*install mmreid_uda again"):
         load("rendered://tiny")
 
 
