@@ -33,6 +33,7 @@ PAGES = {
     "Start": [
         "get_started",
         "own_cameras",
+        "start",
         "life_cycle",
         "configuration",
         "data",

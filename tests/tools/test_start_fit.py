@@ -36,8 +36,9 @@ def test_people_are_told_from_faces_and_from_people_on_their_heads(fit, starts, 
 
 def test_a_start_is_found_in_a_config_or_named(fit, starts):
     name = "cluster-contrast_mbv2_photos"
-    assert fit.start_of(None) is None and fit.start_of(load_config(name, {BACKBONE: None})) is None
-    by_backbone = load_config(name, {BACKBONE: "rendered://tiny"})
+    assert fit.start_of(None) is None
+    assert fit.start_of(load_config(name, {"stage1": None})) is None
+    by_backbone = load_config(name, {"stage1": None, BACKBONE: "rendered://tiny"})
     assert fit.start_of(by_backbone) == ("rendered://tiny", f"{BACKBONE}='bundled://tiny'")
     by_stage1 = load_config(name, {"stage1": "rendered://tiny"})
     assert fit.start_of(by_stage1) == ("rendered://tiny", "stage1=None")
@@ -57,7 +58,7 @@ def test_the_check_warns_of_what_does_not_fit(starts, crops, tmp_path, capsys):
     call_tool(tool, *words, *options)
     said = capsys.readouterr().out
     assert f"{tmp_path.name} looks like standing people" in said
-    call_tool(tool, *words, *options[:2])
+    call_tool(tool, *words, *options[:2], "stage1=None")
     assert "standing people" not in capsys.readouterr().out
     call_tool(tool, "orl", "--no-decode", "--start", "rendered://tiny")
     said = capsys.readouterr().out
