@@ -1,5 +1,5 @@
 # For rendered people on two CPU cores: 1,200 iterations of 64 = 16 x 4 images of 128 x 64 pixels. The rate is four
-# times that of source training: it decided more than anything else that was tried (configs/start/README.md).
+# times that of source training: with the number of iterations, it decided most (configs/start/README.md).
 global_batch_size = 64
 num_instances = 4
 iters_per_epoch = 100
