@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor
 
+from mmreid_uda.neighbors import jaccard_graph
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import PseudoLabelState, ReIDDataSample, TrainingImages
 from mmreid_uda.utils.choices import DOMAIN_NAMES
@@ -21,8 +22,9 @@ _IMAGES, _CLASSES = 12, 4
 def build_model(cfg: Config, seed: int = 0) -> Any:
     """Build the model of a config, untrained, and give it four classes, as the hooks do before training.
 
-    Of twelve random images ``cluster_features`` chooses the features, and their pseudo-labels go to ``on_relabel``. A
-    model that trains on labels alone gets the number of people through ``on_source``.
+    Of twelve random images ``cluster_features`` chooses the features, and their pseudo-labels go to ``on_relabel``,
+    with the distances of all of them. Features are random numbers, as many as the network gives. A model that trains
+    on labels alone gets the number of people through ``on_source``.
 
     Args:
         cfg: A loaded config (:func:`load_config`).
@@ -38,13 +40,29 @@ def build_model(cfg: Config, seed: int = 0) -> Any:
         return model
     encoder = model.encoder
     width = encoder.feat_dim if model.feature == "pooled" else encoder.embed_dim
-    features = F.normalize(torch.randn(_IMAGES, width), dim=1)
     labels = torch.arange(_IMAGES) % _CLASSES
     images = TrainingImages(
         None, [None] if cfg.train_dataloader.dataset.get("source") else [], labels
     )
-    features = model.cluster_features(lambda network, dataset: features, images)
-    model.on_relabel(PseudoLabelState(0, labels, features, cluster=lambda features: labels))
+    drawn = F.normalize(torch.randn(_IMAGES, width), dim=1)
+
+    @torch.no_grad()
+    def extract(network: Any, dataset: Any) -> Tensor:
+        given = width if network is model else network(torch.zeros(2, 3, 64, 32)).shape[1]
+        # Networks of equal dimensions agree.
+        return drawn if given == width else F.normalize(torch.randn(_IMAGES, given), dim=1)
+
+    features = model.eval().cluster_features(extract, images)
+    model.train()
+    model.on_relabel(
+        PseudoLabelState(
+            0,
+            labels,
+            features,
+            cluster=lambda features: labels,
+            distances=lambda limit: jaccard_graph(drawn, k1=6, k2=3, max_distance=limit),
+        )
+    )
     return model
 
 

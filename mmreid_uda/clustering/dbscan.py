@@ -201,6 +201,52 @@ class JaccardDBSCAN(JaccardClusterer):
     ) -> np.ndarray:
         """Cluster; only a choice draws. ``eps_scale`` multiplies the radius, which stays below 1 - λ."""
         features = unit_rows(features)
+        graph_of = self._graphs(features, seed, epoch, extras)
+        neighbors = self.found(features, seed, extras.get("neighbors"))
+        if self.chosen is None and (self.auto_k1 or self.eps == "auto"):
+            started = time.perf_counter()
+            self.chosen = self._choose(features, neighbors, graph_of, seed, extras)
+            self.info["seconds_choice"] = time.perf_counter() - started
+        times = [time.perf_counter()]
+        if self.chosen is not None:
+            self.info["k1"] = float(self.chosen.k1)
+        graph, eps = self._graph_and_eps(graph_of(features, neighbors, self._chosen_ks), eps_scale)
+        times.append(time.perf_counter())
+        labels = dbscan(graph, eps, self.min_samples, extras.get("constraints"))
+        times.append(time.perf_counter())
+        jaccard, density = np.diff(times).tolist()
+        self.info.update(
+            eps=eps,
+            mean_degree=float((graph.data <= eps).sum() / len(features)),
+            seconds_jaccard=jaccard,
+            seconds_dbscan=density,
+        )
+        return labels
+
+    def graph(
+        self,
+        features: np.ndarray,
+        max_distance: float,
+        seed: int,
+        neighbors: Neighbors | CameraNeighbors | None = None,
+        *,
+        epoch: int = 1,
+        **extras: Any,
+    ) -> sparse.csr_array:
+        """As :meth:`JaccardClusterer.graph`, with the source term, and with the k1 of ``'auto'`` if it is chosen."""
+        features = unit_rows(features)
+        graph_of = self._graphs(features, seed, epoch, extras)
+        neighbors = self.found(features, seed, neighbors)
+        return graph_of(features, neighbors, self._chosen_ks)(max_distance)
+
+    @property
+    def _chosen_ks(self) -> tuple[int, int] | None:
+        return None if self.chosen is None else (self.chosen.k1, self.chosen.k2)
+
+    def _graphs(
+        self, features: np.ndarray, seed: int, epoch: int, extras: dict[str, Any]
+    ) -> Callable[..., Callable[[float], sparse.csr_array]]:
+        """Maps rows, their neighbours and (k1, k2), or None, to what gives their graph up to any limit."""
         from_source = None
         if self.source_weight:
             source = unit_rows(check_vectors(extras["source_features"], "features of the sources"))
@@ -223,28 +269,7 @@ class JaccardDBSCAN(JaccardClusterer):
                 max_pairs=max_pairs,
             )
 
-        neighbors = self.found(features, seed, extras.get("neighbors"))
-        if self.chosen is None and (self.auto_k1 or self.eps == "auto"):
-            started = time.perf_counter()
-            self.chosen = self._choose(features, neighbors, graph_of, seed, extras)
-            self.info["seconds_choice"] = time.perf_counter() - started
-        times = [time.perf_counter()]
-        ks = None
-        if self.chosen is not None:
-            ks = self.chosen.k1, self.chosen.k2
-            self.info["k1"] = float(self.chosen.k1)
-        graph, eps = self._graph_and_eps(graph_of(features, neighbors, ks), eps_scale)
-        times.append(time.perf_counter())
-        labels = dbscan(graph, eps, self.min_samples, extras.get("constraints"))
-        times.append(time.perf_counter())
-        jaccard, density = np.diff(times).tolist()
-        self.info.update(
-            eps=eps,
-            mean_degree=float((graph.data <= eps).sum() / len(features)),
-            seconds_jaccard=jaccard,
-            seconds_dbscan=density,
-        )
-        return labels
+        return graph_of
 
     def state_dict(self) -> dict[str, Any]:
         """The frozen radius and the choice, each None before the first call or if there is none."""

@@ -15,8 +15,8 @@ from mmreid_uda.neighbors.cameras import CameraLists, Fill, camera_numbers
 from mmreid_uda.neighbors.jaccard import (
     BYTES_PER_PAIR,
     Variant,
-    jaccard_distances,
     jaccard_encodings,
+    jaccard_from_encodings,
     neighbors_needed,
 )
 from mmreid_uda.neighbors.knn import (
@@ -248,6 +248,7 @@ class JaccardClusterer(Clusterer):
         neighbors: Neighbors | CameraNeighbors | None = None,
         *,
         epoch: int = 1,
+        **extras: Any,
     ) -> sparse.csr_array:
         """The Jaccard distances up to a limit.
 
@@ -257,12 +258,13 @@ class JaccardClusterer(Clusterer):
             seed: As :meth:`encode`.
             neighbors: As :meth:`encode`.
             epoch: As :meth:`encode`.
+            **extras: As in :meth:`Clusterer.graph`; for sub-classes.
 
         Returns:
             Symmetric float32 (N, N), zero diagonal stored; a pair that is not stored is farther away.
         """
         encodings, max_pairs = self.encode(unit_rows(features), seed, neighbors, epoch=epoch)
-        return jaccard_distances(encodings, max_distance, max_pairs)
+        return jaccard_from_encodings(encodings, max_distance, max_pairs=max_pairs)
 
     def _log_memory(self, num: int, dimensions: int, *lists: int) -> None:
         """Say what a long search for lists of so many neighbours takes, and refuse one that takes too much."""

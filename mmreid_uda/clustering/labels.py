@@ -32,7 +32,7 @@ class Clusterer(ABC):
     The call checks the features, hands them to :meth:`cluster` and numbers the labels. A sub-class writes
     :meth:`cluster`, puts figures for the log in :attr:`info`, and returns what must survive a resume from
     :meth:`state_dict`. What can be shared among processes, or serves several calls on the same features, goes into
-    :meth:`prepare`.
+    :meth:`prepare`. One whose labels come from distances between images gives them by :meth:`graph`.
 
     Example:
         >>> @CLUSTERERS.register_module()
@@ -45,6 +45,9 @@ class Clusterer(ABC):
     info: dict[str, float]
     #: Whether distances can be made with the cameras in mind; then :meth:`cluster` takes ``cameras``.
     camera_aware: ClassVar[bool] = False
+    #: Of the arrays in :attr:`requires`, those with a row for each image that is clustered, labels or vectors: where
+    #: several images are clustered as one, they are put together in the same way.
+    per_image: ClassVar[tuple[str, ...]] = ("true_labels", "mirrored_features")
     #: Whether :meth:`cluster` takes ``constraints`` and obeys them; for others they are obeyed around it.
     honors_constraints: ClassVar[bool] = False
 
@@ -111,21 +114,8 @@ class Clusterer(ABC):
                 clusterer that is not :attr:`camera_aware`.
         """
         features = check_vectors(features, "features to cluster")
-        needed: dict[str, Any] = {name: extras.get(name) for name in self.requires}
-        for name, array in needed.items():
-            if array is None:
-                raise InputError(
-                    f"found no {name} for {type(self).__name__}, which was configured to use them: check the datasets "
-                    "of the config (`source`, `target`) or change clusterer."
-                )
+        needed = self._needed(extras, cameras)
         self.info = {}
-        if cameras is not None:
-            if not self.camera_aware:
-                raise InputError(
-                    f"found cameras for {type(self).__name__}, whose distances know none, expected a clusterer on "
-                    "Jaccard distances: set evidence.camera='center', or clusterer.type='JaccardDBSCAN'."
-                )
-            needed["cameras"] = cameras
         if prepared is None:
             prepared = self.prepare(features, cameras=cameras) or {}
         if constraints is not None and self.honors_constraints:
@@ -134,6 +124,83 @@ class Clusterer(ABC):
             features, seed=seed, epoch=epoch, eps_scale=eps_scale, **prepared, **needed
         )
         return renumber(labels)
+
+    def distances(
+        self,
+        features: np.ndarray,
+        max_distance: float,
+        *,
+        seed: int,
+        epoch: int,
+        prepared: dict[str, Any] | None = None,
+        cameras: np.ndarray | None = None,
+        **extras: np.ndarray | None,
+    ) -> sparse.csr_array:
+        """The distances that a call with the same arguments clusters by, up to a limit.
+
+        Args:
+            features: As in :meth:`__call__`.
+            max_distance: The limit, in (0, 1].
+            seed: As in :meth:`__call__`.
+            epoch: As in :meth:`__call__`.
+            prepared: As in :meth:`__call__`.
+            cameras: As in :meth:`__call__`.
+            **extras: As in :meth:`__call__`.
+
+        Returns:
+            As :meth:`graph`.
+
+        Raises:
+            InputError: As :meth:`__call__`, and if the clusterer has no such distances.
+        """
+        features = check_vectors(features, "features to cluster")
+        needed = self._needed(extras, cameras)
+        if prepared is None:
+            prepared = self.prepare(features, cameras=cameras) or {}
+        return self.graph(features, max_distance, seed, epoch=epoch, **prepared, **needed)
+
+    def graph(
+        self, features: np.ndarray, max_distance: float, seed: int, **extras: Any
+    ) -> sparse.csr_array:
+        """The distances between images up to a limit, if labels come from such.
+
+        Args:
+            features: float32 (N, D), finite and without zero rows.
+            max_distance: The limit, in (0, 1].
+            seed: As in :meth:`__call__`.
+            **extras: ``epoch``, and what :meth:`cluster` is given besides.
+
+        Returns:
+            Symmetric float32 (N, N), sorted indices; the diagonal is always stored, as are zeros, and a pair that is
+            not stored is farther away.
+
+        Raises:
+            InputError: If the clusterer has none.
+        """
+        raise InputError(
+            f"found {type(self).__name__}, which makes no graph of distances between images, expected a clusterer on "
+            "Jaccard distances: set clusterer.type='JaccardDBSCAN', or another model.type."
+        )
+
+    def _needed(
+        self, extras: dict[str, np.ndarray | None], cameras: np.ndarray | None
+    ) -> dict[str, Any]:
+        """Those of the extras that are asked for, and the cameras, as arguments."""
+        needed: dict[str, Any] = {name: extras.get(name) for name in self.requires}
+        for name, array in needed.items():
+            if array is None:
+                raise InputError(
+                    f"found no {name} for {type(self).__name__}, which was configured to use them: check the datasets "
+                    "of the config (`source`, `target`) or change clusterer."
+                )
+        if cameras is not None:
+            if not self.camera_aware:
+                raise InputError(
+                    f"found cameras for {type(self).__name__}, whose distances know none, expected a clusterer on "
+                    "Jaccard distances: set evidence.camera='center', or clusterer.type='JaccardDBSCAN'."
+                )
+            needed["cameras"] = cameras
+        return needed
 
     @abstractmethod
     def cluster(

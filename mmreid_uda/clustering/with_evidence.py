@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
+from scipy import sparse
 from torch import Tensor
 
 from mmreid_uda.neighbors.centering import center_cameras
@@ -32,8 +33,6 @@ __all__ = ["EvidenceClustering", "Nodes"]
 
 # Rejected links that the log names.
 _EXAMPLES = 5
-# Extras of the call that are per image.
-_PER_IMAGE = ("true_labels", "mirrored_features")
 # Uses of cameras that change features, and those that change distances.
 _CENTERED, _AWARE = ("center", "both"), ("jaccard", "both")
 
@@ -83,6 +82,28 @@ class Nodes:
         if self.of_image is None:
             return labels
         return np.where(self.of_image < 0, -1, labels[self.of_image])
+
+    def between_images(self, graph: sparse.csr_array) -> sparse.csr_array:
+        """Distances of the images.
+
+        Args:
+            graph: (M, M), of the nodes.
+
+        Returns:
+            (N, N); zeros stay stored, and images without a node have none.
+        """
+        if self.of_image is None:
+            return graph
+        num = graph.shape[0]
+        # Behind the nodes stands one without distances, for the images that take no part.
+        padded = sparse.csr_array(
+            (graph.data, graph.indices, np.append(graph.indptr, graph.nnz)),
+            shape=(num + 1, num + 1),
+        )
+        numbers = np.where(self.of_image < 0, num, self.of_image)
+        images = padded[numbers][:, numbers]
+        images.sort_indices()
+        return images
 
     def first(self, values: np.ndarray) -> np.ndarray:
         """What is known of the first image of each node.
@@ -395,13 +416,6 @@ class EvidenceClustering:
             int64 (N,), ``0..K-1`` without gaps, -1 = outlier.
         """
         features = nodes.features.cpu().numpy()
-        for name in _PER_IMAGE:
-            values = extras.get(name) if name in self.requires else None
-            if values is not None:
-                labeled = values.ndim == 1
-                extras[name] = (
-                    nodes.first(values) if labeled else nodes.pool(torch.from_numpy(values)).numpy()
-                )
         labels = self.clusterer(
             features,
             seed=seed,
@@ -410,7 +424,7 @@ class EvidenceClustering:
             prepared=nodes.prepared,
             cameras=nodes.cameras,
             constraints=nodes.constraints,
-            **extras,
+            **self._of_nodes(nodes, extras),
         )
         self.info = {**nodes.info, **self.clusterer.info}
         if nodes.constraints is not None and not self.clusterer.honors_constraints:
@@ -418,6 +432,56 @@ class EvidenceClustering:
             if apart:
                 self.info["clusters_taken_apart"] = float(apart)
         return nodes.hand_back(labels)
+
+    def distances(
+        self,
+        nodes: Nodes,
+        max_distance: float,
+        *,
+        seed: int,
+        epoch: int,
+        **extras: np.ndarray | None,
+    ) -> sparse.csr_array:
+        """The distances that :meth:`__call__` clusters by, between images; constraints have no part in them.
+
+        Args:
+            nodes: Of :meth:`prepare`.
+            max_distance: The limit, in (0, 1].
+            seed: As for :class:`Clusterer`.
+            epoch: As for :class:`Clusterer`.
+            **extras: As for :class:`Clusterer`.
+
+        Returns:
+            float32 (N, N), as :meth:`Clusterer.graph`. Images of a node are as near as it is to itself; the rows of
+            images that take no part are empty.
+
+        Raises:
+            InputError: If the clusterer has no such distances.
+        """
+        graph = self.clusterer.distances(
+            nodes.features.cpu().numpy(),
+            max_distance,
+            seed=seed,
+            epoch=epoch,
+            prepared=nodes.prepared,
+            cameras=nodes.cameras,
+            **self._of_nodes(nodes, extras),
+        )
+        return nodes.between_images(graph)
+
+    def _of_nodes(
+        self, nodes: Nodes, extras: dict[str, np.ndarray | None]
+    ) -> dict[str, np.ndarray | None]:
+        """The extras, of nodes where they were of images."""
+        mapped = dict(extras)
+        for name in self.clusterer.per_image:
+            values = extras.get(name) if name in self.requires else None
+            if values is not None:
+                labeled = values.ndim == 1
+                mapped[name] = (
+                    nodes.first(values) if labeled else nodes.pool(torch.from_numpy(values)).numpy()
+                )
+        return mapped
 
     def choose(
         self, features: np.ndarray | Tensor, evidence: Evidence, **options: Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from scipy import sparse
 from torch import Tensor
 
 from .class_means import class_means
@@ -15,6 +16,10 @@ __all__ = ["PseudoLabelState"]
 
 def _not_clustered(features: Tensor) -> Tensor:
     raise RuntimeError("this state was made by hand: nothing clusters other features for it")
+
+
+def _no_distances(max_distance: float) -> sparse.csr_array:
+    raise RuntimeError("this state was made by hand: it comes from no distances")
 
 
 @dataclass
@@ -32,6 +37,10 @@ class PseudoLabelState:
         cluster: Clusters other features of the same images, float32 (N, D), with the same clusterer, seed and epoch,
             and gives int64 (N,) as ``labels``. All ranks call it together; rank 0 does the work. No limit is put on
             the result, and the clusterer's own state stays.
+        distances: The distances that the labels were made from, up to a limit in (0, 1], between the images: a sparse
+            float32 (N, N) matrix, see :meth:`~mmreid_uda.clustering.Clusterer.graph`. They know of cameras, tracklets
+            and sources what the clusterer does. Computed when called, by all ranks together, on rank 0 for all; an
+            ``InputError`` where the clusterer, such as k-means, has none.
         evidence: What is known of the images beside features: cameras, times, tracklets, links; None for a state made
             by hand.
     """
@@ -42,6 +51,7 @@ class PseudoLabelState:
     seed: int = 0
     statistics: dict[str, float] = field(default_factory=dict)
     cluster: Callable[[Tensor], Tensor] = field(default=_not_clustered, repr=False)
+    distances: Callable[[float], sparse.csr_array] = field(default=_no_distances, repr=False)
     evidence: Evidence | None = field(default=None, repr=False)
 
     @property

@@ -217,6 +217,8 @@ def test_source_term_needs_and_uses_source_features():
         features, 20, 6, variant="full", source_features=source, source_weight=0.1, max_distance=0.5
     )
     np.testing.assert_array_equal(labels, dbscan(graph, 0.5, 4))
+    own = clusterer.distances(features, 0.5, seed=0, epoch=0, source_features=source)
+    np.testing.assert_array_equal(own.toarray(), graph.toarray())
     by_rho = JaccardDBSCAN(eps="rho", k1=20, variant="full", source_weight=0.1)
     by_rho(features, seed=0, epoch=0, source_features=source)
     whole = jaccard_graph(

@@ -15,7 +15,7 @@ from mmreid_uda.clustering import (
     JaccardDBSCAN,
     KMeans,
 )
-from mmreid_uda.neighbors import unit_rows
+from mmreid_uda.neighbors import CameraLists, jaccard_graph, unit_rows
 from mmreid_uda.structures import Evidence, Links
 from mmreid_uda.utils import InputError
 
@@ -316,3 +316,66 @@ def test_what_a_resumed_run_is_told_anew_goes_before_its_state():
     again.load_state_dict(state)
     with pytest.raises(InputError, match="at 84 places, expected 72"):
         again.prepare(features, Evidence(np.zeros(96), tracklets=np.arange(96) // 8))
+
+
+def same_graph(found, expected):
+    assert found.shape == expected.shape and found.dtype == np.float32
+    np.testing.assert_array_equal(found.indptr, expected.indptr)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.data, expected.data)
+
+
+def test_distances_are_those_that_were_clustered():
+    features, pids = crops()
+    clustering = EvidenceClustering(JaccardDBSCAN(k1=8, k2=2, min_samples=2))
+    nodes = clustering.prepare(features, Evidence.unknown(len(pids)))
+    found = clustering.distances(nodes, 0.4, seed=0, epoch=0)
+    same_graph(found, jaccard_graph(features, 8, 2, max_distance=0.4))
+    assert found.data.max() <= 0.4 and (found.diagonal() == 0).all()
+    # CA-Jaccard
+    cameras = np.tile(np.arange(3), len(pids) // 3)
+    aware = EvidenceClustering(JaccardDBSCAN(k1=8, k2=2, k2_intra=2, k2_inter=4), camera="both")
+    nodes = aware.prepare(features, Evidence(cameras))
+    for epoch, average in ((0, (3, 3)), (1, (2, 4))):
+        lists = CameraLists(k2_intra=average[0], k2_inter=average[1])
+        centered = unit_rows(nodes.features.numpy())
+        expected = jaccard_graph(
+            centered, 8, 2, max_distance=0.3, cameras=cameras, camera_lists=lists
+        )
+        same_graph(aware.distances(nodes, 0.3, seed=0, epoch=epoch), expected)
+
+
+def test_images_of_a_tracklet_are_as_near_as_their_nodes_and_ignored_ones_near_none():
+    features, pids = crops(noise=0.4)
+    ignored = np.arange(len(pids)) == 4
+    tracklets = np.arange(len(pids)) // 3
+    evidence = Evidence(np.zeros(len(pids)), tracklets=tracklets, ignored=ignored)
+    clustering = EvidenceClustering(
+        JaccardDBSCAN(k1=6, k2=2, min_samples=2), tracklets=True, cut_tracklets=None
+    )
+    nodes = clustering.prepare(features, evidence)
+    found = clustering.distances(nodes, 0.5, seed=0, epoch=0)
+    small = clustering.clusterer.distances(
+        nodes.features.numpy(), 0.5, seed=0, epoch=0, prepared=nodes.prepared
+    ).tocoo()
+    stored = {(i, j): value for i, j, value in zip(small.row, small.col, small.data)}
+    expected = {
+        (i, j): stored[a, b]
+        for i, a in enumerate(nodes.of_image)
+        for j, b in enumerate(nodes.of_image)
+        if (a, b) in stored
+    }
+    found = found.tocoo()
+    assert dict(zip(zip(found.row, found.col), found.data)) == expected
+    assert nodes.of_image[4] == -1 and 4 not in found.row and (3, 5) in expected
+
+
+def test_a_clusterer_without_distances_says_so():
+    features, _ = crops()
+    clustering = EvidenceClustering(KMeans(num_clusters=PEOPLE))
+    nodes = clustering.prepare(features)
+    with pytest.raises(InputError, match=r"found KMeans, which makes no graph .*JaccardDBSCAN"):
+        clustering.distances(nodes, 0.2, seed=0, epoch=0)
+    dbscan = JaccardDBSCAN()
+    with pytest.raises(InputError, match=r"max_distance=1\.5"):
+        dbscan.distances(features, 1.5, seed=0, epoch=0)

@@ -14,8 +14,9 @@ from mmreid_uda.config import load_config
 from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import ClusterHook
 from mmreid_uda.engine.hooks.cluster_hook import LABEL_METRICS
+from mmreid_uda.neighbors import jaccard_graph, unit_rows
 from mmreid_uda.registry import CLUSTERERS, HOOKS, REFINERS
-from mmreid_uda.structures import Evidence
+from mmreid_uda.structures import Evidence, PseudoLabelState
 from mmreid_uda.utils import InputError
 
 pytestmark = pytest.mark.slow
@@ -352,7 +353,13 @@ def test_what_a_clusterer_requires_is_answered_by_name_and_a_state_clusters_agai
     [hook] = [hook for hook in runner.hooks if type(hook).__name__ == "ClusterHook"]
     model, again = runner.model, []
     model.twice = lambda extract, images: 2 * images.features
-    model.on_relabel = lambda state: again.append(state.cluster(state.features))
+
+    def on_relabel(state):
+        again.append(state.cluster(state.features))
+        with pytest.raises(InputError, match=r"found Answers, which makes no graph of distances"):
+            state.distances(0.2)
+
+    model.on_relabel = on_relabel
     runner.call_hook("before_run")
     hook.before_train_epoch(runner)
     target = runner.train_dataloader.dataset.target
@@ -394,15 +401,26 @@ def test_what_is_clustered_is_what_the_model_says(tiny, tmp_path):
 
 def label_on_a_rank(rank, features):
     hook = ClusterHook(dict(type="KMeans", num_clusters=3), pipeline=[])
-    if rank:
-        hook.clustering.clusterer.cluster = None  # rank 0 alone clusters
+    jaccard = ClusterHook(dict(type="JaccardDBSCAN", k1=6, k2=2), pipeline=[])
+    features = torch.from_numpy(features)
+    nodes = jaccard.clustering.prepare(features, over_ranks=True)
+    if rank:  # rank 0 alone clusters
+        hook.clustering.clusterer.cluster = jaccard.clustering.clusterer.graph = None
     images = SimpleNamespace(target=SimpleNamespace(evidence=None))
     runner = SimpleNamespace(seed=1, epoch=2, train_dataloader=SimpleNamespace(dataset=images))
-    return hook.label(runner, torch.from_numpy(features), {}).numpy()
+    labels = hook.label(runner, features, {}).numpy()
+    return labels, jaccard.distances(runner, nodes, 0.5, {}).toarray()
 
 
-def test_a_state_clusters_again_on_rank_0_for_all(run_ranks):
-    features = np.random.default_rng(0).standard_normal((30, 4)).astype(np.float32)
+def test_a_state_clusters_again_on_rank_0_for_all_and_gives_its_distances(run_ranks):
+    features = unit_rows(np.random.default_rng(0).standard_normal((30, 4)))
     expected = KMeans(num_clusters=3)(features, seed=1, epoch=2)
-    for found in run_ranks(label_on_a_rank, args=(features,)):
-        assert found.tolist() == expected.tolist()
+    graph = jaccard_graph(features, 6, 2, max_distance=0.5).toarray()
+    for labels, distances in run_ranks(label_on_a_rank, args=(features,)):
+        assert labels.tolist() == expected.tolist()
+        np.testing.assert_array_equal(distances, graph)
+
+
+def test_a_state_made_by_hand_has_no_distances():
+    with pytest.raises(RuntimeError, match="made by hand"):
+        PseudoLabelState(0, torch.zeros(2), torch.zeros(2, 2)).distances(0.2)

@@ -14,6 +14,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from scipy import sparse
 from torch import Tensor
 
 from mmreid_uda.clustering import (
@@ -176,8 +177,9 @@ class ClusterHook(Hook):
             features,
             self._seed(runner),
             statistics,
-            lambda features: self.label(runner, features, answers),
-            target.evidence,
+            cluster=lambda features: self.label(runner, features, answers),
+            distances=lambda limit: self.distances(runner, nodes, limit, answers),
+            evidence=target.evidence,
         )
         target.set_labels(state.labels)
         unwrap(runner.model).on_relabel(state)
@@ -267,6 +269,30 @@ class ClusterHook(Hook):
             return clustering(nodes, seed=seed, epoch=runner.epoch, eps_scale=1.0, **answers)
 
         return torch.from_numpy(run_on_rank0(cluster))
+
+    def distances(
+        self,
+        runner: Runner,
+        nodes: Nodes,
+        max_distance: float,
+        answers: dict[str, np.ndarray | None],
+    ) -> sparse.csr_array:
+        """The distances that the labels of an epoch come from.
+
+        Args:
+            runner: The Runner; all ranks call this together.
+            nodes: What was clustered; on rank 0 with its neighbours.
+            max_distance: The limit, in (0, 1].
+            answers: What the clusterer requires besides.
+
+        Returns:
+            float32 (N, N), the same on every rank, see :meth:`EvidenceClustering.distances`.
+
+        Raises:
+            InputError: The clusterer has none.
+        """
+        options: dict[str, Any] = dict(seed=self._seed(runner), epoch=runner.epoch, **answers)
+        return run_on_rank0(lambda: self.clustering.distances(nodes, max_distance, **options))
 
     def _choose(
         self,
