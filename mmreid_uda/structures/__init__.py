@@ -1,5 +1,6 @@
 """What travels between the modules: a batch of samples, what is known of images, and the labels of an epoch."""
 
+from .camera_proxies import split_by_camera
 from .class_means import class_means
 from .evidence import Evidence, Links
 from .pseudo_label_state import PseudoLabelState
@@ -16,4 +17,5 @@ __all__ = [
     "SoftLabels",
     "TrainingImages",
     "class_means",
+    "split_by_camera",
 ]

@@ -1,12 +1,8 @@
-# CAP as released: 32 = 8 x 4 images on one GPU, an epoch is one pass, ten epochs of warm-up, a tenth after 20 and 40.
-_base_ = ["./_base_/cap.py", "../../../configs/_base_/encoders/r50_uda.py"]
-
-target = "market1501"
-reference_gpus = 1
-
+# The schedule of methods on camera proxies: Adam, 32 = 8 x 4 images on one GPU, 50 epochs of 400 iterations, ten of
+# them a linear warm-up from a hundredth of the rate; a tenth of it after 20 and after 40.
 global_batch_size = 32
 num_instances = 4
-iters_per_epoch = None
+iters_per_epoch = 400
 
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=3.5e-4, weight_decay=5e-4))
 auto_scale_lr = dict(base_batch_size=32, enable=False)
