@@ -11,7 +11,15 @@ import argparse
 import os
 from pathlib import Path
 
-from mmreid_uda.cli import ToolParser, add_config_options, add_launcher, run_tool, writable
+from mmreid_uda.cli import (
+    ToolParser,
+    add_config_options,
+    add_launcher,
+    add_time_prior,
+    run_tool,
+    time_prior_of_arguments,
+    writable,
+)
 from mmreid_uda.utils.files import write_json
 
 
@@ -29,6 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--flip", action="store_true", help="add the features of the mirrored images"
     )
+    add_time_prior(parser)
     parser.add_argument("--out", type=writable(), help="write the figures to this JSON file")
     add_config_options(parser)
     add_launcher(parser)
@@ -66,6 +75,8 @@ def main() -> None:
         cfg.default_hooks.pop(name, None)
     if args.rerank:
         cfg.test_evaluator.rerank = True
+    if prior := time_prior_of_arguments(args):
+        cfg.test_evaluator.time_prior = prior
     if args.flip:
         cfg.model.test_cfg = dict(cfg.model.get("test_cfg") or {}, flip=True)
     runner = build_runner(cfg, dump_config=False)

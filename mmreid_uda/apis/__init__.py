@@ -4,7 +4,7 @@ from mmreid_uda.engine import extract_features
 
 from .deploy import export_onnx
 from .feature_set import FeatureSet, load_pseudo_labels
-from .gallery import Gallery, Match, save_features
+from .gallery import Gallery, Match, Sightings, TimedMatch, save_features
 from .inferencer import ReIDInferencer
 from .inputs import list_inputs
 from .model import init_model, model_fingerprint
@@ -14,6 +14,8 @@ __all__ = [
     "Gallery",
     "Match",
     "ReIDInferencer",
+    "Sightings",
+    "TimedMatch",
     "export_onnx",
     "extract_features",
     "init_model",

@@ -1,4 +1,7 @@
-"""A searchable gallery: an index of features, the paths they belong to, and the fingerprint of the model."""
+"""A searchable gallery: an index of features, the paths they belong to, and the fingerprint of the model.
+
+Where cameras and times of its images are known, matches can also be ranked by how long the way between cameras takes.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmreid_uda.evaluation import TimePrior, joint_score
 from mmreid_uda.neighbors import VectorIndex
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.choices import IndexKind
@@ -23,6 +27,8 @@ from mmreid_uda.utils.values import Count, checked
 __all__ = [
     "Gallery",
     "Match",
+    "Sightings",
+    "TimedMatch",
     "require_npz",
     "require_same_length",
     "require_same_model",
@@ -41,6 +47,46 @@ class Match(NamedTuple):
     """Number of the image in the gallery."""
 
 
+class TimedMatch(NamedTuple):
+    """One line of the result of a search with a time prior, whose first entries are those of :class:`Match`."""
+
+    path: str
+    similarity: float
+    position: int
+    score: float
+    """Of looks and time together, 0..1, by which matches are ordered."""
+
+
+class Sightings(NamedTuple):
+    """Where and when images were taken."""
+
+    cameras: np.ndarray
+    """str (N,), '' = unknown."""
+    times: np.ndarray
+    """float64 (N,) in seconds, NaN = unknown."""
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray], num: int) -> Sightings | None:
+        """Take them from labels or a file.
+
+        Args:
+            arrays: With ``camera`` and ``time``, if they are known.
+            num: N.
+
+        Returns:
+            The sightings; None where the arrays lack one of both.
+
+        Raises:
+            ValueError: Their number is another one.
+        """
+        if "camera" not in arrays or "time" not in arrays:
+            return None
+        found = cls(np.asarray(arrays["camera"]).astype(str), np.asarray(arrays["time"], float))
+        if found.cameras.shape != (num,) or found.times.shape != (num,):
+            raise ValueError(f"cameras and times of other than {num} images")
+        return found
+
+
 @checked
 class Gallery:
     """Features of images that are searched.
@@ -52,6 +98,7 @@ class Gallery:
         index: ``'flat'``, ``'ivf'`` or ``'hnsw'``, see :class:`~mmreid_uda.clustering.VectorIndex`.
         nprobe: Lists that a search of ``'ivf'`` looks at. Defaults to 64.
         ef_search: Candidates that a search of ``'hnsw'`` keeps. Defaults to 64.
+        sightings: Where and when the images were taken, for a search with a time prior. Defaults to None: unknown.
 
     Raises:
         InputError: Features are not finite, numbers of features and paths differ, or an option is unknown.
@@ -65,11 +112,13 @@ class Gallery:
         index: IndexKind = "flat",
         nprobe: Count = 64,
         ef_search: Count = 64,
+        sightings: Sightings | None = None,
     ) -> None:
         self.index = VectorIndex(features, index, nprobe=nprobe, ef_search=ef_search)
         require_same_length(len(self.index), len(paths))
         self.paths = [str(path) for path in paths]
         self.fingerprint = fingerprint
+        self.sightings = sightings
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -99,8 +148,62 @@ class Gallery:
         ]
 
     @checked
+    def search_with_times(
+        self,
+        features: np.ndarray,
+        sightings: Sightings,
+        prior: TimePrior,
+        topk: Count = 10,
+        candidates: Count = 1000,
+    ) -> list[list[TimedMatch]]:
+        """Find the images that are most probable by looks and by the time between cameras.
+
+        The most similar images are ranked anew by :func:`~mmreid_uda.evaluation.joint_score`.
+
+        Args:
+            features: float32 (Q, D), of the same model.
+            sightings: Of the queries.
+            prior: How long the way between cameras takes.
+            topk: Matches per query.
+            candidates: The most similar images, which are ranked anew; the others are out of the race. Raised to
+                ``topk``. Defaults to 1000.
+
+        Returns:
+            For each query its matches, best first; those of equal score by similarity.
+
+        Raises:
+            InputError: Cameras and times of the gallery are unknown, or none is one of the prior's; or as
+                :meth:`search`.
+        """
+        if self.sightings is None:
+            raise InputError(
+                "found a gallery without cameras and times of its images, expected both for a time prior: build it "
+                "from a data set that reads them (docs/data.md), not from a folder."
+            )
+        prior.require_cameras(sightings.cameras, "queries")
+        prior.require_cameras(self.sightings.cameras, "gallery")
+        results = []
+        for query, found in enumerate(self.search(features, max(topk, candidates))):
+            index = np.array([match.position for match in found], dtype=np.int64)
+            probability = prior.probability(
+                sightings.cameras[[query]],
+                sightings.times[[query]],
+                self.sightings.cameras[index],
+                self.sightings.times[index],
+            )[0]
+            scores = joint_score(np.array([match.similarity for match in found]), probability)
+            best = np.argsort(-scores, kind="stable")[:topk]
+            results.append(
+                [
+                    TimedMatch(one.path, one.similarity, one.position, float(score))
+                    for one, score in ((found[place], scores[place]) for place in best)
+                ]
+            )
+        return results
+
+    @checked
     def save(self, path: str | Path) -> None:
-        """Write one ``.npz`` file: vectors or index, paths, fingerprint.
+        """Write one ``.npz`` file: vectors or index, paths, fingerprint, and cameras and times where they are known.
 
         Args:
             path: Name that ends in ``.npz``; folders are made.
@@ -109,6 +212,8 @@ class Gallery:
             InputError: The name does not end in ``.npz``.
         """
         arrays = {**self.index.arrays(), "paths": np.array(self.paths)}
+        if self.sightings is not None:
+            arrays.update(camera=self.sightings.cameras, time=self.sightings.times)
         _write(path, {**arrays, "fingerprint": np.array(self.fingerprint)})
 
     @classmethod
@@ -135,6 +240,7 @@ class Gallery:
             gallery.index = VectorIndex.from_arrays(arrays)
             gallery.paths = [str(one) for one in np.atleast_1d(arrays["paths"]).tolist()]
             gallery.fingerprint = str(arrays["fingerprint"])
+            gallery.sightings = Sightings.of(arrays, len(gallery.paths))
         require_same_length(len(gallery.index), len(gallery.paths))
         return gallery
 
@@ -153,8 +259,8 @@ def save_features(
         features: float32 (N, D).
         paths: Names of the N images.
         fingerprint: Of the model.
-        labels: Further arrays: ``pid`` (N,), integers or texts, ``camid`` (N,), ``has_cameras`` (), ``time`` (N,),
-            ``tracklet`` (N,).
+        labels: Further arrays: ``pid`` (N,), integers or texts, ``camid`` (N,), ``camera`` (N,), its name,
+            ``has_cameras`` (), ``time`` (N,), ``tracklet`` (N,).
 
     Raises:
         InputError: Another name, features that are not finite, or numbers of features and paths that differ.

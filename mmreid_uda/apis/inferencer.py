@@ -17,12 +17,13 @@ from torch.utils.data import Dataset
 
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.engine import extract_features, with_pipeline
+from mmreid_uda.evaluation import TimePrior
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.choices import IndexKind
 from mmreid_uda.utils.values import Count, Natural, checked
 
-from .gallery import Gallery, Match, require_same_model
+from .gallery import Gallery, Match, Sightings, TimedMatch, require_same_model
 from .inputs import ImageInput, image_names, list_inputs
 from .model import init_model, model_fingerprint
 
@@ -142,6 +143,7 @@ class ReIDInferencer:
         index: IndexKind = "flat",
         nprobe: Count = 64,
         ef_search: Count = 64,
+        sightings: Sightings | None = None,
     ) -> Gallery:
         """Compute the features of many images and index them; :meth:`search` searches them from now on.
 
@@ -150,6 +152,7 @@ class ReIDInferencer:
             index: ``'flat'`` is exact, ``'ivf'`` and ``'hnsw'`` are approximate and need faiss.
             nprobe: Lists that a search of ``'ivf'`` looks at; more finds more.
             ef_search: Candidates that a search of ``'hnsw'`` keeps; likewise.
+            sightings: Where and when the images were taken, for a search with a time prior.
 
         Returns:
             The gallery, also kept as :attr:`gallery`.
@@ -157,7 +160,13 @@ class ReIDInferencer:
         images = list_inputs(inputs)
         features = self.extract(images)
         self.gallery = Gallery(
-            features, image_names(images), self.fingerprint, index, nprobe, ef_search
+            features,
+            image_names(images),
+            self.fingerprint,
+            index,
+            nprobe,
+            ef_search,
+            sightings,
         )
         return self.gallery
 
@@ -180,25 +189,39 @@ class ReIDInferencer:
         return gallery
 
     def search(
-        self, queries: ImageInput | Sequence[ImageInput], topk: int = 10
-    ) -> list[list[Match]]:
+        self,
+        queries: ImageInput | Sequence[ImageInput],
+        topk: int = 10,
+        prior: TimePrior | None = None,
+        sightings: Sightings | None = None,
+    ) -> list[list[Match]] | list[list[TimedMatch]]:
         """Find the gallery images most similar to each query.
 
         Args:
             queries: As for :meth:`extract`, Q images.
             topk: Matches per query.
+            prior: Ranks by the time between cameras as well, see :meth:`Gallery.search_with_times`. Defaults to None:
+                by looks alone.
+            sightings: Where and when the queries were taken; a prior needs it.
 
         Returns:
             Q lists of matches, best first.
 
         Raises:
-            InputError: There is no gallery yet; or as for :meth:`extract`.
+            InputError: There is no gallery yet; a prior without sightings; or as for :meth:`extract` and the search.
         """
         if self.gallery is None:
             raise InputError(
                 "found no gallery to search; call build_gallery(images) or load_gallery(path) first."
             )
-        return self.gallery.search(self.extract(queries), topk)
+        if prior is None:
+            return self.gallery.search(self.extract(queries), topk)
+        if sightings is None:
+            raise InputError(
+                "found a time prior and queries without cameras and times, expected both: take the queries from a data "
+                "set that reads them (docs/data.md), not from a folder."
+            )
+        return self.gallery.search_with_times(self.extract(queries), sightings, prior, topk)
 
     @contextmanager
     def _progress(self, total: int) -> Iterator[Any]:

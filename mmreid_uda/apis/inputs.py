@@ -38,8 +38,9 @@ class NamedImages:
     Args:
         paths: Files.
         labels: Of a dataset: ``pid`` (N,), integers with -1 = unknown or texts with '' = unknown, ``camid`` int64
-            (N,) with -1 = unknown, ``has_cameras`` (), and where it knows any, ``time`` float64 (N,) in seconds with
-            NaN = unknown, ``tracklet`` int64 (N,) with -1 = none. Else nothing.
+            (N,) with -1 = unknown, ``camera`` (N,), its name with '' = unknown, ``has_cameras`` (), and where it knows
+            any, ``time`` float64 (N,) in seconds with NaN = unknown, ``tracklet`` int64 (N,) with -1 = none.
+            Else nothing.
     """
 
     paths: list[str]
@@ -201,6 +202,7 @@ def _labels(dataset: ReIDDataset, kept: list[int]) -> dict[str, np.ndarray]:
     return {
         "pid": numbers,
         "camid": evidence.cameras[kept],
+        "camera": evidence.named_cameras[kept],
         "has_cameras": np.array(dataset.has_cameras),
         **({"time": evidence.times[kept]} if evidence.has_times else {}),
         **({"tracklet": evidence.tracklets[kept]} if evidence.has_tracklets else {}),

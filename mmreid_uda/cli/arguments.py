@@ -14,7 +14,7 @@ from annotated_types import Ge
 from mmreid_uda.utils import InputError, loading_processes
 from mmreid_uda.utils.choices import SPLITS, Part
 from mmreid_uda.utils.files import require_suffix, require_writable, require_writable_folder
-from mmreid_uda.utils.values import Misfit, fit
+from mmreid_uda.utils.values import Misfit, Positive, fit
 
 from .options import OptionsAction
 
@@ -34,11 +34,13 @@ __all__ = [
     "add_inferencer_arguments",
     "add_launcher",
     "add_picture_argument",
+    "add_time_prior",
     "at_least",
     "features_of_arguments",
     "images_of_arguments",
     "inferencer_of_arguments",
     "number",
+    "time_prior_of_arguments",
     "writable",
     "writable_folder",
 ]
@@ -315,6 +317,47 @@ def images_of_arguments(args: argparse.Namespace, cfg: Config, names: Sequence[s
     for path in skipped:
         print(f"skipped, cannot be read: {path}", file=sys.stderr)
     return images
+
+
+def add_time_prior(parser: argparse.ArgumentParser) -> None:
+    """Let a tool rank by the time between cameras as well; :func:`time_prior_of_arguments` reads what is said.
+
+    Args:
+        parser: The tool's.
+    """
+    parser.add_argument(
+        "--time-prior",
+        metavar="RUN",
+        help="also rank by how long the way between cameras takes, as pseudo-labels of this run (or file) tell",
+    )
+    positive = number(Positive)
+    parser.add_argument("--bin-seconds", type=positive, help="bins of the time prior (default: 4)")
+    parser.add_argument("--num-bins", type=at_least(1), help="their number (default: 5000)")
+    parser.add_argument(
+        "--bandwidth", type=positive, help="bins by which it is smoothed (default: 50)"
+    )
+    parser.add_argument(
+        "--period", type=positive, help="seconds after which the clock of the times begins anew"
+    )
+
+
+def time_prior_of_arguments(args: argparse.Namespace) -> dict[str, Any] | None:
+    """Options of :meth:`TimePrior.of_run` that the arguments of :func:`add_time_prior` name.
+
+    Args:
+        args: Parsed arguments.
+
+    Returns:
+        The options; None without a prior.
+    """
+    if args.time_prior is None:
+        return None
+    names = "bin_seconds", "num_bins", "bandwidth", "period"
+    said = {name: getattr(args, name) for name in names}
+    return dict(
+        labels=args.time_prior,
+        **{name: value for name, value in said.items() if value is not None},
+    )
 
 
 def add_feature_arguments(parser: argparse.ArgumentParser, part: Part | None = None) -> None:

@@ -266,8 +266,13 @@ class ReIDTestDataset(_JoinedDataset):
 
     @property
     def metainfo(self) -> dict:
-        """``set_names``: names of the test sets in the order of ``set_id``."""
-        return {"set_names": list(self.set_names)}
+        """``set_names``: of the test sets in the order of ``set_id``; ``cameras``, ``times``: of the items."""
+        every = [one.evidence for one in self.datasets]
+        return {
+            "set_names": list(self.set_names),
+            "cameras": np.concatenate([one.named_cameras for one in every])[self._places],
+            "times": np.concatenate([one.times for one in every])[self._places],
+        }
 
     def __getitem__(self, idx: int) -> Any:
         index = range(len(self))[idx]

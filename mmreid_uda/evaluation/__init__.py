@@ -3,10 +3,12 @@
 from .functional import (
     FALSE_POSITIVE_RATES,
     RankResult,
+    TimePrior,
     VerificationResult,
     distance_blocks,
     evaluate_rank,
     expand_queries,
+    joint_score,
     prepare_features,
     rerank,
 )
@@ -16,10 +18,12 @@ __all__ = [
     "FALSE_POSITIVE_RATES",
     "RankResult",
     "ReIDMetric",
+    "TimePrior",
     "VerificationResult",
     "distance_blocks",
     "evaluate_rank",
     "expand_queries",
+    "joint_score",
     "prepare_features",
     "rerank",
 ]

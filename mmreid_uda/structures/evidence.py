@@ -98,6 +98,13 @@ class Evidence:
         return bool((self.cameras >= 0).any())
 
     @property
+    def named_cameras(self) -> np.ndarray:
+        """Names of the cameras, (N,), or their numbers as texts where the data name none; '' = unknown."""
+        names = range(self.cameras.max(initial=-1) + 1)
+        texts = np.array(["", *map(str, self.camera_names or names)])
+        return texts[self.cameras + 1]
+
+    @property
     def has_times(self) -> bool:
         """Whether the time of any image is known."""
         return bool(np.isfinite(self.times).any())

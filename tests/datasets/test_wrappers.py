@@ -171,7 +171,8 @@ def test_test_sets_carry_joint_identities_roles_and_unique_indices():
     one = pair((["z", "b10"], [0, 0]), (["b9", "z", "b10"], [1, 1, 1]), name="one")
     two = pair(([3], [0]), ([0, 3], [1, 2]), name="two")
     test = ReIDTestDataset([one, two])
-    assert test.metainfo == {"set_names": ["one", "two"]} and len(test) == 8
+    assert test.metainfo["set_names"] == ["one", "two"] and len(test) == 8
+    assert test.metainfo["cameras"].shape == test.metainfo["times"].shape == (8,)
     assert test.pids.tolist() == [2, 1, 0, 2, 1, 3, 0, 3]
     assert test.is_query.tolist() == [True, True, False, False, False, True, False, False]
     assert test.set_ids.tolist() == [0] * 5 + [1] * 3

@@ -188,3 +188,66 @@ def test_wrong_calls_are_one_sentence(checkpoint, folder, tmp_path, capsys):
         capsys, "tools/search_gallery.py", "query", CONFIG, checkpoint, "none.npz", folder, *QUIET
     )
     assert "found no file 'none.npz', expected a gallery" in words
+
+
+@pytest.fixture
+def walkers(crops, tmp_path):
+    """A config of four people who come to camera 2 twenty seconds after camera 1, and a run's labels of others."""
+    for number in range(4):
+        for camera, time in ((1, 100 * number), (2, 100 * number + 20)):
+            place = tmp_path / "walkers" / f"{number}_c{camera}_{time}.png"
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(Path(crops[6 * number + camera]).read_bytes())
+    config = tmp_path / "walkers.py"
+    config.write_text(
+        f'_base_ = "{Path(CONFIG).resolve()}"\n'
+        'target = dict(_delete_=True, type="FolderReIDDataset", name="walkers", '
+        f'data_root="{tmp_path}/walkers", pattern=r"(?P<pid>\\d)_c(?P<camid>\\d)_(?P<time>\\d+)")\n'
+    )
+    run = tmp_path / "run"
+    (run / "pseudo_labels").mkdir(parents=True)
+    begin = np.arange(30) * 7.0
+    np.savez(
+        run / "pseudo_labels" / "epoch_010.npz",
+        labels=np.repeat(np.arange(30), 2),
+        paths=np.array([f"{one}.png" for one in range(60)]),
+        cameras=np.tile(["1", "2"], 30),
+        times=np.stack([begin, begin + 20], 1).reshape(-1),
+    )
+    return config, run
+
+
+def test_a_time_prior_ranks_who_can_have_come_first(walkers, checkpoint, tmp_path, capsys):
+    config, run = walkers
+    gallery = tmp_path / "gallery.npz"
+    tool = "tools/search_gallery.py"
+    call_tool(tool, "build", config, checkpoint, "target", "--out", gallery, *QUIET)
+    assert Gallery.load(gallery).sightings.times.tolist() == [0, 20, 100, 120, 200, 220, 300, 320]
+    words = (tool, "query", config, checkpoint, gallery, "target", "--time-prior", run)
+    words = (*words, "--bin-seconds", 2, "--bandwidth", 1, *QUIET)
+    capsys.readouterr()
+    call_tool(*words, "--json", "--topk", 8)
+    captured = capsys.readouterr()
+    assert "ranked by looks and by 30 ways between cameras" in captured.err
+    answers = json.loads(captured.out)
+    for answer in answers:
+        scores = [match["score"] for match in answer["matches"]]
+        assert len(scores) == 8 and scores == sorted(scores, reverse=True)
+    # The images of a query's own camera have no probability; the person twenty seconds away is the best of the others.
+    for number, answer in enumerate(answers):
+        others = [one for one in answer["matches"] if one["position"] % 2 != number % 2]
+        assert others[0]["position"] == number + 1 - 2 * (number % 2)
+    images = tmp_path / "walkers"
+    words = (tool, "query", config, checkpoint, gallery, images, "--time-prior", run, *QUIET)
+    assert "queries without cameras and times" in refusal(capsys, *words)
+
+
+@pytest.mark.slow
+def test_figures_with_a_time_prior_have_names_of_their_own(walkers, checkpoint, tmp_path):
+    config, run = walkers
+    out = tmp_path / "figures.json"
+    words = (config, checkpoint, "--time-prior", run, "--out", out, "--work-dir", tmp_path / "w")
+    words = (*words, "--bin-seconds", 2, "--bandwidth", 1, "--num-bins", 100)
+    call_tool("tools/test.py", *words, "--cfg-options", "input_size=(64,32)")
+    figures = json.loads(out.read_text())
+    assert figures["walkers/time_mAP"] == 100 and {"walkers/mAP", "walkers/time_R1"} <= set(figures)

@@ -448,6 +448,8 @@ class ClusterHook(Hook):
             paths=np.array(target.paths),
             statistics=np.array(json.dumps(state.statistics)),
         )
+        if target.evidence.has_times:  # for a time prior
+            arrays.update(cameras=target.evidence.named_cameras, times=target.evidence.times)
         name = f"epoch_{state.epoch + 1:03d}.npz"
         write_arrays(Path(runner.work_dir, "pseudo_labels", name), arrays)
 

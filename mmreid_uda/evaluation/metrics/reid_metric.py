@@ -14,10 +14,12 @@ from mmengine.logging import print_log
 from torch import Tensor
 from torch.nn import functional
 
+from mmreid_uda.evaluation.functional.distance import distance_blocks
 from mmreid_uda.evaluation.functional.protocol import CMC, AveragePrecision
 from mmreid_uda.evaluation.functional.query_expansion import Alpha, expand_queries
 from mmreid_uda.evaluation.functional.rank import RankResult, evaluate_rank
 from mmreid_uda.evaluation.functional.rerank import rerank
+from mmreid_uda.evaluation.functional.time_prior import TimePrior, TimePriorOptions
 from mmreid_uda.neighbors.centering import center_cameras
 from mmreid_uda.neighbors.knn import Precision
 from mmreid_uda.registry import METRICS
@@ -63,7 +65,8 @@ class ReIDMetric(BaseMetric):
 
     Reported for each set: ``mAP``, ``R1``, ``R5``, ``R10``, ``mINP``, in percent (0..100); with ``rerank`` also
     ``rerank_mAP`` and so on, with ``query_expansion`` also ``qe_mAP`` and so on, with ``center_cameras`` also
-    ``centered_mAP`` and so on; with ``verification`` all of them are followed by ``TPR@FPR=0.1`` (0.01, 0.001, 0.0001),
+    ``centered_mAP`` and so on, with ``time_prior`` also ``time_mAP`` and so on; with ``verification`` all of them are
+    followed by ``TPR@FPR=0.1`` (0.01, 0.001, 0.0001),
     ``AUC`` and ``EER``.
 
     Source: Zheng et al., "Scalable person re-identification: a benchmark", ICCV 2015; mINP: Ye et al., TPAMI 2022.
@@ -78,6 +81,9 @@ class ReIDMetric(BaseMetric):
             gallery, see :func:`~mmreid_uda.neighbors.center_cameras`; that of all images from the only one of a
             camera. It looks at all images of the set at once, and so
             is no part of a benchmark's protocol.
+        time_prior: Evaluates once more with the times between cameras, as far as a run's pseudo-labels tell them:
+            ``dict(labels='work_dirs/...')`` and the options of :class:`~mmreid_uda.evaluation.TimePrior`. The data set
+            must read times. Benchmarks rank by looks alone, and this is no part of their protocol.
         verification: Also report how well a threshold tells pairs of one person from pairs of two.
         max_rank: Length of the CMC curve.
         protocol: ``'market'`` or ``'cuhk03'``, see :func:`~mmreid_uda.evaluation.functional.evaluate_rank`.
@@ -105,6 +111,7 @@ class ReIDMetric(BaseMetric):
         rerank: bool | RerankOptions = False,
         query_expansion: bool | ExpansionOptions = False,
         center_cameras: bool = False,
+        time_prior: TimePriorOptions | None = None,
         verification: bool = False,
         max_rank: Count = 50,
         protocol: CMC = "market",
@@ -128,6 +135,8 @@ class ReIDMetric(BaseMetric):
         self.rerank = _step_options(rerank)
         self.query_expansion = _step_options(query_expansion)
         self.center_cameras = center_cameras
+        # Read at once: what it lacks is told before anything is computed.
+        self.time_prior = None if time_prior is None else TimePrior.of_run(**time_prior)
         if dump_features is not None:
             require_suffix(dump_features, ".npz")
             require_writable(dump_features)
@@ -266,11 +275,30 @@ class ReIDMetric(BaseMetric):
             images = functional.normalize(features[inside].to(self.device), dim=1)
             centered = center_cameras(images, cameras)
             results["centered_"] = rank(*(centered[part[inside]] for part in parts))
+        if self.time_prior is not None:
+            known = [self._known(what, name) for what in ("cameras", "times")]
+            sides = [values[part.numpy()] for part in parts for values in known]
+            timed = self.time_prior.distances(distance_blocks(query, gallery), *sides)
+            results["time_"] = rank(None, None, distances=timed)
         return {
             f"{prefix}{key}": value
             for prefix, result in results.items()
             for key, value in result.summary().items()
         }
+
+    def _known(self, what: str, name: str) -> np.ndarray:
+        """Cameras or times of all images, which do not come with the features.
+
+        Raises:
+            InputError: The dataset does not tell them.
+        """
+        values = (self.dataset_meta or {}).get(what)
+        if values is None or (what == "times" and not np.isfinite(values).any()):
+            raise InputError(
+                f"found time_prior, and no {what} of the images of {name}, expected a dataset that reads them "
+                "(docs/data.md): leave time_prior out."
+            )
+        return np.asarray(values)
 
     def _gather(self) -> list[tuple[Tensor, Tensor]]:
         """Bring the results of all ranks to rank 0; the others get an empty list."""
