@@ -192,6 +192,12 @@ RUNNERS = mmengine_registries.Registry(
 METRICS = Registry(
     "metric", parent=mmengine_registries.METRICS, locations=["mmreid_uda.evaluation"]
 )
+# Weights from files, in place of mmengine's initializer of that name.
+WEIGHT_INITIALIZERS = Registry(
+    "weight initializer",
+    parent=mmengine_registries.WEIGHT_INITIALIZERS,
+    locations=["mmreid_uda.models"],
+)
 # Where logged figures go.
 VISBACKENDS = Registry(
     "vis_backend", parent=mmengine_registries.VISBACKENDS, locations=["mmreid_uda.engine"]
@@ -215,4 +221,3 @@ OPTIMIZERS = _room_for_others("OPTIMIZERS")
 OPTIM_WRAPPER_CONSTRUCTORS = _room_for_others("OPTIM_WRAPPER_CONSTRUCTORS")
 PARAM_SCHEDULERS = _room_for_others("PARAM_SCHEDULERS")
 VISUALIZERS = _room_for_others("VISUALIZERS")
-WEIGHT_INITIALIZERS = _room_for_others("WEIGHT_INITIALIZERS")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
 import re
@@ -26,7 +27,7 @@ TRUST_VARIABLE = "MMREID_TRUST_CHECKPOINTS"
 
 
 def allowed_globals() -> list[Any]:
-    """Types of a training checkpoint of mmengine that cannot run code when they are unpickled.
+    """Types of training checkpoints, mmengine's and DINO's, that cannot run code when they are unpickled.
 
     Returns:
         Classes and functions for ``torch.serialization.add_safe_globals``.
@@ -41,7 +42,7 @@ def allowed_globals() -> list[Any]:
         for module in ("numpy.core.multiarray", "numpy._core.multiarray")
     ]
     aliases.append(_under_name(_history_statistic, "builtins", "getattr"))
-    return [HistoryBuffer, np.ndarray, np.dtype, *dtypes, *aliases]
+    return [HistoryBuffer, argparse.Namespace, np.ndarray, np.dtype, *dtypes, *aliases]
 
 
 def _under_name(function: Callable[..., Any], module: str, name: str) -> Callable[..., Any]:
@@ -144,19 +145,25 @@ def _refusal(path: Path, error: Exception) -> str:
     )
 
 
+# Where checkpoints keep their tensors, the outermost first: trainings, then those of DINO, whose teacher is the model.
+_WRAPPERS = ("model", "state_dict", "teacher")
+
+
 def find_state_dict(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Get the tensors out of a checkpoint of mmengine, of plain PyTorch, or of a ``dict(model=...)``.
+    """Get the tensors out of a checkpoint of mmengine, of plain PyTorch, of a ``dict(model=...)``, or of DINO.
 
     Args:
-        checkpoint: Of a training, with ``state_dict`` (or ``model``); or a state dict.
+        checkpoint: Of a training, with ``model``, ``state_dict`` or ``teacher``, or one of these inside another; or a
+            state dict.
 
     Returns:
         Names -> tensors.
     """
-    for key in ("state_dict", "model"):
-        if isinstance(checkpoint.get(key), Mapping):
-            checkpoint = checkpoint[key]
-            break
+    for key in _WRAPPERS:
+        inner = checkpoint.get(key)
+        # A config may stand under such a name, beside the tensors.
+        if isinstance(inner, Mapping) and (find_state_dict(inner) or not inner):
+            checkpoint = inner
     return {
         name: value
         for name, value in checkpoint.items()

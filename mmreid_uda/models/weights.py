@@ -6,15 +6,26 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from mmreid_uda.checkpoint import convert_official, find_state_dict
+from mmreid_uda.checkpoint import (
+    HEADS,
+    LAYOUTS,
+    Interpolation,
+    LayoutName,
+    convert_layout,
+    find_state_dict,
+    position_tables,
+    resize_positions,
+)
+from mmreid_uda.registry import WEIGHT_INITIALIZERS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import Count, checked
 
 from .layers import resizing_names
 
@@ -34,9 +45,6 @@ __all__ = [
 COUNTERS = "num_batches_tracked"
 """End of the names of counters that old checkpoints lack and no feature depends on."""
 
-# Classifiers of the public ImageNet and OpenMMLab checkpoints: left out without a warning.
-_CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.")
-
 
 class LoadReport(NamedTuple):
     """What :func:`load_pretrained` did."""
@@ -49,6 +57,10 @@ class LoadReport(NamedTuple):
     """Tensors of the checkpoint, under the same prefix, that the module does not have; classifiers not counted."""
     prefix: str
     """Prefix that was stripped from the checkpoint's names, ``''`` if none."""
+    resized: list[str]
+    """Tensors of the module that were read at another grid: tables of positions."""
+    layout: str
+    """The way in which the checkpoint names its tensors, see :data:`~mmreid_uda.checkpoint.LAYOUTS`."""
 
 
 class _Misfits(NamedTuple):
@@ -80,10 +92,18 @@ def _compare(
     )
 
 
+def _open(checkpoint: str, map_location: Any, logger: str) -> Mapping[str, Any]:
+    """A checkpoint by path or address; the loaders of this package know some that mmengine's do not."""
+    from mmreid_uda.compat import install
+
+    install()
+    return CheckpointLoader.load_checkpoint(checkpoint, map_location=map_location, logger=logger)
+
+
 def _read(checkpoint: str, raw: Mapping[str, Any] | None, logger: str) -> dict[str, Tensor]:
     """The tensors of a checkpoint, read unless that has been done, without the prefix of a wrapped model."""
     if raw is None:
-        raw = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu", logger=logger)
+        raw = _open(checkpoint, "cpu", logger)
     return {name.removeprefix("module."): value for name, value in find_state_dict(raw).items()}
 
 
@@ -107,84 +127,111 @@ def best_prefixes(names: Iterable[str], wanted: set[str]) -> list[str]:
     return [prefix for prefix, count in counts.items() if count == best]
 
 
-def find_sources(wanted: Iterable[str], available: Mapping[str, Tensor]) -> dict[str, str]:
+def find_sources(wanted: Mapping[str, str], available: Mapping[str, Tensor]) -> dict[str, str]:
     """Which tensor of a checkpoint fills which of the module: the one of the same name.
 
     For a :class:`~mmreid_uda.models.layers.DomainBN`, whose tensors are ``bn1.source.weight`` and
     ``bn1.target.weight``, a plain ``bn1.weight`` fills both.
 
     Args:
-        wanted: Names of the module.
+        wanted: Names of the module -> these names as a checkpoint may have them.
         available: Tensors of the checkpoint, in the module's words.
 
     Returns:
         Name of the module -> name of the checkpoint; what has no source is left out.
     """
     sources = {}
-    for name in wanted:
-        plain = re.sub(r"\.(source|target)(\.\w+)$", r"\2", name)
-        if name in available or plain in available:
-            sources[name] = name if name in available else plain
+    for name, known in wanted.items():
+        shared = re.sub(r"\.(source|target)(\.\w+)$", r"\2", known)
+        if known in available or shared in available:
+            sources[name] = known if known in available else shared
     return sources
 
 
-def _choose_prefix(names: Iterable[str], module: nn.Module, prefix: str | None, source: str) -> str:
-    if prefix is not None:
-        return prefix if not prefix or prefix.endswith(".") else f"{prefix}."
-    candidates = best_prefixes(names, set(module.state_dict()))
+def _choose_prefix(names: Iterable[str], wanted: set[str], kind: str, source: str) -> str:
+    candidates = best_prefixes(names, wanted)
     if not candidates:
         raise InputError(
-            f"{source} holds none of the {len(module.state_dict())} tensors of {type(module).__name__}: "
-            "choose the checkpoint of this architecture in init_cfg.checkpoint."
+            f"{source} holds none of the {len(wanted)} tensors of {kind}: choose the checkpoint of this architecture "
+            "in init_cfg.checkpoint."
         )
     if len(candidates) > 1:
         raise InputError(
-            f"{source} holds {len(candidates)} sets of weights that fit {type(module).__name__} equally well, under "
+            f"{source} holds {len(candidates)} sets of weights that fit {kind} equally well, under "
             f"{', '.join(repr(c) for c in candidates[:4])}: choose one with init_cfg.prefix."
         )
     return candidates[0]
 
 
+@WEIGHT_INITIALIZERS.register_module(name="Pretrained")
+@checked
 def load_pretrained(
-    module: nn.Module, checkpoint: str, prefix: str | None = None, map_location: Any = "cpu"
+    module: nn.Module,
+    checkpoint: str,
+    prefix: str | None = None,
+    map_location: Any = "cpu",
+    layout: LayoutName = "auto",
+    grid: tuple[Count, Count] | None = None,
+    interpolation: Interpolation = "bilinear",
 ) -> LoadReport:
-    """Fill a module from a checkpoint and log how many tensors were loaded, missing and unexpected.
+    """Fill a module from a checkpoint and log what was loaded, resized, missing and unexpected.
 
     Checkpoints that the authors of MMT, ABMT, SpCL, Cluster-Contrast and ISE released are known by their names, see
-    :func:`~mmreid_uda.checkpoint.convert_official`.
+    :func:`~mmreid_uda.checkpoint.convert_official`; those of transformers, see
+    :data:`~mmreid_uda.checkpoint.LAYOUTS`. Of these the whole backbone must be there, but for what the module calls
+    :attr:`PretrainedModule.fresh`.
 
     Args:
         module: Backbone or encoder.
         checkpoint: Anything mmengine's ``CheckpointLoader`` knows: a local path, ``https://``, ``torchvision://``,
             ``openmmlab://``, or this package's ``bundled://`` and ``rendered://``.
-        prefix: Which part of the checkpoint to take, such as ``'backbone.'``. Defaults to None: the prefix under which
-            the most names of ``module`` are found (``'module.'``, ``'backbone.'``, ``'encoder.'``, ...).
+        prefix: Which part of the checkpoint to take, such as ``'students.0.'``. Defaults to None: all, or the part in
+            which the most names of ``module`` are found (``'module.'``, ``'backbone.'``, ``'encoder.'``, ...).
         map_location: See ``torch.load``. Defaults to ``'cpu'``.
+        layout: How the checkpoint names its tensors. Defaults to ``'auto'``: what its names tell.
+        grid: Rows and columns of the checkpoint's table of positions. Defaults to None: see
+            :func:`~mmreid_uda.checkpoint.infer_grid`.
+        interpolation: How that table is read at the module's grid. Defaults to ``'bilinear'``.
 
     Returns:
         The report.
 
     Raises:
-        InputError: No name fits, several prefixes fit equally well, more than half of the module's tensors are
-            missing, or a shape differs (another depth or width).
+        InputError: No name fits, several prefixes fit equally well, too many of the module's tensors are missing, or a
+            shape differs (another depth, width or patch size).
     """
-    raw = CheckpointLoader.load_checkpoint(checkpoint, map_location=map_location, logger="current")
-    tensors = convert_official(find_state_dict(raw))
-    prefix = _choose_prefix(tensors, module, prefix, checkpoint)
-    available = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    own = module.state_dict()
-    sources = find_sources(own, available)
+    raw = _open(checkpoint, map_location, "current")
+    tensors = find_state_dict(raw)
+    if prefix:
+        prefix = f"{prefix.removesuffix('.')}."
+        tensors = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    known, tensors = convert_layout(tensors, layout)
+    own, kind = module.state_dict(), type(module).__name__
+    levels = {part.wrapped for part in module.modules() if isinstance(part, PretrainedModule)}
+    plain = {name: _without(name, levels) for name in own}
+    tensors = {_without(name, levels): tensor for name, tensor in tensors.items()}
+    found = _choose_prefix(tensors, set(plain.values()), kind, checkpoint)
+    available = {k.removeprefix(found): v for k, v in tensors.items() if k.startswith(found)}
+    sources = find_sources(plain, available)
     state = {name: available[key] for name, key in sources.items()}
+    resized = _resize_tables(position_tables(module), own, state, grid, interpolation)
     misfits = _compare(own, state, resizing_names(module))
+    origin = checkpoint if known == "plain" else f"{checkpoint}, read as {LAYOUTS[known].network},"
     if misfits.reshaped:
         name = misfits.reshaped[0]
         raise InputError(
-            f"{checkpoint} holds {sources[name]} with shape {tuple(state[name].shape)}, {type(module).__name__} "
-            f"expects {tuple(own[name].shape)}: choose the checkpoint of this architecture, depth and width."
+            f"{origin} holds {sources[name]} with shape {tuple(state[name].shape)}, {kind} expects "
+            f"{tuple(own[name].shape)}{_difference(own, state)}: choose the checkpoint of this architecture, depth and "
+            "width."
+        )
+    if known != "plain" and (lacking := _lacking(module, misfits.missing, found, plain)):
+        raise InputError(
+            f"{origin} lacks {len(lacking)} of the {len(own)} tensors of {kind}, {lacking[0]} for one: choose the "
+            "checkpoint of this architecture in init_cfg.checkpoint, or the network of this checkpoint."
         )
     if len(sources) * 2 < len(own):
         raise InputError(
-            f"{checkpoint} fills only {len(sources)} of the {len(own)} tensors of {type(module).__name__}: "
+            f"{origin} fills only {len(sources)} of the {len(own)} tensors of {kind}: "
             "choose the checkpoint of this architecture in init_cfg.checkpoint, or another init_cfg.prefix."
         )
     module.load_state_dict(state, strict=False)
@@ -192,20 +239,97 @@ def load_pretrained(
     report = LoadReport(
         loaded=len(sources),
         missing=misfits.missing,
-        unexpected=[k for k in available if k not in used and not k.startswith(_CLASSIFIERS)],
-        prefix=prefix,
+        unexpected=[k for k, v in available.items() if k not in used and not _is_spare(k, v)],
+        prefix=f"{prefix or ''}{found}",
+        resized=resized,
+        layout=known,
     )
     _log(report, module, checkpoint, len(own))
     return report
 
 
+def _without(name: str, levels: Collection[str]) -> str:
+    """A tensor's name without the levels at which modules hold models of other packages."""
+    return ".".join(word for word in name.split(".") if word not in levels)
+
+
+def _is_spare(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor that a module does not have is not worth a word: of classifiers, or a bias that adds nothing."""
+    return bool(HEADS.search(name)) or (name.endswith("bias") and not tensor.any())
+
+
+def _lacking(
+    module: nn.Module, missing: list[str], prefix: str, plain: Mapping[str, str]
+) -> list[str]:
+    """What is missing of a backbone that a checkpoint must hold whole, but for what its module may begin anew."""
+    fresh = tuple(
+        f"{path}.{name}" if path else name
+        for path, part in module.named_modules()
+        if isinstance(part, PretrainedModule)
+        for name in part.fresh
+    )
+    return [
+        name
+        for name in missing
+        if f"{prefix}{plain[name]}".startswith("backbone.") and not name.startswith(fresh)
+    ]
+
+
+def _resize_tables(
+    tables: Mapping[str, tuple[tuple[int, int], int]],
+    own: Mapping[str, Tensor],
+    state: dict[str, Tensor],
+    grid: tuple[int, int] | None,
+    interpolation: Interpolation,
+) -> list[str]:
+    """Bring the tables of positions in ``state`` to the grids of the module, in place.
+
+    Args:
+        tables: See :func:`~mmreid_uda.checkpoint.position_tables`.
+        own: State dict of the module.
+        state: Of the checkpoint, in the module's names.
+        grid: As for :func:`load_pretrained`.
+        interpolation: As there.
+
+    Returns:
+        Names of those that changed.
+    """
+    resized = []
+    for name, (own_grid, prefix) in tables.items():
+        table = state.get(name)
+        if table is None or table.dim() != 3 or table.shape[-1] != own[name].shape[-1]:
+            continue
+        if table.shape != own[name].shape or (grid is not None and tuple(grid) != own_grid):
+            state[name] = resize_positions(table, own_grid, prefix, grid, interpolation)
+            resized.append(name)
+    return resized
+
+
+def _difference(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """What two transformers of different shapes differ in, for a sentence; empty if that cannot be told."""
+    differing = {
+        "width": r"(?:^|\.)(?:cls_token|patch_embed\.proj\.bias)$",
+        "patch size": r"(?:^|\.)patch_embed\.proj\.weight$",
+    }
+    said = []
+    for what, pattern in differing.items():
+        for name in (one for one in state if re.search(pattern, one)):
+            pair = [tuple(one[name].shape) for one in (state, own)]
+            old, new = [one[2:] if what == "patch size" else one[-1:] for one in pair]
+            text = f"{what} {'×'.join(map(str, old))}, not {'×'.join(map(str, new))}"
+            if old != new and text not in said:
+                said.append(text)
+    return f" ({'; '.join(said)})" if said else ""
+
+
 def _log(report: LoadReport, module: nn.Module, checkpoint: str, total: int) -> None:
     text = (
         f"{type(module).__name__}: loaded {report.loaded} of {total} tensors from {checkpoint} "
-        f"(prefix {report.prefix!r}), {len(report.missing)} missing, {len(report.unexpected)} unexpected"
+        f"(layout {report.layout}, prefix {report.prefix!r}), {len(report.resized)} resized, "
+        f"{len(report.missing)} missing, {len(report.unexpected)} unexpected"
     )
-    for title, names in (("missing", report.missing), ("unexpected", report.unexpected)):
-        if names:
+    for title in ("resized", "missing", "unexpected"):
+        if names := getattr(report, title):
             text += f"; {title}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
     level = logging.WARNING if report.missing or report.unexpected else logging.INFO
     print_log(text, logger="current", level=level)
@@ -297,12 +421,20 @@ class PretrainedModule(BaseModule):
 
     Other kinds of ``init_cfg`` are left to mmengine.
 
+    Attributes:
+        wrapped (str): Name of the part that is a model of another package, such as ``'net'``, or empty. It is left out
+            of names when they are matched with a checkpoint's: ``backbone.net.norm`` is ``backbone.norm`` in both.
+        fresh (tuple[str, ...]): Beginnings of the names, in this module's state dict, of what released checkpoints do
+            not hold, such as the embedding of one's own cameras; it may be missing.
+
     Example:
         >>> backbone = dict(type='ResNet', depth=50,
         ...                 init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'))
     """
 
     init_cfg: Any
+    wrapped: ClassVar[str] = ""
+    fresh: ClassVar[tuple[str, ...]] = ()
 
     def init_weights(self) -> None:
         """Initialise the module and its children, then load the pre-trained weights."""

@@ -1,0 +1,210 @@
+"""Released transformers into modules: every layout, what is missing, what differs."""
+
+import argparse
+
+import pytest
+import torch
+from transformer_files import (
+    Encoder,
+    Wrapped,
+    batch_norm,
+    filled,
+    linear,
+    prefixed,
+    save,
+    vit_shapes,
+)
+
+from mmreid_uda.checkpoint import convert_layout, detect_layout
+from mmreid_uda.models.weights import load_pretrained
+from mmreid_uda.utils import InputError
+
+SMALL = dict(embed_dim=32, num_heads=2, img_size=(256, 128))
+TINY_WIDTH, TINY_DEPTH = 32, 2
+
+
+def tiny_vit(depth=TINY_DEPTH, img_size=(256, 128), name="vit_small_patch16_224", **options):
+    return Wrapped(name, **{**SMALL, "depth": depth, "img_size": img_size, **options})
+
+
+def tiny_file(seed=0, **options):
+    return filled(vit_shapes(width=TINY_WIDTH, depth=TINY_DEPTH, **options), seed)
+
+
+NECK = filled(batch_norm("bottleneck", TINY_WIDTH), 1)
+CLASSIFIER = {"classifier.weight": torch.ones(7, TINY_WIDTH)}
+
+
+def dino_training(tensors):
+    """What DINO's own training writes; the teacher's backbone is the model."""
+    student = prefixed("module.backbone.", {name: value + 9 for name, value in tensors.items()})
+    head = filled(linear("head.mlp.0", 8, TINY_WIDTH) | linear("head.last_layer", 4, 8), 2)
+    return dict(
+        student=student,
+        teacher=prefixed("backbone.", tensors) | head,
+        optimizer={"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]},
+        epoch=100,
+        args=argparse.Namespace(arch="vit_small", lr=5e-4),
+        dino_loss={"center": torch.zeros(1, 8)},
+    )
+
+
+FILES = {
+    "bare": lambda tensors: tensors,
+    "model": lambda tensors: dict(model=tensors, epoch=3),
+    "state_dict + module.": lambda tensors: dict(state_dict=prefixed("module.", tensors), epoch=3),
+    "teacher + backbone.": lambda tensors: dict(teacher=prefixed("backbone.", tensors)),
+    "teacher + module.backbone.": lambda tensors: dict(
+        teacher=prefixed("module.backbone.", tensors)
+    ),
+    "supervised": lambda tensors: prefixed("base.", tensors) | NECK | CLASSIFIER,
+    "DINO training": dino_training,
+    "DataParallel, supervised": lambda tensors: prefixed(
+        "module.", prefixed("base.", tensors) | NECK | CLASSIFIER
+    ),
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_layout_of_transreid_ssl_fills_the_backbone(file, tmp_path):
+    tensors = tiny_file()
+    path = save(tmp_path / "weights.pth", FILES[file](tensors))
+    backbone = tiny_vit()
+    report = load_pretrained(backbone, path)
+    assert report.loaded == len(tensors) == len(backbone.state_dict()) == 30
+    assert report.missing == report.unexpected == report.resized == []
+    assert report.layout == "vit"
+    for name, tensor in tensors.items():
+        assert torch.equal(backbone.net.state_dict()[name], tensor), name
+    # Of a whole encoder the same, and the neck if the file has one.
+    encoder = Encoder(tiny_vit())
+    report = load_pretrained(encoder, path)
+    assert torch.equal(encoder.backbone.net.norm.weight, tensors["norm.weight"])
+    if "supervised" in file:
+        assert report.loaded == 35 and report.missing == report.unexpected == []
+        running = encoder.neck["bn"].running_mean
+        assert torch.equal(running, NECK["bottleneck.running_mean"])
+    else:
+        assert report.loaded == 30 and report.unexpected == []
+        assert sorted(report.missing) == [
+            f"neck.bn.{name}" for name in ("bias", "running_mean", "running_var", "weight")
+        ]
+
+
+def test_the_full_size_holds_150_of_155(tmp_path):
+    """ViT-S/16 with its BN-neck has 155 entries and 21,640,320 parameters; a bare file fills all but the neck's 5."""
+    shapes = vit_shapes()
+    encoder = Encoder(Wrapped("vit_small_patch16_224", img_size=(256, 128)))
+    own = encoder.state_dict()
+    assert len(own) == 155 and sum(p.numel() for p in encoder.parameters()) == 21_640_320
+    path = save(
+        tmp_path / "vit_small.pth", {n: torch.zeros(1).expand(s) for n, s in shapes.items()}
+    )
+    report = load_pretrained(encoder, path)
+    assert report.loaded == 150 and len(report.missing) == 4  # the counter is not worth a word
+    assert not encoder.backbone.net.blocks[11].mlp.fc2.weight.any()
+
+
+@pytest.mark.parametrize(
+    "options, entries",
+    [(dict(stem="ics"), 177 - 5), (dict(part_tokens=3), 177 - 20), (dict(), 155 - 5)],
+)
+def test_the_tables_have_as_many_entries_as_the_released_files(options, entries):
+    """The necks, which only trained files have, left out: 5 tensors each."""
+    shapes = vit_shapes(**options)
+    assert len(shapes) == entries
+    tensors = {name: torch.empty(0) for name in shapes}
+    names = {"ics": "ics", 3: "pass"}
+    assert detect_layout(tensors) == names.get(next(iter(options.values()), None), "vit")
+    _, renamed = convert_layout(tensors)
+    assert set(renamed) == {f"backbone.{name}" for name in shapes}
+
+
+def test_an_own_checkpoint_loads_with_the_level_of_the_wrapped_model(tmp_path):
+    torch.manual_seed(0)
+    encoder = Encoder(tiny_vit())
+    path = save(tmp_path / "run.pth", dict(state_dict=prefixed("encoder.", encoder.state_dict())))
+    for fresh, count in ((Encoder(tiny_vit()), 35), (tiny_vit(), 30)):
+        report = load_pretrained(fresh, path)
+        assert report.loaded == count and report.layout == "plain"
+        assert report.missing == report.unexpected == []
+    assert torch.equal(fresh.net.pos_embed, encoder.backbone.net.pos_embed)
+    # Two students fit equally well, until one is chosen.
+    pair = prefixed("students.0.", encoder.state_dict())
+    pair |= prefixed("students.1.", Encoder(tiny_vit()).state_dict())
+    path = save(tmp_path / "pair.pth", dict(state_dict=pair))
+    with pytest.raises(InputError, match=r"'students\.0\.backbone\.', 'students\.1\.backbone\.'"):
+        load_pretrained(tiny_vit(), path)
+    report = load_pretrained(fresh, path, prefix="students.1.backbone.net")
+    assert torch.equal(fresh.net.pos_embed, pair["students.1.backbone.net.pos_embed"])
+
+
+def test_positions_of_another_grid_are_resized_and_reported(tmp_path):
+    ramp = torch.arange(196).float()[None, :, None].expand(1, 196, TINY_WIDTH)
+    tensors = tiny_file(patches=196) | {"pos_embed": torch.cat([-ramp[:, 1:2], ramp], dim=1)}
+    path = save(tmp_path / "square.pth", tensors)
+    backbone = tiny_vit()
+    report = load_pretrained(backbone, path)
+    assert report.resized == ["net.pos_embed"] and not report.missing
+    table = backbone.net.pos_embed[0, :, 5].detach()
+    assert table[0] == -1
+    places = [0, 7, 8 + 1, 5 * 8 + 3, 15 * 8 + 7]
+    expected = [0.375, 12.625, 13.5, 66.0, 194.625]
+    assert table[1:][places].tolist() == pytest.approx(expected, abs=1e-5)
+    load_pretrained(backbone, path, interpolation="bicubic")
+    assert backbone.net.pos_embed[0, 10, 5].item() == pytest.approx(12.574585, abs=1e-5)
+    # A grid that no usual image has must be given.
+    odd = save(tmp_path / "odd.pth", tiny_file(patches=7 * 9))
+    with pytest.raises(InputError, match=r"63 positions.*init_cfg\.grid"):
+        load_pretrained(backbone, odd)
+    assert load_pretrained(backbone, odd, grid=(9, 7)).resized
+
+
+def test_what_differs_is_named(tmp_path):
+    path = save(tmp_path / "small.pth", tiny_file())
+    wider = Wrapped("vit_small_patch16_224", **{**SMALL, "depth": TINY_DEPTH, "embed_dim": 48})
+    with pytest.raises(InputError, match=r"shape \(1, 1, 32\).* \(1, 1, 48\) \(width 32, not 48\)"):
+        load_pretrained(wider, path)
+    patches = tiny_vit(name="vit_small_patch32_224")
+    with pytest.raises(InputError, match=r"patch size 16×16, not 32×32"):
+        load_pretrained(patches, path)
+    with pytest.raises(InputError, match=r"lacks 12 of the 42 tensors of Wrapped, net\.blocks\.2"):
+        load_pretrained(tiny_vit(depth=3), path)
+    # The other way round nothing is missing, but said.
+    assert len(load_pretrained(tiny_vit(depth=1), path).unexpected) == 12
+
+
+def test_a_stem_of_another_kind_is_named(tmp_path):
+    path = save(tmp_path / "ics.pth", tiny_file(stem="ics"))
+    with pytest.raises(InputError, match=r"ICS stem: ReIDViT with stem='ics', holds.*patch_embed"):
+        load_pretrained(tiny_vit(), path)
+
+
+def test_a_layout_can_be_forced_and_a_file_of_none_is_refused(tmp_path):
+    path = save(tmp_path / "weights.pth", tiny_file())
+    assert load_pretrained(tiny_vit(), path, layout="vit").loaded == 30
+    assert load_pretrained(tiny_vit(), path, layout="plain").layout == "plain"
+    with pytest.raises(InputError, match=r"layout='clip'.*such as 'vit'"):
+        load_pretrained(tiny_vit(), path, layout="clip")
+    with pytest.raises(InputError, match=r"layout='clipp' .*expected 'auto', "):
+        load_pretrained(tiny_vit(), path, layout="clipp")
+    nothing = save(tmp_path / "nothing.pth", {"teacher": {"head.weight": torch.zeros(2, 2)}})
+    with pytest.raises(InputError, match="holds none of the 30 tensors of Wrapped"):
+        load_pretrained(tiny_vit(), nothing)
+
+
+def test_what_a_module_begins_anew_may_be_missing(tmp_path):
+    class WithCameras(Wrapped):
+        fresh = ("camera_embedding.",)
+
+        def __init__(self):
+            super().__init__("vit_small_patch16_224", depth=TINY_DEPTH, **SMALL)
+            self.camera_embedding = torch.nn.Embedding(6, TINY_WIDTH)
+
+    path = save(tmp_path / "weights.pth", tiny_file())
+    for module, name in ((WithCameras(), ""), (Encoder(WithCameras()), "backbone.")):
+        missing = load_pretrained(module, path).missing
+        assert f"{name}camera_embedding.weight" in missing
+    WithCameras.fresh = ()
+    with pytest.raises(InputError, match=r"lacks 1 of the 31 .*camera_embedding\.weight"):
+        load_pretrained(WithCameras(), path)
