@@ -1,0 +1,14 @@
+# Global-local NCPLR: the same for the whole image and its halves, on a mix of their distances.
+_base_ = ["../../../../configs/_base_/methods/cluster_contrast.py"]
+custom_imports = dict(imports=["projects.ncplr.global_local"])
+
+model = dict(
+    type="GlobalLocalNCPLR",
+    max_distance=0.2,
+    weigh="farther",
+    alpha=0.1,
+    part_weight=0.2,
+    part_alpha=0.3,
+    mix_temperature=5.0,
+)
+clusterer = dict(type="GlobalLocalDBSCAN", eps=0.5, part_weight=0.2)
