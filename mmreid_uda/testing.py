@@ -74,8 +74,8 @@ def random_batch(cfg: Config, seed: int = 0) -> tuple[Tensor | tuple[Tensor, ...
         seed: Seed of the images.
 
     Returns:
-        Four normalised 64×32 images of each domain, float32 (B, 3, 64, 32), or a tuple of such views; and their samples
-        with two labels per domain, each seen by two cameras.
+        Four normalised images of each domain, float32 (B, 3, 64, 32), or of the size that the encoder is built for; or
+        a tuple of such views. And their samples, two labels per domain, each seen by two cameras.
     """
     generator = torch.Generator().manual_seed(seed)
     sampler = cfg.train_dataloader.get("batch_sampler", {})
@@ -86,8 +86,12 @@ def random_batch(cfg: Config, seed: int = 0) -> tuple[Tensor | tuple[Tensor, ...
     views = [
         step.num_views for step in cfg.get("train_pipeline", ()) if step["type"] == "MultiView"
     ]
+    encoder = cfg.model.get("encoder") or {}
+    encoder = encoder[0] if isinstance(encoder, (list, tuple)) else encoder
+    height, width = (encoder.get("backbone") or {}).get("img_size", (64, 32))
     images = [
-        torch.randn(4 * len(domains), 3, 64, 32, generator=generator) for _ in range(*views or [1])
+        torch.randn(4 * len(domains), 3, height, width, generator=generator)
+        for _ in range(*views or [1])
     ]
     samples = ReIDDataSample(
         gt_label=torch.tensor([0, 0, 1, 1]).repeat(len(domains)),

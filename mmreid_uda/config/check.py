@@ -24,11 +24,13 @@ from mmreid_uda.registry import Registry
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import DomainName, EvidenceOptions
 from mmreid_uda.utils.values import (
+    RGB,
     Argument,
     Count,
     Natural,
     NonNegative,
     Positive,
+    PositiveRGB,
     arguments_of,
     closest,
     require_fit,
@@ -47,6 +49,11 @@ class _Instances(TypedDict, total=False):
     target: Natural
 
 
+class _Normalization(TypedDict, total=False):
+    mean: RGB
+    std: PositiveRGB
+
+
 class Recipe(TypedDict, total=False):
     """The keys that :func:`mmreid_uda.config.apply_recipe` reads."""
 
@@ -60,6 +67,7 @@ class Recipe(TypedDict, total=False):
     input_size: Annotated[
         tuple[Count, Count] | None, "height and width in pixels, such as input_size=(256,128)"
     ]
+    normalization: _Normalization | None
     resize_backend: Literal["cv2", "pillow"] | None
     cache: str | Count | None
     train_pipeline: _Pipeline

@@ -11,11 +11,13 @@ A recipe key is written once, at the top level, where a child config, or ``--cfg
 ``test``             names of the test sets; the words ``'source'`` and ``'target'`` stand for those that the keys name;
                      ``None`` = the target's, if it has some; ``[]`` = train without evaluation
 ``input_size``       (height, width) in pixels; ``None`` = what is usual for the target
+``normalization``    ``dict(mean=, std=)`` of R, G, B in 0..255, what the network's weights were trained with; ``None``
+                     = the data preprocessor's own, ImageNet's
 ``resize_backend``   ``'pillow'`` or ``'cv2'``, which resizes in both pipelines; ``None`` = what each of them says
 ``cache``            memory for decoded images of each training set, such as ``'2GiB'``; ``None`` = none
 ``train_pipeline``   transforms of training images
 ``test_pipeline``    transforms of test images and of the features that are clustered
-``encoder``          the network of every model that has one
+``encoder``          the network of every model that has one; a backbone with an ``img_size`` gets ``input_size``
 ``encoder_name``     its name in those of configs and runs, such as ``r50``
 ``reference_gpus``   GPUs of the released run, 4 unless given: without ``samples_per_group``, a ``GhostBN`` or
                      ``DomainBN`` normalises ``global_batch_size / reference_gpus`` images together, as each GPU did
@@ -43,8 +45,10 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from mmreid_uda.datasets import dataset_config, input_size, offered_splits, short_name
+from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import DOMAIN_NAMES
+from mmreid_uda.utils.values import arguments_of
 
 __all__ = ["apply_recipe", "gather_clustering", "require_tests", "test_sets"]
 
@@ -66,12 +70,16 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
     _apply_clustering(cfg)
     if "model" in cfg and "encoder" in cfg:
         cfg.model.encoder = _encoders(cfg)
+    if "model" in cfg and cfg.get("normalization"):
+        own = cfg.model.get("data_preprocessor") or {}
+        cfg.model.data_preprocessor = {"type": "ReIDDataPreprocessor", **cfg.normalization, **own}
     # A config that names no dataset in the recipe's way (images of other kinds) has loaders of its own.
     if any(key in cfg for key in ("source", "target", "test")):
         _require_recipe(cfg)
         size = _input_size(cfg)
         for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
             _set_resize(pipeline, size, cfg.get("resize_backend"))
+        _set_img_size(cfg.model.get("encoder") if "model" in cfg else None, size)
         _apply_training(cfg, world_size)
         _apply_testing(cfg)
     _drop_empty_loops(cfg)
@@ -322,6 +330,16 @@ def _set_norm_groups(cfg: Config) -> None:
             images = cfg.global_batch_size * accumulated
             share = min(cfg.global_batch_size, images // cfg.get("reference_gpus", _REFERENCE_GPUS))
             norm.setdefault("samples_per_group", max(2, share))  # one image has no variance
+
+
+def _set_img_size(encoders: Any, size: tuple[int, int]) -> None:
+    """Backbones that are built for one size of images, such as transformers, get the recipe's."""
+    for encoder in encoders if isinstance(encoders, (list, tuple)) else [encoders]:
+        backbone: Any = encoder.get("backbone") if isinstance(encoder, dict) else None
+        kind = backbone.get("type") if isinstance(backbone, dict) else None
+        found = MODELS.find(kind) if isinstance(kind, str) else kind
+        if found is not None and "img_size" in arguments_of(found)[0]:
+            backbone.setdefault("img_size", size)
 
 
 def _names(cfg: Config, key: str) -> list[Any]:

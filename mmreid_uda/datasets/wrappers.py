@@ -171,9 +171,10 @@ class CrossDomainDataset(_JoinedDataset):
 class ReIDTestDataset(_JoinedDataset):
     """Queries and galleries of one or several test sets as one list, checked against the evaluation protocol.
 
-    Items carry ``pid``, ``camid``, ``is_query``, ``is_gallery``, ``set_id`` (position in ``sets``) and ``sample_idx``
-    (unique over everything). A file that is both query and gallery of a set is one item, so that it is encoded once.
-    Identities of a set are numbered over query and gallery together; integers stay as they are.
+    Items carry ``pid``, ``camid``, ``camera`` (-1 = unknown), ``is_query``, ``is_gallery``, ``set_id`` (position in
+    ``sets``) and ``sample_idx`` (unique over everything). A file that is both query and gallery of a set is one item,
+    so that it is encoded once. Identities of a set are numbered over query and gallery together; integers stay as they
+    are.
 
     The rule of the field removes, per query, the gallery images of the same identity **and** the same camera. An image
     whose camera is unknown gets a camera number of its own, and where the rule cannot be used at all every image does:
@@ -282,6 +283,7 @@ class ReIDTestDataset(_JoinedDataset):
             sample_idx=index,
             pid=int(self.pids[index]),
             camid=int(self.camids[index]),
+            camera=int(self.cameras[index]),
             is_query=bool(self.is_query[index]),
             is_gallery=bool(self.is_gallery[index]),
             set_id=int(self.set_ids[index]),

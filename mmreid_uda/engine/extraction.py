@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from mmreid_uda import compat
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.datasets.transforms import reid_collate
+from mmreid_uda.models.layers import cameras_of
 from mmreid_uda.utils import InputError, check_vectors, loading_processes
 from mmreid_uda.utils.progress import Progress
 
@@ -105,7 +106,8 @@ def extract_features(
             if network is None:
                 part = algorithm(batch["inputs"], batch["data_samples"], mode="tensor")
             else:
-                with algorithm.autocast_for_encoders():
+                known = cameras_of(algorithm, batch["data_samples"])
+                with algorithm.autocast_for_encoders(), known:
                     part = network(batch["inputs"])
             parts.append(part.float())
         update(min(size, number * batch_size * world_size))

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from annotated_types import Len
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils.values import Positive
+from mmreid_uda.utils.values import RGB, PositiveRGB
 
 __all__ = ["ReIDDataPreprocessor"]
-
-
-RGB = Annotated[Sequence[float], Len(3, 3), "3 numbers, of R, G and B"]
-"""A value for each colour."""
-PositiveRGB = Annotated[Sequence[Positive], Len(3, 3), "3 numbers above 0, of R, G and B"]
-"""What each colour is divided by."""
 
 
 @MODELS.register_module()

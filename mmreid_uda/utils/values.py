@@ -28,21 +28,35 @@ from numbers import Integral, Real
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import numpy as np
-from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf, Predicate
+from annotated_types import (
+    Ge,
+    GroupedMetadata,
+    Gt,
+    Le,
+    Len,
+    Lt,
+    MaxLen,
+    MinLen,
+    MultipleOf,
+    Predicate,
+)
 
 from .errors import InputError
 
 __all__ = [
+    "RGB",
     "Argument",
     "Count",
     "Fraction",
     "FractionBelowOne",
+    "ImageSize",
     "Misfit",
     "Natural",
     "NonNegative",
     "OpenFraction",
     "Positive",
     "PositiveFraction",
+    "PositiveRGB",
     "arguments_of",
     "checked",
     "closest",
@@ -68,6 +82,12 @@ PositiveFraction = Annotated[float, Gt(0), Le(1)]
 """A share above 0, up to 1."""
 FractionBelowOne = Annotated[float, Ge(0), Lt(1)]
 """A share from 0 to below 1."""
+ImageSize = Annotated[abc.Sequence[Count], Len(2, 2), "2 numbers, height and width in pixels"]
+"""Height and width."""
+RGB = Annotated[abc.Sequence[float], Len(3, 3), "3 numbers, of R, G and B"]
+"""A value for each colour."""
+PositiveRGB = Annotated[abc.Sequence[Positive], Len(3, 3), "3 numbers above 0, of R, G and B"]
+"""What each colour is divided by."""
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 _LISTS = (list, tuple, set, frozenset)

@@ -355,3 +355,33 @@ def test_domains_may_have_instances_of_their_own():
     assert cfg.train_dataloader.batch_size == 32
     with pytest.raises(InputError, match="multiple of 4"):
         load_config("configs/source/source_r50_duke2market.py", world_size=32)
+
+
+VIT = {
+    "_delete_": True,
+    "type": "ReIDEncoder",
+    "backbone": dict(type="TimmBackbone", name="vit_tiny_patch16_224"),
+}
+
+
+def test_a_backbone_for_one_size_gets_that_of_the_images():
+    cfg = load_config(SMALL, {"encoder": VIT})
+    assert (
+        cfg.model.encoder.backbone.img_size == (128, 64) == resize_sizes(cfg.test_pipeline)[0][::-1]
+    )
+    cfg = load_config(SMALL, {"encoder": VIT, "input_size": (64, 32), "stage1": "run"})
+    assert cfg.model.encoder.backbone.img_size == (64, 32)
+    own = {**VIT, "backbone": dict(VIT["backbone"], img_size=(96, 48))}
+    assert load_config(SMALL, {"encoder": own}).model.encoder.backbone.img_size == (96, 48)
+    assert "img_size" not in load_config(SMALL).model.encoder.backbone
+
+
+def test_normalisation_reaches_the_data_preprocessor_which_may_say_otherwise():
+    halves = dict(mean=(127.5,) * 3, std=(127.5,) * 3)
+    preprocessor = load_config(SMALL, {"normalization": halves}).model.data_preprocessor
+    assert preprocessor == {"type": "ReIDDataPreprocessor", **halves}
+    own = {"model.data_preprocessor": dict(type="ReIDDataPreprocessor", mean=(1, 2, 3))}
+    preprocessor = load_config(SMALL, {"normalization": halves, **own}).model.data_preprocessor
+    assert preprocessor.mean == (1, 2, 3) and preprocessor.std == (127.5,) * 3
+    with pytest.raises(InputError, match=r"normalization\.std"):
+        load_config(SMALL, {"normalization": dict(std=(127.5, 0, 1))})

@@ -1,4 +1,6 @@
-"""Extraction: the same features with and without workers, mixed precision on request, channels last in effect."""
+"""Extraction: features with and without workers, mixed precision on request, channels last in effect, cameras told."""
+
+import copy
 
 import cv2
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 from mmreid_uda.datasets import FolderReIDDataset
 from mmreid_uda.engine import extract_features, with_pipeline
 from mmreid_uda.models.algorithms import BaseReID
+from mmreid_uda.models.layers import CameraEmbedding
 
 IMAGES, BATCH = 11, 4
 PIPELINE = [
@@ -80,3 +83,25 @@ def test_channels_last_reaches_every_convolution_of_an_extraction(dataset):
     features = extract_features(model, dataset, BATCH, 0)
     assert len(strides) > 100 and all(strides)
     assert torch.allclose(features, extract_features(make_model(), dataset, BATCH, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("own_network", [False, True])
+def test_cameras_of_a_target_and_of_a_test_set_reach_the_encoder(dataset, own_network):
+    model = make_model()
+    seen = []
+    model.encoder.register_forward_hook(
+        lambda module, args, out: seen.append(model.embedding.cameras)
+    )
+    model.embedding = CameraEmbedding(2, 4)
+    network = (lambda x: model.extract_feat(x)) if own_network else None
+    for split, domain, expected in (
+        ("train", 1, list(range(IMAGES))),  # unknown: each has a camera of its own
+        ("train", 0, [-1] * IMAGES),  # a source's
+        ("gallery", 0, [-1] * IMAGES),  # unknown cameras of a test set
+    ):
+        seen.clear()
+        view = copy.copy(dataset)
+        view.split, view.domain = split, domain
+        extract_features(model, view, BATCH, num_workers=0, network=network)
+        assert torch.cat(seen).tolist() == expected
+    assert model.embedding.cameras is None

@@ -19,6 +19,7 @@ __all__ = ["PackReIDInputs", "reid_collate"]
 SAMPLE_KEYS = (
     "gt_label",
     "camid",
+    "camera",
     "sample_idx",
     "domain",
     "erase_box",
@@ -35,7 +36,7 @@ class PackReIDInputs(BaseTransform):
     """Keep what travels to the model: the pixels, and the numbers that describe them.
 
     The item becomes ``dict(inputs=uint8 tensor (H, W, 3) or (V, H, W, 3) in BGR order, samples=dict)``, where
-    ``samples`` holds those of ``gt_label``, ``camid``, ``sample_idx``, ``domain``, ``erase_box``, ``pid``,
+    ``samples`` holds those of ``gt_label``, ``camid``, ``camera``, ``sample_idx``, ``domain``, ``erase_box``, ``pid``,
     ``is_query``, ``is_gallery`` and ``set_id`` that the item has. Pixels stay uint8: a quarter of the bytes to the
     device.
 

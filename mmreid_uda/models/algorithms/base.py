@@ -13,7 +13,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmreid_uda.models.encoders import EncoderOutput
-from mmreid_uda.models.layers import domain_split, row_parameters
+from mmreid_uda.models.layers import cameras_of, domain_split, row_parameters
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import Extract, PseudoLabelState, ReIDDataSample, TrainingImages
 from mmreid_uda.utils import InputError
@@ -102,7 +102,8 @@ class BaseReID(BaseModel):
 
         Args:
             inputs: float (B, 3, H, W), normalised; in ``mode='loss'`` possibly a tuple of such views.
-            data_samples: Annotations; needed for ``'predict'`` and ``'loss'``.
+            data_samples: Annotations; needed for ``'predict'`` and ``'loss'``. Encoders that know cameras take them
+                from here.
             mode: ``'tensor'`` gives test features, ``'predict'`` the samples with their features, ``'loss'`` losses.
 
         Returns:
@@ -112,7 +113,7 @@ class BaseReID(BaseModel):
             raise ValueError(f"found mode={mode!r}, expected 'tensor', 'predict' or 'loss'")
         if data_samples is None and mode != "tensor":
             raise ValueError(f"mode={mode!r} needs data_samples")
-        with self.autocast_for_encoders():
+        with self.autocast_for_encoders(), cameras_of(self, data_samples):
             if mode == "tensor":
                 return self.extract_feat(inputs)
             assert data_samples is not None

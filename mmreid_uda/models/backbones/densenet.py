@@ -115,10 +115,10 @@ class DenseNet(StagedBackbone):
                 nn.init.kaiming_normal_(module.weight)
         self.freeze()
 
-    def stages(self) -> list[list[nn.Module]]:
+    def stages(self) -> list[list[nn.Module | nn.Parameter]]:
         """Stem, then the dense blocks with what follows each."""
         parts = dict(self.features.named_children())
-        stages = [[parts["conv0"], parts["norm0"]]]
+        stages: list[list[nn.Module | nn.Parameter]] = [[parts["conv0"], parts["norm0"]]]
         for number in (1, 2, 3):
             stages.append([parts[f"denseblock{number}"], parts[f"transition{number}"]])
         return [*stages, [parts["denseblock4"], parts["norm5"]]]

@@ -125,7 +125,7 @@ class MobileNetV2(StagedBackbone):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
         self.freeze()
 
-    def stages(self) -> list[list[nn.Module]]:
+    def stages(self) -> list[list[nn.Module | nn.Parameter]]:
         """The 19 entries of ``features``."""
         return [[layer] for layer in self.features]
 

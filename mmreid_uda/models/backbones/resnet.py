@@ -85,7 +85,7 @@ class ResNet(StagedBackbone):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         self.freeze()
 
-    def stages(self) -> list[list[nn.Module]]:
+    def stages(self) -> list[list[nn.Module | nn.Parameter]]:
         """Stem, ``layer1`` .. ``layer4``."""
         return [
             [self.conv1, self.bn1],

@@ -200,8 +200,15 @@ class SideNetwork(BaseModule):
 
 def _measure(trunk: nn.Module, names: Sequence[str]) -> dict[str, int]:
     """Channels of the trunk's maps, found by a blank image."""
+    size: Any = getattr(trunk, "img_size", None) or ()
     with record_outputs(trunk, names) as maps:
-        probe(trunk, trunk)
+        probe(trunk, trunk, *size)
+    for name in names:
+        if maps[name].dim() != 4:
+            raise InputError(
+                f"found a tensor {tuple(maps[name].shape)} as the output of {name} in {type(trunk).__name__}, which "
+                "gives no map (B, C, H, W) to put cells beside: choose a convolutional trunk, or another out_layer."
+            )
     return {name: maps[name].shape[1] for name in names}
 
 

@@ -36,19 +36,19 @@ class StagedBackbone(PretrainedModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
 
-    def stages(self) -> list[list[nn.Module]]:
-        """Modules of the stem, of stage 1, of stage 2, ...
+    def stages(self) -> list[list[nn.Module | nn.Parameter]]:
+        """Modules, and parameters of none, of the stem, of stage 1, of stage 2, ...
 
         Returns:
             A list for each stage, the stem's first.
         """
         raise NotImplementedError
 
-    def frozen_modules(self) -> list[nn.Module]:
-        """Modules that ``frozen_stages`` freezes.
+    def frozen_modules(self) -> list[nn.Module | nn.Parameter]:
+        """What ``frozen_stages`` freezes.
 
         Returns:
-            Modules, none with ``frozen_stages=-1``.
+            Modules, and parameters of none; nothing with ``frozen_stages=-1``.
         """
         return [module for stage in self.stages()[: self.frozen_stages + 1] for module in stage]
 
@@ -68,7 +68,8 @@ class StagedBackbone(PretrainedModule):
         """
         super().train(mode)
         for module in self.frozen_modules():
-            module.eval()
+            if isinstance(module, nn.Module):
+                module.eval()
         if self.norm_eval:
             for module in self.modules():
                 if isinstance(module, _BatchNorm):

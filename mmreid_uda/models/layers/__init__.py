@@ -1,7 +1,8 @@
-"""Layers: pooling, and batch normalisation by group or by domain, support samples, cells with a latent state."""
+"""Layers: pooling, batch normalisation by group or domain, support samples, cells with a latent state, cameras."""
 
 from .batch_norm import DomainBN, GhostBN, convert_norm, domain_split
 from .bconv_cell import BConvCell, BConvCellV2, latent_cells
+from .camera_embedding import CameraEmbedding, cameras_of
 from .ibn import IBN
 from .pooling import GeM, GlobalAvgPool, GlobalMaxPool
 from .probe import probe
@@ -18,6 +19,7 @@ __all__ = [
     "IBN",
     "BConvCell",
     "BConvCellV2",
+    "CameraEmbedding",
     "DomainBN",
     "GeM",
     "GhostBN",
@@ -25,6 +27,7 @@ __all__ = [
     "GlobalMaxPool",
     "ResizingBuffers",
     "ResizingRows",
+    "cameras_of",
     "convert_norm",
     "domain_split",
     "keep_active_rows",
