@@ -41,7 +41,7 @@ PAGES = {
         "robustness",
         "gpu",
     ],
-    "Use": ["evaluation", "clustering", "tuning", "inference", "visualization", "faq"],
+    "Use": ["which_method", "evaluation", "clustering", "tuning", "inference", "visualization", "faq"],
     "Papers": ["_generated/model_zoo", "_generated/methods/*"],
     "Extend": ["_generated/projects/index", "_generated/projects/*"],
     "Reference": ["glossary", "_generated/api/*"],
