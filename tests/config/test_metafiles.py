@@ -58,15 +58,22 @@ def test_figures_say_where_they_come_from_and_agree_with_the_readme(path):
     # A file is linked, a variant has its name alone.
     rows = re.findall(r"^\| (?:\[([^]]+)\]\([^)]+\.py\)|`([\w-]+_[\w-]+)`) (.*)$", readme, re.M)
     rows = {file or variant: (bool(variant), row) for file, variant, row in rows[::-1]}
+    measured = readme.partition("\n## Measured here\n")[2]
     models = yaml.safe_load(path.read_text())["Models"]
     assert rows.keys() == {model["Name"] for model in models}
     for model in models:
         is_variant, row = rows[model["Name"]]
         assert is_variant == ("Overrides" in model)
         results = model.get("Results", [])
-        assert bool(results) == (re.search(r"\d+\.\d / (\d+\.\d|–)", row) is not None)
-        for result in results:
-            assert result["Origin"].startswith(("quoted", "measured"))
+        quoted = [result for result in results if result["Origin"].startswith("quoted")]
+        assert bool(quoted) == (re.search(r"\d+\.\d / (\d+\.\d|–)", row) is not None)
+        for result in quoted:
             metrics = result["Metrics"]
             rank_1 = f"{metrics['Rank-1']:.1f}" if "Rank-1" in metrics else "–"
             assert f"{metrics['mAP']:.1f} / {rank_1}" in row
+        for result in results:
+            if result not in quoted:
+                assert result["Origin"].startswith("measured here, ") and result["Seeds"] >= 3
+                assert result["Metrics"].keys() == result["Deviation"].keys()
+                figure = f"{result['Metrics']['mAP']:.1f} ± {result['Deviation']['mAP']:.1f}"
+                assert figure in measured, (model["Name"], figure)

@@ -139,7 +139,7 @@ def online_positives(
 def proxy_contrast(
     logits: Tensor, positive: Tensor, similarities: Tensor, num_negatives: int
 ) -> Tensor:
-    """``-1/|Q| sum_{q in Q} log softmax(z_i)_q`` over Q and H: cross-entropy with a target of 1/|Q| on each of Q.
+    """``-1/|Q| sum_{q in Q} log softmax(z_i)_q`` over Q and H: cross-entropy with a target of ``1/|Q|`` on each of Q.
 
     H are the ``num_negatives`` proxies outside Q of the largest similarities, or all of them if there are fewer.
 
@@ -147,7 +147,7 @@ def proxy_contrast(
         logits: float (..., B, P).
         positive: Q, bool (B, P) or (..., B, P), at least one in each row.
         similarities: float (..., B, P); only their order matters.
-        num_negatives: |H|.
+        num_negatives: ``|H|``.
 
     Returns:
         float32 (..., B).
