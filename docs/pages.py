@@ -152,11 +152,11 @@ def model_zoo(copies: dict[str, Path]) -> str:
         "# Model zoo",
         "",
         "Each figure says who ran it, and on what: mAP / Rank-1 in percent. *Quoted* ones were found by others with "
-        "their code; they are what a config should reach. *Measured here* are means and standard deviations of several seeds "
-        "with this code, in trainings that last minutes; minutes are those of one run on one core of a CPU, where they "
+        "their code; they are what a config should reach. *Measured here* are means and standard deviations of several "
+        "seeds with this code, in trainings of minutes; these are given for one run on one CPU core, where they "
         "were noted. Figures of different data, or of different lengths of training, must not be compared.",
         "",
-        "| method | config | backbone | trained on | tested on | quoted | measured here | who ran it, and how |",
+        "| method | config | backbone | trained on | tested on | quoted | here | who ran it, and how |",
         "|---|---|---|---|---|---|---|---|",
     ]
     without = 0
