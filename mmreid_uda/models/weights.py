@@ -6,6 +6,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from mmengine.logging import print_log
@@ -167,7 +168,7 @@ def _choose_prefix(names: Iterable[str], wanted: set[str], kind: str, source: st
 @checked
 def load_pretrained(
     module: nn.Module,
-    checkpoint: str,
+    checkpoint: str | Path,
     prefix: str | None = None,
     map_location: Any = "cpu",
     layout: LayoutName = "auto",
@@ -200,6 +201,7 @@ def load_pretrained(
         InputError: No name fits, several prefixes fit equally well, too many of the module's tensors are missing, or a
             shape differs (another depth, width or patch size).
     """
+    checkpoint = str(checkpoint)
     raw = _open(checkpoint, map_location, "current")
     tensors = find_state_dict(raw)
     if prefix:

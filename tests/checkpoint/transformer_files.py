@@ -72,8 +72,56 @@ def clip_shapes(width=768, depth=12, patches=196, out=512, patch=16):
     return shapes | norm("ln_post", width)
 
 
+def dinov2_shapes(width=32, depth=2, patches=37 * 37, registers=4):
+    """Names -> shapes of Meta's DINOv2 with registers: patches of 14×14, a scale behind each branch."""
+    shapes = vit_shapes(width, depth, patches) | {"mask_token": (1, width)}
+    shapes["patch_embed.proj.weight"] = (width, 3, 14, 14)
+    shapes["register_tokens"] = (1, registers, width)
+    for i in range(depth):
+        shapes |= {f"blocks.{i}.ls{n}.gamma": (width,) for n in (1, 2)}
+    return shapes
+
+
+def dinov3_shapes(width=32, depth=2):
+    """Names -> shapes of Meta's DINOv3: rotary positions."""
+    shapes = vit_shapes(width, depth) | {"mask_token": (1, width), "storage_tokens": (1, 4, width)}
+    del shapes["pos_embed"]
+    shapes["rope_embed.periods"] = (4,)
+    for i in range(depth):
+        shapes |= {f"blocks.{i}.ls{n}.gamma": (width,) for n in (1, 2)}
+        shapes[f"blocks.{i}.attn.qkv.bias_mask"] = (3 * width,)
+    return shapes
+
+
+def solider_shapes(width=96, depths=(2, 2, 6, 2), heads=(3, 6, 12, 24), window=7):
+    """Names -> shapes of SOLIDER's Swin, controller included."""
+    shapes = {"patch_embed.projection.weight": (width, 3, 4, 4)}
+    shapes |= {"patch_embed.projection.bias": (width,), **norm("patch_embed.norm", width)}
+    for i, (depth, count) in enumerate(zip(depths, heads)):
+        channels = width * 2**i
+        for j in range(depth):
+            block = f"stages.{i}.blocks.{j}"
+            shapes |= norm(f"{block}.norm1", channels) | norm(f"{block}.norm2", channels)
+            attention = f"{block}.attn.w_msa"
+            shapes[f"{attention}.relative_position_bias_table"] = ((2 * window - 1) ** 2, count)
+            shapes[f"{attention}.relative_position_index"] = (window**2, window**2)
+            shapes |= linear(f"{attention}.qkv", 3 * channels, channels)
+            shapes |= linear(f"{attention}.proj", channels, channels)
+            shapes |= linear(f"{block}.ffn.layers.0.0", 4 * channels, channels)
+            shapes |= linear(f"{block}.ffn.layers.1", channels, 4 * channels)
+        out = channels
+        if i < 3:
+            out = 2 * channels
+            shapes |= norm(f"stages.{i}.downsample.norm", 4 * channels)
+            shapes[f"stages.{i}.downsample.reduction.weight"] = (out, 4 * channels)
+        shapes |= norm(f"norm{i}", channels)
+        for kind in "wb":
+            shapes |= linear(f"semantic_embed_{kind}.{i}", out, 2)
+    return shapes
+
+
 def filled(shapes, seed=None):
-    """Zeros, or with a seed small random numbers, of these shapes; counters are whole numbers."""
+    """Zeros, or with a seed random numbers such as networks have, of these shapes; counters are whole numbers."""
     generator = torch.Generator().manual_seed(seed or 0)
     tensors = {}
     for name, shape in shapes.items():
@@ -82,8 +130,8 @@ def filled(shapes, seed=None):
         elif seed is None:
             tensors[name] = torch.zeros(shape)
         else:
-            tensors[name] = torch.randn(shape, generator=generator) * 0.1
-            if name.endswith("running_var"):
+            tensors[name] = torch.randn(shape, generator=generator) * 0.2
+            if name.endswith(("running_var", ".weight")) and len(shape) == 1:
                 tensors[name] = tensors[name].abs() + 0.5
     return tensors
 
