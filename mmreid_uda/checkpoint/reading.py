@@ -17,8 +17,10 @@ from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.packages import import_package
 
 from .runs import find_checkpoint
+from .torchscript import is_torchscript, load_torchscript
 
 __all__ = ["TRUST_VARIABLE", "allowed_globals", "find_state_dict", "load_from_local", "non_finite"]
 
@@ -66,6 +68,8 @@ def _history_statistic(owner: Any, name: str) -> Any:
 def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load a checkpoint from a local path without running code from it.
 
+    It may be a file of ``torch.save``, of safetensors, or a TorchScript archive, of which the tensors are read.
+
     Args:
         filename: Path of a file, or the folder of a run, whose last checkpoint is taken; ``~`` is expanded.
         map_location: See ``torch.load``.
@@ -75,14 +79,13 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
 
     Raises:
         InputError: The file is missing, is not a checkpoint, holds values that are not finite, or objects that could
-            run code, unless ``MMREID_TRUST_CHECKPOINTS=1`` is set.
+            run code, unless ``MMREID_TRUST_CHECKPOINTS=1`` is set; or safetensors is missing, and needed.
     """
     path = find_checkpoint(filename)
-    trusted = os.environ.get(TRUST_VARIABLE) == "1"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about a TorchScript archive: the sentence says it
-            checkpoint = torch.load(path, map_location=map_location, weights_only=not trusted)
+        checkpoint = _read(path, map_location)
+    except InputError:
+        raise
     except Exception as error:  # foreign bytes can raise anything in an unpickler
         raise InputError(_refusal(path, error)) from error
     if not isinstance(checkpoint, dict):
@@ -96,6 +99,31 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
             "weights: its training had diverged; take an earlier checkpoint of the run."
         )
     return checkpoint
+
+
+def _read(path: Path, map_location: Any) -> Any:
+    """The content of a file of torch, of safetensors, or of a TorchScript archive."""
+    device = map_location if isinstance(map_location, (str, torch.device)) else "cpu"
+    with path.open("rb") as file:
+        start = file.read(10)
+    if _is_safetensors(start):
+        package = import_package(
+            "safetensors.torch", f"{path.name}, a safetensors file,", "safetensors"
+        )
+        return package.load_file(path, device=str(device))
+    if is_torchscript(path):
+        return {name: tensor.to(device) for name, tensor in load_torchscript(path).items()}
+    trusted = os.environ.get(TRUST_VARIABLE) == "1"
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # about pickles of other versions: they load, or the sentence says why not
+        return torch.load(path, map_location=map_location, weights_only=not trusted)
+
+
+def _is_safetensors(start: bytes) -> bool:
+    """Whether a file that begins so is one of safetensors: the length of its header, which is JSON."""
+    return start[8:10] in (b'{"', b"{ ", b"{}")
 
 
 # How other files begin, and what to do with them.
@@ -132,10 +160,8 @@ def _refusal(path: Path, error: Exception) -> str:
         first = "not written by torch.save"
     with path.open("rb") as file:
         start = file.read(64)
-    if start[8:10] in (b'{"', b"{ "):
-        first = (
-            "a safetensors file; convert it with torch.save(safetensors.torch.load_file(...), ...)"
-        )
+    if _is_safetensors(start):
+        first = "a damaged safetensors file"
     for sign, what in _FOREIGN.items():
         if start.startswith(sign):
             first = what

@@ -4,8 +4,11 @@ import os
 
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from mmreid_uda import compat
+
 
 def load(path):
+    compat.install()  # whose loaders are meant
     return CheckpointLoader.load_checkpoint(str(path), map_location="cpu", logger="silent")
 
 

@@ -45,6 +45,21 @@ def plain(value):
     return buffer.getvalue()
 
 
+class Weight(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(2))
+
+    def forward(self, x):
+        return self.w
+
+
+def torchscript():
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(Weight()), buffer)
+    return buffer.getvalue()
+
+
 def archive():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
@@ -55,6 +70,7 @@ def archive():
 FILES = {
     "zip": written(),
     "legacy": written(_use_new_zipfile_serialization=False),
+    "TorchScript": torchscript(),
     "archive without data": archive(),
     "list": plain([1, 2, 3]),
     "pickle": pickle.dumps({"w": [1, 2, 3]}),
@@ -67,7 +83,7 @@ FILES = {
 @st.composite
 def damaged(draw):
     """One of the files with a few bytes changed, cut out, put in, or cut off at the end; or any bytes."""
-    raw = bytearray(FILES[draw(st.sampled_from([*FILES, "zip", "legacy"]))])
+    raw = bytearray(FILES[draw(st.sampled_from([*FILES, "zip", "legacy", "TorchScript"]))])
     kinds = (*["change"] * 8, "cut out", "put in", "cut off", "replace")
     for kind in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=2)):
         place = draw(st.integers(0, max(len(raw) - 1, 0)))
@@ -119,7 +135,10 @@ def test_whole_files_are_told_apart(path, name):
     if name in ("zip", "legacy"):
         assert read_resumable(path)["meta"]["epoch"] == 2
         return
-    said = {"list": "holds a list", "safetensors": "safetensors"}.get(name, "is not a PyTorch")
+    if name in ("safetensors", "TorchScript"):
+        assert load_from_local(str(path))["w"].tolist() == [0, 0]
+        return
+    said = {"list": "holds a list"}.get(name, "is not a PyTorch")
     with pytest.raises(InputError, match=said):
         load_from_local(str(path))
 
