@@ -4,8 +4,6 @@ import pytest
 import torch
 from slow_networks import slow_clip, slow_solider, slow_vit
 from transformer_files import (
-    Encoder,
-    Wrapped,
     batch_norm,
     clip_shapes,
     dinov2_shapes,
@@ -19,7 +17,10 @@ from transformer_files import (
     vit_shapes,
 )
 
+from mmreid_uda.models.backbones import TimmBackbone
+from mmreid_uda.models.encoders import ReIDEncoder
 from mmreid_uda.models.weights import load_pretrained
+from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
 TINY = dict(embed_dim=32, num_heads=2, depth=2)
@@ -42,12 +43,13 @@ def image(height, width):
 
 def features(module, one):
     with torch.no_grad():
-        return module.eval()(one[None])[0]
+        out = module.eval()(one[None])[0]
+    return out.mean((1, 2)) if out.dim() == 3 else out
 
 
 def test_a_vit_equals_the_released_network(tmp_path):
     tensors = filled(vit_shapes(32, 2, patches=8), 0)
-    backbone = Wrapped("vit_small_patch16_224", img_size=(64, 32), **TINY)
+    backbone = TimmBackbone("vit_small_patch16_224", img_size=(64, 32), **TINY)
     load_pretrained(backbone, save(tmp_path / "vit.pth", prefixed("module.", tensors)))
     one = image(64, 32)
     expected = slow_vit(one, tensors, depth=2, heads=2)
@@ -57,9 +59,13 @@ def test_a_vit_equals_the_released_network(tmp_path):
 # ---- CLIP
 
 
-def clip_backbone(**options):
+def clip_config(**options):
     name = "vit_base_patch16_clip_quickgelu_224"
-    return Wrapped(name, **TINY, **{"img_size": (64, 32), **options})
+    return dict(type="TimmBackbone", name=name, **TINY, **{"img_size": (64, 32), **options})
+
+
+def clip_backbone(**options):
+    return MODELS.build(clip_config(**options))
 
 
 CLIP = filled(clip_shapes(32, 2, patches=8, out=16), 3)
@@ -86,11 +92,11 @@ def test_clip_equals_the_released_network(file, tmp_path):
     torch.testing.assert_close(features(backbone, one), token, atol=1e-5, rtol=1e-5)
     # As a classifier of 16 "classes", timm's head is the projection.
     backbone = clip_backbone()
-    backbone.net.reset_classifier(16)
+    backbone.net.reset_classifier(16, "token")
     assert load_pretrained(backbone, path).loaded == 33
-    torch.testing.assert_close(features(backbone, one), projected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(features(backbone.net, one), projected, atol=1e-5, rtol=1e-5)
     # The text's tensors are not taken for the image's; CLIP-ReID's first neck is the neck.
-    encoder = Encoder(clip_backbone())
+    encoder = ReIDEncoder(clip_config())
     report = load_pretrained(encoder, path)
     assert report.loaded == (36 if file == "CLIP-ReID" else 31) and report.unexpected == []
 
@@ -111,7 +117,7 @@ def test_the_table_of_clip_has_the_names_of_vit_b_16(tmp_path):
     shapes = clip_shapes()
     assert len(shapes) == 152 and shapes["transformer.resblocks.11.mlp.c_fc.weight"] == (3072, 768)
     shapes = clip_shapes(depth=1)
-    backbone = Wrapped("vit_base_patch16_clip_quickgelu_224", img_size=(256, 128), depth=1)
+    backbone = TimmBackbone("vit_base_patch16_clip_quickgelu_224", img_size=(256, 128), depth=1)
     path = save(tmp_path / "b16.pth", prefixed("visual.", filled(shapes)))
     report = load_pretrained(backbone, path)
     assert report.loaded == len(backbone.state_dict()) == len(shapes) - 1
@@ -122,7 +128,7 @@ def test_the_table_of_clip_has_the_names_of_vit_b_16(tmp_path):
 
 def test_dinov2_with_registers_equals_the_released_network(tmp_path):
     tensors = filled(dinov2_shapes(patches=8), 2)
-    backbone = Wrapped("vit_small_patch14_reg4_dinov2", img_size=(56, 28), **TINY)
+    backbone = TimmBackbone("vit_small_patch14_reg4_dinov2", img_size=(56, 28), **TINY)
     report = load_pretrained(backbone, save(tmp_path / "dinov2.pth", tensors))
     assert report.layout == "dinov2" and report.loaded == len(backbone.state_dict())
     assert report.missing == report.unexpected == report.resized == []
@@ -133,7 +139,7 @@ def test_dinov2_with_registers_equals_the_released_network(tmp_path):
 
 def test_the_table_of_dinov2_without_a_class_slot_is_resized(tmp_path):
     tensors = filled(dinov2_shapes(), 2)  # 37×37, from images of 518×518
-    backbone = Wrapped("vit_small_patch14_reg4_dinov2", img_size=(252, 126), **TINY)
+    backbone = TimmBackbone("vit_small_patch14_reg4_dinov2", img_size=(252, 126), **TINY)
     path = save(tmp_path / "dinov2.pth", dict(model=tensors))
     assert load_pretrained(backbone, path).resized == ["net.pos_embed"]
     assert backbone.net.pos_embed.shape == (1, 18 * 9, 32)
@@ -147,7 +153,7 @@ def test_dinov3_fills_timms_network_with_and_without_biases(tmp_path):
         tensors[name] = tensors[name] * 0
     options = dict(img_size=(64, 32), **TINY)
     path = save(tmp_path / "dinov3.pth", tensors)
-    backbone = Wrapped("vit_small_patch16_dinov3", **options)
+    backbone = TimmBackbone("vit_small_patch16_dinov3", **options)
     report = load_pretrained(backbone, path)
     assert report.layout == "dinov3" and report.loaded == len(backbone.state_dict())
     assert report.missing == report.unexpected == report.resized == []
@@ -158,7 +164,7 @@ def test_dinov3_fills_timms_network_with_and_without_biases(tmp_path):
     path = save(tmp_path / "biased.pth", tensors)
     unexpected = load_pretrained(backbone, path).unexpected
     assert unexpected == ["blocks.1.attn.q_bias", "blocks.1.attn.v_bias"]
-    backbone = Wrapped("vit_small_patch16_dinov3_qkvb", **options)
+    backbone = TimmBackbone("vit_small_patch16_dinov3_qkvb", **options)
     assert load_pretrained(backbone, path).missing == []
     assert torch.equal(backbone.net.blocks[1].attn.v_bias, bias[64:])
 
@@ -178,9 +184,9 @@ def test_solider_has_the_entries_of_the_released_file():
 def test_solider_equals_the_released_network(tmp_path):
     depths, heads = (1, 2, 1, 1), (1, 2, 2, 4)
     tensors = filled(solider_shapes(8, depths, heads), 6)
-    backbone = Wrapped(
-        "swin_tiny_patch4_window7_224", embed_dim=8, depths=depths, num_heads=heads, always_partition=True
-    )  # fmt: skip
+    backbone = TimmBackbone(
+        "swin_tiny_patch4_window7_224", embed_dim=8, depths=depths, num_heads=heads
+    )
     file = dict(teacher=prefixed("module.backbone.", tensors) | filled(linear("head.mlp", 4, 64)))
     report = load_pretrained(backbone, save(tmp_path / "solider.pth", file))
     assert report.layout == "solider" and report.loaded == len(backbone.state_dict())
@@ -188,6 +194,6 @@ def test_solider_equals_the_released_network(tmp_path):
     one = image(224, 224)
     expected = slow_solider(one, tensors, depths, heads)
     torch.testing.assert_close(features(backbone, one), expected, atol=1e-5, rtol=1e-5)
-    wider = Wrapped("swin_tiny_patch4_window7_224", depths=depths)
+    wider = TimmBackbone("swin_tiny_patch4_window7_224", depths=depths)
     with pytest.raises(InputError, match=r"SOLIDER's Swin.* \(width 8, not 96\)"):
         load_pretrained(wider, tmp_path / "solider.pth")

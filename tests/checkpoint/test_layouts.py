@@ -5,8 +5,6 @@ import argparse
 import pytest
 import torch
 from transformer_files import (
-    Encoder,
-    Wrapped,
     batch_norm,
     filled,
     linear,
@@ -15,16 +13,28 @@ from transformer_files import (
     vit_shapes,
 )
 
-from mmreid_uda.checkpoint import convert_layout, detect_layout
+from mmreid_uda.checkpoint import resize_positions
+from mmreid_uda.models.backbones import ReIDViT
+from mmreid_uda.models.encoders import ReIDEncoder
 from mmreid_uda.models.weights import load_pretrained
+from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
 SMALL = dict(embed_dim=32, num_heads=2, img_size=(256, 128))
 TINY_WIDTH, TINY_DEPTH = 32, 2
 
 
-def tiny_vit(depth=TINY_DEPTH, img_size=(256, 128), name="vit_small_patch16_224", **options):
-    return Wrapped(name, **{**SMALL, "depth": depth, "img_size": img_size, **options})
+def tiny_config(**options):
+    """A small ReIDViT of ``vit_small_patch16_224``."""
+    return dict(type="ReIDViT", **{**SMALL, "depth": TINY_DEPTH, **options})
+
+
+def tiny_vit(**options):
+    return MODELS.build(tiny_config(**options))
+
+
+def tiny_encoder(**options):
+    return ReIDEncoder(tiny_config(**options))
 
 
 def tiny_file(seed=0, **options):
@@ -77,12 +87,12 @@ def test_every_layout_of_transreid_ssl_fills_the_backbone(file, tmp_path):
     for name, tensor in tensors.items():
         assert torch.equal(backbone.net.state_dict()[name], tensor), name
     # Of a whole encoder the same, and the neck if the file has one.
-    encoder = Encoder(tiny_vit())
+    encoder = tiny_encoder()
     report = load_pretrained(encoder, path)
     assert torch.equal(encoder.backbone.net.norm.weight, tensors["norm.weight"])
     if "supervised" in file:
         assert report.loaded == 35 and report.missing == report.unexpected == []
-        running = encoder.neck["bn"].running_mean
+        running = encoder.neck.bn.running_mean
         assert torch.equal(running, NECK["bottleneck.running_mean"])
     else:
         assert report.loaded == 30 and report.unexpected == []
@@ -92,46 +102,27 @@ def test_every_layout_of_transreid_ssl_fills_the_backbone(file, tmp_path):
 
 
 def test_the_full_size_holds_150_of_155(tmp_path):
-    """ViT-S/16 with its BN-neck has 155 entries and 21,640,320 parameters; a bare file fills all but the neck's 5."""
-    shapes = vit_shapes()
-    encoder = Encoder(Wrapped("vit_small_patch16_224", img_size=(256, 128)))
-    own = encoder.state_dict()
-    assert len(own) == 155 and sum(p.numel() for p in encoder.parameters()) == 21_640_320
-    path = save(
-        tmp_path / "vit_small.pth", {n: torch.zeros(1).expand(s) for n, s in shapes.items()}
-    )
-    report = load_pretrained(encoder, path)
+    """ViT-S/16 with its BN-neck: a bare file fills all but the neck's 5."""
+    encoder = ReIDEncoder(dict(type="ReIDViT", img_size=(256, 128)))
+    zeros = {name: torch.zeros(1).expand(shape) for name, shape in vit_shapes().items()}
+    report = load_pretrained(encoder, save(tmp_path / "vit_small.pth", zeros))
+    assert len(encoder.state_dict()) == 155
     assert report.loaded == 150 and len(report.missing) == 4  # the counter is not worth a word
     assert not encoder.backbone.net.blocks[11].mlp.fc2.weight.any()
 
 
-@pytest.mark.parametrize(
-    "options, entries",
-    [(dict(stem="ics"), 177 - 5), (dict(part_tokens=3), 177 - 20), (dict(), 155 - 5)],
-)
-def test_the_tables_have_as_many_entries_as_the_released_files(options, entries):
-    """The necks, which only trained files have, left out: 5 tensors each."""
-    shapes = vit_shapes(**options)
-    assert len(shapes) == entries
-    tensors = {name: torch.empty(0) for name in shapes}
-    names = {"ics": "ics", 3: "pass"}
-    assert detect_layout(tensors) == names.get(next(iter(options.values()), None), "vit")
-    _, renamed = convert_layout(tensors)
-    assert set(renamed) == {f"backbone.{name}" for name in shapes}
-
-
 def test_an_own_checkpoint_loads_with_the_level_of_the_wrapped_model(tmp_path):
     torch.manual_seed(0)
-    encoder = Encoder(tiny_vit())
+    encoder = tiny_encoder()
     path = save(tmp_path / "run.pth", dict(state_dict=prefixed("encoder.", encoder.state_dict())))
-    for fresh, count in ((Encoder(tiny_vit()), 35), (tiny_vit(), 30)):
+    for fresh, count in ((tiny_encoder(), 35), (tiny_vit(), 30)):
         report = load_pretrained(fresh, path)
         assert report.loaded == count and report.layout == "plain"
         assert report.missing == report.unexpected == []
     assert torch.equal(fresh.net.pos_embed, encoder.backbone.net.pos_embed)
     # Two students fit equally well, until one is chosen.
     pair = prefixed("students.0.", encoder.state_dict())
-    pair |= prefixed("students.1.", Encoder(tiny_vit()).state_dict())
+    pair |= prefixed("students.1.", tiny_encoder().state_dict())
     path = save(tmp_path / "pair.pth", dict(state_dict=pair))
     with pytest.raises(InputError, match=r"'students\.0\.backbone\.', 'students\.1\.backbone\.'"):
         load_pretrained(tiny_vit(), path)
@@ -162,13 +153,13 @@ def test_positions_of_another_grid_are_resized_and_reported(tmp_path):
 
 def test_what_differs_is_named(tmp_path):
     path = save(tmp_path / "small.pth", tiny_file())
-    wider = Wrapped("vit_small_patch16_224", **{**SMALL, "depth": TINY_DEPTH, "embed_dim": 48})
+    wider = tiny_vit(embed_dim=48)
     with pytest.raises(InputError, match=r"shape \(1, 1, 32\).* \(1, 1, 48\) \(width 32, not 48\)"):
         load_pretrained(wider, path)
     patches = tiny_vit(name="vit_small_patch32_224")
     with pytest.raises(InputError, match=r"patch size 16×16, not 32×32"):
         load_pretrained(patches, path)
-    with pytest.raises(InputError, match=r"lacks 12 of the 42 tensors of Wrapped, net\.blocks\.2"):
+    with pytest.raises(InputError, match=r"lacks 12 of the 42 tensors of ReIDViT, net\.blocks\.2"):
         load_pretrained(tiny_vit(depth=3), path)
     # The other way round nothing is missing, but said.
     assert len(load_pretrained(tiny_vit(depth=1), path).unexpected) == 12
@@ -189,22 +180,77 @@ def test_a_layout_can_be_forced_and_a_file_of_none_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"layout='clipp' .*expected 'auto', "):
         load_pretrained(tiny_vit(), path, layout="clipp")
     nothing = save(tmp_path / "nothing.pth", {"teacher": {"head.weight": torch.zeros(2, 2)}})
-    with pytest.raises(InputError, match="holds none of the 30 tensors of Wrapped"):
+    with pytest.raises(InputError, match="holds none of the 30 tensors of ReIDViT"):
         load_pretrained(tiny_vit(), nothing)
 
 
-def test_what_a_module_begins_anew_may_be_missing(tmp_path):
-    class WithCameras(Wrapped):
-        fresh = ("camera_embedding.",)
-
-        def __init__(self):
-            super().__init__("vit_small_patch16_224", depth=TINY_DEPTH, **SMALL)
-            self.camera_embedding = torch.nn.Embedding(6, TINY_WIDTH)
-
+def test_cameras_of_ones_own_may_be_missing(tmp_path, monkeypatch):
     path = save(tmp_path / "weights.pth", tiny_file())
-    for module, name in ((WithCameras(), ""), (Encoder(WithCameras()), "backbone.")):
-        missing = load_pretrained(module, path).missing
-        assert f"{name}camera_embedding.weight" in missing
-    WithCameras.fresh = ()
+    assert load_pretrained(tiny_vit(cameras=6), path).missing == ["camera_embedding.weight"]
+    missing = load_pretrained(tiny_encoder(cameras=6), path).missing
+    assert "backbone.camera_embedding.weight" in missing and len(missing) == 5
+    monkeypatch.setattr(ReIDViT, "fresh", ())
     with pytest.raises(InputError, match=r"lacks 1 of the 31 .*camera_embedding\.weight"):
-        load_pretrained(WithCameras(), path)
+        load_pretrained(tiny_vit(cameras=6), path)
+
+
+@pytest.mark.parametrize(
+    "options, entries, parameters",
+    [
+        (dict(), 155, 21_640_320),
+        (dict(stem="ics"), 177, 23_001_792),
+        (dict(part_tokens=3, output="parts-cat"), 162, 21_643_392),
+        (dict(part_tokens=3, output="parts-mean"), 162, 21_642_624),
+    ],
+)
+def test_full_sizes_have_the_entries_of_the_released_files(options, entries, parameters, tmp_path):
+    """METHODS2 §3.3, necks included; a bare file fills all but the neck's five."""
+    with torch.device("meta"):
+        encoder = ReIDEncoder(dict(type="ReIDViT", img_size=(256, 128), **options))
+    assert len(encoder.state_dict()) == entries
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == parameters
+    file = {k: v for k, v in options.items() if k != "output"}
+    names = {f"backbone.net.{name}": shape for name, shape in vit_shapes(**file).items()}
+    own = {n: tuple(t.shape) for n, t in encoder.state_dict().items() if n.startswith("backbone.")}
+    assert own == names and len(own) == entries - 5
+
+
+@pytest.mark.parametrize("options", [dict(stem="ics"), dict(part_tokens=3)])
+def test_files_with_the_ics_stem_and_of_pass_fill_reid_vit(options, tmp_path):
+    tensors = tiny_file(**options)
+    file = prefixed("module.", prefixed("base.", tensors) | NECK)
+    path = save(tmp_path / "weights.pth", file)
+    backbone = tiny_vit(**options)
+    report = load_pretrained(backbone, path)
+    assert report.layout == {"ics": "ics", 3: "pass"}[next(iter(options.values()))]
+    assert report.loaded == len(tensors) == len(backbone.state_dict())
+    assert report.missing == report.unexpected == report.resized == []
+    for name, tensor in tensors.items():
+        assert torch.equal(backbone.net.state_dict()[name], tensor), name
+    # Larger images: PASS's table has no slot of the class token.
+    larger = tiny_vit(img_size=(384, 128), **options)
+    assert load_pretrained(larger, path).resized == ["net.pos_embed"]
+    slots = tensors["pos_embed"].shape[1] - 128
+    expected = resize_positions(tensors["pos_embed"], (24, 8), slots, (16, 8))
+    assert torch.equal(larger.net.pos_embed, expected)
+
+
+def test_overlapping_patches_have_a_position_each(tmp_path):
+    path = save(tmp_path / "weights.pth", tiny_file())
+    backbone = tiny_vit(stride=12)
+    assert load_pretrained(backbone, path).resized == ["net.pos_embed"]
+    assert backbone.net.pos_embed.shape == (1, 1 + 21 * 10, TINY_WIDTH)
+
+
+def test_init_cfg_of_a_backbone_begins_with_a_fresh_neck_that_of_an_encoder_takes_it_along(
+    tmp_path,
+):
+    path = save(tmp_path / "transformer_120.pth", FILES["supervised"](tiny_file()))
+    source = dict(type="Pretrained", checkpoint=path)
+    fresh = ReIDEncoder(tiny_config(init_cfg=source))
+    whole = ReIDEncoder(tiny_config(), init_cfg=source)
+    for encoder in (fresh, whole):
+        encoder.init_weights()
+        assert torch.equal(encoder.backbone.net.norm.bias, tiny_file()["norm.bias"])
+    assert torch.equal(fresh.neck.bn.weight, torch.ones(TINY_WIDTH))
+    assert torch.equal(whole.neck.bn.weight, NECK["bottleneck.weight"])

@@ -9,9 +9,10 @@ import zipfile
 import pytest
 import torch
 from torch import nn
-from transformer_files import Wrapped, clip_shapes, filled, prefixed, save, vit_shapes
+from transformer_files import clip_shapes, filled, prefixed, save, vit_shapes
 from weight_files import Evil, load
 
+from mmreid_uda.models.backbones import TimmBackbone
 from mmreid_uda.models.weights import load_pretrained
 from mmreid_uda.utils import InputError
 
@@ -61,7 +62,7 @@ def test_an_archive_has_the_tensors_of_its_state_dict(tmp_path):
 def test_openais_archive_fills_timms_clip(tmp_path):
     tensors = filled(clip_shapes(32, 2, patches=8, out=16), 3)
     path = script(tmp_path / "ViT-B-16.pt", prefixed("visual.", tensors))
-    backbone = Wrapped(
+    backbone = TimmBackbone(
         "vit_base_patch16_clip_quickgelu_224", img_size=(64, 32), embed_dim=32, num_heads=2, depth=2
     )
     report = load_pretrained(backbone, path)
@@ -102,7 +103,9 @@ def test_a_safetensors_file_loads_by_its_content(tmp_path, monkeypatch):
     tensors = filled(vit_shapes(32, 2), 0)
     path = str(tmp_path / "model.safetensors")
     safetensors.save_file(tensors, path)
-    backbone = Wrapped("vit_small_patch16_224", img_size=(256, 128), embed_dim=32, num_heads=2, depth=2)  # fmt: skip
+    backbone = TimmBackbone(
+        "vit_small_patch16_224", img_size=(256, 128), embed_dim=32, num_heads=2, depth=2
+    )
     report = load_pretrained(backbone, path)
     assert report.loaded == 30 and torch.equal(backbone.net.norm.bias, tensors["norm.bias"])
     tensors["norm.bias"][3] = torch.nan

@@ -1,12 +1,6 @@
 """Files of released transformers with the names and shapes of METHODS2, and any content."""
 
-import importlib
-
 import torch
-from torch import nn
-
-from mmreid_uda import compat
-from mmreid_uda.models.weights import PretrainedModule
 
 
 def norm(name, width):
@@ -143,29 +137,3 @@ def prefixed(prefix, tensors):
 def save(path, checkpoint):
     torch.save(checkpoint, path)
     return str(path)
-
-
-class Wrapped(PretrainedModule):
-    """A backbone that holds timm's model under a level of its own."""
-
-    wrapped = "net"
-
-    def __init__(self, name, **options):
-        super().__init__()
-        compat.install()
-        self.net = importlib.import_module("timm").create_model(
-            name, pretrained=False, num_classes=0, **options
-        )
-        self.feat_dim = self.net.num_features
-
-    def forward(self, x):
-        return self.net(x)
-
-
-class Encoder(PretrainedModule):
-    """A backbone and a neck, named as in a ``ReIDEncoder``."""
-
-    def __init__(self, backbone):
-        super().__init__()
-        self.backbone = backbone
-        self.neck = nn.ModuleDict({"bn": nn.BatchNorm1d(backbone.feat_dim)})

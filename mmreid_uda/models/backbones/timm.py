@@ -66,6 +66,8 @@ class TimmBackbone(StagedBackbone):
         ...                 init_cfg=dict(type='Pretrained', checkpoint='pretrained/vit_small_cfs_lup.pth'))
     """
 
+    wrapped = "net"
+
     def __init__(
         self,
         name: str,

@@ -117,6 +117,8 @@ class ReIDViT(TimmBackbone):
         ...                 init_cfg=dict(type='Pretrained', checkpoint='pretrained/vit_small_ics_cfs_lup.pth'))
     """
 
+    fresh = ("camera_embedding.",)
+
     def __init__(
         self,
         name: str = "vit_small_patch16_224",
