@@ -44,11 +44,11 @@ def build_model(cfg: Config, seed: int = 0) -> Any:
     images = TrainingImages(
         None, [None] if cfg.train_dataloader.dataset.get("source") else [], labels
     )
-    drawn = F.normalize(torch.randn(_IMAGES, width), dim=1)
+    drawn, size = F.normalize(torch.randn(_IMAGES, width), dim=1), _image_size(cfg)
 
     @torch.no_grad()
     def extract(network: Any, dataset: Any) -> Tensor:
-        given = width if network is model else network(torch.zeros(2, 3, 64, 32)).shape[1]
+        given = width if network is model else network(torch.zeros(2, 3, *size)).shape[1]
         # Networks of equal dimensions agree.
         return drawn if given == width else F.normalize(torch.randn(_IMAGES, given), dim=1)
 
@@ -86,13 +86,8 @@ def random_batch(cfg: Config, seed: int = 0) -> tuple[Tensor | tuple[Tensor, ...
     views = [
         step.num_views for step in cfg.get("train_pipeline", ()) if step["type"] == "MultiView"
     ]
-    encoder = cfg.model.get("encoder") or {}
-    encoder = encoder[0] if isinstance(encoder, (list, tuple)) else encoder
-    height, width = (encoder.get("backbone") or {}).get("img_size", (64, 32))
-    images = [
-        torch.randn(4 * len(domains), 3, height, width, generator=generator)
-        for _ in range(*views or [1])
-    ]
+    size = 4 * len(domains), 3, *_image_size(cfg)
+    images = [torch.randn(size, generator=generator) for _ in range(*views or [1])]
     samples = ReIDDataSample(
         gt_label=torch.tensor([0, 0, 1, 1]).repeat(len(domains)),
         sample_idx=torch.tensor([0, 4, 1, 5]).repeat(len(domains)),
@@ -100,3 +95,10 @@ def random_batch(cfg: Config, seed: int = 0) -> tuple[Tensor | tuple[Tensor, ...
         domain=torch.tensor(domains).repeat_interleave(4),
     )
     return (tuple(images) if views else images[0]), samples
+
+
+def _image_size(cfg: Config) -> tuple[int, int]:
+    """Height and width of trial images: small ones, where the encoder is not built for a size."""
+    encoder = cfg.model.get("encoder") or {}
+    encoder = encoder[0] if isinstance(encoder, (list, tuple)) else encoder
+    return (encoder.get("backbone") or {}).get("img_size", (64, 32))

@@ -433,6 +433,8 @@ class Argument(NamedTuple):
 def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]:
     """Arguments that a function or class takes by name, following ``**kwargs`` to the base classes.
 
+    A class that hands them to something else, such as a model of another library, says ``takes_more = True``.
+
     Args:
         target: A function or class.
 
@@ -451,8 +453,8 @@ def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]
         own, goes_on = _own_arguments(vars(base)["__init__"])
         own.pop(next(iter(own), ""), None)  # self
         accepted.update((key, one) for key, one in own.items() if key not in accepted)
-        if not goes_on:
-            return accepted, False
+        if not goes_on or vars(base).get("takes_more"):
+            return accepted, goes_on
     return accepted, goes_on
 
 

@@ -185,6 +185,24 @@ def test_arguments_are_found_behind_kwargs():
     assert [name for name, one in arguments.items() if one.required] == ["share"]
 
 
+def test_a_class_whose_further_arguments_are_another_library_s_takes_any():
+    class Wrapper(Heir):
+        takes_more = True
+
+        def __init__(self, name: str, **kwargs):
+            super().__init__(0.5)
+
+    class Finer(Wrapper):
+        def __init__(self, level: int = 0, **kwargs):
+            super().__init__("", **kwargs)
+
+    assert arguments_of(Wrapper)[0].keys() == {"name"} and arguments_of(Wrapper)[1]
+    assert arguments_of(Finer)[0].keys() == {"name", "level"} and arguments_of(Finer)[1]
+    for kind in ("TimmBackbone", "ReIDViT", "TorchvisionBackbone"):
+        arguments, takes_more = arguments_of(MODELS.get(kind))
+        assert "name" in arguments and takes_more
+
+
 def test_a_function_checks_its_arguments():
     @checked
     def half(number: Count, *rest: int, **names: int) -> float:

@@ -67,6 +67,7 @@ class TimmBackbone(StagedBackbone):
     """
 
     wrapped = "net"
+    takes_more = True
 
     def __init__(
         self,

@@ -57,6 +57,8 @@ class TorchvisionBackbone(PretrainedModule):
         ...                 init_cfg=dict(type='Pretrained', checkpoint='torchvision://efficientnet_b0'))
     """
 
+    takes_more = True
+
     def __init__(self, name: str, init_cfg: dict | list[dict] | None = None, **kwargs: Any) -> None:
         super().__init__(init_cfg)
         model = _build(name, **kwargs)
