@@ -181,6 +181,12 @@ HOOKS = Registry("hook", parent=mmengine_registries.HOOKS, locations=["mmreid_ud
 OPTIM_WRAPPERS = Registry(
     "optim_wrapper", parent=mmengine_registries.OPTIM_WRAPPERS, locations=["mmreid_uda.engine"]
 )
+# What makes an optimiser's groups of parameters: layer-wise learning rates.
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    "optimizer wrapper constructor",
+    parent=mmengine_registries.OPTIM_WRAPPER_CONSTRUCTORS,
+    locations=["mmreid_uda.engine"],
+)
 # Runners; built by mmengine's own rule, which looks at `runner_type`.
 RUNNERS = mmengine_registries.Registry(
     "runner",
@@ -218,6 +224,5 @@ LOG_PROCESSORS = _room_for_others("LOG_PROCESSORS")
 LOOPS = _room_for_others("LOOPS")
 MODEL_WRAPPERS = _room_for_others("MODEL_WRAPPERS")
 OPTIMIZERS = _room_for_others("OPTIMIZERS")
-OPTIM_WRAPPER_CONSTRUCTORS = _room_for_others("OPTIM_WRAPPER_CONSTRUCTORS")
 PARAM_SCHEDULERS = _room_for_others("PARAM_SCHEDULERS")
 VISUALIZERS = _room_for_others("VISUALIZERS")

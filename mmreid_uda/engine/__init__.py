@@ -2,7 +2,7 @@
 
 from . import hooks
 from .extraction import extract_features, unwrap, with_pipeline
-from .optim import AmpOptimWrapper
+from .optim import AmpOptimWrapper, LayerDecayOptimWrapperConstructor
 from .resume import checkpoint_to_resume, finished_note, read_resumable
 from .runner import ReIDRunner
 from .start import build_runner, nothing_to_train
@@ -10,6 +10,7 @@ from .vis_backend import LocalVisBackend
 
 __all__ = [
     "AmpOptimWrapper",
+    "LayerDecayOptimWrapperConstructor",
     "LocalVisBackend",
     "ReIDRunner",
     "build_runner",

@@ -1,4 +1,4 @@
-"""Mixed precision that fits the device, and moments of classifiers that change in size."""
+"""Mixed precision that fits the device, layer-wise learning rates, moments of classifiers that change in size."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from mmengine.optim import OptimWrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import Tensor, nn
 
+from mmreid_uda.models.backbones import StagedBackbone
 from mmreid_uda.models.layers import row_parameters
-from mmreid_uda.registry import OPTIM_WRAPPERS
+from mmreid_uda.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.values import PositiveFraction, require_fit
 
-__all__ = ["AmpOptimWrapper", "fit_moments"]
+__all__ = ["AmpOptimWrapper", "LayerDecayOptimWrapperConstructor", "fit_moments"]
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -108,6 +110,82 @@ def _precision(dtype: str | None, device: str) -> torch.dtype:
         native = device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = "bfloat16" if native else "float16"
     return getattr(torch, dtype)
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """Layer-wise learning rates: the last stage of a backbone has the rate of the config, each one before it less.
+
+    Stage s of stages 0..S has ``lr · decay_rate^(S - s)``; what belongs to no stage (neck, classifier) has ``lr``. A
+    block of a transformer is a stage, the last one with the norm behind it; stage 0 is its patch embedding with tokens
+    and positions. See ``stages`` of each backbone.
+
+    Source: Clark et al., "ELECTRA", ICLR 2020; for images Bao et al., "BEiT", ICLR 2022.
+
+    Args:
+        optim_wrapper_cfg: Config of the wrapper, with its ``optimizer``.
+        paramwise_cfg: ``decay_rate``, above 0 and up to 1, beside mmengine's own keys: ``bias_decay_mult``,
+            ``norm_decay_mult``, ``flat_decay_mult`` (all vectors), and ``custom_keys`` by names, such as
+            ``{'pos_embed': dict(decay_mult=0)}``.
+
+    Raises:
+        InputError: There is no ``decay_rate``, or it is not in its range.
+
+    Example:
+        >>> optim_wrapper = dict(
+        ...     constructor='LayerDecayOptimWrapperConstructor',
+        ...     paramwise_cfg=dict(decay_rate=0.75, flat_decay_mult=0),
+        ...     optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.05))
+    """
+
+    def __init__(
+        self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
+    ) -> None:
+        own = dict(paramwise_cfg or {})
+        if "decay_rate" not in own:
+            raise InputError(
+                "found no decay_rate for layer-wise learning rates, expected a number above 0 and up to 1: set "
+                "optim_wrapper.paramwise_cfg.decay_rate, such as 0.75."
+            )
+        self.decay_rate: float = require_fit(
+            own["decay_rate"], PositiveFraction, "decay_rate", "in optim_wrapper.paramwise_cfg"
+        )
+        super().__init__(optim_wrapper_cfg, own)
+
+    def add_params(
+        self,
+        params: list[dict[str, Any]],
+        module: nn.Module,
+        prefix: str = "",
+        is_dcn_module: Any = None,
+    ) -> None:
+        """Make a group of each parameter, as mmengine does, and scale the rates of those of stages.
+
+        Args:
+            params: Groups, to which those of ``module`` are added.
+            module: The model, or a part of it.
+            prefix: The part's name; ``''`` for the model.
+            is_dcn_module: As in mmengine.
+        """
+        super().add_params(params, module, prefix, is_dcn_module)
+        if prefix:
+            return  # a part, of which the whole follows
+        scales = self._scales(module)
+        for group in params:
+            rate: Any = group.get("lr", self.base_lr)
+            group["lr"] = rate * scales.get(group["params"][0], 1.0)
+
+    def _scales(self, model: nn.Module) -> dict[nn.Parameter, float]:
+        """The factor of the rate of each parameter that belongs to a stage."""
+        scales: dict[nn.Parameter, float] = {}
+        for backbone in (one for one in model.modules() if isinstance(one, StagedBackbone)):
+            stages = backbone.stages()
+            for stage, parts in enumerate(stages):
+                for part in parts:
+                    own = [part] if isinstance(part, nn.Parameter) else part.parameters()
+                    for parameter in own:
+                        scales[parameter] = self.decay_rate ** (len(stages) - 1 - stage)
+        return scales
 
 
 def fit_moments(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:

@@ -1,7 +1,8 @@
-"""Where in a crop a network is active: the energy of its last map."""
+"""Where in a crop a network is active: the energy of its last map, or what a transformer attends to."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,20 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmreid_uda.models.backbones import TimmBackbone
 from mmreid_uda.utils import InputError, check_vectors
 
 from .tiles import GRAY, framed, row_of, stacked
 
-__all__ = ["activation_energy", "draw_activation_maps"]
+__all__ = ["activation_energy", "attention_rollout", "draw_activation_maps"]
 
 
 @torch.no_grad()
 def activation_energy(encoder: nn.Module, inputs: Tensor) -> np.ndarray:
-    """Sum the squares of the last map over its channels.
+    """Say where an encoder is active: the energy of its last map, of a transformer that gives tokens its attention.
 
-    The last map is the last four-dimensional output of a part of the encoder that has more than one position; of an
-    encoder with several branches that of the last one. Source: Zagoruyko & Komodakis, "Paying more attention to
-    attention", ICLR 2017, with p = 2.
+    The energy is the sum of the squares of the last map over its channels. The last map is the last four-dimensional
+    output of a part of the encoder that has more than one position; of an encoder with several branches that of the
+    last one. Source: Zagoruyko & Komodakis, "Paying more attention to attention", ICLR 2017, with p = 2. For attention
+    see :func:`attention_rollout`.
 
     Args:
         encoder: An encoder, in evaluation mode.
@@ -33,8 +36,81 @@ def activation_energy(encoder: nn.Module, inputs: Tensor) -> np.ndarray:
         float32 (B, h, w), each map scaled to 0..1; a constant map is 0.
 
     Raises:
-        InputError: If no part gives a map, as in a transformer, or it is not finite.
+        InputError: If no part gives a map, or it is not finite.
     """
+    transformer = _of_tokens(encoder)
+    if transformer is not None:
+        energy = attention_rollout(encoder, transformer, inputs)
+    else:
+        energy = _last_map(encoder, inputs).float().square().sum(1)
+    check_vectors(energy.flatten(1), "activation maps", zeros=True)
+    low, high = energy.amin((1, 2), keepdim=True), energy.amax((1, 2), keepdim=True)
+    return ((energy - low) / (high - low).clamp(min=1e-12)).cpu().numpy()
+
+
+def _of_tokens(encoder: nn.Module) -> TimmBackbone | None:
+    """The encoder's transformer, if tokens of it are the feature, and no map."""
+    for part in encoder.modules():
+        if isinstance(part, TimmBackbone) and part.grid is not None and part.output != "map":
+            return part
+    return None
+
+
+def attention_rollout(encoder: nn.Module, transformer: TimmBackbone, inputs: Tensor) -> Tensor:
+    """How much of each patch is in the feature, by the attention of all blocks.
+
+    Each block passes on half of a token as it is, and half by its attention, the mean over heads:
+    ``R <- (A + I) / 2 · R``, from ``R = I``. Of R it is the row of the class token, with the part tokens' if they are
+    in the feature, or the mean over patches if these are; the columns are the patches. Source: Abnar & Zuidema,
+    "Quantifying attention flow in transformers", ACL 2020.
+
+    Args:
+        encoder: An encoder, in evaluation mode.
+        transformer: Its backbone.
+        inputs: float (B, 3, H, W), normalised.
+
+    Returns:
+        float32 (B, h, w), >= 0.
+
+    Raises:
+        InputError: If its blocks have no attention that can be read.
+    """
+    # Both names are those of timm's attention, which otherwise computes in one fused step.
+    layers = [part for part in transformer.modules() if hasattr(part, "fused_attn")]
+    fused = [layer.fused_attn for layer in layers]
+    attentions: list[Tensor] = []
+    handles = []
+    try:
+        for layer in layers:
+            layer.fused_attn = False
+            handles.append(
+                layer.attn_drop.register_forward_hook(
+                    lambda module, args, out: attentions.append(out.float().mean(1))
+                )
+            )
+        encoder(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for layer, value in zip(layers, fused):
+            layer.fused_attn = value
+    size = int(transformer.num_prefix or 0) + math.prod(transformer.grid or ())
+    if not attentions or any(one.shape[-2:] != (size, size) for one in attentions):
+        raise InputError(
+            f"found no attention of {size} tokens to each other in the blocks of {transformer.name}: activation maps "
+            "cannot be drawn for this config; set encoder.backbone.output='map' to draw those of its patches."
+        )
+    rollout = torch.eye(size, device=attentions[0].device)
+    for attention in attentions:
+        rollout = (attention @ rollout + rollout) / 2
+    first = transformer.num_prefix or 0
+    rows = slice(first, None) if transformer.output == "mean" else slice(0, 1)
+    if transformer.output.startswith("parts"):
+        rows = slice(0, first)
+    return rollout[:, rows, first:].mean(1).unflatten(1, transformer.grid)
+
+
+def _last_map(encoder: nn.Module, inputs: Tensor) -> Tensor:
     maps: list[Tensor] = []
 
     def note(module: nn.Module, args: Any, out: Any) -> None:
@@ -49,13 +125,10 @@ def activation_energy(encoder: nn.Module, inputs: Tensor) -> np.ndarray:
             handle.remove()
     if not maps:
         raise InputError(
-            f"found no map (B, C, H, W) in {type(encoder).__name__}, expected a convolutional backbone: activation "
-            "maps cannot be drawn for this config."
+            f"found no map (B, C, H, W) in {type(encoder).__name__}, expected a convolutional backbone, or a "
+            "TimmBackbone: activation maps cannot be drawn for this config."
         )
-    energy = maps[0].float().square().sum(1)
-    check_vectors(energy.flatten(1), "activation maps", zeros=True)
-    low, high = energy.amin((1, 2), keepdim=True), energy.amax((1, 2), keepdim=True)
-    return ((energy - low) / (high - low).clamp(min=1e-12)).cpu().numpy()
+    return maps[0]
 
 
 def draw_activation_maps(

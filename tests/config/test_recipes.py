@@ -13,7 +13,7 @@ import pytest
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
 from PIL import Image
-from test_all_configs import CONFIGS, project_of
+from test_all_configs import CONFIGS, for_a_cpu, project_of
 from torch import nn
 
 from mmreid_uda.config import find_model, load_config
@@ -24,7 +24,7 @@ from mmreid_uda.registry import HOOKS, TRANSFORMS
 from mmreid_uda.structures import PseudoLabelState
 
 # Recipes of the papers; the small ones for CPUs, and projects that show how a project looks, have values of their own.
-PUBLISHED = [name for name in CONFIGS if "_mbv2_" not in name]
+PUBLISHED = [name for name in CONFIGS if not for_a_cpu(name)]
 ROWS = []
 
 

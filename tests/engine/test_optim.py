@@ -1,7 +1,8 @@
-"""Moments of classifiers that change in size, and mixed precision without a GPU."""
+"""Moments of classifiers that change in size, mixed precision without a GPU, layer-wise learning rates."""
 
 import pytest
 import torch
+from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from mmreid_uda.engine import AmpOptimWrapper
@@ -141,3 +142,103 @@ def test_scaled_steps_are_those_of_single_precision_and_the_scale_is_kept():
     wrapper_of(nn.Linear(4, 3)).load_state_dict(wrappers[1].state_dict())  # a run without it
     with pytest.raises(InputError, match="dtype='half'"):
         wrapper_of(models[0], dtype="half")
+
+
+# ----------------------------------------------------------------------------------------------------- layer-wise rates
+
+TINY_VIT = dict(
+    type="TimmBackbone",
+    name="vit_tiny_patch16_224",
+    depth=3,
+    embed_dim=24,
+    num_heads=2,
+    img_size=(64, 32),
+)
+
+
+def rates(backbone, **paramwise):
+    """Rate and weight decay of every parameter by name, in units of the config's."""
+    model = ClusterBaseline(
+        dict(type="ReIDEncoder", backbone=backbone), dict(type="ClassifierHead")
+    )
+    cfg = dict(
+        type="OptimWrapper",
+        constructor="mmreid_uda.LayerDecayOptimWrapperConstructor",
+        paramwise_cfg=paramwise,
+        optimizer=dict(type="SGD", lr=0.1, weight_decay=0.2),
+    )
+    groups = build_optim_wrapper(model, cfg).optimizer.param_groups
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        names[group["params"][0]]: (group["lr"] / 0.1, group["weight_decay"] / 0.2)
+        for group in groups
+    }
+
+
+def test_rates_of_a_transformer_decay_block_by_block_towards_the_patches():
+    found = {name: lr for name, (lr, _) in rates(TINY_VIT, decay_rate=0.5).items()}
+    net = "encoder.backbone.net"
+    expected = {
+        "pos_embed": 1 / 8,
+        "cls_token": 1 / 8,
+        "patch_embed.proj.bias": 1 / 8,
+        "blocks.0.attn.qkv.weight": 1 / 4,
+        "blocks.1.norm1.bias": 1 / 2,
+        "blocks.2.mlp.fc2.weight": 1,
+        "norm.weight": 1,
+    }
+    for name, factor in expected.items():
+        assert found[f"{net}.{name}"] == pytest.approx(factor), name
+    assert found["encoder.neck.bn.weight"] == found["head.weight"] == pytest.approx(1)
+    assert len(found) == 4 + 3 * 12 + 2 + 2
+
+
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [
+        (
+            dict(type="ResNet", depth=18),
+            {"conv1.weight": 1 / 16, "layer1.0.bn1.bias": 1 / 8, "layer4.1.conv2.weight": 1},
+        ),
+        (
+            dict(type="TimmBackbone", name="resnet18"),
+            {
+                "net.bn1.weight": 1 / 16,
+                "net.layer3.0.conv1.weight": 1 / 2,
+                "net.layer4.0.bn1.weight": 1,
+            },
+        ),
+    ],
+)
+def test_rates_of_a_convolutional_network_decay_stage_by_stage(backbone, expected):
+    found = {name: lr for name, (lr, _) in rates(backbone, decay_rate=0.5).items()}
+    for name, factor in expected.items():
+        assert found[f"encoder.backbone.{name}"] == pytest.approx(factor), name
+
+
+def test_weight_decay_may_spare_vectors_and_names_beside_it():
+    keys = {"pos_embed": dict(decay_mult=0), "cls_token": dict(decay_mult=0)}
+    decays = {
+        name: decay
+        for name, (_, decay) in rates(
+            TINY_VIT, decay_rate=0.5, flat_decay_mult=0, custom_keys=keys
+        ).items()
+    }
+    spared = {name for name, decay in decays.items() if decay == 0}
+    net = "encoder.backbone.net"
+    assert {f"{net}.pos_embed", f"{net}.cls_token", f"{net}.norm.weight"} <= spared
+    assert (
+        f"{net}.blocks.0.attn.qkv.bias" in spared
+        and f"{net}.blocks.0.attn.qkv.weight" not in spared
+    )
+    plain = rates(TINY_VIT, decay_rate=0.5)
+    assert all(decay == pytest.approx(1) for _, decay in plain.values())
+
+
+@pytest.mark.parametrize(
+    ("paramwise", "message"),
+    [({}, "found no decay_rate"), (dict(decay_rate=1.5), "found decay_rate=1.5")],
+)
+def test_a_rate_of_decay_that_is_none_is_refused(paramwise, message):
+    with pytest.raises(InputError, match=message):
+        rates(TINY_VIT, **paramwise)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from mmreid_uda.clustering import SweepResult, sweep_dbscan
+from mmreid_uda.models.encoders import ReIDEncoder
 from mmreid_uda.utils import InputError
 from mmreid_uda.visualization import (
     PAIRS,
@@ -257,3 +258,48 @@ def test_a_kind_of_file_that_cannot_be_written_is_named(tmp_path):
     assert cv2.imread(str(tmp_path / "new" / "a.png")).shape == (4, 4, 3)
     with pytest.raises(InputError, match=r"found '\.docx'"):
         write_picture(tmp_path / "a.docx", picture)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, dict(output="mean"), dict(part_tokens=3), dict(output="map")]
+)
+@torch.no_grad()
+def test_attention_is_rolled_out_over_the_blocks_of_a_transformer(options):
+    torch.manual_seed(0)
+    backbone = dict(
+        type="ReIDViT", img_size=(64, 32), depth=2, embed_dim=24, num_heads=2, **options
+    )
+    encoder = ReIDEncoder(backbone).eval()
+    for parameter in encoder.parameters():
+        parameter.data = 0.3 * torch.randn_like(parameter)
+    inputs = torch.randn(2, 3, 64, 32)
+    energy = activation_energy(encoder, inputs)
+    assert energy.shape == (2, 4, 2)
+    assert not any(part._forward_hooks for part in encoder.modules())
+    blocks = encoder.backbone.net.blocks
+    assert all(block.attn.fused_attn for block in blocks)
+    tokens = encoder.backbone.embed(inputs)
+    first = tokens.shape[1] - 8
+    rollout = np.tile(np.eye(first + 8), (2, 1, 1))
+    for block in blocks:
+        q, k, _ = block.attn.qkv(block.norm1(tokens)).split(24, dim=2)
+        attention = torch.zeros(2, first + 8, first + 8)
+        for head in (slice(12), slice(12, 24)):
+            scores = q[:, :, head] @ k[:, :, head].transpose(1, 2) / np.sqrt(12)
+            attention += scores.softmax(2) / 2
+        rollout = (attention.numpy() + np.eye(first + 8)) / 2 @ rollout
+        tokens = block(tokens)
+    rows = {"mean": range(first, first + 8), "parts-cat": range(4)}.get(
+        encoder.backbone.output, [0]
+    )
+    expected = np.mean([rollout[:, row, first:] for row in rows], axis=0)
+    if encoder.backbone.output == "map":
+        expected = encoder.backbone(inputs).square().sum(1).flatten(1).numpy()
+    low, high = expected.min(1, keepdims=True), expected.max(1, keepdims=True)
+    np.testing.assert_allclose(energy.reshape(2, 8), (expected - low) / (high - low), atol=1e-5)
+
+
+def test_a_network_of_tokens_without_attention_is_told():
+    backbone = dict(type="TimmBackbone", name="vit_tiny_patch16_224", img_size=(64, 32), depth=0)
+    with pytest.raises(InputError, match="found no attention of 9 tokens"):
+        activation_energy(ReIDEncoder(backbone).eval(), torch.zeros(1, 3, 64, 32))

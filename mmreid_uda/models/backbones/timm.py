@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from mmreid_uda import compat
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError, place_of
 from mmreid_uda.utils.packages import import_package
@@ -34,7 +35,7 @@ class TimmBackbone(StagedBackbone):
     from a file, by ``init_cfg``. The stride is the model's own.
 
     Stages are those that timm names: of a transformer the patch embedding with tokens and positions (0) and one for
-    each block, of a Swin or a convolutional network the stem and its stages.
+    each block, the last one with the norm behind it; of a Swin or a convolutional network the stem and its stages.
 
     Attributes:
         net: timm's model.
@@ -164,7 +165,7 @@ class TimmBackbone(StagedBackbone):
     # ---- stages
 
     def stages(self) -> list[list[nn.Module | nn.Parameter]]:
-        """Stem, then the stages or blocks as timm groups them; what belongs to none (a last norm) comes last.
+        """Stem, then the stages or blocks as timm groups them; what belongs to none comes last.
 
         Raises:
             InputError: The model does not tell its stages.
@@ -283,6 +284,7 @@ def _build(
     name: str, img_size: Sequence[int] | None, drop_path: float | None, kwargs: dict[str, Any]
 ) -> nn.Module:
     """A model of timm without classifier and pooling, randomly initialised."""
+    compat.shim_torchvision()  # which timm imports
     timm = import_package(
         "timm",
         f"the backbone {name!r}",
