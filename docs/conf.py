@@ -34,6 +34,7 @@ PAGES = {
         "get_started",
         "own_cameras",
         "start",
+        "weights",
         "life_cycle",
         "configuration",
         "data",

@@ -1,7 +1,7 @@
 """Weights that others released, in this package's words: one named layout for each way of naming tensors.
 
 A layout is told by a tensor that only its files have, and gives the names of a :class:`ReIDEncoder`: ``backbone.`` and
-what timm calls the tensor, ``neck.bn.`` for the batch normalisation behind it.
+what timm calls the tensor, ``neck.bn.`` for the batch normalisation behind it, ``neck.necks.0.bn.`` of several.
 """
 
 from __future__ import annotations
@@ -200,10 +200,12 @@ def convert_layout(
             f"choose another layout, such as {detect_layout(tensors)!r}, or 'auto', in init_cfg.layout."
         )
     root, network, renamed = found["root"], {}, {}
+    several = any("bottleneck_pt1." in name for name in tensors)  # PASS's: one for each token
     for name, tensor in tensors.items():
         short = name.removeprefix("module.")
-        if short.startswith("bottleneck."):
-            renamed[f"neck.bn.{short.removeprefix('bottleneck.')}"] = tensor
+        if neck := re.fullmatch(r"bottleneck(?:_pt(\d))?\.(\w+)", short):
+            place = f"necks.{neck[1] or 0}.bn" if several else "bn"
+            renamed[f"neck.{place}.{neck[2]}"] = tensor
         elif name.startswith(root):
             network[name.removeprefix(root)] = tensor
         elif key != "clip":  # beside whose visual part there is one for texts

@@ -47,7 +47,7 @@ def find_checkpoint(name: str | Path) -> Path:
             "the newest there, instead of the folder."
         )
     raise InputError(
-        f"Checkpoint {name} does not exist, expected a .pth file or the folder of a finished run: {_hint(path)}."
+        f"Checkpoint {name} does not exist, expected a file of weights or the folder of a finished run: {_hint(path)}."
     )
 
 
@@ -117,6 +117,9 @@ def _hint(path: Path) -> str:
     """How to get a missing checkpoint: the command that trains it, if its folder is named like a config."""
     arguments = training_arguments(path)
     if arguments is None:
-        return "correct the path in load_from, stage1, init_cfg.checkpoint or on the command line"
+        return (
+            "correct the path in load_from, stage1, init_cfg.checkpoint or on the command line (docs/weights.md says "
+            "where released weights come from)"
+        )
     command = " ".join(["python tools/train.py", *arguments])
     return f"make it with `{command}`, or name another one in stage1 or load_from"

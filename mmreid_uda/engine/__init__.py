@@ -5,7 +5,7 @@ from .extraction import extract_features, unwrap, with_pipeline
 from .optim import AmpOptimWrapper, LayerDecayOptimWrapperConstructor
 from .resume import checkpoint_to_resume, finished_note, read_resumable
 from .runner import ReIDRunner
-from .start import build_runner, nothing_to_train
+from .start import build_runner, nothing_to_train, starting_files
 from .vis_backend import LocalVisBackend
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "hooks",
     "nothing_to_train",
     "read_resumable",
+    "starting_files",
     "unwrap",
     "with_pipeline",
 ]

@@ -12,7 +12,7 @@ from mmreid_uda.utils.dist import run_on_rank0
 from .resume import checkpoint_to_resume, finished_note, read_resumable
 from .runner import ReIDRunner
 
-__all__ = ["build_runner", "nothing_to_train"]
+__all__ = ["build_runner", "nothing_to_train", "starting_files"]
 
 
 class _TestRunner(ReIDRunner):
@@ -54,7 +54,20 @@ def nothing_to_train(cfg: Config) -> str | None:
 
 
 def _require_checkpoints(cfg: Config) -> None:
-    """Find the files that weights are to be read from; addresses are left for later."""
+    """Find the files that weights are to be read from."""
+    for name in starting_files(cfg):
+        find_checkpoint(name)
+
+
+def starting_files(cfg: Config) -> list[str]:
+    """Files and folders that a training reads weights from; addresses are left for later.
+
+    Args:
+        cfg: The config.
+
+    Returns:
+        Paths, there or not.
+    """
     names = [] if cfg.get("resume") else [cfg.get("load_from")]
     nodes: list[Any] = [cfg.get("model")]
     while nodes:
@@ -65,9 +78,7 @@ def _require_checkpoints(cfg: Config) -> None:
             nodes += node.values()
         elif isinstance(node, (list, tuple)):
             nodes += node
-    for name in names:
-        if isinstance(name, str) and "://" not in name:
-            find_checkpoint(name)
+    return [name for name in names if isinstance(name, str) and "://" not in name]
 
 
 def build_runner(cfg: Config, dump_config: bool = True) -> ReIDRunner:

@@ -13,7 +13,7 @@ from transformer_files import (
     vit_shapes,
 )
 
-from mmreid_uda.checkpoint import resize_positions
+from mmreid_uda.checkpoint import convert_layout, resize_positions
 from mmreid_uda.models.backbones import ReIDViT
 from mmreid_uda.models.encoders import ReIDEncoder
 from mmreid_uda.models.weights import load_pretrained
@@ -254,3 +254,14 @@ def test_init_cfg_of_a_backbone_begins_with_a_fresh_neck_that_of_an_encoder_take
         assert torch.equal(encoder.backbone.net.norm.bias, tiny_file()["norm.bias"])
     assert torch.equal(fresh.neck.bn.weight, torch.ones(TINY_WIDTH))
     assert torch.equal(whole.neck.bn.weight, NECK["bottleneck.weight"])
+
+
+def test_the_four_necks_of_pass_go_to_four_necks():
+    necks = [filled(batch_norm(f"bottleneck{part}", 4), 1) for part in ("", "_pt1", "_pt2", "_pt3")]
+    file = tiny_file(part_tokens=3) | {k: v for neck in necks for k, v in neck.items()}
+    _, renamed = convert_layout(prefixed("module.", file))
+    for number, neck in enumerate(necks):
+        for name, tensor in neck.items():
+            ours = f"neck.necks.{number}.bn.{name.rpartition('.')[2]}"
+            assert torch.equal(renamed.pop(ours), tensor)
+    assert all(name.startswith("backbone.") for name in renamed)

@@ -5,16 +5,20 @@ import pickle
 import sys
 import warnings
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
-from transformer_files import clip_shapes, filled, prefixed, save, vit_shapes
+from transformer_files import batch_norm, clip_shapes, filled, prefixed, save, vit_shapes
 from weight_files import Evil, load
 
+from mmreid_uda.apis import init_model
 from mmreid_uda.models.backbones import TimmBackbone
 from mmreid_uda.models.weights import load_pretrained
 from mmreid_uda.utils import InputError
+
+ROOT = Path(__file__).parents[2]
 
 
 class Holder(nn.Module):
@@ -125,3 +129,26 @@ def test_a_safetensors_file_loads_by_its_content(tmp_path, monkeypatch):
 def test_timms_bin_is_a_file_of_torch(tmp_path):
     path = save(tmp_path / "pytorch_model.bin", filled(vit_shapes(32, 2), 0))
     assert len(load(path)) == 30
+
+
+def test_a_config_starts_from_a_safetensors_file_and_features_are_its_networks(tmp_path):
+    """``stage1=x.safetensors`` of a whole encoder, without a checkpoint, as for ``ReIDInferencer``."""
+    file = str(tmp_path / "transformer_120.safetensors")
+    tensors = prefixed("base.", filled(vit_shapes(192), 0))
+    tensors |= filled(batch_norm("bottleneck", 192), 1)
+    importlib.import_module("safetensors.torch").save_file(tensors, file)
+    config = tmp_path / "tiny.py"
+    config.write_text(
+        f"""
+_base_ = "{ROOT}/configs/cluster_contrast/cluster-contrast_r50_market.py"
+encoder = dict(
+    _delete_=True,
+    type="ReIDEncoder",
+    backbone=dict(type="ReIDViT", name="vit_tiny_patch16_224"),
+)
+"""
+    )
+    model = init_model(config, None, "cpu", {"stage1": file})
+    [encoder] = model.tested_encoders()
+    assert torch.equal(encoder.neck.bn.running_var, tensors["bottleneck.running_var"])
+    assert torch.equal(encoder.backbone.net.norm.weight, tensors["base.norm.weight"])

@@ -144,5 +144,7 @@ def test_whole_files_are_told_apart(path, name):
 
 
 def test_a_folder_is_none_either(path):
-    with pytest.raises(InputError, match=r"does not exist, expected a .pth file or the folder"):
+    with pytest.raises(
+        InputError, match=r"does not exist, expected a file of weights or the folder"
+    ):
         load_from_local(str(path.parent / ".."))

@@ -148,6 +148,26 @@ def test_a_config_has_all_its_sets_checked_and_a_missing_one_does_not_hide_the_o
     assert re.search(r"problem: found no .* or 'query' or 'bounding_box_test' of dukemtmc in", text)
 
 
+def test_weights_that_a_config_starts_from_and_that_are_not_there_are_problems(
+    run, market, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    options = (f"data_root={market.parent}", "encoder.backbone.init_cfg.checkpoint=none/vit.pth")
+    words = ("check_dataset", "ise_r50_market", "--no-decode", "--cfg-options")
+    _, text = run(*words, *options)
+    assert re.search(
+        r"^problem: Checkpoint none/vit\.pth does not exist, .*docs/weights\.md", text, re.M
+    )
+    Path("none").mkdir()
+    Path("none/vit.pth").touch()
+    assert "vit.pth" not in run(*words, *options)[1]
+    # A first stage is only to be trained before.
+    _, text = run(*words, options[0], "stage1=work_dirs/source_r50_duke2market")
+    assert re.search(
+        r"^note: Checkpoint work_dirs/\S+ does not exist, .*tools/train\.py", text, re.M
+    )
+
+
 def test_the_rule_for_cameras_of_all_test_sets_is_that_of_the_config(run, tmp_path):
     for person in range(4):
         for number in range(2):

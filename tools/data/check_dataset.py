@@ -1,5 +1,7 @@
 """Check a copy of a dataset before training on it: counts, broken images, leaks, and whether it can be evaluated.
 
+Of a config, also whether the files that its training starts from are there.
+
 Exit status 0 means no problem, 1 that problems were found and listed. Where a config starts from weights that were
 trained on rendered people, or ``--start`` names them, it also tells whether the images show people who stand.
 
@@ -72,7 +74,7 @@ def main() -> None:
     """Check and report."""
     args = parse_args()
     import cv2
-    from dataset_checks import Finding, check, note, report, requested
+    from dataset_checks import Finding, check, missing_weights, note, report, requested
     from mmengine.logging import MMLogger
     from start_fit import said_of, start_of
 
@@ -82,6 +84,7 @@ def main() -> None:
     datasets, findings = [], list[Finding]()
     cfg = config_of(args.dataset, args.name, args.cfg_options)
     start = start_of(cfg, args.start)
+    findings += [] if cfg is None else missing_weights(cfg)
     for one in requested(args.dataset, args.name, args.split, args.data_root, cfg):
         built, found = check(*one, decode=not args.no_decode)
         if start and built and one.labels == "unlabeled":

@@ -16,6 +16,7 @@ import numpy as np
 from mmengine.config import Config
 
 from mmreid_uda.apis.inputs import known_datasets
+from mmreid_uda.checkpoint import find_checkpoint, training_arguments
 from mmreid_uda.config import test_sets
 from mmreid_uda.datasets import (
     DATASET_CATALOG,
@@ -27,10 +28,11 @@ from mmreid_uda.datasets import (
     statistics_table,
 )
 from mmreid_uda.datasets.files import decodable, real_paths, shown
+from mmreid_uda.engine import starting_files
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import SPLITS, Split
 
-__all__ = ["PUBLISHED", "Finding", "check", "note", "report", "requested"]
+__all__ = ["PUBLISHED", "Finding", "check", "missing_weights", "note", "report", "requested"]
 
 Count = int | range
 PUBLISHED: dict[str, dict[str, tuple[Count, Count]]] = {
@@ -84,6 +86,24 @@ def problem(text: str) -> Finding:
 def note(text: str) -> Finding:
     """What is good to know."""
     return Finding(False, text)
+
+
+def missing_weights(cfg: Config) -> list[Finding]:
+    """Look for the files that a training starts from.
+
+    Args:
+        cfg: The config.
+
+    Returns:
+        A finding for each that is not there; a note of runs that a command makes, such as those of a first stage.
+    """
+    findings = []
+    for name in starting_files(cfg):
+        try:
+            find_checkpoint(name)
+        except InputError as error:
+            findings.append(Finding(training_arguments(name) is None, str(error)))
+    return findings
 
 
 # ---- what is checked
