@@ -2,6 +2,10 @@
 
 import torch
 
+from mmreid_uda import compat
+
+compat.install()  # so that timm can be imported
+
 
 def norm(name, width):
     return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
