@@ -88,7 +88,7 @@ def slow_fusion(tokens, necks, fusion):
 
 
 @pytest.mark.parametrize("fusion, width", [("cat", 10), ("mean", 5)])
-def test_tokens_are_normalised_by_necks_of_their_own_and_fused(fusion, width):
+def test_tokens_are_normalized_by_necks_of_their_own_and_fused(fusion, width):
     generator = torch.Generator().manual_seed(0)
     neck = TokenNeck(20, fusion)
     assert neck.out_channels == width and not neck.necks[3].bn.bias.requires_grad
