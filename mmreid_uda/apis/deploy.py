@@ -211,6 +211,9 @@ def _trace(graph: nn.Module, images: Tensor, path: Path) -> None:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that it is the older of the two
+        warnings.simplefilter(
+            "ignore", torch.jit.TracerWarning
+        )  # sizes of images are held against the model's
         torch.onnx.export(
             graph,
             (images,),

@@ -11,6 +11,7 @@ from mmreid_uda.registry import MODELS
 pytestmark = pytest.mark.slow
 
 ISE = "configs/ise/ise_mbv2_synthb.py"
+VIT = "configs/ise/ise_vit-t_synthb.py"
 CLUSTER_CONTRAST = "configs/cluster_contrast/cluster-contrast_mbv2_synthb.py"
 
 # Plain SGD: Adam turns a rounding difference in a gradient near zero into a step of full length.
@@ -31,10 +32,19 @@ def losses(work_dir):
     return [line["loss"] for line in lines if "loss" in line]
 
 
-# Small steps where there are several: batch norm over eight tiny images and a temperature of 0.05 multiply a rounding
-# difference by about seventy per large step (measured), in one process as in two.
-@pytest.mark.parametrize("base", [ISE, CLUSTER_CONTRAST])
-@pytest.mark.parametrize("iterations, norm_eval, lr", [(1, False, 1e-2), (4, True, 1e-5)])
+# Iterations, running statistics in training, rate. Small steps where there are several: batch norm over eight tiny
+# images and a temperature of 0.05 multiply a rounding difference by about seventy per large step (measured), in one
+# process as in two.
+CASES = [(1, False, 1e-2), (4, True, 1e-5)]
+
+
+@pytest.mark.parametrize(
+    "base, iterations, norm_eval, lr",
+    [
+        *((base, *case) for base in (ISE, CLUSTER_CONTRAST) for case in CASES),
+        (VIT, *CASES[0]),
+    ],
+)
 def test_two_ranks_are_one_rank(tiny, run_tool, tmp_path, base, iterations, norm_eval, lr):
     config = tiny(base, extra=EXTRA.format(iterations=iterations, norm_eval=norm_eval, lr=lr))
     one, two = tmp_path / "one", tmp_path / "two"

@@ -201,7 +201,7 @@ class ReIDViT(TimmBackbone):
                 prefix.append(
                     net.get_parameter(f"part_token{part}") + net.get_parameter(f"part{part}_pos")
                 )
-            prefixes = torch.cat(prefix, dim=1).expand(len(x), -1, -1)
+            prefixes = torch.cat(prefix, dim=1).expand(x.shape[0], -1, -1)
             tokens = net.pos_drop(torch.cat([prefixes, tokens + net.pos_embed], dim=1))
         else:
             tokens = net._pos_embed(tokens)
