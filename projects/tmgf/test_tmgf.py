@@ -15,7 +15,7 @@ from mmreid_uda.structures import Evidence, PseudoLabelState
 from mmreid_uda.testing import build_model, random_batch
 from mmreid_uda.utils import InputError
 
-CONFIG = "projects/tmgf/configs/tmgf_vit-tiny-ics_synthd.py"
+CONFIG = "projects/tmgf/configs/tmgf_vit-t-ics_synthd.py"
 SMALL = dict(input_size=(64, 32))  # four rows of two patches
 
 
@@ -64,7 +64,7 @@ def test_parts_are_stripes_of_the_patches_of_a_head():
         first, second = net.norm(net.blocks[-1](shared)), norm(block(shared))
         expected = [(first[:, 0] + second[:, 0]) / 2]
         for tokens, stripes in ((first, 2), (second, 4)):
-            rows = tokens[:, 1:].view(4, 4, 2, 96)
+            rows = tokens[:, 1:].view(4, 4, 2, 192)
             height = 4 // stripes
             expected += [
                 torch.stack(
@@ -81,9 +81,9 @@ def test_parts_are_stripes_of_the_patches_of_a_head():
         torch.testing.assert_close(encoder(images).embedding, embedding)
         encoder.eval()
         alone = encoder(images)
-    assert encoder.num_branches == 7 and encoder.embed_dim == embedding.shape[1] == 7 * 96
-    torch.testing.assert_close(alone.embedding, embedding[:, :96])
-    assert alone.pooled.shape == (4, 96)
+    assert encoder.num_branches == 7 and encoder.embed_dim == embedding.shape[1] == 7 * 192
+    torch.testing.assert_close(alone.embedding, embedding[:, :192])
+    assert alone.pooled.shape == (4, 192)
 
 
 def test_features_are_those_of_the_camera_at_test_time_too():
@@ -213,7 +213,7 @@ def test_a_stopped_run_goes_on(tiny, tmp_path):
     runner = train(tiny(CONFIG, TINY), "whole")
     memory = runner.model.head.memory
     assert set(memory.cameras.tolist()) <= set(range(6))
-    assert memory.parts.shape == (7, len(memory.clusters), 96)
+    assert memory.parts.shape == (7, len(memory.clusters), 192)
     with pytest.raises(RuntimeError, match="stopped after epoch 2"):
         train(tiny(CONFIG, TINY + STOP, name="stopped"), "halves")
     train(tiny(CONFIG, TINY), "halves", resume=True)

@@ -1,25 +1,22 @@
 # TMGF as released: ViT-S with a convolutional stem and camera embeddings, 384 x 128, SGD, 50 epochs of 200 iterations.
-_base_ = ["./_base_/tmgf.py", "../../../configs/_base_/schedules/proxies_50e.py"]
+_base_ = [
+    "./_base_/tmgf.py",
+    "../../../configs/_base_/encoders/vit_s_ics.py",
+    "../../../configs/_base_/schedules/proxies_50e.py",
+]
 
 target = "market1501"
 input_size = (384, 128)
 reference_gpus = 1
-encoder_name = "vit-s-ics"
 encoder = dict(
     type="StripeEncoder",
-    backbone=dict(
-        type="ReIDViT",
-        name="vit_small_patch16_224",
-        stem="ics",
-        output="token",
-        cameras=6,
-        camera_coefficient=3.0,
-        drop_path=0.1,
-        init_cfg=dict(type="Pretrained", checkpoint="pretrained/vit_small_ics_cfs_lup.pth"),
-    ),
+    backbone=dict(cameras=6, camera_coefficient=3.0, drop_path=0.1),
     stripes=(2, 3),
-    neck=dict(type="BNNeck"),
-    norm=dict(type="GhostBN"),
+)
+# Those of LUPerson, in 0..255; erased boxes are filled with its mean.
+normalization = dict(mean=(89.8875, 79.203, 80.07), std=(67.83, 64.311, 63.8775))
+model = dict(
+    data_preprocessor=dict(type="ReIDDataPreprocessor", erase_value=(0.3525, 0.3106, 0.3140))
 )
 iters_per_epoch = 200
 optim_wrapper = dict(

@@ -14,10 +14,6 @@ model = dict(
     num_negatives=50,
     num_positives=3,
     image_weight=0.15,
-    # Erasing fills the mean of LUPerson.
-    data_preprocessor=dict(type="ReIDDataPreprocessor", erase_value=(0.3525, 0.3106, 0.3140)),
 )
-# Mean and deviation of LUPerson, in 0..255.
-normalization = dict(mean=(89.8875, 79.203, 80.07), std=(67.83, 64.311, 63.8775))
 clusterer = dict(type="JaccardDBSCAN", eps=0.5, min_samples=4, k1=20, k2=6)
 train_dataloader = dict(batch_sampler=dict(type="ProxyBalancedSampler"))
