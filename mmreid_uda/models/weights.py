@@ -212,13 +212,13 @@ def load_pretrained(
     levels = {part.wrapped for part in module.modules() if isinstance(part, PretrainedModule)}
     plain = {name: _without(name, levels) for name in own}
     tensors = {_without(name, levels): tensor for name, tensor in tensors.items()}
-    found = _choose_prefix(tensors, set(plain.values()), kind, checkpoint)
+    origin = checkpoint if known == "plain" else f"{checkpoint}, read as {LAYOUTS[known].network},"
+    found = _choose_prefix(tensors, set(plain.values()), kind, origin)
     available = {k.removeprefix(found): v for k, v in tensors.items() if k.startswith(found)}
     sources = find_sources(plain, available)
     state = {name: available[key] for name, key in sources.items()}
     resized = _resize_tables(position_tables(module), own, state, grid, interpolation)
     misfits = _compare(own, state, resizing_names(module))
-    origin = checkpoint if known == "plain" else f"{checkpoint}, read as {LAYOUTS[known].network},"
     if misfits.reshaped:
         name = misfits.reshaped[0]
         raise InputError(

@@ -14,7 +14,7 @@ from transformer_files import (
 )
 
 from mmreid_uda.checkpoint import convert_layout, resize_positions
-from mmreid_uda.models.backbones import ReIDViT
+from mmreid_uda.models.backbones import ReIDViT, ResNet
 from mmreid_uda.models.encoders import ReIDEncoder
 from mmreid_uda.models.weights import load_pretrained
 from mmreid_uda.registry import MODELS
@@ -179,6 +179,8 @@ def test_a_layout_can_be_forced_and_a_file_of_none_is_refused(tmp_path):
         load_pretrained(tiny_vit(), path, layout="clip")
     with pytest.raises(InputError, match=r"layout='clipp' .*expected 'auto', "):
         load_pretrained(tiny_vit(), path, layout="clipp")
+    with pytest.raises(InputError, match=r"a vision transformer .* none of the 120 .* of ResNet"):
+        load_pretrained(ResNet(18), path)
     nothing = save(tmp_path / "nothing.pth", {"teacher": {"head.weight": torch.zeros(2, 2)}})
     with pytest.raises(InputError, match="holds none of the 30 tensors of ReIDViT"):
         load_pretrained(tiny_vit(), nothing)
