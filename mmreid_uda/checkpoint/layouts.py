@@ -34,11 +34,22 @@ class Layout(NamedTuple):
     """A way of naming tensors, and what is needed to read it."""
 
     marker: str
-    """Pattern of a name that only such files have; what stands before it is the root of the network's names."""
+    """A tensor that only such files have; what stands before its name is the root of the network's names."""
     network: str
     """The network whose weights these are, for sentences."""
     rename: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None
     """From the network's own names to timm's; None where they are the same."""
+
+    def find_root(self, name: str) -> re.Match[str] | None:
+        """Whether a name of a file is the marker's.
+
+        Args:
+            name: Of a tensor.
+
+        Returns:
+            A match whose group ``root`` is what stands before the marker; None if it is another name.
+        """
+        return re.fullmatch(_ROOT + re.escape(self.marker), name)
 
 
 def _from_clip(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -134,25 +145,25 @@ def _from_solider(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "pass": Layout(r"part_token1$", "PASS: ReIDViT with part_tokens=3"),
+    "pass": Layout("part_token1", "PASS: ReIDViT with part_tokens=3"),
     "ics": Layout(
-        r"patch_embed\.conv\.0\.weight$", "a transformer with the ICS stem: ReIDViT with stem='ics'"
+        "patch_embed.conv.0.weight", "a transformer with the ICS stem: ReIDViT with stem='ics'"
     ),
     "clip": Layout(
-        r"class_embedding$",
+        "class_embedding",
         "CLIP's visual transformer: timm's vit_..._clip_quickgelu_...",
         _from_clip,
     ),
-    "dinov3": Layout(r"storage_tokens$", "DINOv3: timm's vit_..._dinov3", _from_dinov3),
+    "dinov3": Layout("storage_tokens", "DINOv3: timm's vit_..._dinov3", _from_dinov3),
     "dinov2": Layout(
-        r"mask_token$", "DINOv2: timm's vit_..._dinov2 or vit_..._reg4_dinov2", _from_dinov2
+        "mask_token", "DINOv2: timm's vit_..._dinov2 or vit_..._reg4_dinov2", _from_dinov2
     ),
     "solider": Layout(
-        r"stages\.0\.blocks\.0\.attn\.w_msa\.qkv\.weight$",
+        "stages.0.blocks.0.attn.w_msa.qkv.weight",
         "SOLIDER's Swin: timm's swin_..._patch4_window7_224",
         _from_solider,
     ),
-    "vit": Layout(r"blocks\.0\.attn\.qkv\.weight$", "a vision transformer under timm's names"),
+    "vit": Layout("blocks.0.attn.qkv.weight", "a vision transformer under timm's names"),
 }
 """Layouts of transformers, whose backbones are whole, by name, in the order in which their markers are looked for."""
 
@@ -168,7 +179,7 @@ def detect_layout(names: Iterable[str]) -> str:
     """
     names = list(names)
     for key, layout in LAYOUTS.items():
-        if any(re.match(_ROOT + layout.marker, name) for name in names):
+        if any(map(layout.find_root, names)):
             return key
     return "plain"
 
@@ -193,10 +204,10 @@ def convert_layout(
     if key not in LAYOUTS:
         return key, convert_official(tensors)
     one = LAYOUTS[key]
-    found = next(filter(None, (re.match(_ROOT + one.marker, name) for name in tensors)), None)
+    found = next(filter(None, map(one.find_root, tensors)), None)
     if found is None:
         raise InputError(
-            f"found no tensor {one.marker.rstrip('$')!r} in the file, expected it for layout={key!r} ({one.network}): "
+            f"found no tensor {one.marker!r} in the file, expected it for layout={key!r} ({one.network}): "
             f"choose another layout, such as {detect_layout(tensors)!r}, or 'auto', in init_cfg.layout."
         )
     root, network, renamed = found["root"], {}, {}

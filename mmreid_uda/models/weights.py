@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -22,13 +20,20 @@ from mmreid_uda.checkpoint import (
     convert_layout,
     find_state_dict,
     position_tables,
-    resize_positions,
 )
 from mmreid_uda.registry import WEIGHT_INITIALIZERS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import Count, checked
 
 from .layers import resizing_names
+from .matching import (
+    COUNTERS,
+    choose_prefix,
+    compare,
+    find_sources,
+    resize_tables,
+    shape_difference,
+)
 
 if TYPE_CHECKING:
     from .algorithms import BaseReID
@@ -42,9 +47,6 @@ __all__ = [
     "load_tested",
     "tested_state",
 ]
-
-COUNTERS = "num_batches_tracked"
-"""End of the names of counters that old checkpoints lack and no feature depends on."""
 
 
 class LoadReport(NamedTuple):
@@ -64,35 +66,6 @@ class LoadReport(NamedTuple):
     """The way in which the checkpoint names its tensors, see :data:`~mmreid_uda.checkpoint.LAYOUTS`."""
 
 
-class _Misfits(NamedTuple):
-    """Names by what is wrong with them, when a module meets tensors of its names."""
-
-    missing: list[str]
-    foreign: list[str]
-    reshaped: list[str]
-
-
-def _compare(
-    own: Mapping[str, Tensor], state: Mapping[str, Tensor], resizing: Collection[str] = ()
-) -> _Misfits:
-    """What a module has and a checkpoint lacks (counters aside), the other way round, and what has another shape.
-
-    Args:
-        own: State dict of the module.
-        state: Of the checkpoint, in the module's names.
-        resizing: Names whose shape may differ.
-    """
-    return _Misfits(
-        missing=[name for name in own if name not in state and not name.endswith(COUNTERS)],
-        foreign=[name for name in state if name not in own],
-        reshaped=[
-            name
-            for name, tensor in own.items()
-            if name in state and tensor.shape != state[name].shape and name not in resizing
-        ],
-    )
-
-
 def _open(checkpoint: str, map_location: Any, logger: str) -> Mapping[str, Any]:
     """A checkpoint by path or address; the loaders of this package know some that mmengine's do not."""
     from mmreid_uda.compat import install
@@ -106,62 +79,6 @@ def _read(checkpoint: str, raw: Mapping[str, Any] | None, logger: str) -> dict[s
     if raw is None:
         raw = _open(checkpoint, "cpu", logger)
     return {name.removeprefix("module."): value for name, value in find_state_dict(raw).items()}
-
-
-def best_prefixes(names: Iterable[str], wanted: set[str]) -> list[str]:
-    """Prefixes under which the most of the ``wanted`` names occur among ``names``; several if they tie, [] if none.
-
-    Args:
-        names: Of the checkpoint.
-        wanted: Of the module.
-
-    Returns:
-        Prefixes that end with a dot, or ``''``.
-    """
-    counts: Counter[str] = Counter()
-    for name in names:
-        parts = name.split(".")
-        for cut in range(len(parts)):
-            if ".".join(parts[cut:]) in wanted:
-                counts["".join(f"{part}." for part in parts[:cut])] += 1
-    best = max(counts.values(), default=0)
-    return [prefix for prefix, count in counts.items() if count == best]
-
-
-def find_sources(wanted: Mapping[str, str], available: Mapping[str, Tensor]) -> dict[str, str]:
-    """Which tensor of a checkpoint fills which of the module: the one of the same name.
-
-    For a :class:`~mmreid_uda.models.layers.DomainBN`, whose tensors are ``bn1.source.weight`` and
-    ``bn1.target.weight``, a plain ``bn1.weight`` fills both.
-
-    Args:
-        wanted: Names of the module -> these names as a checkpoint may have them.
-        available: Tensors of the checkpoint, in the module's words.
-
-    Returns:
-        Name of the module -> name of the checkpoint; what has no source is left out.
-    """
-    sources = {}
-    for name, known in wanted.items():
-        shared = re.sub(r"\.(source|target)(\.\w+)$", r"\2", known)
-        if known in available or shared in available:
-            sources[name] = known if known in available else shared
-    return sources
-
-
-def _choose_prefix(names: Iterable[str], wanted: set[str], kind: str, source: str) -> str:
-    candidates = best_prefixes(names, wanted)
-    if not candidates:
-        raise InputError(
-            f"{source} holds none of the {len(wanted)} tensors of {kind}: choose the checkpoint of this architecture "
-            "in init_cfg.checkpoint."
-        )
-    if len(candidates) > 1:
-        raise InputError(
-            f"{source} holds {len(candidates)} sets of weights that fit {kind} equally well, under "
-            f"{', '.join(repr(c) for c in candidates[:4])}: choose one with init_cfg.prefix."
-        )
-    return candidates[0]
 
 
 @WEIGHT_INITIALIZERS.register_module(name="Pretrained")
@@ -213,23 +130,24 @@ def load_pretrained(
     plain = {name: _without(name, levels) for name in own}
     tensors = {_without(name, levels): tensor for name, tensor in tensors.items()}
     origin = checkpoint if known == "plain" else f"{checkpoint}, read as {LAYOUTS[known].network},"
-    found = _choose_prefix(tensors, set(plain.values()), kind, origin)
+    _require_marker(known, plain.values(), f"{origin} has", kind)
+    found = choose_prefix(tensors, set(plain.values()), kind, origin)
     available = {k.removeprefix(found): v for k, v in tensors.items() if k.startswith(found)}
     sources = find_sources(plain, available)
     state = {name: available[key] for name, key in sources.items()}
-    resized = _resize_tables(position_tables(module), own, state, grid, interpolation)
-    misfits = _compare(own, state, resizing_names(module))
-    if misfits.reshaped:
-        name = misfits.reshaped[0]
-        raise InputError(
-            f"{origin} holds {sources[name]} with shape {tuple(state[name].shape)}, {kind} expects "
-            f"{tuple(own[name].shape)}{_difference(own, state)}: choose the checkpoint of this architecture, depth and "
-            "width."
-        )
-    if known != "plain" and (lacking := _lacking(module, misfits.missing, found, plain)):
+    missing = compare(own, state).missing
+    if known != "plain" and (lacking := _lacking(module, missing, found, plain)):
         raise InputError(
             f"{origin} lacks {len(lacking)} of the {len(own)} tensors of {kind}, {lacking[0]} for one: choose the "
             "checkpoint of this architecture in init_cfg.checkpoint, or the network of this checkpoint."
+        )
+    resized = resize_tables(position_tables(module), own, state, grid, interpolation)
+    if reshaped := compare(own, state, resizing_names(module)).reshaped:
+        name = reshaped[0]
+        raise InputError(
+            f"{origin} holds {sources[name]} with shape {tuple(state[name].shape)}, {kind} expects "
+            f"{tuple(own[name].shape)}{shape_difference(own, state)}: choose the checkpoint of this architecture, "
+            "depth and width."
         )
     if len(sources) * 2 < len(own):
         raise InputError(
@@ -240,7 +158,7 @@ def load_pretrained(
     used = set(sources.values())
     report = LoadReport(
         loaded=len(sources),
-        missing=misfits.missing,
+        missing=missing,
         unexpected=[k for k, v in available.items() if k not in used and not _is_spare(k, v)],
         prefix=f"{prefix or ''}{found}",
         resized=resized,
@@ -253,6 +171,16 @@ def load_pretrained(
 def _without(name: str, levels: Collection[str]) -> str:
     """A tensor's name without the levels at which modules hold models of other packages."""
     return ".".join(word for word in name.split(".") if word not in levels)
+
+
+def _require_marker(layout: str, names: Iterable[str], has: str, kind: str) -> None:
+    """Refuse a layout whose marker, a part of the network such as a stem or a token, the module has not."""
+    one = LAYOUTS.get(layout)
+    if one and one.rename is None and not any(name.endswith(one.marker) for name in names):
+        raise InputError(
+            f"{has} {one.marker!r}, and {kind} has not: choose the checkpoint of this architecture in "
+            "init_cfg.checkpoint, or the network of this checkpoint."
+        )
 
 
 def _is_spare(name: str, tensor: Tensor) -> bool:
@@ -275,53 +203,6 @@ def _lacking(
         for name in missing
         if f"{prefix}{plain[name]}".startswith("backbone.") and not name.startswith(fresh)
     ]
-
-
-def _resize_tables(
-    tables: Mapping[str, tuple[tuple[int, int], int]],
-    own: Mapping[str, Tensor],
-    state: dict[str, Tensor],
-    grid: tuple[int, int] | None,
-    interpolation: Interpolation,
-) -> list[str]:
-    """Bring the tables of positions in ``state`` to the grids of the module, in place.
-
-    Args:
-        tables: See :func:`~mmreid_uda.checkpoint.position_tables`.
-        own: State dict of the module.
-        state: Of the checkpoint, in the module's names.
-        grid: As for :func:`load_pretrained`.
-        interpolation: As there.
-
-    Returns:
-        Names of those that changed.
-    """
-    resized = []
-    for name, (own_grid, prefix) in tables.items():
-        table = state.get(name)
-        if table is None or table.dim() != 3 or table.shape[-1] != own[name].shape[-1]:
-            continue
-        if table.shape != own[name].shape or (grid is not None and tuple(grid) != own_grid):
-            state[name] = resize_positions(table, own_grid, prefix, grid, interpolation)
-            resized.append(name)
-    return resized
-
-
-def _difference(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """What two transformers of different shapes differ in, for a sentence; empty if that cannot be told."""
-    differing = {
-        "width": r"(?:^|\.)(?:cls_token|patch_embed\.proj\.bias)$",
-        "patch size": r"(?:^|\.)patch_embed\.proj\.weight$",
-    }
-    said = []
-    for what, pattern in differing.items():
-        for name in (one for one in state if re.search(pattern, one)):
-            pair = [tuple(one[name].shape) for one in (state, own)]
-            old, new = [one[2:] if what == "patch size" else one[-1:] for one in pair]
-            text = f"{what} {'×'.join(map(str, old))}, not {'×'.join(map(str, new))}"
-            if old != new and text not in said:
-                said.append(text)
-    return f" ({'; '.join(said)})" if said else ""
 
 
 def _log(report: LoadReport, module: nn.Module, checkpoint: str, total: int) -> None:
@@ -355,7 +236,7 @@ def load_complete(
         InputError: The checkpoint lacks tensors, has others, or has them in other shapes; nothing is loaded then.
     """
     state, own = _read(checkpoint, raw, "current"), module.state_dict()
-    missing, foreign, reshaped = _compare(own, state, resizing_names(module))
+    missing, foreign, reshaped = compare(own, state, resizing_names(module))
     # Version 0.1 counted the rows of its classifiers that took part in a tensor of this name.
     foreign = [name for name in foreign if not name.endswith(".active")]
     if misfits := [*missing, *reshaped, *foreign]:
@@ -396,7 +277,7 @@ def load_tested(model: BaseReID, checkpoint: str, raw: Mapping[str, Any] | None 
     """
     own, state = model.state_dict(), _read(checkpoint, raw, "silent")
     tested = {name for name in tested_state(model) if not name.endswith(COUNTERS)}
-    other_sizes = set(_compare(own, state).reshaped) - tested
+    other_sizes = set(compare(own, state).reshaped) - tested
     what = f"{type(model).__name__} with {type(model.tested_encoders()[0]).__name__}"
     hint = "give the checkpoint of this config, or the config that the checkpoint was trained with."
     try:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformer_files import (
     batch_norm,
+    clip_shapes,
     filled,
     linear,
     prefixed,
@@ -165,10 +166,23 @@ def test_what_differs_is_named(tmp_path):
     assert len(load_pretrained(tiny_vit(depth=1), path).unexpected) == 12
 
 
-def test_a_stem_of_another_kind_is_named(tmp_path):
+def test_a_network_of_another_kind_is_named(tmp_path):
     path = save(tmp_path / "ics.pth", tiny_file(stem="ics"))
-    with pytest.raises(InputError, match=r"ICS stem: ReIDViT with stem='ics', holds.*patch_embed"):
+    words = r"stem='ics', has 'patch_embed\.conv\.0\.weight', and ReIDViT has not"
+    with pytest.raises(InputError, match=words):
         load_pretrained(tiny_vit(), path)
+    path = save(tmp_path / "pass.pth", tiny_file(part_tokens=3))
+    with pytest.raises(InputError, match=r"part_tokens=3, has 'part_token1', and ReIDViT has not"):
+        load_pretrained(tiny_vit(), path)
+    path = save(tmp_path / "vit.pth", tiny_file())
+    for options in (dict(stem="ics"), dict(part_tokens=3)):
+        with pytest.raises(InputError, match=r"a vision transformer under timm's names"):
+            load_pretrained(tiny_vit(**options), path)
+    with pytest.raises(InputError, match=r"has 'blocks\.0\.attn\.qkv\.weight', and ResNet has not"):
+        load_pretrained(ResNet(18), path)
+    clip = save(tmp_path / "clip.pth", filled(clip_shapes(32, 2)))
+    with pytest.raises(InputError, match=r"CLIP's .* holds none of the 120 tensors of ResNet"):
+        load_pretrained(ResNet(18), clip)
 
 
 def test_a_layout_can_be_forced_and_a_file_of_none_is_refused(tmp_path):
@@ -179,8 +193,6 @@ def test_a_layout_can_be_forced_and_a_file_of_none_is_refused(tmp_path):
         load_pretrained(tiny_vit(), path, layout="clip")
     with pytest.raises(InputError, match=r"layout='clipp' .*expected 'auto', "):
         load_pretrained(tiny_vit(), path, layout="clipp")
-    with pytest.raises(InputError, match=r"a vision transformer .* none of the 120 .* of ResNet"):
-        load_pretrained(ResNet(18), path)
     nothing = save(tmp_path / "nothing.pth", {"teacher": {"head.weight": torch.zeros(2, 2)}})
     with pytest.raises(InputError, match="holds none of the 30 tensors of ReIDViT"):
         load_pretrained(tiny_vit(), nothing)
