@@ -41,7 +41,7 @@ PATH_COMMENT = re.compile(r"# ((?:configs|projects)/\S+\.py)\n")
 PROSE = ("text", "bibtex")
 # Models that mention one of these are built only where its package is installed.
 OPTIONAL = {
-    "TorchvisionBackbone": "torchvision",
+    "TimmBackbone": "timm",
     "mmpretrain.": "mmpretrain",
     "InfoMap": "infomap",
 }

@@ -1,17 +1,12 @@
 """Backbones: sizes, names, switches, and loading of pre-trained weights."""
 
 import copy
-import importlib.util
 
 import pytest
 import torch
 from mmcv.cnn import ResNet as MMCVResNet
 
-from mmreid_uda.models.backbones import (
-    MobileNetV2,
-    ResNet,
-    TorchvisionBackbone,
-)
+from mmreid_uda.models.backbones import MobileNetV2, ResNet
 from mmreid_uda.models.layers import IBN, convert_norm
 from mmreid_uda.utils import InputError
 
@@ -195,60 +190,26 @@ def test_frozen_stages_of_mobilenet():
     assert frozen == {"0", "1", "2", "3"}
 
 
-# ------------------------------------------------------------------------------------------------------ torchvision
-
-
-def test_without_torchvision_the_error_names_the_command():
-    if importlib.util.find_spec("torchvision") is not None:
-        pytest.skip("torchvision is installed")
-    with pytest.raises(InputError, match="pip install torchvision"):
-        TorchvisionBackbone("resnet18")
-
-
-@pytest.mark.parametrize(
-    ("name", "channels"),
-    [
-        ("resnet18", 512),
-        ("mobilenet_v3_small", 576),
-        ("efficientnet_b0", 1280),
-        ("convnext_tiny", 768),
-        ("densenet121", 1024),
-        ("vgg11_bn", 512),
-        ("regnet_y_400mf", 440),
-    ],
-)
-def test_torchvision_map_is_what_the_models_own_pooling_sees(name, channels):
-    zoo = pytest.importorskip("torchvision.models")
-    model = zoo.get_model(name).eval()
-    backbone = TorchvisionBackbone(name)
-    assert backbone.training and backbone.feat_dim == channels
-    names = set(backbone.state_dict())
-    assert names < set(model.state_dict())
-    backbone.load_state_dict({k: v for k, v in model.state_dict().items() if k in names})
-    seen = {}
-    head = model.classifier if name == "densenet121" else model.avgpool
-    head.register_forward_pre_hook(lambda _, x: seen.update(x=x[0]))
-    with torch.no_grad():
-        model(image(64, 64))
-        out = backbone.eval()(image(64, 64))
-    assert torch.equal(out.mean((2, 3)) if seen["x"].dim() == 2 else out, seen["x"])
-
-
-def test_unknown_torchvision_names_are_refused():
-    pytest.importorskip("torchvision.models")
-    for name in ("resnet19", "vit_b_16", "swin3d_t"):
-        with pytest.raises(InputError, match=f"name='{name}'"):
-            TorchvisionBackbone(name)
-
-
 def test_our_resnet_and_mobilenet_equal_torchvisions():
-    pytest.importorskip("torchvision.models")
+    zoo = pytest.importorskip("torchvision.models")
     for ours, name in (
         (ResNet(50, last_stride=2), "resnet50"),
         (MobileNetV2(last_stride=2), "mobilenet_v2"),
     ):
-        theirs = TorchvisionBackbone(name).eval()
-        assert set(ours.state_dict()) == set(theirs.state_dict())
-        ours.load_state_dict(theirs.state_dict())
+        model = zoo.get_model(name).eval()
+        parts = [
+            part
+            for part, _ in model.named_children()
+            if part not in ("avgpool", "fc", "classifier")
+        ]
+        state = {
+            key: tensor
+            for key, tensor in model.state_dict().items()
+            if key.partition(".")[0] in parts
+        }
+        ours.load_state_dict(state)
         with torch.no_grad():
-            torch.testing.assert_close(ours.eval()(image()), theirs(image()))
+            theirs = image()
+            for part in parts:
+                theirs = getattr(model, part)(theirs)
+            torch.testing.assert_close(ours.eval()(image()), theirs)

@@ -1,4 +1,4 @@
-"""Ladders beside any trunk, DenseNet, and MGN with and without cells: sizes, shapes, slow recomputations."""
+"""Ladders beside any trunk, and MGN with and without cells: sizes, shapes, slow recomputations."""
 
 import pytest
 import torch
@@ -6,7 +6,6 @@ from torch import nn
 
 from mmreid_uda.config import load_config
 from mmreid_uda.models.backbones import (
-    DenseNet,
     MobileNetV2,
     ResNet,
     SideNetworkBackbone,
@@ -14,7 +13,6 @@ from mmreid_uda.models.backbones import (
 )
 from mmreid_uda.models.encoders import MGNEncoder
 from mmreid_uda.models.layers import latent_cells
-from mmreid_uda.models.weights import load_pretrained
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
 
@@ -33,65 +31,6 @@ def image(height=64, width=32, count=2, seed=0):
 
 def parameters(*modules):
     return sum(p.numel() for module in modules for p in module.parameters())
-
-
-# ---- DenseNet
-
-
-@pytest.fixture(scope="module")
-def densenet():
-    return DenseNet(161).eval()
-
-
-def test_densenets_have_the_published_sizes(densenet):
-    assert parameters(densenet) == 28_681_000 - (2208 * 1000 + 1000)
-    assert parameters(DenseNet(121)) == 7_978_856 - (1024 * 1000 + 1000)
-
-
-def test_the_stages_of_densenet_161_are_those_of_the_paper(densenet):
-    shapes = {
-        "pool0": (96, 64, 32),
-        "denseblock1": (384, 64, 32),
-        "transition1": (192, 32, 16),
-        "denseblock2": (768, 32, 16),
-        "transition2": (384, 16, 8),
-        "denseblock3": (2112, 16, 8),
-        "transition3": (1056, 8, 4),
-        "denseblock4": (2208, 8, 4),
-    }
-    with torch.no_grad(), record_outputs(densenet.features, shapes) as maps:
-        out = densenet(image(256, 128, count=1))
-    assert {name: tuple(found.shape[1:]) for name, found in maps.items()} == shapes
-    assert out.shape == (1, 2208, 8, 4) and out.min() >= 0
-
-
-def test_a_densenet_loads_torchvisions_old_and_new_names(tmp_path):
-    source = DenseNet(121)
-    for name, old in (("new", False), ("old", True)):
-        tensors = dict(source.state_dict())
-        if old:
-            for part in ("norm", "conv"):
-                tensors = {
-                    key.replace(f".{part}1.", f".{part}.1.").replace(f".{part}2.", f".{part}.2.")
-                    if "denselayer" in key
-                    else key: value
-                    for key, value in tensors.items()
-                }
-        torch.save({**tensors, "classifier.weight": torch.zeros(1000, 1024)}, tmp_path / name)
-        report = load_pretrained(DenseNet(121), str(tmp_path / name))
-        assert report.loaded == len(source.state_dict()) and not report.missing + report.unexpected
-
-
-def test_frozen_stages_of_a_densenet_have_no_gradient():
-    model = DenseNet(121, frozen_stages=2)
-    frozen = {name.split(".")[1] for name, p in model.named_parameters() if not p.requires_grad}
-    assert frozen == {
-        "conv0",
-        "norm0",
-        *(f"{p}{n}" for p in ("denseblock", "transition") for n in (1, 2)),
-    }
-    with pytest.raises(InputError, match="depth=160"):
-        DenseNet(160)
 
 
 # ---- ladders

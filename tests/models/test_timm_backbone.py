@@ -1,11 +1,15 @@
 """Models of timm as backbones: what they give is timm's, for images of any shape, and misfits are said in sentences."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
-from mmreid_uda.models.backbones import TimmBackbone
+from mmreid_uda.models.backbones import TimmBackbone, record_outputs
 from mmreid_uda.models.encoders import AsymmetricBranchEncoder, MGNEncoder, ReIDEncoder
+from mmreid_uda.models.layers import convert_norm
+from mmreid_uda.models.weights import load_pretrained
 from mmreid_uda.utils import InputError
 
 TINY = dict(name="vit_tiny_patch16_224", depth=2, embed_dim=48, num_heads=3)
@@ -69,6 +73,66 @@ def test_a_swin_keeps_the_tables_of_its_windows(timm):
     net = TimmBackbone("swin_tiny_patch4_window7_224", (64, 32), **options).net
     for layer in net.layers:
         assert layer.blocks[0].attn.relative_position_bias_table.shape[0] == 13 * 13
+
+
+@torch.no_grad()
+def test_a_densenet_is_torchvisions(timm):
+    zoo = pytest.importorskip("torchvision.models")
+    backbone = draw(TimmBackbone("densenet121"))
+    theirs = zoo.densenet121().features.eval()
+    theirs.load_state_dict(backbone.net.features.state_dict())
+    torch.testing.assert_close(backbone(images()), theirs(images()).relu(), atol=0, rtol=0)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_the_stages_of_densenet_161_are_those_of_ptl(timm):
+    shapes = {
+        "pool0": (96, 64, 32),
+        "denseblock1": (384, 64, 32),
+        "transition1": (192, 32, 16),
+        "denseblock2": (768, 32, 16),
+        "transition2": (384, 16, 8),
+        "denseblock3": (2112, 16, 8),
+        "transition3": (1056, 8, 4),
+        "denseblock4": (2208, 8, 4),
+        "norm5": (2208, 8, 4),
+    }
+    backbone = TimmBackbone("densenet161").eval()
+    assert sum(p.numel() for p in backbone.parameters()) == 28_681_000 - (2208 * 1000 + 1000)
+    with record_outputs(backbone.net.features, shapes) as maps:
+        out = backbone(images(1, 256, 128))
+    assert {name: tuple(found.shape[1:]) for name, found in maps.items()} == shapes
+    assert torch.equal(out, maps["norm5"]) and out.min() >= 0
+
+
+def test_a_densenet_loads_torchvisions_old_and_new_names(timm, tmp_path):
+    source = TimmBackbone("densenet121").net
+    for name, old in (("new", False), ("old", True)):
+        tensors = dict(source.state_dict())
+        if old:
+            for part in ("norm", "conv"):
+                tensors = {
+                    key.replace(f".{part}1.", f".{part}.1.").replace(f".{part}2.", f".{part}.2.")
+                    if "denselayer" in key
+                    else key: value
+                    for key, value in tensors.items()
+                }
+        torch.save({**tensors, "classifier.weight": torch.zeros(1000, 1024)}, tmp_path / name)
+        report = load_pretrained(TimmBackbone("densenet121"), str(tmp_path / name))
+        assert report.loaded == len(source.state_dict()) and not report.missing + report.unexpected
+
+
+@pytest.mark.parametrize("norm", ["GhostBN", "DomainBN"])
+def test_converted_norms_keep_the_activation_that_timm_puts_into_them(timm, norm):
+    backbone = draw(TimmBackbone("densenet121")).train()
+    converted = convert_norm(copy.deepcopy(backbone), dict(type=norm))
+    last = converted.net.features.norm5
+    assert type(last).__name__ == norm and len(list(last.parameters())) in (2, 4)
+    out = converted.eval()(images())
+    torch.testing.assert_close(out, backbone.eval()(images()))
+    assert (out == 0).any() and out.min() == 0
+    torch.testing.assert_close(copy.deepcopy(converted)(images()), out)
 
 
 # --------------------------------------------------------------------------------------------------------- transformers
@@ -185,6 +249,13 @@ def test_frozen_stages_of_a_convolutional_network(timm):
     }
     assert frozen == {"conv1", "bn1", "layer1"}
     assert not backbone.net.layer1[0].bn1.training and backbone.net.layer2[0].bn1.training
+
+
+def test_frozen_stages_of_a_densenet_are_its_blocks_with_their_transitions(timm):
+    net = TimmBackbone("densenet121", frozen_stages=2).net
+    frozen = {name.split(".")[1] for name, p in net.named_parameters() if not p.requires_grad}
+    blocks = {f"{part}{n}" for part in ("denseblock", "transition") for n in (1, 2)}
+    assert frozen == {"conv0", "norm0"} | blocks
 
 
 def test_the_patch_embedding_alone_can_be_frozen(timm):

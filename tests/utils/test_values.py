@@ -198,7 +198,7 @@ def test_a_class_whose_further_arguments_are_another_library_s_takes_any():
 
     assert arguments_of(Wrapper)[0].keys() == {"name"} and arguments_of(Wrapper)[1]
     assert arguments_of(Finer)[0].keys() == {"name", "level"} and arguments_of(Finer)[1]
-    for kind in ("TimmBackbone", "ReIDViT", "TorchvisionBackbone"):
+    for kind in ("TimmBackbone", "ReIDViT"):
         arguments, takes_more = arguments_of(MODELS.get(kind))
         assert "name" in arguments and takes_more
 

@@ -306,8 +306,16 @@ def _convert_layer(layer: _BatchNorm, keep_frozen: bool = True, **cfg: Any) -> n
     state = [*layer.parameters(), *layer.buffers()]
     if state:
         new.to(state[0].device)
+    if hasattr(layer, "act"):
+        # timm's BatchNormAct2d ends in an activation: it goes on behind the replacement.
+        new.drop, new.act = layer.drop, layer.act
+        new.register_forward_hook(_activate)
     if layer.affine and keep_frozen:
         for key, parameter in new.named_parameters():
             kind = key.rsplit(".", 1)[-1]
             parameter.requires_grad_(getattr(layer, kind).requires_grad)
     return new.train(layer.training)
+
+
+def _activate(layer: Any, args: Any, output: Tensor) -> Tensor:
+    return layer.act(layer.drop(output))
