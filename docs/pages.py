@@ -10,6 +10,7 @@ import importlib
 import os
 import re
 import shutil
+import statistics
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -173,6 +174,7 @@ def model_zoo(copies: dict[str, Path]) -> str:
                     f"{model['Metadata']['Training Data']} | {result['Dataset']} | {cells[0]} | {cells[1]} | "
                     f"{result['Origin']} |"
                 )
+    lines += _compared()
     lines += [
         "",
         f"{without} further configs have no figure in the literature, or none that was found, and none of ours.",
@@ -185,6 +187,30 @@ def model_zoo(copies: dict[str, Path]) -> str:
     if sections:
         lines += ["", "## Measured with this code", "", "\n\n".join(sections)]
     return "\n".join(lines) + "\n"
+
+
+def _compared() -> list[str]:
+    """Rows of the comparison of methods, whose configs are made by its plan."""
+    plan = yaml.safe_load((DOCS / "comparison.yml").read_text(encoding="utf-8"))
+    lines = []
+    for data, methods in plan["results"].items():
+        for method, runs in methods.items():
+            columns = dict(zip(("mAP", "Rank-1", "Minutes"), zip(*runs)))
+            minutes = statistics.mean(columns.pop("Minutes"))
+            result: dict[str, Any] = dict(
+                Metrics={name: statistics.mean(values) for name, values in columns.items()},
+                Seeds=len(runs),
+                Minutes=f"{minutes:.1f}",
+            )
+            if len(runs) > 1:
+                result["Deviation"] = {
+                    name: statistics.stdev(values) for name, values in columns.items()
+                }
+            lines.append(
+                f"| [comparison](../which_method.md) | {method} | MobileNetV2 | {data} | {data} | – | "
+                f"{_figures(result)} | measured here, plan of the comparison |"
+            )
+    return lines
 
 
 def _figures(result: dict[str, Any]) -> str:

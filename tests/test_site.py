@@ -57,6 +57,8 @@ def test_the_site_builds_without_warnings_and_shows_every_figure_and_name(copy, 
     results = [
         one for meta in metas for model in meta["Models"] for one in model.get("Results", [])
     ]
+    compared = yaml.safe_load((copy / "docs" / "comparison.yml").read_text())["results"]
+    results += [method for data in compared.values() for method in data]
     zoo = html["model_zoo"]
     quoted, measured = zoo.split('id="measured-with-this-code"')
     assert quoted.count("<tr") == 1 + len(results)
