@@ -88,11 +88,14 @@ def random_batch(cfg: Config, seed: int = 0) -> tuple[Tensor | tuple[Tensor, ...
     ]
     size = 4 * len(domains), 3, *_image_size(cfg)
     images = [torch.randn(size, generator=generator) for _ in range(*views or [1])]
+    camid = torch.tensor([0, 1, 0, 1]).repeat(len(domains))
+    domain = torch.tensor(domains).repeat_interleave(4)
     samples = ReIDDataSample(
         gt_label=torch.tensor([0, 0, 1, 1]).repeat(len(domains)),
         sample_idx=torch.tensor([0, 4, 1, 5]).repeat(len(domains)),
-        camid=torch.tensor([0, 1, 0, 1]).repeat(len(domains)),
-        domain=torch.tensor(domains).repeat_interleave(4),
+        camid=camid,
+        camera=camid.where(domain == 1, -1),
+        domain=domain,
     )
     return (tuple(images) if views else images[0]), samples
 

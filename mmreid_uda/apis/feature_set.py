@@ -243,9 +243,8 @@ def target_images(cfg: Config) -> ReIDDataset:
             f"found no target in {cfg.filename}, expected unlabelled training images: give a config with `target`, or "
             "take --part test."
         )
-    return build_dataset(
-        cfg.target, "train", data_root=cfg.data_root, pipeline=cfg.test_pipeline, labels="unlabeled"
-    )
+    options = dict(data_root=cfg.data_root, pipeline=cfg.test_pipeline)
+    return build_dataset(cfg.target, "train", domain=1, labels="unlabeled", **options)
 
 
 def test_images(cfg: Config) -> ReIDTestDataset:

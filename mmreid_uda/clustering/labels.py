@@ -177,7 +177,19 @@ class Clusterer(ABC):
         Raises:
             InputError: If the clusterer has none.
         """
-        raise InputError(
+        raise self._without_distances()
+
+    def require_distances(self) -> None:
+        """Refuse a clusterer without :meth:`graph` before anything is computed.
+
+        Raises:
+            InputError: It has none.
+        """
+        if type(self).graph is Clusterer.graph:
+            raise self._without_distances()
+
+    def _without_distances(self) -> InputError:
+        return InputError(
             f"found {type(self).__name__}, which makes no graph of distances between images, expected a clusterer on "
             "Jaccard distances: set clusterer.type='JaccardDBSCAN', or another model.type."
         )

@@ -527,16 +527,21 @@ class ReIDDataset(BaseDataset):
             idx: Index, -N <= idx < N.
 
         Returns:
-            ``img_path``, ``camid``, ``sample_idx``, ``gt_label``, ``domain``; test splits also ``camera``, -1 =
-            unknown, and ``pid``: the identity where the data give integers, else its number within this split
+            ``img_path``, ``camid``, ``camera``, -1 = unknown or of a source, ``sample_idx``, ``gt_label``, ``domain``;
+            test splits also ``pid``: the identity where the data give integers, else its number within this split
             (``ReIDTestDataset`` numbers query and gallery together).
         """
         index = range(len(self))[idx]
         info = super().get_data_info(index)
-        info.update(gt_label=int(self.labels[index]), domain=self.domain)
+        of_source = self.split == "train" and self.domain == 0
+        info.update(
+            gt_label=int(self.labels[index]),
+            domain=self.domain,
+            camera=-1 if of_source else int(self.evidence.cameras[index]),
+        )
         if self.split != "train":
             pids = self.pids if self.pids.dtype != object else self.true_labels
-            info.update(pid=int(pids[index]), camera=int(self.evidence.cameras[index]))
+            info.update(pid=int(pids[index]))
         return info
 
     def get_item(self, idx: int) -> dict:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.structures import InstanceData
-from torch import Tensor
 
 __all__ = ["ReIDDataSample"]
 
@@ -20,9 +19,10 @@ class ReIDDataSample(InstanceData):
         gt_label (int64, B): The label to train on: identity of a labelled source, pseudo label of a target
             (-1 = outlier, never sampled for training).
         sample_idx (int64, B): Position in the *full* list of the dataset, outliers included.
-        camid (int64, B): Camera, 0-based.
+        camid (int64, B): What is compared as a camera, 0-based; an image of unknown camera has a number of its own.
         domain (int64, B): 0 = source, 1 = target.
-        camera (int64, B): Only in test sets: the camera, -1 = unknown, where ``camid`` is what a protocol compares.
+        camera (int64, B): The camera of an image of the target or of a test set, for what a model knows of each of
+            them: -1 = unknown, and for images of a source, whose cameras are others.
         pid (int64, B): Identity; only in test sets, never in training batches.
         is_query (bool, B), is_gallery (bool, B), set_id (int64, B): Only in test sets: roles, of which an image may
             have both, and which of the test sets.
@@ -40,17 +40,6 @@ class ReIDDataSample(InstanceData):
         """
         said = self.metainfo.get("num_source")
         return int((self.domain == 0).sum()) if said is None else said
-
-    def cameras(self) -> Tensor | None:
-        """Cameras of the images, for what a model knows of each camera of its target.
-
-        Returns:
-            int64 (B,): of images of the target and of test sets; -1 for those of a source, whose cameras are others. A
-            number beyond those of the target's cameras is no camera. None if nothing is said.
-        """
-        if "camera" in self or "camid" not in self:
-            return self.get("camera")
-        return self.camid if "domain" not in self else self.camid.where(self.domain == 1, -1)
 
     def __getitem__(self, item: Any) -> ReIDDataSample:
         """The sub-batch of a slice, a mask or an index tensor."""

@@ -61,7 +61,7 @@ class GlobalLocalEncoder(ReIDEncoder):
         if not isinstance(maps, Tensor) or maps.dim() != 4:
             raise InputError(
                 f"found {type(self.backbone).__name__} in a GlobalLocalEncoder, expected a backbone that gives one map "
-                "(B, C, H, W), which has halves: change encoder.backbone."
+                "(B, C, H, W), which has halves: change encoder.backbone, or set backbone.output='map'."
             )
         half = maps.shape[2] // 2
         shown = maps, maps[:, :, :half], maps[:, :, half:]

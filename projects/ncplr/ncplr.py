@@ -126,6 +126,7 @@ class NCPLR(ClusterContrast):
         **kwargs: As for :class:`ClusterContrast`.
     """
 
+    required_hooks: ClassVar = dict(cluster=dict(needs_distances=True))
     _SIGNS: ClassVar = dict(none=0, farther=1, nearer=-1)
 
     def __init__(

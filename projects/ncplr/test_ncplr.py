@@ -17,6 +17,7 @@ from mmreid_uda.config import load_config
 from mmreid_uda.engine import build_runner
 from mmreid_uda.models.encoders import EncoderOutput
 from mmreid_uda.neighbors import CameraLists, jaccard_graph, unit_rows
+from mmreid_uda.registry import HOOKS
 from mmreid_uda.structures import Evidence, PseudoLabelState
 from mmreid_uda.testing import build_model, random_batch
 from mmreid_uda.utils import InputError
@@ -288,6 +289,14 @@ def test_halves_of_a_tracklet_are_put_together_like_the_whole():
 def test_parts_cannot_outweigh_the_whole():
     with pytest.raises(InputError, match=r"part_weight=0\.6 for GlobalLocalDBSCAN"):
         GlobalLocalDBSCAN(part_weight=0.6)
+
+
+@pytest.mark.parametrize("config", [CONFIG, GLOBAL_LOCAL], ids=["plain", "global-local"])
+def test_a_clusterer_without_distances_is_refused_when_the_run_starts(config):
+    linkage = dict(_delete_=True, type="ConstrainedLinkage")
+    hook = load_config(config, {"clusterer": linkage}).default_hooks.cluster
+    with pytest.raises(InputError, match="found ConstrainedLinkage, which makes no graph"):
+        HOOKS.build(hook)
 
 
 # ---- life cycle

@@ -91,7 +91,7 @@ def test_features_are_those_of_the_camera_at_test_time_too():
     model = build_model(cfg).eval()
     images, samples = random_batch(cfg)
     images = images[:1].expand(4, -1, -1, -1).contiguous()
-    samples.camid = torch.tensor([0, 1, 1, 7])  # of the last one nothing is known
+    samples.camera = torch.tensor([0, 1, 1, 7])  # of the last one nothing is known
     [predicted] = model(images, samples, mode="predict")
     features = predicted.features.detach()
     similarity = features @ features.T

@@ -124,11 +124,27 @@ def test_hidden_labels_leave_no_identity_in_the_items():
     assert target.labels.tolist() == [-1] * 4
     for index in range(4):
         info = target[index]
-        assert set(info) == {"img_path", "camid", "sample_idx", "gt_label", "domain", "rng"}
+        assert info.keys() - {"img_path", "rng"} == {
+            "camid",
+            "camera",
+            "sample_idx",
+            "gt_label",
+            "domain",
+        }
         assert info["gt_label"] == -1 and info["domain"] == 1 and info["sample_idx"] == index
     target.set_labels(torch.tensor([1, 0, -1, 1]))
     assert [target[index]["gt_label"] for index in range(4)] == [1, 0, -1, 1]
     assert target.true_labels.tolist() == [0, 1, 1, 0]
+
+
+def test_an_unknown_camera_is_none_in_the_items_and_so_is_one_of_a_source():
+    triples = [("a", 1, 5), ("b", 1, None), ("c", 2, 0)]
+    for more, expected in (
+        (dict(domain=1, labels="unlabeled"), [5, -1, 0]),
+        (dict(split="query"), [5, -1, 0]),
+        ({}, [-1, -1, -1]),
+    ):
+        assert [item["camera"] for item in Records(triples, **more)] == expected
 
 
 def test_training_truth_carries_the_label_and_test_splits_the_pid():

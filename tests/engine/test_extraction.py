@@ -11,6 +11,7 @@ from mmreid_uda.datasets import FolderReIDDataset
 from mmreid_uda.engine import extract_features, with_pipeline
 from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.models.layers import CameraEmbedding
+from mmreid_uda.structures import Evidence
 
 IMAGES, BATCH = 11, 4
 PIPELINE = [
@@ -94,14 +95,15 @@ def test_cameras_of_a_target_and_of_a_test_set_reach_the_encoder(dataset, own_ne
     )
     model.embedding = CameraEmbedding(2, 4)
     network = (lambda x: model.extract_feat(x)) if own_network else None
+    cameras = np.arange(IMAGES) % 3 - 1  # some are unknown
     for split, domain, expected in (
-        ("train", 1, list(range(IMAGES))),  # unknown: each has a camera of its own
+        ("train", 1, cameras.tolist()),
         ("train", 0, [-1] * IMAGES),  # a source's
-        ("gallery", 0, [-1] * IMAGES),  # unknown cameras of a test set
+        ("gallery", 0, cameras.tolist()),
     ):
         seen.clear()
         view = copy.copy(dataset)
-        view.split, view.domain = split, domain
+        view.split, view.domain, view.evidence = split, domain, Evidence(cameras)
         extract_features(model, view, BATCH, num_workers=0, network=network)
         assert torch.cat(seen).tolist() == expected
     assert model.embedding.cameras is None

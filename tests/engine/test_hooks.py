@@ -9,10 +9,12 @@ import torch
 from mmengine.logging import MessageHub
 from torch import nn
 
+from mmreid_uda.datasets import CrossDomainDataset, ReIDTestDataset
 from mmreid_uda.engine import AmpOptimWrapper, unwrap
 from mmreid_uda.engine.hooks import EpochSeedHook, ProgressiveLambdaHook
-from mmreid_uda.engine.hooks.consistency_hook import _fingerprint
+from mmreid_uda.engine.hooks.consistency_hook import _fingerprint, strange_cameras
 from mmreid_uda.models.heads import ClassifierHead
+from mmreid_uda.models.layers import CameraEmbedding
 from mmreid_uda.utils import InputError
 
 
@@ -91,3 +93,36 @@ def test_weights_are_compared_by_their_bytes():
     exchanged = copy.deepcopy(model)
     exchanged[0].weight.data = exchanged[0].weight.data.flip(0)
     assert _fingerprint(exchanged) != _fingerprint(model)
+
+
+def crops(folder, *cameras):
+    """A folder of one image per camera of each of two people, whose names tell both; '-' tells no camera."""
+    folder.mkdir()
+    for camera in cameras:
+        for pid in (1, 2):
+            (folder / f"{pid}_{camera}.jpg").touch()
+    return dict(
+        type="FolderReIDDataset", data_root=str(folder), pattern=r"(?P<pid>\d)_(?P<camid>[a-z]+)?"
+    )
+
+
+def test_cameras_without_a_vector_of_their_own_are_told(tmp_path):
+    known = CrossDomainDataset(target=crops(tmp_path / "known", "a", "b", "c", "-"))
+    unknown = CrossDomainDataset(target=crops(tmp_path / "unknown", "-", "--"))
+    source = CrossDomainDataset(source=crops(tmp_path / "source", "a"))
+    same = ReIDTestDataset([crops(tmp_path / "same", "a", "b")])
+    other = ReIDTestDataset([crops(tmp_path / "other", "a", "c")])
+
+    def said(cameras, dataset, tests=None):
+        return list(strange_cameras(nn.Sequential(CameraEmbedding(cameras, 4)), dataset, tests))
+
+    assert said(3, known, same) == said(4, known, None) == []
+    [words] = said(1, known)
+    assert "cameras=1 and 4 target images of further cameras, b for one" in words
+    assert "set it to 3" in words
+    for dataset, reason in ((unknown, "no target image of known camera"), (source, "no target")):
+        [words] = said(3, dataset)
+        assert f"cameras=3 and {reason}, expected cameras of a target" in words
+    [words] = said(3, known, other)
+    assert "cameras are others than the target's, 'c' for 'b', expected the same" in words
+    assert list(strange_cameras(nn.Linear(2, 2), unknown, other)) == []

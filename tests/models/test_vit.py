@@ -249,11 +249,11 @@ def test_an_embedding_starts_as_a_truncated_normal():
 def test_each_camera_adds_its_vector(tokens, coefficient):
     model = drawn(ReIDViT(cameras=3, camera_coefficient=coefficient, camera_tokens=tokens, **SMALL))
     state, x = model.net.state_dict(), images(4)
-    samples = ReIDDataSample(camid=torch.tensor([2, 0, 7, 1]), domain=torch.tensor([1, 1, 1, 0]))
+    samples = ReIDDataSample(camid=torch.tensor([2, 0, 1, 1]), camera=torch.tensor([2, 0, 7, -1]))
     with cameras_of(model, samples):
         told = model(x)
     untold = model(x)
-    # The third camera is unknown, the fourth one of a source.
+    # The third camera is beyond the three, the fourth unknown.
     assert torch.equal(told[2:], untold[2:])
     for number, camera in enumerate((2, 0)):
         start = torch.cat([state["cls_token"][0], slow_patches(x[number], state)])
@@ -266,7 +266,7 @@ def test_each_camera_adds_its_vector(tokens, coefficient):
 
 def test_cameras_of_another_number_of_images_are_refused():
     model = ReIDViT(cameras=3, **SMALL)
-    samples = ReIDDataSample(camid=torch.tensor([0]), domain=torch.tensor([1]))
+    samples = ReIDDataSample(camera=torch.tensor([0]))
     with (
         cameras_of(model, samples),
         pytest.raises(InputError, match="found 2 images and the cameras of 1"),
@@ -276,17 +276,9 @@ def test_cameras_of_another_number_of_images_are_refused():
 
 def test_cameras_are_forgotten_behind_the_batch():
     layer = CameraEmbedding(2, 4)
-    with pytest.raises(KeyError), cameras_of(layer, ReIDDataSample(camid=torch.tensor([0]))):
+    with pytest.raises(KeyError), cameras_of(layer, ReIDDataSample(camera=torch.tensor([0]))):
         raise KeyError
     assert layer.cameras is None
-
-
-def test_a_test_set_tells_its_cameras_beside_what_its_protocol_compares():
-    samples = ReIDDataSample(camid=torch.tensor([5, 6]), domain=torch.tensor([0, 0]))
-    assert samples.cameras().tolist() == [-1, -1]
-    samples.camera = torch.tensor([1, -1])
-    assert samples.cameras().tolist() == [1, -1]
-    assert ReIDDataSample(gt_label=torch.tensor([0])).cameras() is None
 
 
 # --------------------------------------------------------------------------------------------------------------- errors

@@ -86,6 +86,8 @@ class ClusterHook(Hook):
         stability: Cluster the mirrored images as well, and log how far both labels agree (``ari_mirrored``): a second
             extraction and clustering. Defaults to False.
         save_labels: Write ``work_dir/pseudo_labels/epoch_<n>.npz`` (paths, labels, statistics).
+        needs_distances: Set by methods that ask for the distances of their labels: a clusterer that has none, such as
+            k-means, is refused at once. Defaults to False.
 
     Raises:
         InputError: If a usable result cannot be had: one sentence with the numbers found.
@@ -115,8 +117,11 @@ class ClusterHook(Hook):
         seed: int | None = None,
         stability: bool = False,
         save_labels: bool = True,
+        needs_distances: bool = False,
     ) -> None:
         self.clustering = EvidenceClustering(CLUSTERERS.build(clusterer), **evidence or {})
+        if needs_distances:
+            self.clustering.clusterer.require_distances()
         self.refiners = [REFINERS.build(refiner) for refiner in refiners]
         self.pipeline = list(pipeline)
         self.interval = interval

@@ -1,8 +1,9 @@
-"""All ranks train the same thing, and the batch is the one the recipe was made for."""
+"""All ranks train the same thing, the batch is the one the recipe was made for, and cameras are those of the model."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from mmreid_uda.datasets import CrossDomainDataset
+from mmreid_uda.models.layers import CameraEmbedding
 from mmreid_uda.registry import HOOKS
 from mmreid_uda.utils.dist import assert_same_on_ranks, broadcast_buffers
 
@@ -25,7 +28,8 @@ class ConsistencyHook(Hook):
 
     * Before training: file lists (their fingerprints) and weights must be the same on every rank; the global batch, its
       share per rank and the batch-norm group are printed, with a warning if the global batch is not the one the
-      configuration's learning rate was chosen for (``auto_scale_lr.base_batch_size``).
+      configuration's learning rate was chosen for (``auto_scale_lr.base_batch_size``). Where the model has a vector for
+      each camera, warnings say which images it has none for.
     * Before every epoch's first iteration: labels must be the same on every rank.
     * After every epoch: batch-norm statistics of rank 0, memories and rows of classifiers go to all ranks, before
       anything is evaluated or saved.
@@ -46,6 +50,9 @@ class ConsistencyHook(Hook):
             {"the list of training images": images, "the model's weights": weights}
         )
         self._report_batch(runner)
+        tests = runner.val_loop.dataloader.dataset if runner.val_loop is not None else None
+        for words in strange_cameras(unwrap(runner.model), dataset, tests):
+            runner.logger.warning(words)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Check the labels of this epoch."""
@@ -87,6 +94,49 @@ class ConsistencyHook(Hook):
                 f"The global batch is {global_batch * accumulation} images, but this recipe's learning rate is for "
                 f"{reference}: expect other numbers, or pass --auto-scale-lr."
             )
+
+
+def strange_cameras(model: nn.Module, dataset: Any, tests: Any) -> Iterator[str]:
+    """What a model with a vector for each camera of its target should be warned of; nothing for one without.
+
+    Args:
+        model: The algorithm.
+        dataset: What it is trained on.
+        tests: A ``ReIDTestDataset``; None for none.
+
+    Yields:
+        Sentences.
+    """
+    counts = [len(part.weight) for part in model.modules() if isinstance(part, CameraEmbedding)]
+    if not counts:
+        return
+    found = f"found encoder.backbone.cameras={counts[0]}"
+    target = dataset.target if isinstance(dataset, CrossDomainDataset) else None
+    if target is None or not target.evidence.has_cameras:
+        reason = "no target" if target is None else "no target image of known camera"
+        yield (
+            f"{found} and {reason}, expected cameras of a target, to which the vectors belong: they learn nothing; "
+            "set it to None."
+        )
+        return
+    cameras, names = target.evidence.cameras, target.evidence.named_cameras
+    if (beyond := cameras >= counts[0]).any():
+        yield (
+            f"{found} and {beyond.sum()} target images of further cameras, {names[beyond.argmax()]} for one, expected "
+            f"a vector for each camera: these are trained and tested without; set it to {cameras.max() + 1}."
+        )
+    if tests is None:
+        return
+    own = dict(zip(cameras.tolist(), names.tolist()))
+    others = dict(zip(tests.cameras.tolist(), tests.metainfo["cameras"].tolist()))
+    if renamed := sorted(
+        one for one in own.keys() & others if one >= 0 and own[one] != others[one]
+    ):
+        yield (
+            f"{found} and test sets whose cameras are others than the target's, {others[renamed[0]]!r} for "
+            f"{own[renamed[0]]!r}, expected the same: each is tested with a vector that belongs to another; read both "
+            "from one folder or list (docs/data.md)."
+        )
 
 
 def _is_reid(dataset: Any) -> bool:

@@ -83,15 +83,15 @@ def cameras_of(module: nn.Module, samples: Any) -> Iterator[None]:
 
     Args:
         module: Any tree of modules; one without :class:`CameraEmbedding` is left as it is.
-        samples: Annotations of the B images, whose :meth:`~mmreid_uda.structures.ReIDDataSample.cameras` are taken;
-            None, or annotations of another kind, tell nothing.
+        samples: Annotations of the B images, whose ``camera`` is taken; None, or annotations of another kind, tell
+            nothing.
 
     Example:
         >>> with cameras_of(encoder, data_samples):
         ...     out = encoder(images)
     """
     layers = [layer for layer in module.modules() if isinstance(layer, CameraEmbedding)]
-    cameras = samples.cameras() if layers and isinstance(samples, ReIDDataSample) else None
+    cameras = samples.get("camera") if layers and isinstance(samples, ReIDDataSample) else None
     previous = [layer.cameras for layer in layers]
     try:
         for layer in layers:
