@@ -156,18 +156,19 @@ def _refusal(path: Path, error: Exception) -> str:
     )
     if isinstance(error, EOFError) or not path.stat().st_size:
         first = "it is empty" if not path.stat().st_size else "it is cut short"
-    if re.search("weights.only", first, re.I):  # advice to run what a stranger's file holds
+    # Advice to run what a stranger's file holds, or a byte that is no instruction of pickle.
+    if re.search("weights.only", first, re.I) or isinstance(error, KeyError):
         first = "not written by torch.save"
     with path.open("rb") as file:
         start = file.read(64)
-    if _is_safetensors(start):
+    if _is_safetensors(start) or "deserializing header" in first:
         first = "a damaged safetensors file"
     for sign, what in _FOREIGN.items():
         if start.startswith(sign):
             first = what
     return (
-        f"{path} is not a PyTorch checkpoint ({first}): give a file written by torch.save, and fetch it again if "
-        "its download was cut short."
+        f"{path} is not a PyTorch checkpoint ({first}): give a file written by torch.save or safetensors, and fetch it "
+        "again if its download was cut short."
     )
 
 

@@ -87,6 +87,16 @@ def test_files_that_are_no_checkpoint_are_told_apart(tmp_path):
         assert "weights_only" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("a.pth", "not written by torch.save"), ("a.safetensors", "a damaged safetensors file")],
+)
+def test_a_text_is_named_for_what_it_is_not(tmp_path, name, reason):
+    (tmp_path / name).write_text("hello world, here is a text\n" * 20)
+    with pytest.raises(InputError, match=rf"\({reason}\): give a file written by torch\.save or"):
+        load(tmp_path / name)
+
+
 def test_a_tensor_alone_is_not_a_checkpoint(tmp_path):
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
     with pytest.raises(InputError, match="holds a Tensor, expected a dictionary"):

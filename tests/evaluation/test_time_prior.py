@@ -97,6 +97,24 @@ def test_a_prior_without_journeys_is_refused():
     one = np.zeros(3, np.int64)
     with pytest.raises(InputError, match="no cluster with images of two cameras at known times"):
         TimePrior(one, one, np.arange(3.0))
+    with pytest.raises(InputError, match="up to 100 seconds apart among 4 images"):
+        TimePrior(np.arange(4) // 2, np.arange(4) % 2, 101 * np.arange(4.0), 10.0, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cameras", np.array(["a"])),
+        ("labels", np.full(4, "a")),
+        ("times", np.zeros((4, 1))),
+        ("labels", np.array(0)),
+    ],
+)
+def test_broken_labels_are_refused(tmp_path, name, value):
+    arrays = dict(labels=np.arange(4) // 2, cameras=np.array(list("abab")), times=np.arange(4.0))
+    np.savez(tmp_path / "labels.npz", **{**arrays, name: value})
+    with pytest.raises(InputError, match=r"labels\.npz' gives no time prior \(.*, expected the pseudo-labels of a run"):
+        TimePrior.of_run(tmp_path / "labels.npz")
 
 
 def make_run(folder, rng, **extra):

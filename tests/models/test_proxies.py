@@ -106,6 +106,14 @@ def slow_online_positives(a, cameras, num_positives, fill):
     return chosen
 
 
+def test_what_fills_up_comes_behind_the_best_of_all_cameras():
+    similarities = torch.tensor([[0.9, 0.8, -0.9, -0.95]])
+    cameras = torch.tensor([0, 0, 1, 1])
+    for num, expected in ((2, [0, 2]), (3, [0, 1, 2])):
+        positive = online_positives(similarities, cameras, num, fill=True)
+        assert positive[0].nonzero().flatten().tolist() == expected
+
+
 @pytest.mark.parametrize("fill", [False, True])
 @pytest.mark.parametrize(("num_cameras", "num_negatives"), [(1, 4), (2, 50), (5, 1), (5, 6)])
 def test_losses_equal_slow_loops(num_cameras, num_negatives, fill):

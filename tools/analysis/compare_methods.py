@@ -172,8 +172,8 @@ def measured(work_dir: Path, data: str, method: str, seed: int) -> tuple[float, 
     path = folder_of(work_dir, data, method, seed) / "results.json"
     if not path.is_file() or unfinished(path):
         return None
-    figures = read_results(path)[last_epoch(path)]
-    by_name = {name.rpartition("/")[2]: value for name, value in figures.items()}
+    metrics = read_results(path)[last_epoch(path)]
+    by_name = {name.rpartition("/")[2]: value for name, value in metrics.items()}
     return by_name["mAP"], by_name["R1"]
 
 

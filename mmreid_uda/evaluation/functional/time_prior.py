@@ -75,7 +75,7 @@ class TimePrior:
             it.
 
     Raises:
-        InputError: No subject was seen by two cameras at known times.
+        InputError: No subject was seen by two cameras at known times that the histogram reaches.
 
     Source: Wang et al., "Spatial-Temporal Person Re-identification", AAAI 2019; released code.
     """
@@ -98,9 +98,10 @@ class TimePrior:
         later, earlier, bins = self._journeys(np.asarray(labels)[use], numbers, times[use])
         if not len(bins):
             raise InputError(
-                f"found no cluster with images of two cameras at known times among {len(names)} images "
-                f"({int(use.sum())} in clusters, with camera and time), expected some to learn from how long the way "
-                "between cameras takes: give labels of a run whose data set reads cameras and times (docs/data.md)."
+                f"found no cluster with images of two cameras at known times up to {num_bins * bin_seconds:g} seconds "
+                f"apart among {len(names)} images ({int(use.sum())} in clusters, with camera and time), expected some "
+                "to learn from how long the way between cameras takes: give labels of a run whose data set reads "
+                "cameras and times (docs/data.md), or a larger bin_seconds."
             )
         pairs, of_pair = np.unique(later * len(self.cameras) + earlier, return_inverse=True)
         # Pairs of cameras that nobody was seen by have the last row, of zeros.
@@ -129,6 +130,9 @@ class TimePrior:
         expected = "expected the pseudo-labels of a run whose data set reads cameras and times"
         with open_arrays(file, "gives no time prior", expected) as arrays:
             known = [arrays[name] for name in ("labels", "cameras", "times")]
+            kinds = [f"{one.dtype.kind}{one.ndim}" for one in known]
+            if len({len(one) for one in known}) > 1 or kinds not in (["i1", "U1", "f1"], ["i1", "i1", "f1"]):
+                raise ValueError(f"labels, cameras and times of shapes {[one.shape for one in known]}")
         return cls(*known, **options)
 
     def _journeys(
