@@ -14,10 +14,11 @@ from .kmeans import KMeans, kmeans_plus_plus
 from .label_free import Choice, k2_for, label_score, split_features
 from .labels import Clusterer, GroundTruthLabels, renumber
 from .linkage import ConstrainedLinkage, average_linkage
+from .nodes import Nodes
 from .quality import cluster_quality, cluster_statistics
 from .refiners import AssignOutliers, DropLooseMembers, DropSmallClusters
 from .sweep import SweepResult, sweep_dbscan, sweep_kmeans
-from .with_evidence import EvidenceClustering, Nodes
+from .with_evidence import EvidenceClustering
 
 __all__ = [
     "HDBSCAN",

@@ -113,7 +113,10 @@ def test_a_prior_without_journeys_is_refused():
 def test_broken_labels_are_refused(tmp_path, name, value):
     arrays = dict(labels=np.arange(4) // 2, cameras=np.array(list("abab")), times=np.arange(4.0))
     np.savez(tmp_path / "labels.npz", **{**arrays, name: value})
-    with pytest.raises(InputError, match=r"labels\.npz' gives no time prior \(.*, expected the pseudo-labels of a run"):
+    with pytest.raises(
+        InputError,
+        match=r"labels\.npz' gives no time prior \(.*, expected the pseudo-labels of a run",
+    ):
         TimePrior.of_run(tmp_path / "labels.npz")
 
 

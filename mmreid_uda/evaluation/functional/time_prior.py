@@ -131,8 +131,13 @@ class TimePrior:
         with open_arrays(file, "gives no time prior", expected) as arrays:
             known = [arrays[name] for name in ("labels", "cameras", "times")]
             kinds = [f"{one.dtype.kind}{one.ndim}" for one in known]
-            if len({len(one) for one in known}) > 1 or kinds not in (["i1", "U1", "f1"], ["i1", "i1", "f1"]):
-                raise ValueError(f"labels, cameras and times of shapes {[one.shape for one in known]}")
+            if len({len(one) for one in known}) > 1 or kinds not in (
+                ["i1", "U1", "f1"],
+                ["i1", "i1", "f1"],
+            ):
+                raise ValueError(
+                    f"labels, cameras and times of shapes {[one.shape for one in known]}"
+                )
         return cls(*known, **options)
 
     def _journeys(
