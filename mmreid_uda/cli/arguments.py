@@ -349,15 +349,21 @@ def time_prior_of_arguments(args: argparse.Namespace) -> dict[str, Any] | None:
 
     Returns:
         The options; None without a prior.
+
+    Raises:
+        InputError: There are options of a prior, and none.
     """
-    if args.time_prior is None:
-        return None
     names = "bin_seconds", "num_bins", "bandwidth", "period"
-    said = {name: getattr(args, name) for name in names}
-    return dict(
-        labels=args.time_prior,
-        **{name: value for name, value in said.items() if value is not None},
-    )
+    said = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.time_prior is not None:
+        return dict(labels=args.time_prior, **said)
+    if said:
+        option = next(iter(said)).replace("_", "-")
+        raise InputError(
+            f"found --{option} without --time-prior, expected a run whose labels tell the times between cameras: add "
+            f"--time-prior RUN, or leave --{option} out."
+        )
+    return None
 
 
 def add_feature_arguments(parser: argparse.ArgumentParser, part: Part | None = None) -> None:

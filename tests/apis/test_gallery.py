@@ -5,7 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from mmreid_uda.apis import FeatureSet, Gallery, load_pseudo_labels, save_features
+from mmreid_uda.apis import FeatureSet, Gallery, Sightings, load_pseudo_labels, save_features
+from mmreid_uda.evaluation import TimePrior
 from mmreid_uda.utils import InputError
 
 FEATURES = np.eye(4, dtype=np.float32)
@@ -105,3 +106,27 @@ def test_a_missing_file_a_wrong_name_and_lost_paths_are_one_sentence(tmp_path):
         Gallery(FEATURES, PATHS, "abc").save(tmp_path / "g.faiss")
     with pytest.raises(InputError, match="4 features and 3 paths"):
         Gallery(FEATURES, PATHS[:3], "abc")
+
+
+def test_a_search_with_times_ranks_the_candidates_anew():
+    prior = TimePrior(np.arange(40) // 2, np.tile(["a", "b"], 20), np.tile([0.0, 20.0], 20), 2.0)
+    angles = np.array([0.1, 0.2, 0.3, 0.5])
+    features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    seen = Sightings(np.array(["a", "b", "b", "b"]), np.array([20.0, np.nan, 2000.0, 20.0]))
+    gallery, query = Gallery(features, list("wxyz"), "", sightings=seen), np.eye(2)[:1]
+    asked = Sightings(np.array(["a"]), np.array([0.0]))
+    probability = prior.probability(*asked, *seen)[0]
+    assert (probability[:3] < 1e-6).all() and probability[3] > 0.005
+    scores = 1 / (1 + np.exp(-5 * np.cos(angles))) / (1 + 2 * np.exp(-5 * probability))
+    for topk, candidates, expected in (
+        (1, 1000, [3]),
+        (1, 1, [0]),
+        (3, 1, [0, 1, 2]),
+        (9, 9, [3, 0, 1, 2]),
+    ):
+        [found] = gallery.search_with_times(query, asked, prior, topk, candidates)
+        assert [match.position for match in found] == expected
+        assert [match.score for match in found] == pytest.approx(scores[expected], abs=1e-6)
+    gallery.sightings = None
+    with pytest.raises(InputError, match="found a gallery without cameras and times"):
+        gallery.search_with_times(query, asked, prior)

@@ -4,7 +4,8 @@ import argparse
 
 import pytest
 
-from mmreid_uda.cli import add_inferencer_arguments
+from mmreid_uda.cli import add_inferencer_arguments, add_time_prior, time_prior_of_arguments
+from mmreid_uda.utils import InputError
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,16 @@ def test_what_cannot_be_is_an_error_of_usage(words, said, capsys):
     assert stopped.value.code == 2 and said in capsys.readouterr().err
     args = parser.parse_args(["--batch-size", "1", "--num-workers", "0", "--cfg-options", "a.b=3"])
     assert (args.batch_size, args.num_workers, args.cfg_options) == (1, 0, {"a.b": 3})
+
+
+def test_options_of_a_time_prior_want_one():
+    parser = argparse.ArgumentParser()
+    add_time_prior(parser)
+
+    def options(*words):
+        return time_prior_of_arguments(parser.parse_args(words))
+
+    assert options() is None and options("--time-prior", "run") == dict(labels="run")
+    assert options("--time-prior", "run", "--period", "5") == dict(labels="run", period=5)
+    with pytest.raises(InputError, match="found --num-bins without --time-prior, expected a run"):
+        options("--num-bins", "3")

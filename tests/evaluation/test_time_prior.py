@@ -84,6 +84,14 @@ def test_what_is_unknown_or_was_never_seen_has_no_probability():
     assert prior.num_journeys == 2
 
 
+def test_of_equal_times_the_second_camera_and_the_gallery_count_as_later():
+    prior = TimePrior(np.zeros(2, int), np.array(["a", "b"]), np.ones(2), 1.0, 8, 1.0)
+    now, cameras = np.ones(2), np.array(["a", "b"])
+    found = prior.probability(cameras, now, cameras, now)
+    assert found[0, 1] > 0.3 and found.sum() == found[0, 1]
+    assert prior.probability(cameras[1:], now[1:] + 1, cameras[:1], now[:1]) > 0.2
+
+
 def test_clocks_may_begin_anew():
     labels, cameras = np.array([0, 0]), np.array(["gate", "hall"])
     times = np.array([86400 * 3 + 8.0, 86400 * 5 + 20.0])
