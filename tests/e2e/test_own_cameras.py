@@ -32,7 +32,7 @@ def lines_below(heading):
         for word in ("import_tracks.py", "mmreid train"):
             if word in line:
                 line += " " + SMALL[word]
-        if "video" in line:
+        if "video" in line and "train" in line:
             line = line.replace(" clusterer.min_samples=2", "")
         yield shlex.split(line)
 
@@ -75,6 +75,10 @@ def test_a_folder_for_each_camera(crops, tmp_path):
     output = run(train, tmp_path)
     assert "evidence.camera='auto'" in output and "one_camera_share" in labels_of(tmp_path)
     run(build, tmp_path)
+    shutil.rmtree(tmp_path / "work_dirs")
+    run(next(lines_below("The strongest")), tmp_path)
+    found = labels_of(tmp_path)
+    assert found["clusters"] < found["proxies"] <= 2 * found["clusters"]
 
 
 def test_video_is_imported_trained_on_and_searched(tmp_path):
@@ -86,3 +90,7 @@ def test_video_is_imported_trained_on_and_searched(tmp_path):
     # Tracklets are nodes, of which several images each are labelled together.
     assert 3 <= found["nodes"] < found["images"] / 3 and found["seen_together"] == 0
     run(build, tmp_path)
+    shutil.rmtree(tmp_path / "work_dirs")
+    *_, best = lines_below("The strongest")
+    run(best, tmp_path)
+    assert labels_of(tmp_path)["proxies"] > labels_of(tmp_path)["clusters"]
