@@ -1,5 +1,5 @@
-# Your own several cameras, a folder for each, with what did best in docs/which_method.md: O2CAP's proxies for each camera
-# of a cluster, and cameras in distances and features. Trains on a CPU.
+# Your own several cameras, a folder for each, with what did best in docs/which_method.md: O2CAP's proxies for each
+# camera of a cluster, and cameras in distances and features. Trains on a CPU.
 _base_ = [
     "../../projects/cap_o2cap/configs/_base_/cap_o2cap.py",
     "../_base_/encoders/mbv2.py",

@@ -66,7 +66,10 @@ def read_config(path: str | Path) -> Config:
         InputError: For a file that is missing or cannot be read.
     """
     if not isinstance(path, (str, Path)):
-        raise InputError(f"found {path!r} in the place of a config, expected its path or name.")
+        raise InputError(
+            f"found a {type(path).__name__} in the place of a config, expected the path or name of a file: a changed "
+            "Config is written to one by its method dump."
+        )
     model = find_model(path)
     cfg = read_config_file(model.file)
     if model.overrides:

@@ -38,7 +38,8 @@ def nothing_to_train(cfg: Config) -> str | None:
     """
 
     def look() -> tuple[str | None, int | None]:
-        _require_checkpoints(cfg)
+        for name in starting_files(cfg):
+            find_checkpoint(name)
         if not cfg.get("resume"):
             return None, None
         path = checkpoint_to_resume(cfg.work_dir, cfg.get("load_from"))
@@ -53,12 +54,6 @@ def nothing_to_train(cfg: Config) -> str | None:
     return said
 
 
-def _require_checkpoints(cfg: Config) -> None:
-    """Find the files that weights are to be read from."""
-    for name in starting_files(cfg):
-        find_checkpoint(name)
-
-
 def starting_files(cfg: Config) -> list[str]:
     """Files and folders that a training reads weights from; addresses are left for later.
 
@@ -68,6 +63,11 @@ def starting_files(cfg: Config) -> list[str]:
     Returns:
         Paths, there or not.
     """
+    return [name for name in _starts(cfg) if "://" not in name]
+
+
+def _starts(cfg: Config) -> list[str]:
+    """Files, folders and addresses of weights."""
     names = [] if cfg.get("resume") else [cfg.get("load_from")]
     nodes: list[Any] = [cfg.get("model")]
     while nodes:
@@ -78,7 +78,7 @@ def starting_files(cfg: Config) -> list[str]:
             nodes += node.values()
         elif isinstance(node, (list, tuple)):
             nodes += node
-    return [name for name in names if isinstance(name, str) and "://" not in name]
+    return [name for name in names if isinstance(name, str)]
 
 
 def build_runner(cfg: Config, dump_config: bool = True) -> ReIDRunner:
@@ -95,4 +95,10 @@ def build_runner(cfg: Config, dump_config: bool = True) -> ReIDRunner:
         InputError: The work dir cannot be written, another run is at work there, or mmengine or a plug-in refuses what
             the config says.
     """
-    return (ReIDRunner if dump_config else _TestRunner).from_cfg(cfg)
+    runner = (ReIDRunner if dump_config else _TestRunner).from_cfg(cfg)
+    if cfg.get("train_cfg") and not cfg.get("resume") and not _starts(cfg):
+        runner.logger.warning(
+            "No weights are named in the config: the network starts at random, from which labels are mostly chance. "
+            "Name a file in encoder.backbone.init_cfg, or a run in stage1."
+        )
+    return runner

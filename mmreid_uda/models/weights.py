@@ -279,7 +279,10 @@ def load_tested(model: BaseReID, checkpoint: str, raw: Mapping[str, Any] | None 
     tested = {name for name in tested_state(model) if not name.endswith(COUNTERS)}
     other_sizes = set(compare(own, state).reshaped) - tested
     what = f"{type(model).__name__} with {type(model.tested_encoders()[0]).__name__}"
-    hint = "give the checkpoint of this config, or the config that the checkpoint was trained with."
+    hint = (
+        "give the checkpoint of this config, or the config that the checkpoint was trained with, which lies in the "
+        "folder of its run."
+    )
     try:
         # A mean teacher takes the weights of a plain model by other names: what is missing is known afterwards.
         found = model.load_state_dict(

@@ -69,3 +69,9 @@ def test_what_mmengine_refuses_is_one_sentence(tiny, tmp_path, options, words):
 def test_limits_of_mmengine_are_known_before_anything_is_built(tiny, key, value):
     with pytest.raises(InputError, match=key):
         load_config(tiny(), {key: value})
+
+
+def test_a_start_from_random_weights_is_a_warning(tiny, capfd):
+    cfg = load_config(tiny(extra="encoder = dict(backbone=dict(init_cfg=None))\nstage1 = None\n"))
+    build_runner(cfg)
+    assert "the network starts at random" in capfd.readouterr().out

@@ -59,8 +59,10 @@ def test_every_cell_of_our_plan_is_a_config():
 @pytest.mark.parametrize(
     "changes, words",
     [
-        (dict(extra=1), "expected methods, data and seeds"),
+        (dict(extra=1), "expected data, methods, seeds"),
         (dict(methods={"a": dict(config="x", knowledge="none", batch=1, lr=1)}), "methods.a .* lr"),
+        (dict(methods={"a": dict(config="x")}), "methods.a .* expected batch, config"),
+        (dict(methods={"a": dict(config="x", batch=64)}), "images_per_epoch=16, .* batch of 64"),
         (dict(methods={"a": dict(config="x", knowledge="links", batch=1)}), "wants .* 'links'"),
     ],
 )
@@ -99,6 +101,12 @@ def test_what_is_finished_is_not_run_again(tiny, tmp_path, capsys):
     assert results.stat().st_mtime_ns == written
     call_tool(*words, "--table")
     assert "| same | – |" in capsys.readouterr().out
+    changed = yaml.safe_load(plan.read_text())
+    changed["data"]["tiny"]["images_per_epoch"] = 24
+    plan.write_text(yaml.safe_dump(changed))
+    with pytest.raises(SystemExit):
+        call_tool(*words, "--methods", "plain")
+    assert "another plan, or of another version" in capsys.readouterr().err
 
 
 def test_the_page_has_the_table_of_the_plan():

@@ -27,10 +27,12 @@ from mmreid_uda.utils.files import atomic_path, last_epoch, read_results, unfini
 __all__ = ["config_text", "measured", "noted_cells", "read_plan", "table"]
 
 TOOLS = Path(__file__).parents[1]
-# What a plan, a method and data may say.
-_PLAN = {"common", "methods", "data", "seeds", "results"}
-_METHOD = {"config", "knowledge", "batch", "options", "special"}
-_DATA = {"images_per_epoch", "options", "knowledge", "batch"}
+# What methods and data must say, and what they may.
+_PLAN = {"methods", "data", "seeds"}, {"common", "results"}
+_KEYS = {
+    "methods": ({"config", "batch"}, {"knowledge", "options", "special"}),
+    "data": ({"images_per_epoch", "options"}, {"knowledge", "batch"}),
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -70,25 +72,34 @@ def read_plan(path: str | Path) -> dict[str, Any]:
         raise InputError(
             f"the plan {str(path)!r} cannot be read ({reason}), expected a YAML file such as docs/comparison.yml."
         ) from error
-    if not isinstance(plan, dict) or not {"methods", "data", "seeds"} <= set(plan) <= _PLAN:
-        raise InputError(
-            f"the plan {str(path)!r} has the keys {', '.join(plan) if isinstance(plan, dict) else '(none)'}, expected "
-            f"methods, data and seeds, and no others than {', '.join(sorted(_PLAN))}."
-        )
-    for kind, known in (("methods", _METHOD), ("data", _DATA)):
+    _require_keys(f"the plan {str(path)!r}", plan, *_PLAN)
+    for kind, (needed, possible) in _KEYS.items():
         for name, entry in plan[kind].items():
-            if strange := set(entry) - known:
-                raise InputError(
-                    f"{kind}.{name} of the plan has {', '.join(sorted(strange))}, expected {', '.join(sorted(known))}."
-                )
+            _require_keys(f"{kind}.{name} of the plan", entry, needed, possible)
     for name, method in plan["methods"].items():
         for data, entry in plan["data"].items():
-            if method["knowledge"] not in entry["knowledge"]:
+            if (wanted := method.get("knowledge")) not in (None, *entry.get("knowledge", ())):
                 raise InputError(
-                    f"methods.{name} of the plan wants the knowledge {method['knowledge']!r}, and data.{data} has "
-                    f"{', '.join(entry['knowledge'])}: say under data.{data}.knowledge what it is."
+                    f"methods.{name} of the plan wants the knowledge {wanted!r}, and data.{data} has "
+                    f"{', '.join(entry.get('knowledge', ())) or 'none'}: say under data.{data}.knowledge what it is."
+                )
+            batch = entry.get("batch", method["batch"])
+            if entry["images_per_epoch"] < batch:
+                raise InputError(
+                    f"data.{data} of the plan has images_per_epoch={entry['images_per_epoch']}, expected at least a "
+                    f"batch of {batch}: raise it."
                 )
     return plan
+
+
+def _require_keys(where: str, entry: Any, needed: set[str], possible: set[str]) -> None:
+    """Refuse an entry that lacks keys, or has others."""
+    found = set(entry) if isinstance(entry, dict) else set()
+    if not needed <= found <= needed | possible:
+        raise InputError(
+            f"{where} has {', '.join(sorted(map(str, found))) or 'no keys'}, expected {', '.join(sorted(needed))}, and "
+            f"no others than {', '.join(sorted(possible))}."
+        )
 
 
 def config_text(plan: Mapping[str, Any], method: str, data: str) -> str:
@@ -113,7 +124,7 @@ def config_text(plan: Mapping[str, Any], method: str, data: str) -> str:
         plan.get("common", {}),
         dict(global_batch_size=batch, iters_per_epoch=where["images_per_epoch"] // batch),
         where["options"],
-        where["knowledge"][how["knowledge"]],
+        where["knowledge"][how["knowledge"]] if "knowledge" in how else {},
         how.get("options", {}),
         how.get("special", {}).get(data, {}),
     ):
@@ -234,6 +245,10 @@ def main() -> None:
         chosen[kind] = named or list(plan[kind])
     work_dir, seeds = Path(args.work_dir), args.seeds or plan["seeds"]
     cells: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    if not args.table:
+        for data in chosen["data"]:
+            for method in chosen["methods"]:
+                _write_config(plan, work_dir, data, method)
     for seed in seeds:
         for data in chosen["data"]:
             for method in chosen["methods"]:
@@ -251,11 +266,26 @@ def main() -> None:
             Path(path).write_text(text + "\n", encoding="utf-8")
 
 
+def _write_config(plan: Mapping[str, Any], work_dir: Path, data: str, method: str) -> Path:
+    """Write the config of a cell, unless it is there.
+
+    Raises:
+        InputError: That of another plan is there.
+    """
+    path, text = work_dir / data / f"{method}.py", config_text(plan, method, data)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise InputError(
+            f"found runs of another plan, or of another version of it, beside {path}, expected those of this one: give "
+            "another --work-dir, or remove them."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 def _train(plan: Mapping[str, Any], work_dir: Path, data: str, method: str, seed: int) -> None:
     """Train one cell; a stopped run goes on."""
     config = work_dir / data / f"{method}.py"
-    config.parent.mkdir(parents=True, exist_ok=True)
-    config.write_text(config_text(plan, method, data), encoding="utf-8")
     run = folder_of(work_dir, data, method, seed)
     flags = ["--work-dir", str(run), "--seed", str(seed)]
     if (run / "last_checkpoint").is_file():
