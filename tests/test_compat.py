@@ -94,11 +94,14 @@ def test_configs_of_other_packages_are_found(tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------------------------------- torchvision
 
 
-def test_torchvision_imports_after_the_package():
+def test_torchvision_and_timm_import_after_the_repairs():
     """In a fresh process, since the shim must come before the first import."""
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("needs torchvision")
-    code = "import mmreid_uda, torchvision, mmengine.utils.dl_utils as u; u.collect_env(); print('fine')"
+    code = (
+        "from mmreid_uda import compat; compat.install(); import torchvision, timm, mmengine.utils.dl_utils as u; "
+        "u.collect_env(); print('fine')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "fine", done.stderr
 

@@ -36,6 +36,7 @@ __all__ = [
     "add_picture_argument",
     "add_time_prior",
     "at_least",
+    "begun_first",
     "features_of_arguments",
     "images_of_arguments",
     "inferencer_of_arguments",
@@ -50,6 +51,17 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 RANK_VARIABLES = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
 """Launcher -> where it says which of several processes this one is."""
+
+
+def begun_first() -> bool:
+    """Whether this is the first of several processes, as launcher and command line tell before anything is loaded.
+
+    Returns:
+        True for a process that no launcher has started.
+    """
+    flags = [word.removeprefix("--launcher=") for word in sys.argv]
+    variables = [name for launcher, name in RANK_VARIABLES.items() if launcher in flags]
+    return all(os.environ.get(name, "0") == "0" for name in variables)
 
 
 class ToolParser(argparse.ArgumentParser):
@@ -73,9 +85,7 @@ class ToolParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one sentence, of several processes that one launcher has started the first alone; end with status 2."""
-        flags = [word.removeprefix("--launcher=") for word in sys.argv]
-        others = [name for launcher, name in RANK_VARIABLES.items() if launcher in flags]
-        if any(os.environ.get(name, "0") != "0" for name in others):
+        if not begun_first():
             self.exit(2)
         self.exit(2, f"error: {message.rstrip('.')}; see {self.prog} --help.\n")
 

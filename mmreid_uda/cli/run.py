@@ -15,6 +15,8 @@ from typing import Any
 from mmreid_uda.utils import sentence_about
 from mmreid_uda.utils.interrupts import Interrupted, interruptible
 
+from .arguments import begun_first
+
 __all__ = ["run_command", "run_tool", "training_command"]
 
 
@@ -50,8 +52,7 @@ def run_tool(main: Callable[[], None], resume: str = "") -> None:
         sys.exit(status)
     except KeyboardInterrupt as stopped:
         by = f" by {stopped}" if isinstance(stopped, Interrupted) else ""
-        ranks = _ranks()
-        if ranks is None or ranks.launched_rank() == 0:
+        if _is_first():
             print(f"interrupted{by}; {resume}" if resume else f"interrupted{by}", file=sys.stderr)
         _shutdown_dist(together=False)
         sys.exit(stopped.status if isinstance(stopped, Interrupted) else 130)
@@ -61,6 +62,13 @@ def run_tool(main: Callable[[], None], resume: str = "") -> None:
 def _ranks() -> Any:
     """:mod:`mmreid_uda.utils.dist`; None in a process that has not come so far as to load it, and so is on its own."""
     return sys.modules.get("mmreid_uda.utils.dist")
+
+
+def _is_first() -> bool:
+    """Whether this is the first of several processes, or the only one."""
+    if ranks := _ranks():
+        return ranks.launched_rank() == 0
+    return begun_first()
 
 
 def _shutdown_dist(together: bool) -> None:

@@ -214,3 +214,20 @@ def test_a_reader_that_has_ended_is_no_error():
     )
     tool.stdout.close()
     assert tool.stderr.read() == b"" and tool.wait() == 141
+
+
+@pytest.mark.parametrize("rank, said", [("0", "interrupted\n"), ("1", "")])
+def test_of_several_processes_that_are_stopped_early_the_first_says_so(
+    capsys, monkeypatch, rank, said
+):
+    """Before what knows of ranks is loaded."""
+    monkeypatch.delitem(sys.modules, "mmreid_uda.utils.dist", raising=False)
+    monkeypatch.setattr(sys, "argv", ["train.py", "--launcher=pytorch"])
+    monkeypatch.setenv("RANK", rank)
+
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(main)
+    assert stopped.value.code == 130 and capsys.readouterr().err == said

@@ -16,7 +16,7 @@ CONFIGS = model_index()
 
 def for_a_cpu(name):
     """Whether a recipe is a small one, with values of its own, in place of one of a paper."""
-    return name.split("_")[1] in ("mbv2", "vit-t")
+    return name.split("_")[1].startswith(("mbv2", "vit-t"))
 
 
 def words(name):

@@ -68,6 +68,7 @@ class Bench:
         cfg = read_config(CONFIG, {"input_size": image})
         if encoder:
             cfg.model.encoder = Config.fromfile(str(REPOSITORY / encoder)).encoder
+            cfg.model.encoder.backbone.img_size = image
         if "last" in mode:
             cfg.model.encoder.channels_last = True
         # The Runner initialises weights, and those of ImageNet would have to be fetched.
