@@ -117,6 +117,9 @@ def rank0_says(error: Exception) -> bool:
     """
     rank = launched_rank()
     if not (dist.is_available() and dist.is_initialized()):
+        if rank:
+            # A launcher stops the others when one has ended: rank 0, which may be slower, is to come to its sentence.
+            time.sleep(_MOMENT)
         return rank != 0
     store = dist.distributed_c10d._get_default_store()
     try:
