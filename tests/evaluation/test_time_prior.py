@@ -182,6 +182,8 @@ def test_figures_stand_beside_the_plain_ones_and_tell_people_apart_by_time(tmp_p
 
 
 def test_a_metric_says_what_is_missing(tmp_path):
+    with pytest.raises(InputError, match="without labels"):
+        ReIDMetric(time_prior=dict(bin_seconds=2.0))
     with pytest.raises(InputError, match="no pseudo-labels in"):
         ReIDMetric(time_prior=dict(labels=str(tmp_path)))
     make_run(tmp_path / "run", np.random.default_rng(0))

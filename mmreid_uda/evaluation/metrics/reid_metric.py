@@ -135,6 +135,11 @@ class ReIDMetric(BaseMetric):
         self.rerank = _step_options(rerank)
         self.query_expansion = _step_options(query_expansion)
         self.center_cameras = center_cameras
+        if time_prior is not None and "labels" not in time_prior:
+            raise InputError(
+                f"found time_prior={time_prior} without labels, expected those that it learns from: set "
+                "time_prior.labels to the folder of a run with a ClusterHook."
+            )
         # Read at once: what it lacks is told before anything is computed.
         self.time_prior = None if time_prior is None else TimePrior.of_run(**time_prior)
         if dump_features is not None:
