@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmreid_uda.cli import (
     ToolParser,
@@ -31,9 +31,7 @@ from mmreid_uda.cli import (
 from mmreid_uda.utils.choices import INDEX_KINDS
 
 if TYPE_CHECKING:
-    from mmreid_uda.apis import Match, TimedMatch
-
-    AnyMatch = Match | TimedMatch
+    from mmreid_uda.gallery import Match
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,7 +64,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def as_table(queries: list[str], results: Sequence[Sequence[AnyMatch]]) -> str:
+def as_table(queries: list[str], results: Sequence[Sequence[Match]]) -> str:
     """One block per query: rank, score with a time prior if there is one, cosine similarity and path of each match."""
     lines = []
     for query, matches in zip(queries, results):
@@ -78,19 +76,27 @@ def as_table(queries: list[str], results: Sequence[Sequence[AnyMatch]]) -> str:
     return "\n".join(lines)
 
 
-def _score(match: AnyMatch) -> str:
+def _score(match: Match) -> str:
     """The score of a search with a time prior, for the table."""
-    score = getattr(match, "score", None)
-    return "" if score is None else f"{score:.4f}  "
+    return "" if match.score is None else f"{match.score:.4f}  "
 
 
-def as_json(queries: list[str], results: Sequence[Sequence[AnyMatch]]) -> str:
-    """A list with ``query`` and ``matches`` (path, similarity, position, with a time prior score) of each query."""
+def as_json(queries: list[str], results: Sequence[Sequence[Match]]) -> str:
+    """A list with ``query`` and ``matches`` (id, path, similarity and what else is known) of each query."""
     answers = [
-        dict(query=query, matches=[match._asdict() for match in matches])
+        dict(query=query, matches=[known_of(match) for match in matches])
         for query, matches in zip(queries, results)
     ]
     return json.dumps(answers, indent=2)
+
+
+def known_of(match: Match) -> dict[str, Any]:
+    """The values of a match that are known."""
+    return {
+        name: value
+        for name, value in match._asdict().items()
+        if value not in ("", None) and value == value
+    }
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from mmreid_uda.datasets.files import file_numbers
 from mmreid_uda.datasets.unknown import compared_cameras, known
 from mmreid_uda.evaluation.functional import evaluate_rank
 from mmreid_uda.evaluation.functional.distance import as_sides
+from mmreid_uda.gallery import require_same_length, require_same_model
 from mmreid_uda.registry import DATASETS
 from mmreid_uda.structures import Evidence
 from mmreid_uda.utils import InputError, check_vectors
@@ -25,7 +26,6 @@ from mmreid_uda.utils.values import Count, checked
 from mmreid_uda.visualization import RankRow, query_caption, rank_rows
 from mmreid_uda.visualization.tiles import spread
 
-from .gallery import require_same_length, require_same_model
 from .inferencer import ReIDInferencer
 
 __all__ = ["FeatureSet", "choose_queries", "load_pseudo_labels", "target_images", "test_images"]

@@ -18,12 +18,19 @@ from torch.utils.data import Dataset
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.engine import extract_features, with_pipeline
 from mmreid_uda.evaluation import TimePrior
+from mmreid_uda.gallery import (
+    FileGallery,
+    Gallery,
+    Match,
+    Sightings,
+    open_gallery,
+    require_same_model,
+)
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.choices import IndexKind
 from mmreid_uda.utils.values import Count, Natural, checked
 
-from .gallery import Gallery, Match, Sightings, TimedMatch, require_same_model
 from .inputs import ImageInput, image_names, list_inputs
 from .model import init_model, model_fingerprint
 
@@ -144,7 +151,7 @@ class ReIDInferencer:
         nprobe: Count = 64,
         ef_search: Count = 64,
         sightings: Sightings | None = None,
-    ) -> Gallery:
+    ) -> FileGallery:
         """Compute the features of many images and index them; :meth:`search` searches them from now on.
 
         Args:
@@ -159,7 +166,7 @@ class ReIDInferencer:
         """
         images = list_inputs(inputs)
         features = self.extract(images)
-        self.gallery = Gallery(
+        gallery = FileGallery.of(
             features,
             image_names(images),
             self.fingerprint,
@@ -168,23 +175,28 @@ class ReIDInferencer:
             ef_search,
             sightings,
         )
-        return self.gallery
+        self.gallery = gallery
+        return gallery
 
     @checked
-    def load_gallery(self, path: str | Path) -> Gallery:
-        """Read a gallery that this model made; :meth:`search` searches it from now on.
+    def load_gallery(self, url: str | Path) -> Gallery:
+        """Open a gallery that this model made; :meth:`search` searches it from now on.
 
         Args:
-            path: An ``.npz`` file.
+            url: An ``.npz`` file, or another gallery, see :func:`~mmreid_uda.gallery.open_gallery`.
 
         Returns:
             The gallery.
 
         Raises:
-            InputError: The file is missing or no gallery, or was made by another model or preprocessing.
+            InputError: It is missing or no gallery, or was made by another model or preprocessing.
         """
-        gallery = Gallery.load(path)
-        require_same_model(self.fingerprint, gallery.fingerprint, str(path))
+        gallery = open_gallery(url)
+        try:
+            require_same_model(self.fingerprint, gallery.fingerprint, str(url))
+        except InputError:
+            gallery.close()
+            raise
         self.gallery = gallery
         return gallery
 
@@ -194,34 +206,30 @@ class ReIDInferencer:
         topk: int = 10,
         prior: TimePrior | None = None,
         sightings: Sightings | None = None,
-    ) -> list[list[Match]] | list[list[TimedMatch]]:
+        **options: Any,
+    ) -> list[list[Match]]:
         """Find the gallery images most similar to each query.
 
         Args:
             queries: As for :meth:`extract`, Q images.
             topk: Matches per query.
-            prior: Ranks by the time between cameras as well, see :meth:`Gallery.search_with_times`. Defaults to None:
-                by looks alone.
+            prior: Ranks by the time between cameras as well. Defaults to None: by looks alone.
             sightings: Where and when the queries were taken; a prior needs it.
+            **options: Filters, groups and others of :meth:`~mmreid_uda.gallery.Gallery.search`.
 
         Returns:
             Q lists of matches, best first.
 
         Raises:
-            InputError: There is no gallery yet; a prior without sightings; or as for :meth:`extract` and the search.
+            InputError: There is no gallery yet; or as for :meth:`extract` and the search.
         """
         if self.gallery is None:
             raise InputError(
                 "found no gallery to search; call build_gallery(images) or load_gallery(path) first."
             )
-        if prior is None:
-            return self.gallery.search(self.extract(queries), topk)
-        if sightings is None:
-            raise InputError(
-                "found a time prior and queries without cameras and times, expected both: take the queries from a data "
-                "set that reads them (docs/data.md), not from a folder."
-            )
-        return self.gallery.search_with_times(self.extract(queries), sightings, prior, topk)
+        return self.gallery.search(
+            self.extract(queries), topk, prior=prior, sightings=sightings, **options
+        )
 
     @contextmanager
     def _progress(self, total: int) -> Iterator[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import overload
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from mmreid_uda.utils import InputError
 
-__all__ = ["center_cameras"]
+__all__ = ["CameraMeans", "center_by", "center_cameras"]
 
 # Images that the mean of all counts as much as, where a camera's own mean is estimated. Measured with cameras of 2 to
 # 200 images: 1 to 5 rank small cameras best and leave large ones as they are.
@@ -56,9 +58,73 @@ def center_cameras(
     # One camera after the other: sums that do not depend on the order in which threads of a GPU finish.
     for camera in torch.unique(numbers[numbers >= 0]).tolist():
         own = numbers == camera
-        num = int(own.sum())
-        offset = (rows[own].mean(0) - mean) * (num / (num + _PRIOR_IMAGES))
-        centered[own] -= offset
-    empty = torch.linalg.vector_norm(centered, dim=1, keepdim=True) < _NOTHING_LEFT
-    result = F.normalize(torch.where(empty, rows, centered), dim=1)
+        centered[own] -= _offset(rows[own].mean(0), mean, int(own.sum()))
+    result = _unit(centered, rows)
     return result if isinstance(features, Tensor) else result.numpy()
+
+
+class CameraMeans:
+    """What :func:`center_cameras` subtracts, measured on images that come in batches, for images that come later.
+
+    Attributes:
+        num_images: Images so far.
+    """
+
+    def __init__(self) -> None:
+        self.num_images = 0
+        self._sums: dict[str, np.ndarray] = {}
+        self._nums: Counter[str] = Counter()
+
+    def add(self, features: np.ndarray, cameras: np.ndarray) -> None:
+        """Count images in.
+
+        Args:
+            features: float32 (N, D), rows of unit norm.
+            cameras: str (N,), '' = unknown.
+        """
+        self.num_images += len(features)
+        for camera in np.unique(cameras).tolist():
+            rows = features[cameras == camera].astype(np.float64)
+            self._sums[camera] = self._sums.get(camera, 0.0) + rows.sum(0)
+            self._nums[camera] += len(rows)
+
+    def means(self) -> dict[str, np.ndarray]:
+        """What is subtracted from the images of each camera.
+
+        Returns:
+            Camera -> float64 (D,); ``''`` has the mean of all, for images of an unknown or a new camera.
+        """
+        mean = np.sum(list(self._sums.values()), 0) / self.num_images
+        found = {
+            camera: mean + _offset(total / self._nums[camera], mean, self._nums[camera])
+            for camera, total in sorted(self._sums.items())
+        }
+        return {**found, "": mean}
+
+
+def center_by(
+    means: Mapping[str, np.ndarray], features: np.ndarray, cameras: np.ndarray
+) -> np.ndarray:
+    """Subtract means of cameras that were measured before, and scale to unit norm.
+
+    Args:
+        means: Camera -> float (D,), see :meth:`CameraMeans.means`.
+        features: float32 (N, D), rows of unit norm.
+        cameras: str (N,).
+
+    Returns:
+        float32 (N, D), rows of unit norm. A row that is the mean itself stays what it was.
+    """
+    rows = torch.from_numpy(np.ascontiguousarray(features, np.float32))
+    offsets = np.stack([means.get(camera, means[""]) for camera in cameras.tolist()])
+    return _unit(rows - torch.from_numpy(offsets.astype(np.float32)), rows).numpy()
+
+
+def _offset(own: Any, mean: Any, num: int) -> Any:
+    """How far the mean of a camera with ``num`` images lies from the mean of all, drawn towards it."""
+    return (own - mean) * (num / (num + _PRIOR_IMAGES))
+
+
+def _unit(centered: Tensor, rows: Tensor) -> Tensor:
+    empty = torch.linalg.vector_norm(centered, dim=1, keepdim=True) < _NOTHING_LEFT
+    return F.normalize(torch.where(empty, rows, centered), dim=1)

@@ -101,6 +101,24 @@ class VectorIndex:
         similarities[indices < 0] = -np.inf
         return similarities, indices
 
+    def vectors(self, positions: np.ndarray | None = None) -> np.ndarray:
+        """The vectors themselves.
+
+        Args:
+            positions: int64 (M,), which ones; None for all.
+
+        Returns:
+            float32 (M, D), rows of unit norm; all vectors of ``'flat'`` are the index's own memory.
+        """
+        if self.kind == "flat":
+            rows = self._engine.numpy()
+            return rows if positions is None else rows[positions]
+        if positions is None:
+            positions = np.arange(len(self))
+        if self.kind == "ivf":
+            self._engine.make_direct_map()
+        return self._engine.reconstruct_batch(np.ascontiguousarray(positions, np.int64))
+
     def arrays(self) -> dict[str, np.ndarray]:
         """What a file needs.
 

@@ -86,7 +86,7 @@ def test_search_finds_an_image_and_its_like_after_saving_and_loading(
     features = inferencer(crops)
     order = np.argsort(-(features[4] @ features.T), kind="stable")
     [matches] = fresh.search(crops[4], topk=5)
-    assert [match.position for match in matches] == order[:5].tolist()
+    assert [match.path for match in matches] == [crops[one] for one in order[:5]]
     assert [match.path for match in matches] == [crops[position] for position in order[:5]]
     expected = features[4] @ features[order[:5]].T
     assert [match.similarity for match in matches] == pytest.approx(expected.tolist(), abs=1e-5)

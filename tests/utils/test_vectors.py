@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmreid_uda.apis import FeatureSet, Gallery, save_features
+from mmreid_uda.apis import FeatureSet
 from mmreid_uda.clustering import JaccardDBSCAN, KMeans, sweep_dbscan
 from mmreid_uda.evaluation import evaluate_rank, expand_queries, rerank
+from mmreid_uda.gallery import FileGallery, save_features
 from mmreid_uda.neighbors import find_neighbors_approximately, knn
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.visualization import camera_histograms, project, rank_rows
@@ -53,13 +54,13 @@ def doors(folder, x):
     """Everything that takes vectors."""
     num = len(x)
     paths, pids, cams = [f"{one}.jpg" for one in range(num)], np.zeros(num, int), np.arange(num)
-    good = Gallery(eye(), list("abcdef"), "f")
+    good = FileGallery.of(eye(), list("abcdef"), "f")
     return {
         "check_vectors": partial(check_vectors, x, "features"),
         "save_features": partial(save_features, folder / "s.npz", x, paths, "f"),
         "FeatureSet.load": partial(saved, FeatureSet.load, folder, x),
-        "Gallery": partial(Gallery, x, paths, "f"),
-        "Gallery.load": partial(saved, Gallery.load, folder, x),
+        "Gallery": partial(FileGallery.of, x, paths, "f"),
+        "Gallery.load": partial(saved, FileGallery.load, folder, x),
         "Gallery.search": partial(good.search, x),
         "knn": partial(knn, x, 1),
         "ivf": partial(find_neighbors_approximately, x, 1, "ivf"),

@@ -5,8 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from mmreid_uda.apis import FeatureSet, Gallery, Sightings, load_pseudo_labels, save_features
+from mmreid_uda.apis import FeatureSet, load_pseudo_labels
 from mmreid_uda.evaluation import TimePrior
+from mmreid_uda.gallery import FileGallery, Sightings, save_features
 from mmreid_uda.utils import InputError
 
 FEATURES = np.eye(4, dtype=np.float32)
@@ -15,18 +16,18 @@ PATHS = ["a.jpg", "b.jpg", "ä/c.jpg", "d.jpg"]
 
 def test_saved_features_are_a_gallery(tmp_path):
     save_features(tmp_path / "f.npz", FEATURES, PATHS, "abc", {"pid": np.arange(4)})
-    gallery = Gallery.load(tmp_path / "f.npz")
-    assert (gallery.paths, gallery.fingerprint, len(gallery)) == (PATHS, "abc", 4)
+    gallery = FileGallery.load(tmp_path / "f.npz")
+    assert (gallery.items.paths, gallery.fingerprint, len(gallery)) == (PATHS, "abc", 4)
     [[match]] = gallery.search(FEATURES[2:3], 1)
-    assert match == ("ä/c.jpg", 1.0, 2)
+    assert (match.path, match.similarity, match.identity) == ("ä/c.jpg", 1.0, "2")
     with np.load(tmp_path / "f.npz") as arrays:
         assert arrays["pid"].tolist() == [0, 1, 2, 3] and arrays["features"].dtype == np.float32
 
 
 def test_saving_again_replaces_the_file_and_leaves_no_other(tmp_path):
     for features in (FEATURES, FEATURES[:2]):
-        Gallery(features, PATHS[: len(features)], "abc").save(tmp_path / "new" / "g.npz")
-    assert len(Gallery.load(tmp_path / "new" / "g.npz")) == 2
+        FileGallery.of(features, PATHS[: len(features)], "abc").save(tmp_path / "new" / "g.npz")
+    assert len(FileGallery.load(tmp_path / "new" / "g.npz")) == 2
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["g.npz"]
 
 
@@ -35,7 +36,7 @@ def damaged(path, kind):
     if kind == "text":
         path.write_text("no archive")
     elif kind == "cut":
-        Gallery(FEATURES, PATHS, "abc").save(path)
+        FileGallery.of(FEATURES, PATHS, "abc").save(path)
         path.write_bytes(path.read_bytes()[:300])
     elif kind == "other arrays":
         np.savez(path, distances=FEATURES)
@@ -63,7 +64,7 @@ def damaged(path, kind):
 def test_another_file_is_refused_in_one_sentence(tmp_path, kind, reason):
     path = damaged(tmp_path / "g.npz", kind)
     for load, words in (
-        (Gallery.load, "is not a gallery"),
+        (FileGallery.load, "is not a gallery"),
         (FeatureSet.load, "is no file of features"),
         (partial(load_pseudo_labels, paths=["a.jpg"]), "holds no pseudo-labels"),
     ):
@@ -79,7 +80,7 @@ def test_any_damage_to_a_file_is_a_sentence(tmp_path, index):
     if index == "hnsw":
         pytest.importorskip("faiss")
     whole, broken = tmp_path / "g.npz", tmp_path / "x.npz"
-    Gallery(FEATURES, PATHS, "abc", index).save(whole)
+    FileGallery.of(FEATURES, PATHS, "abc", index).save(whole)
     with np.load(whole) as arrays:
         np.savez_compressed(whole, **arrays)
     content, rng, refused = whole.read_bytes(), np.random.default_rng(0), 0
@@ -92,7 +93,7 @@ def test_any_damage_to_a_file_is_a_sentence(tmp_path, index):
             del damage[rng.integers(len(damage)) :]
         broken.write_bytes(damage)
         try:
-            Gallery.load(broken)
+            FileGallery.load(broken)
         except InputError as error:
             refused += 1
             assert len(str(error)) < 500 and "\n" not in str(error)
@@ -101,11 +102,11 @@ def test_any_damage_to_a_file_is_a_sentence(tmp_path, index):
 
 def test_a_missing_file_a_wrong_name_and_lost_paths_are_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"found no file .*expected a gallery"):
-        Gallery.load(tmp_path / "g.npz")
+        FileGallery.load(tmp_path / "g.npz")
     with pytest.raises(InputError, match=r"expected a name in \.npz"):
-        Gallery(FEATURES, PATHS, "abc").save(tmp_path / "g.faiss")
+        FileGallery.of(FEATURES, PATHS, "abc").save(tmp_path / "g.faiss")
     with pytest.raises(InputError, match="4 features and 3 paths"):
-        Gallery(FEATURES, PATHS[:3], "abc")
+        FileGallery.of(FEATURES, PATHS[:3], "abc")
 
 
 def test_a_search_with_times_ranks_the_candidates_anew():
@@ -113,7 +114,7 @@ def test_a_search_with_times_ranks_the_candidates_anew():
     angles = np.array([0.1, 0.2, 0.3, 0.5])
     features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
     seen = Sightings(np.array(["a", "b", "b", "b"]), np.array([20.0, np.nan, 2000.0, 20.0]))
-    gallery, query = Gallery(features, list("wxyz"), "", sightings=seen), np.eye(2)[:1]
+    gallery, query = FileGallery.of(features, list("wxyz"), "", sightings=seen), np.eye(2)[:1]
     asked = Sightings(np.array(["a"]), np.array([0.0]))
     probability = prior.probability(*asked, *seen)[0]
     assert (probability[:3] < 1e-6).all() and probability[3] > 0.005
@@ -124,9 +125,9 @@ def test_a_search_with_times_ranks_the_candidates_anew():
         (3, 1, [0, 1, 2]),
         (9, 9, [3, 0, 1, 2]),
     ):
-        [found] = gallery.search_with_times(query, asked, prior, topk, candidates)
-        assert [match.position for match in found] == expected
+        [found] = gallery.search(query, topk, prior=prior, sightings=asked, candidates=candidates)
+        assert [match.path for match in found] == ["wxyz"[one] for one in expected]
         assert [match.score for match in found] == pytest.approx(scores[expected], abs=1e-6)
-    gallery.sightings = None
+    gallery = FileGallery.of(features, list("wxyz"), "")
     with pytest.raises(InputError, match="found a gallery without cameras and times"):
-        gallery.search_with_times(query, asked, prior)
+        gallery.search(query, prior=prior, sightings=asked)

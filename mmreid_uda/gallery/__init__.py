@@ -1,0 +1,28 @@
+"""Galleries that live: items with features are added, found, told who they are, and deleted."""
+
+from .file_gallery import FileGallery, require_npz, save_features
+from .filters import Filter
+from .gallery import Gallery, Match, require_same_model
+from .items import Items, Sightings, content_id, name_ids, require_same_length
+from .opening import export_items, import_items, open_gallery
+from .settings import GallerySettings, Threshold
+
+__all__ = [
+    "FileGallery",
+    "Filter",
+    "Gallery",
+    "GallerySettings",
+    "Items",
+    "Match",
+    "Sightings",
+    "Threshold",
+    "content_id",
+    "export_items",
+    "import_items",
+    "name_ids",
+    "open_gallery",
+    "require_npz",
+    "require_same_length",
+    "require_same_model",
+    "save_features",
+]
