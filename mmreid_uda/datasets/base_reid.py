@@ -24,7 +24,7 @@ from mmreid_uda.utils.values import Natural, checked
 
 from .cache import ImageCache
 from .files import decodable_files, listing, real_paths, shown, subfolders
-from .links import read_links, resolve_links
+from .links import ImageFiles, read_links, resolve_links
 from .noise import LabelNoise, NoiseOptions
 from .unknown import known
 
@@ -417,7 +417,7 @@ class ReIDDataset(BaseDataset):
         links, ignored = None, None
         if self._links_file is not None:
             rows = read_links(os.path.join(self.data_root, self._links_file))
-            links, ignored, strangers = resolve_links(rows, self.paths, self.root)
+            links, ignored, strangers = resolve_links(rows, ImageFiles(self.paths, self.root))
             if strangers:
                 self._note(
                     f"{strangers} of the {len(rows)} rows of {shown(self._links_file)} name images that are not among "

@@ -22,7 +22,7 @@ import io
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,12 +34,12 @@ from mmreid_uda.utils.files import atomic_path
 from mmreid_uda.utils.run_lock import alone
 
 from .files import real_paths, shown
-from .tables import local_path, read_table
+from .tables import Table, local_path, read_table
 from .unknown import known
 
-__all__ = ["COLUMNS", "LinkRow", "append_links", "read_links", "resolve_links"]
+__all__ = ["COLUMNS", "ImageFiles", "LinkRow", "append_links", "read_links", "resolve_links"]
 
-COLUMNS = ("path_a", "path_b", "kind", "source", "priority", "time", "author")
+COLUMNS = ("path_a", "path_b", "kind", "source", "priority", "time", "author", "act")
 """Of ``links.csv``; the first three are needed."""
 _KINDS = ("must", "cannot", "ignore", "revoke")
 _SOURCES = ("human", "tracklet", "time", "other")
@@ -54,6 +54,10 @@ class LinkRow(NamedTuple):
         kind: ``'must'``, ``'cannot'``, ``'ignore'`` or ``'revoke'``.
         priority: Of contradicting links the higher one is kept.
         place: Where the row stands, for messages.
+        source: ``'human'``, ``'tracklet'``, ``'time'`` or ``'other'``.
+        time: When it was said; any text.
+        author: Who said it; any text.
+        act: What it was said with; any text.
     """
 
     path_a: str
@@ -61,6 +65,48 @@ class LinkRow(NamedTuple):
     kind: str
     priority: int
     place: str
+    source: str = "human"
+    time: str = ""
+    author: str = ""
+    act: str = ""
+
+
+class ImageFiles:
+    """Where images stand in a list, by their files: other spellings of a path and links lead to the same image.
+
+    Args:
+        paths: Of the N images.
+        root: Folder that names are relative to.
+    """
+
+    def __init__(self, paths: Sequence[str], root: str) -> None:
+        self.root, self._num = root, len(paths)
+        self._place_of = {file: place for place, file in enumerate(real_paths(paths))}
+
+    def __len__(self) -> int:
+        return self._num
+
+    def files(self, names: Iterable[str]) -> list[str]:
+        """The files that names mean.
+
+        Args:
+            names: Paths as they stand in a file of links.
+
+        Returns:
+            Real paths, of images in the list and of others.
+        """
+        return real_paths(local_path(self.root, name) for name in names)
+
+    def place(self, file: str) -> int | None:
+        """Where a file stands in the list.
+
+        Args:
+            file: One of :meth:`files`.
+
+        Returns:
+            Its position; None if it is not in the list.
+        """
+        return self._place_of.get(file)
 
 
 def read_links(path: str) -> list[LinkRow]:
@@ -80,7 +126,12 @@ def read_links(path: str) -> list[LinkRow]:
             f"links {shown(path)} is not a file (working folder: '{os.getcwd()}'), expected a CSV file with the "
             f"columns {', '.join(COLUMNS)}; set links, which is relative to data_root, or leave it out"
         )
-    table = read_table(path, set(COLUMNS))
+    return _rows_of(read_table(path, set(COLUMNS)))
+
+
+def _rows_of(table: Table) -> list[LinkRow]:
+    """The rows of a table, or a sentence."""
+    path = table.path
     missing = [name for name in COLUMNS[:3] if name not in table.header]
     if missing:
         raise InputError(
@@ -116,18 +167,16 @@ def _understood(row: Mapping[str, Any], place: str) -> LinkRow:
         wrong = f"the kind cannot for {shown(cells['path_a'])} and itself, expected two images"
     if wrong:
         raise InputError(f"{place} has {wrong}; mend or remove the row")
-    return LinkRow(cells["path_a"], cells["path_b"], kind, int(priority), place)
+    said = {name: str(cells[name] or "") for name in ("time", "author", "act")}
+    return LinkRow(cells["path_a"], cells["path_b"], kind, int(priority), place, source, **said)
 
 
-def resolve_links(
-    rows: Iterable[LinkRow], paths: Sequence[str], root: str
-) -> tuple[Links, np.ndarray, int]:
+def resolve_links(rows: Iterable[LinkRow], files: ImageFiles) -> tuple[Links, np.ndarray, int]:
     """Find the images that rows speak of, and what holds in the end.
 
     Args:
         rows: In their order.
-        paths: Of the N images; an image is its file, however it is spelled.
-        root: Folder that the paths of the rows are relative to.
+        files: The N images.
 
     Returns:
         The links in the order of their last words; bool (N,), images to ignore; and the number of rows about images
@@ -137,11 +186,10 @@ def resolve_links(
         InputError: A cannot-link leads to one file twice.
     """
     rows = list(rows)
-    place_of = {file: place for place, file in enumerate(real_paths(paths))}
     named = [one for row in rows for one in (row.path_a, row.path_b or row.path_a)]
-    found = iter(place_of.get(file) for file in real_paths(local_path(root, one) for one in named))
+    found = map(files.place, files.files(named))
     pairs: dict[tuple[int, int], LinkRow] = {}
-    ignored = np.zeros(len(paths), np.bool_)
+    ignored = np.zeros(len(files), np.bool_)
     strangers = 0
     for row, first, second in zip(rows, found, found):
         if first is None or second is None:
@@ -169,7 +217,10 @@ def resolve_links(
     return links, ignored, strangers
 
 
-def append_links(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+Cells = Iterable[Mapping[str, Any]]
+
+
+def append_links(path: str | Path, rows: Cells | Callable[[list[LinkRow]], Cells]) -> list[LinkRow]:
     """Add rows to a file of links, which is made if it is not there.
 
     Writers wait for each other, threads and processes alike, and a reader, a crash or a power cut finds the file with
@@ -177,24 +228,30 @@ def append_links(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
     Args:
         path: The file.
-        rows: Cells by names of :data:`COLUMNS`; ``source`` is ``'human'`` unless given, ``time`` now (UTC).
+        rows: Cells by names of :data:`COLUMNS`; ``source`` is ``'human'`` unless given, ``time`` now (UTC). Or a
+            function that makes them from the rows that are there, while no other writer comes between.
+
+    Returns:
+        What was written.
 
     Raises:
         InputError: A row cannot be understood, or the file cannot be read or written; nothing was written then.
     """
     path = Path(path)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    new = [{"source": "human", "time": now, **row} for row in rows]
-    for number, row in enumerate(new, 1):
-        link = _understood(row, f"row {number} for {shown(str(path))}")
-        row["priority"] = link.priority
     with alone(path):
-        header, old = list(COLUMNS), list[Mapping[str, Any]]()
+        header, old, understood = list(COLUMNS), list[Mapping[str, Any]](), list[LinkRow]()
         if path.exists():
-            read_links(str(path))
             table = read_table(str(path), set(COLUMNS))
+            understood = _rows_of(table)
             header = [*table.header, *(name for name in COLUMNS if name not in table.header)]
             old = list(table.rows)
+        made = rows(understood) if callable(rows) else rows
+        new = [{"source": "human", "time": now, **row} for row in made]
+        written = []
+        for number, row in enumerate(new, 1):
+            written.append(_understood(row, f"row {number} for {shown(str(path))}"))
+            row["priority"] = written[-1].priority
         text = io.StringIO(newline="")
         writer = csv.DictWriter(
             text, header, restval="", extrasaction="ignore", lineterminator="\n"
@@ -203,3 +260,4 @@ def append_links(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
         writer.writerows([*old, *new])
         with atomic_path(path) as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+    return written

@@ -131,4 +131,26 @@ def test_writers_keep_each_others_rows_and_other_columns(tmp_path):
 def test_the_first_row_makes_the_file(tmp_path):
     path = tmp_path / "new" / "links.csv"
     append_links(path, [dict(path_a="a.jpg", path_b="b.jpg", kind="must", time="now")])
-    assert path.read_text() == HEADER + "a.jpg,b.jpg,must,human,2,now,\n"
+    header = HEADER.replace("\n", ",act\n")
+    assert path.read_text() == header + "a.jpg,b.jpg,must,human,2,now,,\n"
+
+
+def test_rows_can_follow_from_the_rows_that_are_there(tmp_path):
+    path = tmp_path / "links.csv"
+
+    def one_more(rows):
+        return [dict(path_a=f"{len(rows)}.jpg", kind="ignore", act="count/1", author="B. B.")]
+
+    threads = [
+        threading.Thread(target=lambda: [append_links(path, one_more) for _ in range(5)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rows = read_links(str(path))
+    assert [row.path_a for row in rows] == [f"{number}.jpg" for number in range(20)]
+    [written] = append_links(path, one_more)
+    assert (written.path_a, written.act, written.author) == ("20.jpg", "count/1", "B. B.")
+    assert read_links(str(path))[-1]._replace(place="") == written._replace(place="")
