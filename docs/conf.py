@@ -48,6 +48,7 @@ PAGES = {
         "clustering",
         "tuning",
         "inference",
+        "serve",
         "visualization",
         "faq",
     ],

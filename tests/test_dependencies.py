@@ -57,8 +57,9 @@ def foreign():
             for name, later in found:
                 name = name.partition(".")[0]
                 if name not in own | sys.stdlib_module_names:
-                    # Compiled kernels are imported where numba is installed.
+                    # Compiled kernels are imported where numba is installed, the server where it is started.
                     later = later or path.stem.endswith(("kernels", "_numba")) or folder == "tools"
+                    later = later or path.parent.name == "serve"
                     yield path, DISTRIBUTIONS.get(name, name.replace("_", "-")), later
 
 

@@ -136,6 +136,8 @@ def check_command(words, monkeypatch):
     elif program == "tools/dist_test.sh":
         config, checkpoint, processes, *flags = rest
         check_tool("tools/test.py", [config, checkpoint, *flags], monkeypatch, int(processes))
+    elif program == "curl":
+        check_curl(rest)
     elif name == "pip" and rest[0] == "install":
         check_pip(rest[1:])
     else:
@@ -154,7 +156,7 @@ def check_tool(script, arguments, monkeypatch, world_size=1):
         check_tool("tools/train.py", [args.config, *passed], monkeypatch)
     if hasattr(args, "space"):
         tool.check_config(args.config, tool.read_space(args.space), args.cfg_options)
-    elif hasattr(args, "config"):
+    elif getattr(args, "config", None) is not None:
         options = getattr(args, "cfg_options", None)
         options = parse_options(options) if isinstance(options, list) else options
         load_config(args.config, options, world_size)
@@ -165,6 +167,35 @@ def load_tool(script):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def check_curl(words):
+    """Check that an address of the server is one of its routes, and that what is sent is JSON of its type."""
+    pytest.importorskip("fastapi")
+    from fastapi.testclient import TestClient
+
+    from mmreid_uda.serve import create_app
+
+    curl = argparse.ArgumentParser(add_help=False)
+    for flag in ("-F", "-H"):
+        curl.add_argument(flag, action="append", default=[])
+    for flag in ("-X", "--json", "-o"):
+        curl.add_argument(flag)
+    curl.add_argument("url")
+    args = curl.parse_args(words)
+    method = args.X or ("POST" if args.F or args.json else "GET")
+    fields = dict(one.split("=", 1) for one in args.F)
+    sent = {
+        "files": {name: b"x" for name, value in fields.items() if value.startswith("@")} or None,
+        "data": {name: value for name, value in fields.items() if not value.startswith("@")},
+    }
+    if args.json:
+        sent = {"content": args.json, "headers": {"content-type": "application/json"}}
+    client = TestClient(create_app(None, None, None), base_url=args.url.partition("/v1")[0])
+    answer = client.request(method, args.url, **sent)
+    # Right but for what is not there: a gallery, clusters, a model.
+    said = answer.json().get("error", "")
+    assert answer.is_success or re.match("found no (gallery|clusters|model)", said), said
 
 
 def check_pip(arguments):

@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": ("demo.py", "adapt a network to rendered pedestrians, in minutes on a CPU"),
     "extract": ("extract_features.py", "write the features of images to a file"),
     "search": ("search_gallery.py", "build a gallery of images, and search it"),
+    "serve": ("serve.py", "show a gallery and a run as a web page, with an HTTP API"),
     "check": ("data/check_dataset.py", "check a dataset before training on it"),
     "export": ("deploy/export_onnx.py", "export a model to ONNX"),
     "report": ("analysis/report.py", "write a page about a run"),

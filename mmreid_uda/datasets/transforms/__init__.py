@@ -4,7 +4,7 @@ from .erasing import RandomErasingBox
 from .filming import RandomCamera
 from .formatting import PackReIDInputs, reid_collate
 from .geometry import PadRandomCrop, RandomCrop, RandomHorizontalFlip
-from .loading import LoadReIDImage
+from .loading import LoadReIDImage, decode_image
 from .resizing import Resize
 from .views import MultiView
 
@@ -18,5 +18,6 @@ __all__ = [
     "RandomErasingBox",
     "RandomHorizontalFlip",
     "Resize",
+    "decode_image",
     "reid_collate",
 ]

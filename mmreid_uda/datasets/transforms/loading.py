@@ -15,7 +15,7 @@ from PIL import Image
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError
 
-__all__ = ["LoadReIDImage"]
+__all__ = ["LoadReIDImage", "decode_image"]
 
 
 @TRANSFORMS.register_module()
@@ -59,7 +59,7 @@ class LoadReIDImage(BaseTransform):
                 f"the image '{path}' {state}{reason}, expected the file that was listed when the dataset was built; "
                 "restore it, or set corrupt='skip' on the dataset to leave such images out"
             ) from error
-        image = self._decode(content)
+        image = decode_image(content, self.imdecode_backend)
         if image is None:
             raise InputError(
                 f"the image '{path}' ({len(content)} bytes) cannot be decoded, expected a whole JPEG, PNG or other "
@@ -68,17 +68,26 @@ class LoadReIDImage(BaseTransform):
         results["img"] = image
         return results
 
-    def _decode(self, content: bytes) -> np.ndarray | None:
-        """Decode an encoded image to uint8 (H, W, 3) BGR, or None where that fails."""
-        try:
-            if self.imdecode_backend == "cv2" or _is_deep(content):
-                image = _decode_deep(content)
-            else:
-                image = imfrombytes(content, flag="color", backend=self.imdecode_backend)
-        # OpenCV refuses an empty buffer; Pillow's plug-ins raise any of the others on broken files.
-        except (cv2.error, OSError, SyntaxError, ValueError):
-            return None
-        return None if image is None else np.ascontiguousarray(image)
+
+def decode_image(content: bytes, backend: str = "cv2") -> np.ndarray | None:
+    """Decode an encoded image, turned upright by its EXIF orientation.
+
+    Args:
+        content: Of a file.
+        backend: ``'cv2'`` or ``'pillow'``, see :class:`LoadReIDImage`.
+
+    Returns:
+        uint8 (H, W, 3), BGR; None where it cannot be decoded.
+    """
+    try:
+        if backend == "cv2" or _is_deep(content):
+            image = _decode_deep(content)
+        else:
+            image = imfrombytes(content, flag="color", backend=backend)
+    # OpenCV refuses an empty buffer; Pillow's plug-ins raise any of the others on broken files.
+    except (cv2.error, OSError, SyntaxError, ValueError):
+        return None
+    return None if image is None else np.ascontiguousarray(image)
 
 
 def _decode_deep(content: bytes) -> np.ndarray | None:

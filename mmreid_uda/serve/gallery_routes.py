@@ -1,0 +1,346 @@
+"""The HTTP API of the gallery: embed, search, add, change, delete, pictures."""
+
+from __future__ import annotations
+
+import math
+import time
+from itertools import islice
+from typing import Annotated, Any
+from uuid import UUID
+
+import numpy as np
+from fastapi import APIRouter, File, Form, HTTPException, Query, Request, UploadFile
+from fastapi.responses import Response
+from pydantic import TypeAdapter, ValidationError
+
+from mmreid_uda.gallery import Filter, Items, Match, Sightings, content_id
+from mmreid_uda.utils import InputError
+
+from .errors import sentence_of
+from .pictures import picture
+from .schemas import (
+    Added,
+    Changes,
+    Counted,
+    Deletion,
+    Embedding,
+    Given,
+    ItemInfo,
+    ItemList,
+    ItemSearch,
+    MatchInfo,
+    NewItem,
+    SearchOptions,
+    SearchResult,
+    Text,
+    VectorSearch,
+    Where,
+)
+from .service import Service
+from .uploads import Upload, read_uploads
+
+__all__ = ["Images", "Page", "ThumbnailSize", "filter_of", "gallery_routes", "rounded"]
+
+Images = Annotated[
+    list[UploadFile], File(description="JPEG, PNG, WebP or BMP; several show one subject.")
+]
+Page = Annotated[int, Query(ge=0, le=2**31)]
+ThumbnailSize = Annotated[
+    int, Query(ge=16, le=256, description="Longer side in pixels, 64, 128 or 256 or less.")
+]
+
+
+def gallery_routes(service: Service) -> APIRouter:
+    """The routes of a gallery.
+
+    Args:
+        service: What is served.
+
+    Returns:
+        A router.
+    """
+    routes = APIRouter(tags=["gallery"])
+    limits = service.settings.limits
+
+    def read(images: list[UploadFile]) -> list[Upload]:
+        return read_uploads(images, limits, service.embedder.decoder)
+
+    def embedded(uploads: list[Upload]) -> np.ndarray:
+        return service.embedder.extract([one.pixels for one in uploads])
+
+    def search(
+        request: Request, options: SearchOptions, query: dict[str, Any], find: Any
+    ) -> SearchResult:
+        if options.topk > limits.topk:
+            raise InputError(
+                f"found topk={options.topk}, expected at most {limits.topk}; ask for fewer matches."
+            )
+        where = filter_of(options)
+        exact = options.exact
+        if exact is None:
+            exact = gallery.count() <= gallery.settings.exact_up_to
+        started = time.perf_counter()
+        matches = find(
+            topk=options.topk,
+            where=where,
+            exact=exact,
+            group_by=options.group_by,
+            threshold=options.threshold,
+            rerank=options.rerank,
+            center=options.center,
+        )
+        took = 1000 * (time.perf_counter() - started)
+        said = options.model_dump(mode="json", exclude_none=True, exclude={"ids", "features"})
+        service.audit(request, "search", **query, options=said, matches=len(matches))
+        return SearchResult(
+            matches=[_match_info(one) for one in matches], took_ms=round(took, 2), exact=exact
+        )
+
+    @routes.post("/embed")
+    def embed(request: Request, file: Images) -> Embedding:
+        """Features of images."""
+        uploads = read(file)
+        features = embedded(uploads)
+        service.audit(request, "embed", images=[one.digest for one in uploads])
+        return Embedding(
+            features=[rounded(row, 7) for row in features], fingerprint=service.embedder.fingerprint
+        )
+
+    @routes.post("/search")
+    def search_by_images(
+        request: Request, image: Images, query: Annotated[str, Form(max_length=100_000)] = "{}"
+    ) -> SearchResult:
+        """Search by an image, or by several of one subject; `query` is JSON, as the body of a search by vectors."""
+        options = _parsed(SearchOptions, query, "query")
+        uploads = read(image)
+        features = embedded(uploads)
+
+        def find(**how: Any) -> list[Match]:
+            return service.gallery.search_together(features, sightings=_seen(options), **how)
+
+        return search(request, options, {"images": [one.digest for one in uploads]}, find)
+
+    @routes.post("/search/vector")
+    def search_by_vectors(request: Request, options: VectorSearch) -> SearchResult:
+        """Search by the features of one or several images of one subject."""
+        lengths = {len(row) for row in options.features}
+        if len(lengths) > 1:
+            raise InputError(
+                f"found features of {sorted(lengths)} numbers, expected {service.gallery.dim} each; send those of one "
+                "model."
+            )
+
+        def find(**how: Any) -> list[Match]:
+            rows = np.array(options.features, np.float64)
+            return service.gallery.search_together(rows, sightings=_seen(options), **how)
+
+        return search(request, options, {"vectors": len(options.features)}, find)
+
+    @routes.post("/search/items")
+    def search_by_items(request: Request, options: ItemSearch) -> SearchResult:
+        """Search by stored items, taken for one subject; they are no matches themselves."""
+        ids = [str(one) for one in options.ids]
+        require_items(ids)
+
+        def find(**how: Any) -> list[Match]:
+            return service.gallery.search_items(ids, together=True, **how)[0]
+
+        return search(request, options, {"ids": ids}, find)
+
+    def require_items(ids: list[str], features: bool = False) -> Items:
+        try:
+            return service.gallery.get(list(dict.fromkeys(ids)), features=features)
+        except InputError as error:
+            raise HTTPException(404, str(error)) from error
+
+    @routes.get("/items")
+    def list_items(
+        offset: Page = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        camera: Annotated[list[Text] | None, Query(max_length=100)] = None,
+        identity: Annotated[list[Text] | None, Query(max_length=100)] = None,
+        tracklet: Annotated[list[Text] | None, Query(max_length=100)] = None,
+        since: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+        until: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+    ) -> ItemList:
+        """Items in the order of their ids."""
+        where = Filter(
+            cameras=_tuple(camera),
+            identities=_tuple(identity),
+            tracklets=_tuple(tracklet),
+            since=since,
+            until=until,
+        )
+        batches = service.gallery.scan(where, features=False)
+        found = islice(
+            (one for items in batches for one in _item_infos(items)), offset, offset + limit
+        )
+        return ItemList(items=list(found), total=service.gallery.count(where))
+
+    @routes.get("/items/{id}")
+    def get_item(id: UUID) -> ItemInfo:
+        """What is known of an item."""
+        return next(_item_infos(require_items([str(id)])))
+
+    @routes.get("/items/{id}/image", response_class=Response, responses=_PICTURE)
+    def get_image(request: Request, id: UUID) -> Response:
+        """The image of an item."""
+        return shown(request, id, None)
+
+    @routes.get("/items/{id}/thumbnail", response_class=Response, responses=_PICTURE)
+    def get_thumbnail(request: Request, id: UUID, size: ThumbnailSize = 128) -> Response:
+        """A small picture of an item."""
+        return shown(request, id, size)
+
+    def shown(request: Request, id_: UUID, size: int | None) -> Response:
+        [path] = require_items([str(id_)]).paths
+        return picture(request, service.path_of(path), size, service.thumbnails, f"the item {id_}")
+
+    @routes.post("/items", status_code=201)
+    def add_items(
+        request: Request, image: Images, payload: Annotated[str, Form(max_length=100_000)] = "{}"
+    ) -> Added:
+        """Add images, or change what is known of them; `payload` is a NewItem as JSON, which holds for all of them."""
+        service.require_writable()
+        known = _parsed(NewItem, payload, "payload")
+        if service.has_gallery and service.images is None:
+            raise HTTPException(
+                409,
+                "found a gallery without a folder, expected one for the images that are added: start the server with "
+                "--folder.",
+            )
+        unique = {content_id(one.content): one for one in read(image)}
+        ids, uploads = list(unique), list(unique.values())
+        num = len(ids)
+        items = Items.of(
+            embedded(uploads),
+            [service.stored_path(one) for one in ids],
+            ids=ids,
+            cameras=[known.camera] * num,
+            times=[math.nan if known.time is None else known.time] * num,
+            tracklets=[known.tracklet] * num,
+            identities=[known.identity] * num,
+            fields=[known.fields] * num,
+        )
+        service.store(items, uploads)
+        service.audit(request, "add", ids=ids, images=[one.digest for one in uploads])
+        return Added(ids=ids)
+
+    @routes.patch("/items")
+    def change_items(request: Request, changes: Changes) -> Counted:
+        """Give items one identity ('' = unknown), or fields (null takes one away)."""
+        service.require_writable()
+        ids = list(dict.fromkeys(map(str, changes.ids)))
+        require_items(ids)
+        service.gallery.update(ids, identity=changes.identity, fields=changes.fields)
+        service.gallery.flush()
+        service.audit(request, "change", ids=ids, identity=changes.identity)
+        return Counted(count=len(ids))
+
+    @routes.post("/items/delete")
+    def delete_items(request: Request, deletion: Deletion) -> Counted:
+        """Delete items, their stored images and thumbnails."""
+        service.require_writable()
+        where = filter_of(deletion.where)
+        if not where and not deletion.everything:
+            raise InputError(
+                "found a deletion without a condition, expected one; say everything=true to delete all items."
+            )
+        count = service.delete(where)
+        said = deletion.where.model_dump(mode="json", exclude_none=True)
+        service.audit(request, "delete", where=said, items=count)
+        return Counted(count=count)
+
+    return routes
+
+
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {}, "image/png": {}}, "description": "The picture."},
+    304: {"description": "The client has this version."},
+}
+
+
+def filter_of(where: Where) -> Filter:
+    """Conditions as galleries take them.
+
+    Args:
+        where: As a client sends them; ids of a search by items are its query, no condition.
+
+    Returns:
+        The filter.
+    """
+    found: dict[str, Any] = {}
+    for name in Where.model_fields:
+        value = getattr(where, name)
+        if value is not None and not (name == "ids" and isinstance(where, ItemSearch)):
+            found[name] = tuple(map(str, value)) if isinstance(value, list) else value
+    return Filter(**found)
+
+
+def rounded(values: Any, digits: int) -> list[float]:
+    """Numbers as JSON shows them.
+
+    Args:
+        values: Numbers.
+        digits: Behind the point.
+
+    Returns:
+        Floats.
+    """
+    return [round(float(one), digits) for one in values]
+
+
+def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _seen(options: SearchOptions) -> Sightings | None:
+    """The camera of the query, which centering takes."""
+    if not options.query_camera:
+        return None
+    return Sightings(np.array([options.query_camera]), np.array([math.nan]))
+
+
+def _parsed(kind: type[Given], text: str, name: str) -> Any:
+    """JSON in a field of a form."""
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        raise InputError(sentence_of(error.errors(include_input=False), name)) from error
+
+
+def _match_info(match: Match) -> MatchInfo:
+    return MatchInfo(
+        id=match.id,
+        similarity=round(match.similarity, 6),
+        score=None if match.score is None else round(match.score, 6),
+        camera=match.camera,
+        time=_finite(match.time),
+        tracklet=match.tracklet,
+        identity=match.identity,
+        path=_file_name(match.path),
+        group_size=match.group_size,
+    )
+
+
+def _item_infos(items: Items) -> Any:
+    for number, id_ in enumerate(items.ids):
+        yield ItemInfo(
+            id=id_,
+            path=_file_name(items.paths[number]),
+            camera=str(items.cameras[number]),
+            time=_finite(items.times[number]),
+            tracklet=str(items.tracklets[number]),
+            identity=str(items.identities[number]),
+            added=_finite(items.added[number]),
+            fields=items.fields[number],
+        )
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _file_name(path: str) -> str:
+    """Where a file lies is nobody's business."""
+    return path.replace("\\", "/").rpartition("/")[2]

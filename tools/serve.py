@@ -1,0 +1,209 @@
+"""Serve a gallery and a run as a web page with an HTTP API, on this machine alone unless it is told otherwise.
+
+Examples:
+    python tools/serve.py --gallery galleries/station
+    python tools/serve.py --gallery galleries/station --run work_dirs/ise_r50_market --train --open
+    python tools/serve.py --gallery galleries/station --host 0.0.0.0 --name search.example.org --token-file tokens.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import socket
+import sys
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmreid_uda.cli import ToolParser, at_least, number, run_tool, writable_folder
+from mmreid_uda.utils import InputError
+from mmreid_uda.utils.packages import import_package
+from mmreid_uda.utils.values import NonNegative
+
+if TYPE_CHECKING:
+    from mmreid_uda.apis import ReIDInferencer
+    from mmreid_uda.gallery import Gallery
+    from mmreid_uda.serve import ServerSettings
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {
+        "mmreid_uda.serve": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+    },
+}
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = ToolParser(description="Serve a gallery and a run as a web page with an HTTP API.")
+    what = parser.add_argument_group("what is served")
+    what.add_argument(
+        "--gallery", metavar="URL", help="a folder, an .npz file or qdrant+http://..."
+    )
+    what.add_argument("--run", metavar="WORK_DIR", help="a run, whose clusters are shown")
+    what.add_argument("--config", help="of the model (default: as the gallery or the run says)")
+    what.add_argument("--checkpoint", help="of the model (default: likewise)")
+    what.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
+    what.add_argument(
+        "--folder",
+        type=writable_folder,
+        help="where images that are added, thumbnails and the audit lie (default: that of the gallery, or of the run)",
+    )
+    what.add_argument("--train", action="store_true", help="let the page start a training")
+    what.add_argument("--read-only", action="store_true", help="let nothing be changed")
+    who = parser.add_argument_group("who may talk to it")
+    who.add_argument("--host", default="127.0.0.1", help="address to listen at")
+    who.add_argument("--port", type=at_least(0), default=8000, help="port; 0 takes a free one")
+    who.add_argument(
+        "--name", action="append", default=[], help="another name of this server, of a proxy, say"
+    )
+    who.add_argument(
+        "--token-file", help="tokens of those who may talk to it, lines of a name and a token"
+    )
+    who.add_argument(
+        "--behind-proxy",
+        action="store_true",
+        help="take the client's address from what a proxy on this machine says",
+    )
+    who.add_argument("--open", action="store_true", help="open the page in a browser")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--rate",
+        type=number(NonNegative),
+        default=20.0,
+        help="requests a second and client; 0 = any",
+    )
+    limits.add_argument(
+        "--max-image-mb", type=at_least(1), default=16, help="MiB of an image that is sent"
+    )
+    limits.add_argument(
+        "--max-image-megapixels", type=at_least(1), default=25, help="and its million pixels"
+    )
+    args = parser.parse_args()
+    if args.gallery is None and args.run is None:
+        parser.error("found neither --gallery nor --run, expected at least one")
+    if args.port > 65535:
+        parser.error(f"found --port {args.port}, expected at most 65535")
+    return args
+
+
+def settings_of(args: argparse.Namespace) -> ServerSettings:
+    """Who may do what; a token that nobody has given is made, and printed this once."""
+    from mmreid_uda.serve import Limits, ServerSettings
+    from mmreid_uda.serve.settings import is_loopback, new_token, read_tokens
+
+    tokens = read_tokens(args.token_file) if args.token_file else {}
+    if not is_loopback(args.host):
+        print(
+            f"warning: other machines can reach {args.host}; the connection is not encrypted, put a proxy with TLS "
+            "in front (docs/serve.md).",
+            file=sys.stderr,
+        )
+        if not tokens:
+            tokens = {"token": new_token()}
+            print(f"token, shown this once: {tokens['token']}", file=sys.stderr, flush=True)
+    limits = Limits(
+        image_bytes=args.max_image_mb << 20,
+        image_pixels=args.max_image_megapixels * 1_000_000,
+        rate=args.rate,
+        burst=max(1, round(3 * args.rate)),
+    )
+    return ServerSettings(args.host, tuple(args.name), tokens, args.train, args.read_only, limits)
+
+
+def inferencer_of(args: argparse.Namespace, gallery: Gallery | None) -> ReIDInferencer | None:
+    """The model of the gallery, or one of the command line; None where neither says which."""
+    from mmreid_uda.apis import ReIDInferencer
+    from mmreid_uda.gallery import require_same_model
+
+    config, checkpoint = args.config, args.checkpoint
+    if config is None and gallery is not None:
+        config = gallery.settings.config or None
+        checkpoint = checkpoint or gallery.settings.checkpoint or None
+    if gallery is None or config is None:
+        if gallery is not None:
+            print(
+                "no model is known: images cannot be searched for; give --config and --checkpoint",
+                file=sys.stderr,
+            )
+        return None
+    inferencer = ReIDInferencer(config, checkpoint, args.device, show_progress=False)
+    require_same_model(inferencer.fingerprint, gallery.fingerprint, gallery.url)
+    return inferencer
+
+
+@contextlib.contextmanager
+def gallery_of(args: argparse.Namespace) -> Iterator[Gallery | None]:
+    """The gallery, closed at the end whatever happens."""
+    if args.gallery is None:
+        yield None
+        return
+    from mmreid_uda.gallery import open_gallery
+
+    with open_gallery(args.gallery, read_only=args.read_only) as gallery:
+        yield gallery
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that clients can connect to.
+
+    Raises:
+        InputError: The address is not this machine's, or the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=256)
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"found {host}:{port} not free to listen at ({error}), expected an address of this machine and a free "
+            "port: give another --port, or leave --host out."
+        ) from error
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    args = parse_args()
+    for package in ("fastapi", "uvicorn", "python_multipart"):
+        import_package(package, "mmreid serve", "mmreid_uda[serve]")
+    import uvicorn
+
+    from mmreid_uda.serve import create_app
+
+    settings = settings_of(args)
+    with contextlib.ExitStack() as stack:
+        door = stack.enter_context(listening(args.host, args.port))
+        gallery = stack.enter_context(gallery_of(args))
+        app = create_app(
+            gallery,
+            None,
+            inferencer_of(args, gallery),
+            settings,
+            Path(args.folder) if args.folder else None,
+        )
+        config = uvicorn.Config(
+            app,
+            log_config=LOGGING,
+            access_log=False,  # it holds the queries of requests; the application has a log of its own
+            server_header=False,
+            proxy_headers=args.behind_proxy,
+            forwarded_allow_ips="127.0.0.1",
+            limit_concurrency=256,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=10,
+        )
+        shown = f"[{args.host}]" if ":" in args.host else args.host
+        address = f"http://{shown}:{door.getsockname()[1]}/"
+        print(f"serving at {address}; stop with Ctrl+C", flush=True)
+        if args.open:
+            webbrowser.open(address)
+        uvicorn.Server(config).run(sockets=[door])
+
+
+if __name__ == "__main__":
+    run_tool(main)
