@@ -71,6 +71,7 @@ def gallery_routes(service: Service) -> APIRouter:
     def search(
         request: Request, options: SearchOptions, query: dict[str, Any], find: Any
     ) -> SearchResult:
+        gallery = service.gallery
         if options.topk > limits.topk:
             raise InputError(
                 f"found topk={options.topk}, expected at most {limits.topk}; ask for fewer matches."
