@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import checked
 
-from .items import Items, canonical_id
+from .items import Items, canonical_id, whole_ticks
 
 __all__ = ["TEXT_COLUMNS", "Filter", "marks"]
 
@@ -40,7 +40,7 @@ class Filter:
         not_identities: None of these.
         tracklets: One of these tracklets.
         not_tracklets: None of these.
-        since: Taken at this time, in seconds, or later.
+        since: Taken at this time, in seconds (to the microsecond), or later.
         until: Taken before this time.
         added_since: Added at this time, in seconds since 1970, or later.
         added_before: Added before this time.
@@ -51,14 +51,14 @@ class Filter:
         InputError: A value is of another kind.
     """
 
-    ids: tuple[str, ...] | None = None
-    not_ids: tuple[str, ...] | None = None
-    cameras: tuple[str, ...] | None = None
-    not_cameras: tuple[str, ...] | None = None
-    identities: tuple[str, ...] | None = None
-    not_identities: tuple[str, ...] | None = None
-    tracklets: tuple[str, ...] | None = None
-    not_tracklets: tuple[str, ...] | None = None
+    ids: Sequence[str] | None = None
+    not_ids: Sequence[str] | None = None
+    cameras: Sequence[str] | None = None
+    not_cameras: Sequence[str] | None = None
+    identities: Sequence[str] | None = None
+    not_identities: Sequence[str] | None = None
+    tracklets: Sequence[str] | None = None
+    not_tracklets: Sequence[str] | None = None
     since: float | None = None
     until: float | None = None
     added_since: float | None = None
@@ -68,10 +68,13 @@ class Filter:
     def __post_init__(self) -> None:
         for name in ("since", "until", "added_since", "added_before"):
             value = getattr(self, name)
-            if value is not None and not np.isfinite(value):
+            if value is None:
+                continue
+            if not np.isfinite(value):
                 raise InputError(
                     f"found {value} as {name} of a filter, expected a finite number of seconds: leave {name} out."
                 )
+            object.__setattr__(self, name, float(whole_ticks(value)))
         for name in ("ids", "not_ids"):
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, tuple(map(canonical_id, given)))
@@ -156,7 +159,7 @@ def marks(values: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _among(column: np.ndarray, values: tuple[str, ...]) -> np.ndarray:
+def _among(column: np.ndarray, values: Sequence[str]) -> np.ndarray:
     if len(values) > _FEW:
         return np.isin(column, np.array(values))
     found = np.zeros(len(column), bool)

@@ -113,11 +113,11 @@ class Gallery(ABC):
 
     @abstractmethod
     def _upsert(self, items: Items) -> None:
-        """Store items with features, in the place of those of the same identifiers; durable when it returns."""
+        """Store items with features, in the place of those of the same identifiers."""
 
     @abstractmethod
     def _delete(self, where: Filter) -> None:
-        """Delete items; durable when it returns."""
+        """Delete items."""
 
     @abstractmethod
     def _get(self, ids: Sequence[str], features: bool) -> Items:
@@ -127,11 +127,14 @@ class Gallery(ABC):
     def _set(
         self, ids: Sequence[str], identity: str | None, fields: list[dict[str, Any]] | None
     ) -> None:
-        """Change the identity, the free fields, or both, of items that are there; durable when it returns."""
+        """Change the identity, the free fields, or both, of items that are there."""
 
     @abstractmethod
     def _nearest(self, rows: np.ndarray, k: int, where: Filter, exact: bool) -> list[Found]:
         """The ``k`` most similar items of each unit row (Q, D), best first; of equal similarities any."""
+
+    def _commit(self) -> None:  # noqa: B027 - nothing to do where every change is durable at once
+        """Make all changes so far durable; other threads may change items meanwhile."""
 
     @abstractmethod
     def _store_settings(self, settings: GallerySettings) -> None:
@@ -211,7 +214,8 @@ class Gallery(ABC):
             new = np.array([one not in there for one in items.ids], bool)
             if new.any():
                 self._upsert(items if new.all() else items.take(new))
-            return int(new.sum())
+        self._commit()
+        return int(new.sum())
 
     def upsert(self, items: Items, fingerprint: str = "") -> None:
         """Add items, in the place of those of the same identifiers.
@@ -227,6 +231,7 @@ class Gallery(ABC):
             items = self._fitting(items, fingerprint)
             if len(items):
                 self._upsert(items)
+        self._commit()
 
     def delete(self, where: Filter) -> int:
         """Delete items.
@@ -244,7 +249,8 @@ class Gallery(ABC):
             self._require_writable()
             if found := self.count(where):
                 self._delete(where)
-            return found
+        self._commit()
+        return found
 
     def get(self, ids: Sequence[str], features: bool = False) -> Items:
         """Read items.
@@ -303,6 +309,7 @@ class Gallery(ABC):
                 None, found.paths, ids=found.ids, identities=texts, fields=changed
             )
             self._set(found.ids, identity, None if changed is None else checked_items.fields)
+        self._commit()
 
     def change_settings(self, **changes: Any) -> GallerySettings:
         """Change and store settings.

@@ -23,6 +23,9 @@ __all__ = ["Items", "Sightings", "content_id", "name_ids", "require_same_length"
 # Identifiers of contents and of names: uuid5 in a namespace of our own, so that they are the same everywhere.
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://mmreid-uda/gallery")
 _CHUNK = 2**20
+SECOND = 10**6
+"""Ticks in a second: all times are whole microseconds, so that every back end gives them back as they were."""
+_LONGEST = 2**53 / SECOND
 _MADE_ANEW = "extract them anew with a checkpoint that gives such features"
 
 
@@ -65,7 +68,7 @@ class Items:
         features: float32 (N, D), finite rows of unit norm; None where they were not asked for.
         paths: Files, or names.
         cameras: str (N,), '' = unknown.
-        times: float64 (N,), seconds on one clock, NaN = unknown.
+        times: float64 (N,), seconds on one clock, to the microsecond, NaN = unknown.
         tracklets: str (N,), '' = unknown; unique among all cameras.
         identities: str (N,), '' = unknown.
         added: float64 (N,), seconds since 1970, when the item was added.
@@ -114,7 +117,7 @@ class Items:
 
         Raises:
             InputError: A column has another length, features are not as expected, an identifier is no UUID or is there
-                twice, a time is infinite, or fields are not what JSON holds.
+                twice, a time is too large, or fields are not what JSON holds.
         """
         names = [str(path) for path in paths]
         num = len(names)
@@ -336,11 +339,25 @@ def _seconds(values: Any, num: int, name: str, unknown: float) -> np.ndarray:
         [math.nan if one is None else one for one in _of_length(values, num, name)],
         dtype=np.float64,
     )
-    if np.isinf(column).any():
+    if (np.abs(column) > _LONGEST).any():  # False for NaN
+        wrong = column[np.abs(column) > _LONGEST][0]
         raise InputError(
-            f"found an infinite number among the {name}, expected seconds, or NaN where they are unknown: correct it."
+            f"found {wrong} among the {name}, expected seconds within ±{_LONGEST:.3g}, or NaN where they are unknown: "
+            "correct it."
         )
-    return column
+    return whole_ticks(column)
+
+
+def whole_ticks(seconds: Any) -> Any:
+    """Seconds to the nearest microsecond.
+
+    Args:
+        seconds: A number, or float64 (N,); NaN stays.
+
+    Returns:
+        The same kind.
+    """
+    return np.round(seconds * SECOND) / SECOND
 
 
 def _json(fields: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

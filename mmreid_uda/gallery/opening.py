@@ -7,8 +7,9 @@ from pathlib import Path
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import Count, checked
 
-from .file_gallery import FileGallery
-from .gallery import BATCH, Gallery
+from .embedded import EmbeddedGallery
+from .file_gallery import FileGallery, require_npz
+from .gallery import BATCH, Gallery, require_same_model
 from .items import Items
 from .settings import GallerySettings
 
@@ -26,8 +27,9 @@ def open_gallery(
     """Open a gallery, or make one.
 
     Args:
-        url: ``file:NAME.npz``, or a path that ends in ``.npz``, is a file, see
-            :class:`~mmreid_uda.gallery.FileGallery`.
+        url: ``embedded:FOLDER``, or a path alone, is a folder, see
+            :class:`~mmreid_uda.gallery.embedded.EmbeddedGallery`. ``file:NAME.npz``, or a path that ends in ``.npz``,
+            is a file, see :class:`~mmreid_uda.gallery.FileGallery`.
         create: Settings of the gallery that is made where there is none. Defaults to None: there must be one.
         dim: D of a gallery that is made; otherwise the first items decide. One that is there must have it.
         read_only: Whether everything that changes it is refused. Defaults to False.
@@ -39,19 +41,33 @@ def open_gallery(
         InputError: There is no gallery and none is to be made, it is something else, its dimension is another one, or
             its fingerprint is not that of ``create``.
     """
-    text = str(url)
-    scheme, _, place = text.rpartition(":") if text.startswith("file:") else ("", "", text)
-    if not (scheme == "file" or place.endswith(".npz")):
-        raise InputError(
-            f"found {text!r} as a gallery, expected a path that ends in .npz: correct the name."
-        )
-    if create is not None and dim is not None:
-        create = create.changed(dim=dim)
-    if Path(place).is_file() or create is None:
-        gallery: Gallery = FileGallery.load(place, read_only)
-    else:
-        gallery = FileGallery(Items.of(None, []), create, path=place, read_only=read_only)
+    if dim is not None:
+        create = None if create is None else create.changed(dim=dim)
+    gallery = _open(str(url), create, read_only)
+    try:
+        if create is not None:
+            require_same_model(create.fingerprint, gallery.fingerprint, gallery.url)
+        if dim is not None and gallery.dim not in (0, dim):
+            raise InputError(
+                f"found features of {gallery.dim} dimensions in the gallery {gallery.url!r}, expected {dim}: name the "
+                "gallery of this model, or another one."
+            )
+    except InputError:
+        gallery.close()
+        raise
     return gallery
+
+
+def _open(url: str, create: GallerySettings | None, read_only: bool) -> Gallery:
+    scheme, colon, place = url.partition(":")
+    if not colon or scheme not in ("file", "embedded"):
+        scheme, place = ("file" if url.endswith(".npz") else "embedded"), url
+    if scheme == "embedded":
+        return EmbeddedGallery(place, create, read_only)
+    if create is None or Path(place).is_file():
+        return FileGallery.load(place, read_only)
+    require_npz(place)
+    return FileGallery(Items.of(None, []), create, path=place, read_only=read_only)
 
 
 def export_items(gallery: Gallery, path: str | Path) -> int:

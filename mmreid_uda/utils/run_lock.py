@@ -22,6 +22,11 @@ except ImportError:  # Windows: nothing holds a second run back there
 
 __all__ = ["RunLock", "alone"]
 
+_BUSY = (
+    "another run{holder} is at work in the work dir '{folder}', expected one at a time: wait for it, or give this one "
+    "another folder with --work-dir."
+)
+
 
 @contextlib.contextmanager
 def alone(path: str | Path) -> Iterator[bool]:
@@ -64,6 +69,7 @@ class RunLock:
 
     Args:
         folder: The work dir; made if it is not there.
+        busy: What is said where another process is at work, with places for ``{folder}`` and ``{holder}``.
 
     Raises:
         InputError: Another process is at work there, or the folder cannot be made or written.
@@ -71,7 +77,7 @@ class RunLock:
 
     FILE = ".lock"
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, busy: str = _BUSY) -> None:
         path = Path(folder) / self.FILE
         with said_to_be_unwritable(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,10 +85,7 @@ class RunLock:
         if not self._taken():
             holder = self._holder()
             self._file.close()
-            raise InputError(
-                f"another run{holder} is at work in the work dir '{folder}', expected one at a time: wait for it, or "
-                "give this one another folder with --work-dir."
-            )
+            raise InputError(busy.format(folder=folder, holder=holder))
         with said_to_be_unwritable(path.parent):
             self._sign()
             for left in path.parent.iterdir():

@@ -91,7 +91,7 @@ def test_items_are_refused_in_one_sentence():
     row = np.eye(2, 3)
     for wrong, words in (
         (dict(cameras=["a"]), "1 cameras of 2 items"),
-        (dict(times=[0, math.inf]), "infinite number among the times"),
+        (dict(times=[0, math.inf]), "found inf among the times"),
         (dict(ids=["x", "y"]), "expected a UUID"),
         (dict(ids=[Items.of(row, "ab").ids[0]] * 2), "2 times among 2 items"),
         (dict(fields=[{}, {"a": math.nan}]), "JSON cannot hold"),

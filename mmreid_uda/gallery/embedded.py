@@ -1,0 +1,387 @@
+"""A gallery in a folder, kept by Qdrant's engine in this process: added items are on disk when ``add`` returns."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmreid_uda.utils import InputError, in_a_line
+from mmreid_uda.utils.files import read_json, said_to_be_unwritable, write_json
+from mmreid_uda.utils.packages import import_package
+from mmreid_uda.utils.run_lock import RunLock
+
+from .gallery import BATCH
+from .qdrant import INDEXED, Point, QdrantGallery
+from .settings import GallerySettings
+
+__all__ = ["EmbeddedGallery"]
+
+SETTINGS = "gallery.json"
+_BUSY = (
+    "found the gallery '{folder}' open in another process{holder}, expected one process at a time: close it there (a "
+    "`mmreid serve` or `mmreid gallery add --watch`?), ask that server instead, or export the gallery to a copy."
+)
+# Candidates that a walk through the graph keeps.
+_EF = 128
+# Changed items after which the engine flushes its files, so that it has few to do again when it opens.
+_FLUSH_EVERY = 10_000
+# Whether fsync of a file includes what was written to it through memory, as the engine's log is.
+_LOG_SUFFICES = sys.platform == "linux"
+# Building the graph holds Python's lock for minutes, so another process does it, on a copy.
+_OPTIMIZE = """
+import sys, qdrant_edge
+shard = qdrant_edge.EdgeShard.load(sys.argv[1])
+shard.optimize()
+shard.flush()
+shard.close()
+"""
+_open_folders: set[Path] = set()
+_opening = threading.Lock()
+
+
+class EmbeddedGallery(QdrantGallery):
+    """Items in a folder, of one process at a time.
+
+    ``gallery.json`` holds the settings and names the folder with the items. Each change is in the engine's log on the
+    disk (fsync) before it returns; changes that several threads make at the same time share a write.
+
+    Args:
+        folder: The gallery.
+        create: Settings of a gallery that is made where there is none. Defaults to None: there must be one.
+        read_only: Whether everything that changes it is refused; it still is open in this process alone. Defaults to
+            False.
+
+    Raises:
+        InputError: The folder holds no gallery and none is to be made, holds something else, or is open already; or
+            qdrant-edge-py is missing.
+    """
+
+    kind = "embedded"
+
+    def __init__(
+        self, folder: str | Path, create: GallerySettings | None = None, read_only: bool = False
+    ) -> None:
+        self.types = import_package(
+            "qdrant_edge", "a gallery in a folder", "mmreid_uda[gallery]", "keep it in an .npz file"
+        )
+        self._folder = Path(folder)
+        # The engine holds Python's lock while it works, so that this one costs nothing.
+        self._engine = threading.Lock()
+        self._shard: Any = None
+        self._child: subprocess.Popen[str] | None = None
+        self._closed = False
+        self._flushing, self._optimizing = threading.Lock(), threading.Lock()
+        self._changes = self._on_disk = self._flushed = 0  # items
+        self._touched: set[str] | None = None
+        self._require_gallery(create)
+        self._claim = _Claim(self._folder)
+        try:
+            content = read_json(self._folder / SETTINGS) if self._exists() else {}
+            self._items = content.pop("items", "items-1")
+            settings = GallerySettings.of_json(content, str(folder)) if content else create
+            assert settings is not None
+            super().__init__(f"embedded:{folder}", settings, read_only)
+            if not content:
+                self._store_settings(settings)
+            for left in self._folder.glob("items-*"):
+                if left.name != self._items:
+                    shutil.rmtree(left, ignore_errors=True)
+            if settings.dim and self._shard is None:
+                self._load(settings.dim)
+        except BaseException:
+            self._claim.release()
+            raise
+
+    @property
+    def folder(self) -> Path:
+        """The gallery's own."""
+        return self._folder
+
+    def optimize(self) -> None:
+        """Build the graph of an approximate search, and give the place of deleted items back.
+
+        Takes minutes for 100,000 items, in another process, on a copy: searches and changes go on meanwhile, and are
+        in the copy when it takes the place of the items. Needs as much room on the disk again.
+
+        Raises:
+            InputError: The gallery is read-only, or there is no room.
+        """
+        self._require_writable()
+        with self._optimizing:
+            with self._writing:
+                if self._shard is None:
+                    return
+                self._ask("flush")
+                name = f"items-{int(self._items.rpartition('-')[2]) + 1}"
+                copy = self._folder / name
+                with said_to_be_unwritable(copy):
+                    shutil.copytree(self._folder / self._items, copy)
+                self._touched = set()
+            try:
+                command = [sys.executable, "-c", _OPTIMIZE, str(copy)]
+                self._child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+                _, said = self._child.communicate()
+                if self._child.returncode:
+                    raise self._broken(said.strip().rpartition("\n")[2])
+                with self._writing:
+                    self._take_over(name)
+            finally:
+                self._child = self._touched = None
+                if self._items != name:
+                    shutil.rmtree(copy, ignore_errors=True)
+
+    def flush(self) -> None:
+        """Write the items themselves, of which otherwise some lie in the log alone; no item is safer for it."""
+        with self._flushing:
+            if self._shard is not None:
+                upto = self._changes
+                self._ask("flush")
+                self._flushed = self._on_disk = upto
+
+    def close(self) -> None:
+        """Let other processes open the gallery; what :meth:`optimize` has begun is given up."""
+        with self._writing, self._engine:
+            if self._closed:
+                return
+            self._closed = True
+            if self._shard is not None:
+                self._shard.close()
+            if self._child is not None:
+                self._child.terminate()
+            self._claim.release()
+
+    def _exists(self) -> bool:
+        return (self._folder / SETTINGS).is_file()
+
+    def _require_gallery(self, create: GallerySettings | None) -> None:
+        """Refuse a folder where nothing can be opened or made, before anything is written there."""
+        if self._exists():
+            return
+        if any(self._folder.glob("items-*")):
+            raise InputError(
+                f"found items without {SETTINGS} in {str(self._folder)!r}, expected both: restore {SETTINGS} from a "
+                "copy, or name another folder."
+            )
+        if create is None:
+            raise InputError(
+                f"found no gallery in {str(self._folder)!r}, expected a folder that `mmreid gallery add` has made: "
+                "correct the name."
+            )
+
+    def _load(self, dim: int) -> None:
+        """Open the items; make a place for them where there is none."""
+        place = self._folder / self._items
+        edge = self.types
+        with self._engine:
+            try:
+                if not place.is_dir():
+                    self._make(place, dim)
+                self._shard = edge.EdgeShard.load(str(place))
+            except Exception as error:  # the engine knows no other class
+                raise self._broken(str(error)) from error
+
+    def _make(self, place: Path, dim: int) -> None:
+        """A place for points that is there as a whole, or not at all."""
+        edge, half = self.types, place.with_name("items-new")
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        vectors = edge.EdgeVectorParams(size=dim, distance=edge.Distance.Dot)
+        shard = edge.EdgeShard.create(str(half), edge.EdgeConfig(vectors=vectors))
+        kinds = {
+            "keyword": edge.PayloadSchemaType.Keyword,
+            "integer": edge.PayloadSchemaType.Integer,
+        }
+        for key, kind in INDEXED.items():
+            shard.update(edge.UpdateOperation.create_field_index(key, kinds[kind]))
+        shard.close()
+        half.rename(place)
+
+    def _take_over(self, name: str) -> None:
+        """Carry what was changed meanwhile over to the optimized copy, which becomes the items."""
+        copy, operation = (
+            self.types.EdgeShard.load(str(self._folder / name)),
+            self.types.UpdateOperation,
+        )
+        touched = sorted(self._touched or ())
+        for start in range(0, len(touched), BATCH):
+            ids = touched[start : start + BATCH]
+            points = self._retrieve(ids, True, True)
+            there = {str(one.id) for one in points}
+            if points:
+                copy.update(
+                    operation.upsert_points(
+                        [self.types.Point(one.id, one.vector, one.payload) for one in points]
+                    )
+                )
+            if gone := [one for one in ids if one not in there]:
+                copy.update(operation.delete_points(gone))
+        copy.flush()
+        with self._engine:
+            old, self._shard = self._shard, copy
+            before, self._items = self._items, name
+            old.close()
+        self._store_settings(self.settings)
+        self._flushed = self._on_disk = self._changes
+        shutil.rmtree(self._folder / before, ignore_errors=True)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise InputError(
+                f"found the gallery {self.url!r} closed, expected an open one: open it again."
+            )
+
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        """Have the engine do something."""
+        with self._engine:
+            self._require_open()
+            try:
+                return getattr(self._shard, name)(*arguments)
+            except Exception as error:  # the engine knows no other class
+                raise self._broken(str(error)) from error
+
+    def _broken(self, reason: str) -> InputError:
+        return InputError(
+            f"the engine of the gallery {str(self._folder)!r} has failed ({in_a_line(Exception(reason))}), expected a "
+            "whole gallery, room on the disk, and no other process at work there: mend this, or restore a copy."
+        )
+
+    def _change(self, operation: Any, num: int) -> None:
+        self._ask("update", operation)
+        self._changes += num
+
+    def _commit(self) -> None:
+        """Have the disk hold the log of all changes so far, which the engine does again when it opens.
+
+        What began after a change serves every thread that waits for it. The items themselves, which are many files, are
+        flushed now and then.
+        """
+        wanted = self._changes
+        with self._flushing:
+            if self._on_disk >= wanted:
+                return
+            upto = self._changes
+            if upto - self._flushed >= _FLUSH_EVERY or not _LOG_SUFFICES:
+                self._ask("flush")
+                self._flushed = upto
+            else:
+                with self._engine:
+                    self._require_open()
+                    _write_through(self._folder / self._items / "wal")
+            self._on_disk = upto
+
+    def _store_settings(self, settings: GallerySettings) -> None:
+        write_json(self._folder / SETTINGS, {**settings.as_json(), "items": self._items})
+        if settings.dim and self._shard is None:
+            self._load(settings.dim)
+
+    @property
+    def _there(self) -> bool:
+        return self._shard is not None
+
+    def _range(self, since: int | None, until: int | None) -> Any:
+        return self.types.RangeFloat(gte=since, lt=until)
+
+    def _has_id(self, ids: Sequence[str]) -> Any:
+        return self.types.HasIdCondition(set(ids))
+
+    def _upsert_points(
+        self, ids: list[str], vectors: list[list[float]], payloads: list[dict[str, Any]]
+    ) -> None:
+        if self._touched is not None:
+            self._touched.update(ids)
+        points = list(map(self.types.Point, ids, vectors, payloads))
+        self._change(self.types.UpdateOperation.upsert_points(points), len(ids))
+
+    def _delete_points(self, condition: Any) -> None:
+        if self._touched is not None:
+            request = self.types.ScrollRequest(
+                limit=self._count(condition),
+                filter=condition,
+                with_payload=False,
+                with_vector=False,
+            )
+            self._touched.update(str(one.id) for one in self._ask("scroll", request)[0])
+        self._change(self.types.UpdateOperation.delete_points_by_filter(condition), 1)
+
+    def _set_payload(self, ids: Sequence[str], payload: dict[str, Any]) -> None:
+        if self._touched is not None:
+            self._touched.update(ids)
+        self._change(self.types.UpdateOperation.set_payload(list(ids), payload), len(ids))
+
+    def _retrieve(self, ids: Sequence[str], payload: bool, vector: bool) -> list[Point]:
+        return self._ask("retrieve", list(ids), payload, vector)
+
+    def _scroll(
+        self, offset: Any, limit: int, condition: Any, vector: bool
+    ) -> tuple[list[Point], Any]:
+        request = self.types.ScrollRequest(
+            offset=offset, limit=limit, filter=condition, with_payload=True, with_vector=vector
+        )
+        return self._ask("scroll", request)
+
+    def _query(
+        self, rows: np.ndarray, limit: int, condition: Any, exact: bool
+    ) -> list[list[Point]]:
+        edge = self.types
+        requests = [
+            edge.QueryRequest(
+                limit=limit,
+                query=edge.Query.Nearest(row),
+                filter=condition,
+                params=edge.SearchParams(exact=exact, hnsw_ef=_EF),
+                with_payload=True,
+            )
+            for row in rows.tolist()
+        ]
+        return self._ask("query_batch", edge.QueryBatchRequest(requests))
+
+    def _count(self, condition: Any) -> int:
+        # Without a condition an estimate is the number itself.
+        exact = condition is not None
+        return self._ask("count", self.types.CountRequest(exact=exact, filter=condition))
+
+    def _facet(self, key: str, condition: Any, limit: int) -> list[tuple[str, int]]:
+        request = self.types.FacetRequest(key, limit=limit, exact=True, filter=condition)
+        return [(one.value, one.count) for one in self._ask("facet", request).hits]
+
+
+def _write_through(folder: Path) -> None:
+    """Have the disk hold the files of a folder, and their names."""
+    for one in (*folder.iterdir(), folder):
+        try:
+            descriptor = os.open(one, os.O_RDONLY)
+        except FileNotFoundError:  # an empty one that the engine's thread has just given its name
+            continue
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class _Claim:
+    """The right of this process, and of one object in it, to a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._place = folder.resolve()
+        with _opening:
+            if self._place in _open_folders:
+                raise InputError(
+                    f"found the gallery {str(folder)!r} open in this process already, expected it once: use the one "
+                    "that is open, or close it."
+                )
+            self._lock = RunLock(folder, _BUSY)
+            _open_folders.add(self._place)
+
+    def release(self) -> None:
+        """Let others open the folder."""
+        with _opening:
+            self._lock.release()
+            _open_folders.discard(self._place)
