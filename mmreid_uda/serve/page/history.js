@@ -1,0 +1,150 @@
+/** The view "History": what was said, and what comes of it: cluster again, train again, before and after. */
+import { get } from './api.js';
+import { author, setAuthor, settled, undo } from './acts.js';
+import { noReview } from './clusters.js';
+import { button, empty, fill, labeled, make, problem } from './dom.js';
+import { counted, time } from './format.js';
+import { runJob } from './jobs.js';
+import { notify } from './notices.js';
+
+/**
+ * @param {HTMLElement} main
+ * @param {import('./route.js').Route} _route
+ * @param {any} info
+ */
+export async function show(main, _route, info) {
+  if (!info.run) {
+    noReview(main);
+    return { keys: [] };
+  }
+  const view = new History(main, info);
+  await view.draw();
+  return { keys: [{ keys: 'u', does: 'undo what was said last', run: () => undo().then(() => view.drawActs(), () => {}) }] };
+}
+
+class History {
+  /** @param {HTMLElement} main @param {any} info */
+  constructor(main, info) {
+    this.info = info;
+    this.acts = make('section.acts', { 'aria-label': 'What was said' });
+    this.next = make('section.next', { 'aria-label': 'What comes of it' });
+    this.compared = make('section.compared', { 'aria-label': 'Before and after' });
+    fill(main, make('div.two', {}, this.acts, make('div', {}, this.next, this.compared)));
+  }
+
+  async draw() {
+    this.drawNext();
+    await Promise.all([this.drawActs(), this.drawTraining(), this.drawCompared()]);
+  }
+
+  async drawActs() {
+    const name = make('input', { type: 'text', value: author(), placeholder: 'your name', maxLength: 100,
+      onchange: () => setAuthor(name.value) });
+    const head = [make('h2', {}, 'What was said'),
+      make('p.quiet', {}, `Each act is rows of ${this.info.run.links_path}, which every next clustering and training reads.`),
+      labeled('Said by', name, 'Stands beside each act from now on')];
+    try {
+      const { acts } = await get('acts');
+      const row = (/** @type {any} */ act) => make('tr', { className: act.undone ? 'undone' : '' },
+        make('td', {}, act.text), make('td', {}, counted(act.rows, 'row')), make('td', {}, act.author || '–'),
+        make('td', {}, time(act.time)),
+        make('td', {}, act.undone ? 'undone' : act.kind === 'undo' ? '' : button('Undo', () => this.undo(act.id), { 'aria-label': `Undo: ${act.text}` })));
+      fill(this.acts, head, acts.length
+        ? make('table', {}, make('thead', {}, make('tr', {}, ['Act', 'Links', 'By', 'When (UTC)', ''].map((text) => make('th', {}, text)))),
+          make('tbody', {}, acts.map(row)))
+        : empty('Nothing yet', 'Merge and split in Clusters or on the Map, or answer Questions; it is listed here and can be undone.'));
+    } catch (error) {
+      fill(this.acts, head, problem(/** @type {Error} */ (error), () => this.drawActs()));
+    }
+  }
+
+  /** @param {string} id */
+  async undo(id) {
+    await undo(id).then(() => this.drawActs(), () => {});
+  }
+
+  drawNext() {
+    this.training = make('div');
+    this.state = make('p.quiet', { role: 'status' });
+    this.again = button('Cluster again', () => this.recluster(), { kind: 'primary' });
+    fill(this.next, make('h2', {}, 'What comes of it'),
+      make('p', {}, make('strong', {}, 'Cluster again: '), 'the same features, with the links as they are now. Takes seconds.'),
+      make('div.row', {}, this.again, this.state), this.training);
+  }
+
+  async drawTraining() {
+    const { command } = await get('trainings').catch(() => ({ command: null }));
+    if (!command) return;
+    const line = Array.isArray(command) ? command.map(quoted).join(' ') : command;
+    const copy = async () => {
+      await navigator.clipboard.writeText(line).then(() => notify('Copied.'), () => {
+        getSelection()?.selectAllChildren(shown);
+        notify('The browser does not let this page copy; the command is marked: press Ctrl + C.', { kind: 'bad' });
+      });
+    };
+    const shown = make('code', {}, line);
+    fill(this.training,
+      make('p', {}, make('strong', {}, 'Train again: '), 'a new run whose labels obey the links, so that the features learn from them.'),
+      make('pre.command', {}, shown), make('div.row', {}, button('Copy the command', copy),
+        this.info.training ? button('Train here', () => this.train()) : null));
+  }
+
+  /** @param {string} path @param {string} doing @param {string} said */
+  async job(path, doing, said) {
+    const buttons = this.next.querySelectorAll('button');
+    for (const one of buttons) one.disabled = true;
+    try {
+      await runJob(path, (progress) => {
+        this.state.textContent = progress === null ? `${doing}…` : `${doing}: ${Math.round(100 * progress)} %`;
+      });
+      this.state.textContent = said;
+      await this.drawCompared();
+    } catch (error) {
+      this.state.textContent = '';
+      notify(/** @type {Error} */ (error).message, { kind: 'bad' });
+    }
+    for (const one of buttons) one.disabled = false;
+  }
+
+  async recluster() {
+    await this.job('recluster', 'Clustering', 'Clustered again: Clusters and Map show the new labels.');
+    settled();
+  }
+
+  async train() {
+    await this.job('trainings', 'Training', 'Trained. Start the server with --run and the new folder to look at it.');
+  }
+
+  async drawCompared() {
+    try {
+      const { rows } = await get('compare');
+      fill(this.compared, make('h2', {}, 'Before and after'), rows.length
+        ? make('table.figures', {}, make('thead', {}, make('tr', {}, ['', 'Before', 'After'].map((text) => make('th', {}, text)))),
+          make('tbody', {}, rows.map(compared)))
+        : make('p.quiet', {}, 'Cluster again to see what the acts change.'));
+    } catch (error) {
+      fill(this.compared, make('h2', {}, 'Before and after'), problem(/** @type {Error} */ (error)));
+    }
+  }
+}
+
+/** @param {string} word @returns {string} As a shell reads it. */
+function quoted(word) {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** @param {any} value @returns {string} */
+function figure(value) {
+  if (value === null || value === undefined) return '–';
+  if (typeof value !== 'number' || Number.isInteger(value)) return String(value);
+  return value.toPrecision(3).replace('-', '\u2212');
+}
+
+/** @param {any} row @returns {HTMLElement} */
+function compared({ name, before, after, better = '' }) {
+  const moved = typeof before === 'number' && typeof after === 'number' ? Math.sign(after - before) : 0;
+  const good = moved * ({ higher: 1, lower: -1 }[better] ?? 0);
+  return make('tr', {}, make('th', { scope: 'row' }, name), make('td', {}, figure(before)),
+    make('td', { className: good > 0 ? 'better' : good < 0 ? 'worse' : '' }, figure(after),
+      moved ? make('span', { 'aria-hidden': 'true' }, moved > 0 ? ' ↑' : ' ↓') : null));
+}

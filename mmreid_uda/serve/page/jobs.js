@@ -1,0 +1,21 @@
+/** Work that the server does in the background. */
+import { get, post } from './api.js';
+
+const PAUSE = 700;
+
+/**
+ * Start a job and wait for its end.
+ * @param {string} path
+ * @param {(progress: number | null) => void} told
+ * @returns {Promise<any>} Its result.
+ */
+export async function runJob(path, told) {
+  let job = await post(path);
+  while (!['done', 'failed'].includes(job.state)) {
+    told(job.progress ?? null);
+    await new Promise((resolve) => { setTimeout(resolve, PAUSE); });
+    job = await get(`jobs/${encodeURIComponent(job.id)}`);
+  }
+  if (job.state === 'failed') throw new Error(job.error);
+  return job.result;
+}
