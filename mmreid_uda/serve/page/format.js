@@ -11,12 +11,12 @@ export function counted(number, one, many = `${one}s`) {
 }
 
 /**
- * Cosine similarities differ in the second digit.
+ * Cosine similarities differ in the third digit.
  * @param {number | null | undefined} value
  * @returns {string}
  */
 export function similarity(value) {
-  return value === null || value === undefined ? '' : value.toFixed(2).replace('-', '\u2212');
+  return value === null || value === undefined ? '' : value.toFixed(3).replace('-', '\u2212');
 }
 
 /**

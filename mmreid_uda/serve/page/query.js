@@ -53,7 +53,7 @@ export function queryBox(ids, actions) {
   const shown = make('div.query-images');
   const addresses = files.map((file) => URL.createObjectURL(file));
   const picture = (/** @type {string} */ src, /** @type {() => void} */ drop) => make('figure', {},
-    make('img', { src, alt: 'Part of the query' }),
+    make('img', { src, alt: 'Part of the query', onload: () => URL.revokeObjectURL(src) }),
     button('×', drop, { kind: 'remove', 'aria-label': 'Leave this image out', title: 'Leave this image out' }));
   fill(shown,
     addresses.map((src, index) => picture(src, () => {

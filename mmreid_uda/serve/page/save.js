@@ -35,11 +35,11 @@ export function saveTable(matches) {
   download('results.csv', 'text/csv', `${lines.join('\r\n')}\r\n`);
 }
 
-/** @param {string} address @returns {Promise<string>} The picture itself, as an address. */
-async function inlined(address) {
-  const response = await fetch(address, { credentials: 'same-origin' });
+/** @param {string | Blob} picture Or its address. @returns {Promise<string>} The picture itself as an address; '' = gone. */
+async function inlined(picture) {
+  const response = picture instanceof Blob ? new Response(picture) : await fetch(picture, { credentials: 'same-origin' });
   if (!response.ok) return '';
-  const blob = await response.blob();
+  const blob = picture instanceof Blob ? picture : await response.blob();
   return new Promise((resolve) => {
     const reader = new FileReader();
     reader.onload = () => resolve(String(reader.result));
@@ -47,20 +47,19 @@ async function inlined(address) {
   });
 }
 
-/** @param {any[]} matches @param {string[]} queries Addresses of the query's pictures. */
+/** @param {any[]} matches @param {(string | Blob)[]} queries The query's pictures, or their addresses. */
 export async function savePage(matches, queries) {
-  const page = document.implementation.createHTMLDocument('Search results');
   const style = 'body{font:14px sans-serif;margin:2em}figure{display:inline-block;margin:6px;vertical-align:top;width:112px}'
     + 'img{height:160px;width:112px;object-fit:contain;background:#eee}figcaption{font-size:12px;overflow-wrap:anywhere}';
   const figure = (/** @type {string} */ src, /** @type {string} */ text) => make('figure', {},
     make('img', { src, alt: '' }), make('figcaption', {}, text));
   const asked = await Promise.all(queries.map(inlined));
   const pictures = await Promise.all(matches.map((one) => inlined(pictureOf(one))));
-  page.head.append(make('meta', { charset: 'utf-8' }), make('style', {}, style));
-  page.body.append(
+  const body = make('body', {},
     make('h1', {}, `Search results: ${matches.length} images`), make('p', {}, `Saved ${new Date().toISOString()}`),
     make('h2', {}, 'Query'), make('div', {}, asked.map((src) => figure(src, ''))),
     make('h2', {}, 'Found'), make('div', {}, matches.map((one, index) => figure(pictures[index],
       [`${index + 1}. ${similarity(one.similarity)}`, one.camera, time(one.time), one.identity, one.path].filter(Boolean).join(' · ')))));
-  download('results.html', 'text/html', `<!doctype html>\n${page.documentElement.outerHTML}`);
+  download('results.html', 'text/html', '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+    + `<title>Search results</title><style>${style}</style></head>${body.outerHTML}</html>`);
 }

@@ -161,8 +161,7 @@ class Search {
   }
 
   queryPictures() {
-    return this.usesUploads() ? uploads().map((file) => URL.createObjectURL(file))
-      : this.ids.map((id) => pictureOf({ id }));
+    return this.usesUploads() ? uploads() : this.ids.map((id) => pictureOf({ id }));
   }
 
   drawResults() {
