@@ -1,52 +1,29 @@
-"""What tests of the page share: a server on loopback, and pages of a real browser that are watched for complaints."""
-
-import threading
-import time
-from contextlib import contextmanager
+"""What tests of the page share: pages of a real browser that are watched for problems."""
 
 MILLISECONDS = 15_000
 READY = ".tile[data-full] img:not([data-src])"
 
 
-@contextmanager
-def serving(app):
-    """Serve an application on a free port of this machine; its address."""
-    import uvicorn
-
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.02)
-    [socket] = server.servers[0].sockets
-    try:
-        yield "http://127.0.0.1:{}".format(socket.getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join(20)
-
-
 class Visit:
-    """A page of a browser, with everything it complains of and every foreign address it asks for."""
+    """A page of a browser, with everything it reports and every foreign address it asks for."""
 
     def __init__(self, browser, address, **options):
-        self.address, self.complaints = address, []
+        self.address, self.problems = address, []
         self.page = browser.new_page(viewport=dict(width=1280, height=800), **options)
         self.page.set_default_timeout(MILLISECONDS)
         self.page.on("console", self._said)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", self._asked)
         self.page.goto(address)
 
     def _said(self, message):
         # A refused request is one of the answers the page has sentences for.
         if message.type in ("error", "warning") and "status of 4" not in message.text:
-            self.complaints.append(message.text)
+            self.problems.append(message.text)
 
     def _asked(self, request):
         if not request.url.startswith((self.address.split("#")[0], "blob:", "data:")):
-            self.complaints.append(f"asked for {request.url}")
+            self.problems.append(f"asked for {request.url}")
 
     def open(self, view):
         """Another view, by its address behind ``#/``."""
