@@ -1,8 +1,8 @@
-"""Measure how smoothly the page of `mmreid serve` scrolls and moves a map: times between frames, elements in the document.
+"""Measure how smoothly the page of `mmreid serve` scrolls and moves a map: times between frames, elements.
 
-A real server serves a gallery and a run of synthetic features with small pictures to a real browser; the wheel is turned
-slowly (300 pixels) and fast (6000 pixels) every 16 ms, and the map is dragged. A display of 60 Hz shows a frame every
-16.7 ms.
+A real server serves a gallery and a run of synthetic features with small pictures to a real browser; the wheel is
+turned slowly (300 pixels) and fast (6000 pixels) every 16 ms, and the map is dragged. A display of 60 Hz shows a frame
+every 16.7 ms.
 
 Examples:
     python tools/benchmarks/benchmark_page.py --json page.json
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,9 @@ def make_pictures(folder: Path, seed: int) -> list[str]:
 
 def make_app(folder: Path, args: argparse.Namespace) -> Any:
     """The server's application, with a gallery and a review of the same images."""
-    from mmreid_uda.gallery import GallerySettings, Items, name_ids, open_gallery
     from mmreid_uda.review import Review
+
+    from mmreid_uda.gallery import GallerySettings, Items, name_ids, open_gallery
     from mmreid_uda.serve import Limits, ServerSettings, create_app
     from mmreid_uda.structures import Evidence
 
@@ -90,6 +92,16 @@ def make_app(folder: Path, args: argparse.Namespace) -> Any:
         name="benchmark",
     )
     return create_app(gallery, review, None, ServerSettings(limits=Limits(rate=0)))
+
+
+def turn_wheel(page: Any, pixels: int, _: int) -> None:
+    """Scroll."""
+    page.mouse.wheel(0, pixels)
+
+
+def drag(page: Any, turn: int) -> None:
+    """Move the pointer a little farther."""
+    page.mouse.move(300 + 3 * turn, 300 + turn)
 
 
 def measure(page: Any, move: Any) -> dict[str, float]:
@@ -123,7 +135,7 @@ def measure_views(browser: Any, address: str) -> dict[str, dict[str, float]]:
         page.locator(".tile[data-full] img").first.wait_for(timeout=120_000)
         page.mouse.move(600, 500)
         for speed, pixels in (("slow", 300), ("fast", 6000)):
-            found[f"{view}, {speed}"] = measure(page, lambda _, dy=pixels: page.mouse.wheel(0, dy))
+            found[f"{view}, {speed}"] = measure(page, partial(turn_wheel, page, pixels))
         page.close()
     page = browser.new_page(viewport=dict(width=1280, height=800))
     page.goto(f"{address}/#/map")
@@ -131,7 +143,7 @@ def measure_views(browser: Any, address: str) -> dict[str, dict[str, float]]:
     page.wait_for_timeout(1000)
     page.mouse.move(300, 300)
     page.mouse.down()
-    found["map, dragged"] = measure(page, lambda turn: page.mouse.move(300 + 3 * turn, 300 + turn))
+    found["map, dragged"] = measure(page, partial(drag, page))
     page.close()
     return found
 
@@ -141,9 +153,12 @@ def main() -> None:
     args = parse_args()
     from mmreid_uda.utils.browser import open_browser, serving
 
-    with tempfile.TemporaryDirectory() as folder, open_browser("this tool") as browser:
-        with serving(make_app(Path(folder), args)) as address:
-            found = measure_views(browser, address)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_browser("this tool") as browser,
+        serving(make_app(Path(folder), args)) as address,
+    ):
+        found = measure_views(browser, address)
     print(f"{'':18} {'frames':>7} {'median ms':>10} {'95 % ms':>8} {'worst ms':>9} {'elements':>9}")
     for name, one in found.items():
         print(

@@ -8,7 +8,7 @@ import { imageTile, inWords, showDetails, thumbnail } from './picture.js';
 import { address, go } from './route.js';
 import { Wall } from './wall.js';
 
-const TILE = { width: 116, height: 196 };
+const TILE = { width: 122, height: 200 };
 const NEAREST = 5;
 
 /**

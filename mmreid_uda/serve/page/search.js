@@ -12,7 +12,7 @@ import { notify } from './notices.js';
 import { Wall } from './wall.js';
 
 /** @typedef {import('./api.js').Item} Item */
-const TILE = { width: 116, height: 196 };
+const TILE = { width: 122, height: 200 };
 
 /**
  * @param {HTMLElement} main
