@@ -1,4 +1,4 @@
-"""Take pictures of all views of a running `mmreid serve`, as they are shown in docs/page.md.
+"""Take pictures of all views of a running `mmreid serve`.
 
 Example:
     mmreid serve --gallery gallery --run work_dirs/my_run --port 8000
