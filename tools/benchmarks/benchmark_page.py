@@ -63,9 +63,8 @@ def make_pictures(folder: Path, seed: int) -> list[str]:
 
 def make_app(folder: Path, args: argparse.Namespace) -> Any:
     """The server's application, with a gallery and a review of the same images."""
-    from mmreid_uda.review import Review
-
     from mmreid_uda.gallery import GallerySettings, Items, name_ids, open_gallery
+    from mmreid_uda.review import Review
     from mmreid_uda.serve import Limits, ServerSettings, create_app
     from mmreid_uda.structures import Evidence
 
