@@ -54,7 +54,7 @@ def calibrate(
         InputError: There are no pairs of one subject, or too few of two for such a rate; or the gallery is read-only
             and the threshold is to be stored.
     """
-    items = _labelled(gallery, where, max_items, seed)
+    items = _identified(gallery, where, max_items, seed)
     if len(items) < 2:
         raise InputError(
             f"found {len(items)} items of known identity in the gallery {gallery.url!r}, expected pairs of one subject "
@@ -81,7 +81,7 @@ def calibrate(
     return threshold
 
 
-def _labelled(gallery: Gallery, where: Filter | None, most: int, seed: int) -> Items:
+def _identified(gallery: Gallery, where: Filter | None, most: int, seed: int) -> Items:
     """Items whose identity is known, with features; of too many those of some identities."""
     where = where or Filter()
     where = where.changed(not_identities=(*(where.not_identities or ()), ""))
