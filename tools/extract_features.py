@@ -1,6 +1,6 @@
 """Write the features of a folder, or of a dataset, to an .npz file: features, paths, fingerprint.
 
-The file is what ``ReIDInferencer.load_gallery`` and ``tools/search_gallery.py`` search; of a dataset it also holds
+The file is what ``ReIDInferencer.load_gallery`` and ``tools/gallery.py`` search; of a dataset it also holds
 ``pid`` (integers or texts), ``camid`` and ``has_cameras``.
 
 Examples:

@@ -21,6 +21,7 @@ from mmreid_uda.evaluation import TimePrior
 from mmreid_uda.gallery import (
     FileGallery,
     Gallery,
+    GallerySettings,
     Match,
     Sightings,
     open_gallery,
@@ -86,6 +87,12 @@ class ReIDInferencer:
         self.model: Any = init_model(config, checkpoint, device, options)
         self.cfg = self.model.cfg
         self.fingerprint = model_fingerprint(self.model, self.cfg)
+        self._settings = GallerySettings(
+            fingerprint=self.fingerprint,
+            config=_lasting(config),
+            checkpoint=_lasting(checkpoint or ""),
+            options=options,
+        )
         self.batch_size, self.num_workers = batch_size, num_workers
         self.show_progress = show_progress
         self.gallery: Gallery | None = None
@@ -178,6 +185,52 @@ class ReIDInferencer:
         self.gallery = gallery
         return gallery
 
+    @classmethod
+    def of_gallery(
+        cls, gallery: Gallery, device: str | torch.device | None = None, **options: Any
+    ) -> ReIDInferencer:
+        """Build the model that has made a gallery; :meth:`search` searches the gallery from now on.
+
+        Args:
+            gallery: One that names its config, as :meth:`open_gallery` and ``mmreid gallery add`` make them.
+            device: As for the class.
+            **options: As for the class.
+
+        Returns:
+            The inferencer.
+
+        Raises:
+            InputError: The gallery names no config, what it names is gone, or gives another fingerprint.
+        """
+        settings = gallery.settings
+        if not settings.config:
+            raise InputError(
+                f"found no config in the gallery {gallery.url!r}, expected the model that made it: give its config and "
+                "checkpoint (--config, --checkpoint)."
+            )
+        merged = {**(settings.options or {}), **(options.pop("options", None) or {})}
+        checkpoint = settings.checkpoint or None
+        inferencer = cls(settings.config, checkpoint, device, options=merged, **options)
+        require_same_model(inferencer.fingerprint, gallery.fingerprint, gallery.url)
+        inferencer.gallery = gallery
+        return inferencer
+
+    @checked
+    def open_gallery(self, url: str | Path) -> Gallery:
+        """Open a gallery that this model made, or make an empty one that names this model.
+
+        Args:
+            url: See :func:`~mmreid_uda.gallery.open_gallery`.
+
+        Returns:
+            The gallery; :meth:`search` searches it from now on.
+
+        Raises:
+            InputError: It was made by another model or preprocessing, or is no gallery.
+        """
+        self.gallery = open_gallery(url, create=self._settings)
+        return self.gallery
+
     @checked
     def load_gallery(self, url: str | Path) -> Gallery:
         """Open a gallery that this model made; :meth:`search` searches it from now on.
@@ -239,6 +292,11 @@ class ReIDInferencer:
         with Progress(console=console, disable=not shown) as bar:
             task = bar.add_task("features", total=total)
             yield lambda done: bar.update(task, completed=done)
+
+
+def _lasting(name: str | Path) -> str:
+    """A name that leads to the same config or checkpoint from any folder."""
+    return str(Path(name).absolute()) if name and Path(name).exists() else str(name)
 
 
 def _packed(dataset: Any) -> Dataset:

@@ -5,7 +5,13 @@ from .official_names import convert_official
 from .positions import Interpolation, infer_grid, position_tables, resize_positions
 from .reading import TRUST_VARIABLE, find_state_dict, load_from_local, non_finite
 from .rendered import RENDERED, halved, load_from_rendered, start_card
-from .runs import epoch_checkpoints, find_checkpoint, noted_checkpoint, training_arguments
+from .runs import (
+    epoch_checkpoints,
+    find_checkpoint,
+    noted_checkpoint,
+    run_config,
+    training_arguments,
+)
 from .sources import load_from_bundled, load_from_http, load_from_torchvision, register_loaders
 from .writing import write_checkpoint
 
@@ -35,6 +41,7 @@ __all__ = [
     "position_tables",
     "register_loaders",
     "resize_positions",
+    "run_config",
     "start_card",
     "training_arguments",
     "write_checkpoint",

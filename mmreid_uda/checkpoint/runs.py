@@ -7,7 +7,13 @@ from pathlib import Path
 
 from mmreid_uda.utils import InputError
 
-__all__ = ["epoch_checkpoints", "find_checkpoint", "noted_checkpoint", "training_arguments"]
+__all__ = [
+    "epoch_checkpoints",
+    "find_checkpoint",
+    "noted_checkpoint",
+    "run_config",
+    "training_arguments",
+]
 
 
 def find_checkpoint(name: str | Path) -> Path:
@@ -71,6 +77,27 @@ def noted_checkpoint(run: Path) -> Path | None:
         return None
     beside, elsewhere = run / Path(text).name, run / text
     return elsewhere if elsewhere.is_file() and not beside.is_file() else beside
+
+
+def run_config(run: str | Path) -> Path:
+    """The config that a run has left in its folder, with all options that it was started with.
+
+    Args:
+        run: Folder of a run.
+
+    Returns:
+        The newest ``.py`` file in it.
+
+    Raises:
+        InputError: There is none.
+    """
+    configs = sorted(Path(run).expanduser().glob("*.py"))
+    if not configs:
+        raise InputError(
+            f"found 0 config files in {str(run)!r}, expected the one of a run: give the folder of a run of "
+            "tools/train.py."
+        )
+    return max(configs, key=lambda path: path.stat().st_mtime)
 
 
 def epoch_checkpoints(run: Path) -> list[Path]:

@@ -18,7 +18,7 @@ COMMANDS = {
     "pipeline": ("pipeline.py", "train a model and, before it, the source runs it starts from"),
     "demo": ("demo.py", "adapt a network to rendered pedestrians, in minutes on a CPU"),
     "extract": ("extract_features.py", "write the features of images to a file"),
-    "search": ("search_gallery.py", "build a gallery of images, and search it"),
+    "gallery": ("gallery.py", "add images to a gallery, search it, label and delete"),
     "serve": ("serve.py", "show a gallery and a run as a web page, with an HTTP API"),
     "check": ("data/check_dataset.py", "check a dataset before training on it"),
     "export": ("deploy/export_onnx.py", "export a model to ONNX"),

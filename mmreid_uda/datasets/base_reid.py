@@ -413,7 +413,8 @@ class ReIDDataset(BaseDataset):
             (record["camid"], record["tracklet"]) if record.get("tracklet") is not None else None
             for record in records
         ]
-        numbers = {name: number for number, name in enumerate(sorted_ids(set(names) - {None}))}
+        tracklets = sorted_ids(set(names) - {None})
+        numbers = {name: number for number, name in enumerate(tracklets)}
         links, ignored = None, None
         if self._links_file is not None:
             rows = read_links(os.path.join(self.data_root, self._links_file))
@@ -430,7 +431,14 @@ class ReIDDataset(BaseDataset):
             ignored,
             links,
             camera_names=self.camera_names,
+            tracklet_names=[self._tracklet_name(*name) for name in tracklets],
         )
+
+    def _tracklet_name(self, camera: int | None, tracklet: Any) -> str:
+        """``camera/tracklet``: the names of tracklets are those within a camera."""
+        if camera is None:
+            return str(tracklet)
+        return f"{camera if self.camera_names is None else self.camera_names[camera]}/{tracklet}"
 
     def _check(self) -> None:
         """Refuse a split that cannot be used, in a sentence."""

@@ -1,12 +1,12 @@
 """Galleries that live: items with features are added, found, told who they are, and deleted."""
 
-from .calibration import calibrate
 from .file_gallery import FileGallery, require_npz, save_features
 from .filters import Filter
 from .gallery import Gallery, Match, require_same_model
 from .items import Items, Sightings, content_id, name_ids, require_same_length
 from .opening import export_items, import_items, open_gallery
 from .settings import GallerySettings, Threshold
+from .upkeep import expire
 
 __all__ = [
     "FileGallery",
@@ -17,8 +17,8 @@ __all__ = [
     "Match",
     "Sightings",
     "Threshold",
-    "calibrate",
     "content_id",
+    "expire",
     "export_items",
     "import_items",
     "name_ids",

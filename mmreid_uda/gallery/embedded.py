@@ -19,7 +19,7 @@ from mmreid_uda.utils.packages import import_package
 from mmreid_uda.utils.run_lock import RunLock
 
 from .gallery import BATCH
-from .qdrant import HNSW_EF, INDEXED, Point, QdrantGallery
+from .qdrant import INDEXED, Point, QdrantGallery
 from .settings import GallerySettings
 
 __all__ = ["EmbeddedGallery"]
@@ -29,6 +29,8 @@ _BUSY = (
     "found the gallery '{folder}' open in another process{holder}, expected one process at a time: close it there (a "
     "`mmreid serve` or `mmreid gallery add --watch`?), ask that server instead, or export the gallery to a copy."
 )
+# Candidates that a walk through the graph keeps.
+_EF = 128
 # Changed items after which the engine flushes its files, so that it has few to do again when it opens.
 _FLUSH_EVERY = 10_000
 # Whether fsync of a file includes what was written to it through memory, as the engine's log is.
@@ -118,7 +120,7 @@ class EmbeddedGallery(QdrantGallery):
                 if self._shard is None:
                     return
                 self._ask("flush")
-                name = f"items-{int(self._items.rpartition('-')[2]) + 1}"
+                name = self._next_name()
                 copy = self._folder / name
                 with said_to_be_unwritable(copy):
                     shutil.copytree(self._folder / self._items, copy)
@@ -135,6 +137,32 @@ class EmbeddedGallery(QdrantGallery):
                 self._child = self._touched = None
                 if self._items != name:
                     shutil.rmtree(copy, ignore_errors=True)
+
+    def compact(self) -> None:
+        """Write the items anew: of those that were deleted nothing stays in the files. The graph is to be built again.
+
+        Searches go on meanwhile, changes wait. Needs as much room on the disk again.
+
+        Raises:
+            InputError: The gallery is read-only, or there is no room.
+        """
+        self._require_writable()
+        with self._optimizing, self._writing:
+            if self._shard is None:
+                return
+            name = self._next_name()
+            try:
+                with said_to_be_unwritable(self._folder / name):
+                    self._make(self._folder / name, self.dim)
+                self._touched = {one for items in self.scan(features=False) for one in items.ids}
+                self._take_over(name)
+            finally:
+                self._touched = None
+                if self._items != name:
+                    shutil.rmtree(self._folder / name, ignore_errors=True)
+
+    def _next_name(self) -> str:
+        return f"items-{int(self._items.rpartition('-')[2]) + 1}"
 
     def flush(self) -> None:
         """Write the items themselves, of which otherwise some lie in the log alone; no item is safer for it."""
@@ -171,7 +199,7 @@ class EmbeddedGallery(QdrantGallery):
         if create is None:
             raise InputError(
                 f"found no gallery in {str(self._folder)!r}, expected a folder that `mmreid gallery add` has made: "
-                "correct the name."
+                "correct the name, or make one with --run, or --config and --checkpoint."
             )
 
     def _load(self, dim: int) -> None:
@@ -334,7 +362,7 @@ class EmbeddedGallery(QdrantGallery):
                 limit=limit,
                 query=edge.Query.Nearest(row),
                 filter=condition,
-                params=edge.SearchParams(exact=exact, hnsw_ef=HNSW_EF),
+                params=edge.SearchParams(exact=exact, hnsw_ef=_EF),
                 with_payload=True,
             )
             for row in rows.tolist()

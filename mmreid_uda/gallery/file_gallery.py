@@ -189,11 +189,8 @@ class FileGallery(Gallery):
         Raises:
             InputError: The file is missing, or is no gallery.
         """
-        require_file(path, "a gallery: build it with `python tools/search_gallery.py build`")
-        expected = (
-            "expected an .npz file with features, paths and fingerprint; build it again with `python "
-            "tools/search_gallery.py build`"
-        )
+        require_file(path, "a gallery: make it with `mmreid gallery add`")
+        expected = "expected an .npz file with features, paths and fingerprint; make it again with `mmreid gallery add`"
         gallery = cls.__new__(cls)
         with open_arrays(path, "is not a gallery", expected) as arrays:
             items, settings, index = _read(arrays, str(path))

@@ -183,6 +183,9 @@ class Gallery(ABC):
     def optimize(self) -> None:  # noqa: B027 - nothing to do for a back end that has no index of its own
         """Build what an approximate search needs, and tidy up; may take minutes, searches go on meanwhile."""
 
+    def compact(self) -> None:  # noqa: B027 - nothing to do where nothing of deleted items stays
+        """Take from the disk what was deleted, where it may still lie in files of the back end."""
+
     def flush(self) -> None:  # noqa: B027 - nothing to do where every change is durable at once
         """Make what was changed durable, where that has not been done at once."""
 

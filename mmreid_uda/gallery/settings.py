@@ -47,6 +47,7 @@ class GallerySettings:
         dim: D; 0 until the first items are added.
         config: The config of the model; '' = unknown.
         checkpoint: Its weights; '' = unknown.
+        options: Dotted keys -> values merged into the config; None = none.
         threshold: Found by :func:`~mmreid_uda.gallery.calibrate`; None before.
         retention_days: Items that were added longer ago are to be deleted; None keeps them.
         exact_up_to: Items up to which a search is exact unless it says otherwise. Defaults to 200,000.
@@ -58,6 +59,7 @@ class GallerySettings:
     dim: Natural = 0
     config: str = ""
     checkpoint: str = ""
+    options: Mapping[str, Any] | None = None
     threshold: Threshold | None = None
     retention_days: Positive | None = None
     exact_up_to: Natural = 200_000

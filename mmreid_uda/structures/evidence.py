@@ -55,6 +55,7 @@ class Evidence:
         ignored: bool (N,), images that show no subject and get no label.
         links: Between images.
         camera_names: Names by number of camera, where the data name them.
+        tracklet_names: Names by number of tracklet, where the data name them.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Evidence:
         ignored: np.ndarray | None = None,
         links: Links | None = None,
         camera_names: Sequence[str] | None = None,
+        tracklet_names: Sequence[str] | None = None,
     ) -> None:
         num = len(cameras)
         self.cameras = _shared(cameras, np.int64)
@@ -72,7 +74,7 @@ class Evidence:
         self.tracklets = _shared(np.full(num, -1) if tracklets is None else tracklets, np.int64)
         self.ignored = _shared(np.zeros(num) if ignored is None else ignored, np.bool_)
         self.links = Links() if links is None else links
-        self.camera_names = camera_names
+        self.camera_names, self.tracklet_names = camera_names, tracklet_names
 
     @classmethod
     def unknown(cls, num: int) -> Evidence:
@@ -100,9 +102,12 @@ class Evidence:
     @property
     def named_cameras(self) -> np.ndarray:
         """Names of the cameras, (N,), or their numbers as texts where the data name none; '' = unknown."""
-        names = range(self.cameras.max(initial=-1) + 1)
-        texts = np.array(["", *map(str, self.camera_names or names)])
-        return texts[self.cameras + 1]
+        return _named(self.cameras, self.camera_names)
+
+    @property
+    def named_tracklets(self) -> np.ndarray:
+        """Names of the tracklets, (N,), or their numbers as texts where the data name none; '' = unknown."""
+        return _named(self.tracklets, self.tracklet_names)
 
     @property
     def has_times(self) -> bool:
@@ -113,6 +118,12 @@ class Evidence:
     def has_tracklets(self) -> bool:
         """Whether any image belongs to a tracklet."""
         return bool((self.tracklets >= 0).any())
+
+
+def _named(numbers: np.ndarray, names: Sequence[str] | None) -> np.ndarray:
+    """Texts in place of numbers, of which -1 is unknown."""
+    texts = range(numbers.max(initial=-1) + 1) if names is None else names
+    return np.array(["", *map(str, texts)])[numbers + 1]
 
 
 def _shared(values: np.ndarray, dtype: type) -> np.ndarray:

@@ -100,18 +100,19 @@ def read_run(folder: Path) -> Run:
     Raises:
         InputError: If it holds no config or no results, or something else as such.
     """
+    from mmreid_uda.checkpoint import run_config
     from mmreid_uda.visualization import read_scalars
 
-    configs, results = sorted(folder.glob("*.py")), folder / "results.json"
-    if not configs or not (results.is_file() or (folder / "last_checkpoint").is_file()):
+    config, results = run_config(folder), folder / "results.json"
+    if not (results.is_file() or (folder / "last_checkpoint").is_file()):
         raise InputError(
-            f"found {len(configs)} config files and {int(results.is_file())} results.json in '{folder}', expected one "
-            "of each: give the folder of a run of tools/train.py."
+            f"found no results.json in '{folder}', expected one beside the config: give the folder of a run of "
+            "tools/train.py."
         )
     logs = sorted(folder.glob("*/*.log"))
     return Run(
         folder,
-        max(configs, key=lambda path: path.stat().st_mtime),
+        config,
         read_environment(logs[-1].read_text()) if logs else "",
         read_scalars(folder),
         read_results(results) if results.is_file() else {},  # of a run without test images
