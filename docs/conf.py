@@ -49,6 +49,7 @@ PAGES = {
         "tuning",
         "inference",
         "gallery",
+        "export",
         "serve",
         "privacy",
         "visualization",

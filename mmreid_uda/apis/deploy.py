@@ -23,7 +23,7 @@ from mmreid_uda.utils.packages import import_package
 
 from .model import model_fingerprint
 
-__all__ = ["FeatureGraph", "describe_input", "export_onnx"]
+__all__ = ["FeatureGraph", "describe_input", "export_onnx", "write_graph"]
 
 # Flips, group-free convolutions and instance norms of all our networks are in it, and runtimes of 2022 read it.
 _OPSET = 17
@@ -67,7 +67,17 @@ class FeatureGraph(nn.Module):
         pixels = images.permute(0, 3, 1, 2).float()
         if self.bgr_to_rgb:
             pixels = pixels.flip(1)
-        normalized = (pixels - self.mean) / self.std
+        return self.features((pixels - self.mean) / self.std)
+
+    def features(self, normalized: Tensor) -> Tensor:
+        """Map what the network takes to features.
+
+        Args:
+            normalized: float32 (B, 3, H, W).
+
+        Returns:
+            float32 (B, D), unit rows.
+        """
         return F.normalize(self.model.extract_feat(normalized.to(self.dtype)), dim=1)
 
     def halved(self, images: Tensor) -> FeatureGraph:
@@ -148,11 +158,8 @@ def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:
         InputError: Another name, a test pipeline that a deployment cannot repeat, a layer that ONNX does not know, or
             the package onnx is missing.
     """
-    from torch.onnx.errors import OnnxExporterError
-
     path = Path(path)
     require_suffix(path, ".onnx")
-    import_package("onnx", "the export", "'mmreid_uda[deploy]'")
     before = describe_input(model.cfg.test_pipeline)
     graph = FeatureGraph(model).cpu()
     # Two images: of a batch of one, the exporter would take the 1 for fixed.
@@ -160,16 +167,7 @@ def export_onnx(model: Any, path: str | Path, fp16: bool = False) -> Path:
     images = torch.from_numpy(noise.astype("uint8"))
     if fp16:
         graph = graph.halved(images)
-    with atomic_path(path) as temporary:
-        try:
-            _trace(graph, images, temporary)
-        except OnnxExporterError as error:
-            reason = str(error).partition("\n")[0].partition(". Please")[0].rstrip(".")
-            raise InputError(
-                f"the network of {Path(model.cfg.filename).stem} cannot be exported ({reason}); deploy it with "
-                "ReIDInferencer, or choose layers that ONNX knows."
-            ) from error
-        content = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    content = write_graph(graph, images, path, "features")
     description = _describe(model, graph, before, content)
     write_json(path.with_suffix(".json"), description)
     return path.with_suffix(".json")
@@ -191,11 +189,11 @@ def _describe(
             "name": "images",
             "layout": "NHWC",
             "dtype": "uint8",
-            "colour": "BGR" if graph.bgr_to_rgb else "RGB",
+            "colour": "BGR",  # what LoadReIDImage reads, whatever the network takes
             **before,
         },
         "inside_the_graph": {
-            "colour": "RGB",
+            "colour": "RGB" if graph.bgr_to_rgb else "BGR",
             "mean": graph.mean.flatten().tolist(),
             "std": graph.std.flatten().tolist(),
         },
@@ -203,24 +201,49 @@ def _describe(
     }
 
 
-def _trace(graph: nn.Module, images: Tensor, path: Path) -> None:
-    """Export by tracing: unlike the newer exporter it needs no further package, and nothing here branches on data."""
+def write_graph(graph: FeatureGraph, images: Tensor, path: Path, output: str) -> str:
+    """Write a graph as an ONNX file whose input is called ``images``; the batch is free.
+
+    By tracing: unlike the newer exporter that needs no further package, and nothing in our networks branches on data.
+
+    Args:
+        graph: What is computed.
+        images: An example of its input, at least two images.
+        path: The file.
+        output: What its output is called.
+
+    Returns:
+        SHA-256 of the file.
+
+    Raises:
+        InputError: A layer that ONNX does not know, the package onnx is missing, or the file cannot be written.
+    """
+    from torch.onnx.errors import OnnxExporterError
+
+    import_package("onnx", "the export", "'mmreid_uda[deploy]'")
     # Versions that know one exporter only do not take the choice.
     choice: dict[str, Any] = (
         {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     )
-    with warnings.catch_warnings():
+    with atomic_path(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that it is the older of the two
-        warnings.simplefilter(
-            "ignore", torch.jit.TracerWarning
-        )  # sizes of images are held against the model's
-        torch.onnx.export(
-            graph,
-            (images,),
-            str(path),
-            input_names=["images"],
-            output_names=["features"],
-            dynamic_axes={"images": {0: "batch"}, "features": {0: "batch"}},
-            opset_version=_OPSET,
-            **choice,
-        )
+        # Sizes of images are held against the model's.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        try:
+            torch.onnx.export(
+                graph,
+                (images,),
+                str(temporary),
+                input_names=["images"],
+                output_names=[output],
+                dynamic_axes={"images": {0: "batch"}, output: {0: "batch"}},
+                opset_version=_OPSET,
+                **choice,
+            )
+        except OnnxExporterError as error:
+            reason = str(error).partition("\n")[0].partition(". Please")[0].rstrip(".")
+            raise InputError(
+                f"the network of {Path(graph.model.cfg.filename).stem} cannot be exported ({reason}); deploy it with "
+                "ReIDInferencer, or choose layers that ONNX knows."
+            ) from error
+        return hashlib.sha256(temporary.read_bytes()).hexdigest()

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch.utils.data import Dataset
 
+from mmreid_uda.config import read_pretrained_config
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.engine import extract_features, with_pipeline
 from mmreid_uda.evaluation import TimePrior
@@ -96,6 +97,26 @@ class ReIDInferencer:
         self.batch_size, self.num_workers = batch_size, num_workers
         self.show_progress = show_progress
         self.gallery: Gallery | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, device: str | torch.device | None = None, **settings: Any
+    ) -> ReIDInferencer:
+        """Load a folder of ``mmreid export --to pretrained``: no network, no pickle, no code but this package's.
+
+        Args:
+            folder: With ``config.json`` and ``model.safetensors``; a model of a hub is downloaded first.
+            device: As for the class.
+            **settings: ``batch_size``, ``num_workers``, ``show_progress``, as for the class.
+
+        Returns:
+            The model, whose features are bit for bit those of the one that was exported.
+
+        Raises:
+            InputError: It is no such folder, its files do not belong together, or the package safetensors is missing.
+        """
+        read_pretrained_config(folder)  # whose sentence is about folders alone
+        return cls(folder, device=device, **settings)
 
     def extract(self, inputs: ImageInput | Sequence[ImageInput] | Dataset) -> np.ndarray:
         """Compute features; ``inferencer(inputs)`` is the same.

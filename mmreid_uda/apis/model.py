@@ -13,11 +13,12 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-from mmreid_uda.config import load_config
+from mmreid_uda.config import load_config, read_pretrained_config
 from mmreid_uda.models.algorithms import BaseReID
 from mmreid_uda.models.weights import COUNTERS, load_tested
 from mmreid_uda.registry import MODELS
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import is_pretrained
 
 __all__ = ["init_model", "model_fingerprint"]
 
@@ -31,7 +32,8 @@ def init_model(
     """Build a model, load what is tested of it, and put it in evaluation mode.
 
     Args:
-        config: Path or name of a config, see :func:`~mmreid_uda.config.find_model`.
+        config: Path or name of a config, see :func:`~mmreid_uda.config.find_model`; or a folder of ``mmreid export
+            --to pretrained``, which has its weights, too.
         checkpoint: File, folder of a run (its last checkpoint), or URL; also one of ``tools/deploy/publish_model.py``.
             ``None`` takes the config's initial weights, such as ImageNet's.
         device: Where the model computes; ``None`` takes a GPU if there is one.
@@ -46,6 +48,8 @@ def init_model(
     Example:
         >>> model = init_model('ise_r50_market', 'work_dirs/ise_r50_market', device='cuda:0')
     """
+    if is_pretrained(config):
+        return _on(_pretrained(config, checkpoint, options), device)
     cfg = load_config(config, options)
     if "test_pipeline" not in cfg:
         raise InputError(
@@ -53,11 +57,38 @@ def init_model(
         )
     model = MODELS.build(cfg.model)
     if checkpoint is None:
-        with _quiet_log():
+        with quiet_log():
             model.init_weights()
     else:
         load_tested(model, str(checkpoint))
     model.cfg = cfg
+    return _on(model, device)
+
+
+def _pretrained(
+    folder: str | Path, checkpoint: str | Path | None, options: dict[str, Any] | None
+) -> BaseReID:
+    """The model of a folder of weights, which are those that its config was written with."""
+    if options or checkpoint not in (None, folder):
+        found = f"the options {', '.join(options)}" if options else f"the checkpoint '{checkpoint}'"
+        raise InputError(
+            f"found {found} beside '{folder}', expected nothing: that folder has its weights and its config, as they "
+            "are; to change them give the config that it was exported with."
+        )
+    cfg = read_pretrained_config(folder)
+    model = MODELS.build(cfg.model)
+    load_tested(model, str(folder))
+    model.cfg = cfg
+    if model_fingerprint(model, cfg) != cfg.fingerprint:
+        raise InputError(
+            f"weights and preprocessing of '{folder}' have not the fingerprint that its config.json says, "
+            f"{cfg.fingerprint[:12]}: a file was changed or cut short; copy the folder again."
+        )
+    return model
+
+
+def _on(model: BaseReID, device: str | torch.device | None) -> BaseReID:
+    """The model in evaluation mode on a device; None takes a GPU if there is one."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return model.to(device).eval()
@@ -69,8 +100,12 @@ def init_model(
 
 
 @contextmanager
-def _quiet_log() -> Iterator[None]:
-    """Hold back the lines that mmengine writes for every tensor that it initialises."""
+def quiet_log() -> Iterator[None]:
+    """Hold back lines that nobody has asked for, such as mmengine's for every tensor that it initialises.
+
+    Yields:
+        Nothing.
+    """
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel("WARNING")

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.files import PRETRAINED_FILES, is_pretrained
 
 __all__ = [
     "epoch_checkpoints",
@@ -20,7 +21,8 @@ def find_checkpoint(name: str | Path) -> Path:
     """Find a checkpoint by its path, or the last one of a run by the run's folder.
 
     Args:
-        name: A file, or a folder with the note ``last_checkpoint``; ``~`` is expanded.
+        name: A file, a folder with the note ``last_checkpoint``, or one of ``mmreid export --to pretrained``; ``~`` is
+            expanded.
 
     Returns:
         The file.
@@ -33,6 +35,8 @@ def find_checkpoint(name: str | Path) -> Path:
     try:
         if path.is_file():
             return path
+        if is_pretrained(path):
+            return path / PRETRAINED_FILES[1]
         noted = noted_checkpoint(path)
     except (
         OSError,

@@ -13,7 +13,12 @@ from annotated_types import Ge
 
 from mmreid_uda.utils import InputError, loading_processes
 from mmreid_uda.utils.choices import SPLITS, Part
-from mmreid_uda.utils.files import require_suffix, require_writable, require_writable_folder
+from mmreid_uda.utils.files import (
+    is_pretrained,
+    require_suffix,
+    require_writable,
+    require_writable_folder,
+)
 from mmreid_uda.utils.values import Misfit, Positive, fit
 
 from .options import OptionsAction
@@ -101,18 +106,20 @@ class ToolParser(argparse.ArgumentParser):
         )
 
     def add_model(self) -> None:
-        """Let a tool begin with a config and a checkpoint; the address of shipped weights alone says both."""
+        """Let a tool begin with a config and a checkpoint; an address, or a folder of weights, alone says both."""
         self.add_argument(
-            "config", help="config file, or its name; or rendered://mobilenet_v2, which is all then"
+            "config",
+            help="config file, or its name; or rendered://mobilenet_v2 or a folder of `mmreid export --to pretrained`, "
+            "which is all then",
         )
         self.add_argument("checkpoint", help="checkpoint file, or folder of a run")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Read ``--model NAME`` as the first argument, and an address in its place as the checkpoint, too."""
+        """Read ``--model NAME`` as the first argument, and what has its weights there as the checkpoint, too."""
         words = list(sys.argv[1:] if args is None else args)
         # Where a checkpoint may be left out, the config of the address names it.
         needed = any(one.dest == "checkpoint" and one.nargs is None for one in self._actions)
-        if "://" in "".join(words[:1]) and needed:
+        if needed and words and ("://" in words[0] or is_pretrained(words[0])):
             words.insert(0, words[0])
         if "--model" in words[:-1] and "--model" in self._option_string_actions:
             place = words.index("--model")

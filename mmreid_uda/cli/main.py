@@ -21,7 +21,10 @@ COMMANDS = {
     "gallery": ("gallery.py", "add images to a gallery, search it, label and delete"),
     "serve": ("serve.py", "show a gallery and a run as a web page, with an HTTP API"),
     "check": ("data/check_dataset.py", "check a dataset before training on it"),
-    "export": ("deploy/export_onnx.py", "export a model to ONNX"),
+    "export": (
+        "deploy/export.py",
+        "export a model: ONNX, BoxMOT, Roboflow's reid, or a folder for a hub",
+    ),
     "report": ("analysis/report.py", "write a page about a run"),
     "configs": ("configs.py", "list the configs there are"),
 }

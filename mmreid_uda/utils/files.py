@@ -16,7 +16,9 @@ import numpy as np
 from .errors import InputError
 
 __all__ = [
+    "PRETRAINED_FILES",
     "atomic_path",
+    "is_pretrained",
     "last_epoch",
     "open_arrays",
     "read_json",
@@ -39,6 +41,9 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _SAMPLE = bytes(4096)
 # Letters of a reason that a sentence has room for.
 _LONGEST_REASON = 150
+
+PRETRAINED_FILES = ("config.json", "model.safetensors")
+"""A folder of weights in the layout of the Hugging Face hub: all that is not a tensor, and the tensors."""
 
 
 def repository() -> Path:
@@ -170,6 +175,21 @@ def said_to_be_unwritable(path: Path, only: Collection[int] = ()) -> Iterator[No
         raise InputError(
             f"{str(path)!r} cannot be written ({error.strerror or error}); {hint}, with --out or as work_dir."
         ) from error
+
+
+def is_pretrained(folder: str | Path) -> bool:
+    """Whether a folder has both files of :data:`PRETRAINED_FILES`.
+
+    Args:
+        folder: Any place, there or not.
+
+    Returns:
+        True if it has.
+    """
+    try:
+        return all(Path(folder, name).is_file() for name in PRETRAINED_FILES)
+    except (OSError, ValueError):  # a name too long, a zero byte, a folder of somebody else's
+        return False
 
 
 def require_file(path: str | Path, expected: str) -> None:

@@ -47,7 +47,7 @@ def test_a_transformer_trains_resumes_is_exported_and_searches(
 
     pytest.importorskip("onnxruntime")
     graph = tmp_path / "model.onnx"
-    call_tool("tools/deploy/export_onnx.py", config, whole, graph, "--verify", *crops[:4])
+    call_tool("tools/deploy/export.py", config, whole, graph, "--verify", *crops[:4])
     assert graph.is_file()
     inferencer = ReIDInferencer(config, whole, "cpu")
     inferencer.build_gallery(crops)

@@ -34,7 +34,7 @@ def exported(checkpoint, crops, tmp_path_factory):
     pytest.importorskip("onnxruntime")
     path = tmp_path_factory.mktemp("service") / "model.onnx"
     arguments = ("--verify", *crops[:6], "--threads", 1, *SMALL_ARGUMENTS)
-    call_tool("tools/deploy/export_onnx.py", CONFIG, checkpoint, path, *arguments)
+    call_tool("tools/deploy/export.py", CONFIG, checkpoint, path, *arguments)
     assert sorted(file.name for file in path.parent.iterdir()) == ["model.json", "model.onnx"]
     return path
 
@@ -86,7 +86,7 @@ def test_a_service_without_pytorch_has_the_same_features(exported, inferencer, c
     assert 1 - cosines.min() < 1e-4
     # The file is a gallery of the model in PyTorch.
     assert len(inferencer.load_gallery(tmp_path / "f.npz")) == 9
-    assert inferencer.search(crops[3], 1)[0][0].position == 3
+    assert inferencer.search(crops[3], 1)[0][0].path == crops[3]
 
 
 def test_the_service_says_in_one_sentence_what_is_wrong(exported, crops, tmp_path):
@@ -240,7 +240,7 @@ def test_features_that_were_not_written_leave_the_old_file(
 
 def test_places_that_cannot_be_written_are_told_before_the_work(checkpoint, tmp_path, capsys):
     (tmp_path / "file").touch()
-    for tool, out in (("publish_model", "file"), ("export_onnx", "file/m.onnx")):
+    for tool, out in (("publish_model", "file"), ("export", "file/m.onnx")):
         with pytest.raises(SystemExit) as stopped:
             call_tool(
                 f"tools/deploy/{tool}.py", CONFIG, checkpoint, tmp_path / out, *SMALL_ARGUMENTS
@@ -261,15 +261,15 @@ def test_a_graph_that_overflows_is_a_sentence(
     monkeypatch.setattr(run_onnx.OnnxExtractor, "__call__", overflow)
     with pytest.raises(SystemExit) as stopped:
         call_tool(
-            "tools/deploy/export_onnx.py", CONFIG, checkpoint, tmp_path / "m.onnx",
+            "tools/deploy/export.py", CONFIG, checkpoint, tmp_path / "m.onnx",
             "--verify", *crops[:2], *SMALL_ARGUMENTS,
         )  # fmt: skip
     assert stopped.value.code == 2 and "are not finite" in capsys.readouterr().err
 
 
 def test_a_disk_that_fills_leaves_no_half_of_a_model(checkpoint, tmp_path, capsys):
-    for tool, out in (("publish_model", tmp_path / "out"), ("export_onnx", tmp_path / "m.onnx")):
-        if tool == "export_onnx":
+    for tool, out in (("publish_model", tmp_path / "out"), ("export", tmp_path / "m.onnx")):
+        if tool == "export":
             pytest.importorskip("onnx")
         with no_room_beyond(100_000), pytest.raises(SystemExit) as stopped:
             call_tool(f"tools/deploy/{tool}.py", CONFIG, checkpoint, out, *SMALL_ARGUMENTS)
@@ -289,7 +289,7 @@ def test_a_graph_that_differs_is_not_deployed(
     monkeypatch.setattr(run_onnx.OnnxExtractor, "prepare", double)
     arguments = (CONFIG, checkpoint, tmp_path / "m.onnx", "--verify", *crops[:4], *SMALL_ARGUMENTS)
     with pytest.raises(SystemExit) as stopped:
-        call_tool("tools/deploy/export_onnx.py", *arguments)
+        call_tool("tools/deploy/export.py", *arguments)
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and "differ by up to" in error and "do not deploy" in error
 

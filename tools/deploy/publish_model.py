@@ -1,7 +1,7 @@
 """Make a checkpoint ready to be given away: the tested weights alone, and the start of its hash in its name.
 
 Classifiers, memories, students, optimiser and log stay behind. The file loads wherever the checkpoint did for testing:
-``tools/test.py``, ``ReIDInferencer``, ``export_onnx.py``. Training does not resume from it.
+``tools/test.py``, ``ReIDInferencer``, ``export.py``. Training does not resume from it.
 
 ``--half`` keeps kernels and matrices in half precision. ``--name`` names the file itself, and writes beside it a card,
 ``NAME.json``: its SHA-256, and what made it. So are the weights of ``rendered://`` made, from a run of configs/start.

@@ -1,6 +1,6 @@
 """Features from an exported model with onnxruntime, NumPy, OpenCV and Pillow alone: copy this file into your service.
 
-``tools/deploy/export_onnx.py`` writes ``model.onnx`` and, beside it, ``model.json``, which says how images are resized.
+``tools/deploy/export.py`` writes ``model.onnx`` and, beside it, ``model.json``, which says how images are resized.
 The features equal those of ``ReIDInferencer``; a file that is written here is a gallery for it.
 
 Examples:
@@ -76,7 +76,7 @@ class OnnxExtractor:
         threads: Threads of a forward pass; 0 leaves it to onnxruntime.
 
     Raises:
-        DeploymentError: A file is missing or is none of ``export_onnx.py``, or the two do not belong together.
+        DeploymentError: A file is missing or is none of ``export.py``, or the two do not belong together.
     """
 
     def __init__(self, path: str | Path, threads: int = 0) -> None:
@@ -84,7 +84,7 @@ class OnnxExtractor:
         for file in (path, path.with_suffix(".json")):
             if not file.is_file():
                 raise DeploymentError(
-                    f"the file '{file}' does not exist, expected the two files that export_onnx.py wrote, model.onnx "
+                    f"the file '{file}' does not exist, expected the two files that export.py wrote, model.onnx "
                     "and model.json, in one folder."
                 )
         content = path.read_bytes()
@@ -186,7 +186,7 @@ def read_description(path: Path) -> dict[str, Any]:
             return content
         found = f"lacks {', '.join(missing)}" if missing else f"describes images as {images}"
     raise DeploymentError(
-        f"'{path}' {found}, expected the description that export_onnx.py wrote; copy both files of one export."
+        f"'{path}' {found}, expected the description that export.py wrote; copy both files of one export."
     )
 
 
