@@ -14,6 +14,7 @@ DISTRIBUTIONS = {
     "cv2": "opencv-python",
     "faiss": "faiss-cpu",
     "mmcv": "mmcv-lite",
+    "qdrant_edge": "qdrant-edge-py",
     "sklearn": "scikit-learn",
     "umap": "umap-learn",
     "yaml": "pyyaml",

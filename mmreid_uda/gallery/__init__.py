@@ -1,5 +1,6 @@
 """Galleries that live: items with features are added, found, told who they are, and deleted."""
 
+from .calibration import calibrate
 from .file_gallery import FileGallery, require_npz, save_features
 from .filters import Filter
 from .gallery import Gallery, Match, require_same_model
@@ -17,6 +18,7 @@ __all__ = [
     "Match",
     "Sightings",
     "Threshold",
+    "calibrate",
     "content_id",
     "expire",
     "export_items",

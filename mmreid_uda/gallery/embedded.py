@@ -19,7 +19,7 @@ from mmreid_uda.utils.packages import import_package
 from mmreid_uda.utils.run_lock import RunLock
 
 from .gallery import BATCH
-from .qdrant import INDEXED, Point, QdrantGallery
+from .qdrant import HNSW_EF, INDEXED, Point, QdrantGallery
 from .settings import GallerySettings
 
 __all__ = ["EmbeddedGallery"]
@@ -29,8 +29,6 @@ _BUSY = (
     "found the gallery '{folder}' open in another process{holder}, expected one process at a time: close it there (a "
     "`mmreid serve` or `mmreid gallery add --watch`?), ask that server instead, or export the gallery to a copy."
 )
-# Candidates that a walk through the graph keeps.
-_EF = 128
 # Changed items after which the engine flushes its files, so that it has few to do again when it opens.
 _FLUSH_EVERY = 10_000
 # Whether fsync of a file includes what was written to it through memory, as the engine's log is.
@@ -362,7 +360,7 @@ class EmbeddedGallery(QdrantGallery):
                 limit=limit,
                 query=edge.Query.Nearest(row),
                 filter=condition,
-                params=edge.SearchParams(exact=exact, hnsw_ef=_EF),
+                params=edge.SearchParams(exact=exact, hnsw_ef=HNSW_EF),
                 with_payload=True,
             )
             for row in rows.tolist()

@@ -11,6 +11,7 @@ from .embedded import EmbeddedGallery
 from .file_gallery import FileGallery, require_npz
 from .gallery import BATCH, Gallery, require_same_model
 from .items import Items
+from .server import ServerGallery
 from .settings import GallerySettings
 
 __all__ = ["export_items", "import_items", "open_gallery"]
@@ -29,7 +30,8 @@ def open_gallery(
     Args:
         url: ``embedded:FOLDER``, or a path alone, is a folder, see
             :class:`~mmreid_uda.gallery.embedded.EmbeddedGallery`. ``file:NAME.npz``, or a path that ends in ``.npz``,
-            is a file, see :class:`~mmreid_uda.gallery.FileGallery`.
+            is a file, see :class:`~mmreid_uda.gallery.FileGallery`. ``qdrant+http://HOST:PORT/COLLECTION`` is a
+            server, see :class:`~mmreid_uda.gallery.server.ServerGallery`.
         create: Settings of the gallery that is made where there is none. Defaults to None: there must be one.
         dim: D of a gallery that is made; otherwise the first items decide. One that is there must have it.
         read_only: Whether everything that changes it is refused. Defaults to False.
@@ -59,6 +61,8 @@ def open_gallery(
 
 
 def _open(url: str, create: GallerySettings | None, read_only: bool) -> Gallery:
+    if url.startswith("qdrant+"):
+        return ServerGallery(url, create, read_only)
     scheme, colon, place = url.partition(":")
     if not colon or scheme not in ("file", "embedded"):
         scheme, place = ("file" if url.endswith(".npz") else "embedded"), url

@@ -15,7 +15,7 @@ from .gallery import BATCH, Field, Gallery
 from .items import SECOND, Items
 from .ranking import Found
 
-__all__ = ["INDEXED", "QdrantGallery"]
+__all__ = ["HNSW_EF", "INDEXED", "QdrantGallery"]
 
 INDEXED = {
     "camera": "keyword",
@@ -28,6 +28,9 @@ INDEXED = {
 """Parts of the payload that filters ask for, and their kind. Times are whole microseconds: floats would not come back
 as they were. ``marks`` are the free fields as words, see :func:`~mmreid_uda.gallery.filters.marks`; a payload has
 ``path`` and ``fields`` (JSON) as well."""
+
+HNSW_EF = 128
+"""Candidates that an approximate search keeps on its walk through the graph."""
 
 Point = Any
 """A point of either package: with ``id``, ``payload``, ``vector``, and ``score`` where it was searched for."""

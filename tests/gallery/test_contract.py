@@ -14,13 +14,14 @@ from mmreid_uda.neighbors import center_cameras
 from mmreid_uda.utils import InputError
 
 DIM = 8
-URLS = {"file": "file:{}/g.npz", "embedded": "embedded:{}/g"}
+URLS = {"file": "file:{}/g.npz", "embedded": "embedded:{}/g", "server": "qdrant+local:{}/g/c"}
+PACKAGES = {"embedded": "qdrant_edge", "server": "qdrant_client"}
 
 
 def url_of(kind, folder):
     """Where a gallery of a test lies."""
-    if kind != "file":
-        pytest.importorskip("qdrant_edge")
+    if kind in PACKAGES:
+        pytest.importorskip(PACKAGES[kind])
     return URLS[kind].format(folder)
 
 

@@ -133,15 +133,49 @@ class PairCounter:
         Raises:
             InputError: There are no positives, or no negatives.
         """
-        negatives = sum(self._negatives[1:], self._negatives[0])
-        used = np.flatnonzero(negatives + self._positives)
-        result = _read_roc(self._positives[used], negatives[used])
+        _, positives, negatives = self._counts()
+        result = _read_roc(positives, negatives)
         if not result.num_positives or not result.num_negatives:
             raise InputError(
                 f"found {result.num_positives} pairs of one person and {result.num_negatives} pairs of two, expected "
                 f"some of both for verification: check the pids, or switch verification off."
             )
         return result
+
+    def num_pairs(self) -> tuple[int, int]:
+        """How many pairs were counted so far.
+
+        Returns:
+            Those of one person, and of two.
+        """
+        _, positives, negatives = self._counts()
+        return int(positives.sum()), int(negatives.sum())
+
+    def threshold(self, fpr: float) -> tuple[float, float, float]:
+        """The largest distance up to which at most a share of the pairs of two persons is accepted.
+
+        Args:
+            fpr: That share, 0..1.
+
+        Returns:
+            The distance, below which pairs are accepted, and the true and false positive rates measured there.
+        """
+        used, positives, negatives = self._counts()
+        allowed = math.floor(fpr * negatives.sum() * (1 + 1e-12))
+        last = int(np.searchsorted(negatives.cumsum(), allowed, "right"))  # bins that are accepted
+        keys = np.array([used[last - 1] + 1 if last else 0], np.int32) + np.int32(_FIRST_KEY)
+        edge = float((keys << _DROPPED_BITS).view(np.float32)[0])
+        return (
+            edge,
+            float(positives[:last].sum() / max(positives.sum(), 1)),
+            float(negatives[:last].sum() / max(negatives.sum(), 1)),
+        )
+
+    def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Bins with pairs, ascending, and the numbers of both kinds in each."""
+        negatives = sum(self._negatives[1:], self._negatives[0])
+        used = np.flatnonzero(negatives + self._positives)
+        return used, self._positives[used], negatives[used]
 
 
 def _keys(distances: Tensor) -> Tensor:
