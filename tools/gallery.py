@@ -35,7 +35,7 @@ from mmreid_uda.cli import (
 )
 from mmreid_uda.utils import InputError, loading_processes
 from mmreid_uda.utils.choices import SPLITS
-from mmreid_uda.utils.values import Fraction, Positive
+from mmreid_uda.utils.values import Fraction, OpenFraction, Positive
 
 if TYPE_CHECKING:
     from mmreid_uda.apis import ReIDInferencer
@@ -105,7 +105,13 @@ def parse_args() -> argparse.Namespace:
     made["label"].add_argument("--as", dest="name", required=True, help="identity that they get")
     made["export"].add_argument("out", type=writable(".npz"), help="file to write")
     made["import"].add_argument("file", help="file of export, or of extract_features.py")
-    for name in ("search", "label", "delete", "info"):
+    made["calibrate"].add_argument(
+        "--far", type=number(OpenFraction), default=0.001, help="false accept rate that is allowed"
+    )
+    made["calibrate"].add_argument(
+        "--across-cameras", action="store_true", help="leave out pairs of one subject in one camera"
+    )
+    for name in ("search", "label", "delete", "info", "calibrate"):
         add_conditions(made[name])
     made["delete"].add_argument(
         "--older-than",
@@ -387,6 +393,19 @@ def import_file(args: argparse.Namespace) -> None:
         print(f"{gallery.url}: {num} imported; {len(gallery)} items")
 
 
+def calibrate(args: argparse.Namespace) -> None:
+    """Find the similarity from which on two images show one subject."""
+    from mmreid_uda.gallery import calibrate as calibrated
+
+    with opened(args) as gallery:
+        found = calibrated(gallery, args.far, filter_of(args), across_cameras=args.across_cameras)
+        gallery.flush()
+    print(
+        f"threshold {found.similarity:.4f}: accepts {found.tpr:.1%} of {found.positives} pairs of one subject, "
+        f"{found.far:.3%} of {found.negatives} pairs of two"
+    )
+
+
 def optimize(args: argparse.Namespace) -> None:
     """Build what an approximate search needs, and take from the disk what was deleted."""
     with opened(args) as gallery:
@@ -401,6 +420,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], None]]] = {
     "label": ("say who some items are", label),
     "delete": ("take items out", delete),
     "info": ("tell what is there", info),
+    "calibrate": ("find the similarity from which on two images show one subject", calibrate),
     "optimize": ("make searches fast, and take from the disk what was deleted", optimize),
     "export": ("write all items to a file", export),
     "import": ("add the items of a file", import_file),

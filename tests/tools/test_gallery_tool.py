@@ -169,6 +169,28 @@ def test_wrong_calls_are_one_sentence(model, cameras, tmp_path, capsys):
     assert "found no condition" in refusal(capsys, "label", gallery, "--as", "Ann")
     words = refusal(capsys, "add", gallery, cameras, *QUIET, *model[:4])
     assert "fingerprint" in words
+    assert "tell identities" in refusal(capsys, "calibrate", gallery)
+
+
+def test_a_threshold_is_found_on_labeled_items(model, crops, tmp_path, capsys):
+    folder = tmp_path / "people"
+    for number, path in enumerate(crops[:24]):
+        place = folder / Path(path).name.split("_")[0] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(Path(path).read_bytes())
+    gallery = tmp_path / "gallery"
+    call_tool(TOOL, "add", gallery, folder, "--folders", "identity", *QUIET, *model)
+    call_tool(TOOL, "calibrate", gallery, "--far", 0.1)
+    assert " pairs of one subject, " in capsys.readouterr().out
+    with open_gallery(gallery) as opened:
+        [items] = opened.scan()
+        threshold = opened.settings.threshold
+    similarities = items.features @ items.features.T
+    same = items.identities[:, None] == items.identities
+    pairs = np.triu(np.ones_like(same), 1)
+    accepted = (similarities >= threshold.similarity) & pairs
+    assert accepted[~same].sum() <= 0.1 * pairs[~same].sum()
+    assert threshold.tpr == pytest.approx(accepted[same].sum() / pairs[same].sum())
 
 
 @pytest.fixture
