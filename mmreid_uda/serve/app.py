@@ -14,11 +14,13 @@ from fastapi.staticfiles import StaticFiles
 
 from mmreid_uda import __version__
 from mmreid_uda.gallery import Gallery
+from mmreid_uda.review import Review
 
 from .docs_page import docs_page
 from .errors import install_errors
 from .gallery_routes import gallery_routes
 from .guard import COOKIE, Guard, Sessions
+from .review_routes import review_routes
 from .schemas import Error, GalleryInfo, Health, Info, LimitsInfo, RunInfo, ThresholdInfo
 from .service import Service
 from .settings import ServerSettings
@@ -43,10 +45,11 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 def create_app(
     gallery: Gallery | None,
-    review: Any,
+    review: Review | None,
     inferencer: Any,
     settings: ServerSettings | None = None,
     folder: Path | None = None,
+    run: Path | None = None,
 ) -> FastAPI:
     """Make the application of ``mmreid serve``.
 
@@ -55,7 +58,9 @@ def create_app(
         review: What is looked at and corrected, a :class:`~mmreid_uda.review.Review`, or None.
         inferencer: The model of the gallery, or None: then only stored items and vectors can be searched for.
         settings: Who may do what. Defaults to everybody on this machine.
-        folder: Where stored images, thumbnails and the audit lie. Defaults to that of the gallery.
+        folder: Where stored images, thumbnails and the audit lie. Defaults to that of the gallery, or ``serve`` in the
+            run.
+        run: The work dir of the run that is reviewed, from which a training may start.
 
     Returns:
         The application.
@@ -63,7 +68,9 @@ def create_app(
     settings = settings or ServerSettings()
     if folder is None and gallery is not None:
         folder = gallery.folder
-    service = Service(gallery, review, inferencer, settings, folder)
+    if folder is None and run is not None:
+        folder = run / "serve"
+    service = Service(gallery, review, inferencer, settings, folder, run)
     sessions = Sessions(settings.tokens)
 
     @asynccontextmanager
@@ -87,7 +94,11 @@ def create_app(
     app.state.service = service
     app.add_middleware(Guard, settings=settings, sessions=sessions)
     install_errors(app)
-    for routes in (_common_routes(service, sessions), gallery_routes(service)):
+    for routes in (
+        _common_routes(service, sessions),
+        gallery_routes(service),
+        review_routes(service),
+    ):
         app.include_router(routes, prefix="/v1")
 
     @app.get("/v1/docs", include_in_schema=False)
@@ -164,7 +175,7 @@ def _most_frequent(values: dict[str, int]) -> dict[str, int]:
     return dict(sorted(values.items(), key=lambda one: -one[1])[:_MOST_VALUES])
 
 
-def _run_info(review: Any) -> RunInfo:
+def _run_info(review: Review) -> RunInfo:
     labels = review.labels
     return RunInfo(
         name=review.name,

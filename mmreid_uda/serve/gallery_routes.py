@@ -195,7 +195,8 @@ def gallery_routes(service: Service) -> APIRouter:
 
     def shown(request: Request, id_: UUID, size: int | None) -> Response:
         [path] = require_items([str(id_)]).paths
-        return picture(request, service.path_of(path), size, service.thumbnails, f"the item {id_}")
+        place = service.image_of(str(id_), path)
+        return picture(request, place, size, service.thumbnails, f"the item {id_}")
 
     @routes.post("/items", status_code=201)
     def add_items(
@@ -215,7 +216,7 @@ def gallery_routes(service: Service) -> APIRouter:
         num = len(ids)
         items = Items.of(
             embedded(uploads),
-            [service.stored_path(one) for one in ids],
+            [str(service.stored(one)) for one in ids],
             ids=ids,
             cameras=[known.camera] * num,
             times=[math.nan if known.time is None else known.time] * num,

@@ -6,7 +6,9 @@ import hashlib
 import os
 import tempfile
 import threading
+import uuid
 from collections import OrderedDict
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +18,6 @@ from fastapi import HTTPException, Request
 from fastapi.responses import Response
 
 from mmreid_uda.datasets.transforms import decode_image
-from mmreid_uda.utils.files import atomic_path
 
 __all__ = ["THUMBNAIL_SIZES", "Thumbnails", "encode_jpeg", "picture", "read_picture"]
 
@@ -43,7 +44,12 @@ class Thumbnails:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
-        files = [one for one in os.scandir(self.folder) if one.name.endswith(".jpg")]
+        files = []
+        for one in os.scandir(self.folder):
+            if one.name.startswith("."):
+                os.unlink(one)
+            else:
+                files.append(one)
         files.sort(key=lambda one: one.stat().st_atime)
         self._sizes = OrderedDict((one.name, one.stat().st_size) for one in files)
         self.total = sum(self._sizes.values())
@@ -73,9 +79,11 @@ class Thumbnails:
                         self._sizes.move_to_end(name)
                 return content
         content = _shrunk(path.read_bytes(), size)
-        with atomic_path(kept) as temporary:
-            temporary.write_bytes(content)
-            os.utime(temporary, ns=(changed, changed))
+        # Threads may make one thumbnail at the same time; what a crash leaves is made again.
+        temporary = self.folder / f".{uuid.uuid4().hex}"
+        temporary.write_bytes(content)
+        os.utime(temporary, ns=(changed, changed))
+        os.replace(temporary, kept)
         self._keep(name, len(content))
         return content
 
@@ -90,6 +98,19 @@ class Thumbnails:
             with self._lock:
                 self.total -= self._sizes.pop(name, 0)
             (self.folder / name).unlink(missing_ok=True)
+
+    def keep(self, paths: Iterable[Path]) -> None:
+        """Remove the thumbnails of all other images.
+
+        Args:
+            paths: The images.
+        """
+        names = {self._name(path, size) for path in paths for size in THUMBNAIL_SIZES}
+        with self._lock:
+            others = [one for one in self._sizes if one not in names]
+            self.total -= sum(self._sizes.pop(one) for one in others)
+        for one in others:
+            (self.folder / one).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove a folder that nobody has named."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from fastapi import HTTPException, Request
 
 from mmreid_uda.gallery import Filter, Gallery, Items
 from mmreid_uda.gallery.audit import AuditLog
+from mmreid_uda.review import Review
 from mmreid_uda.utils.files import atomic_path
 
 from .embedder import Embedder
@@ -27,33 +28,34 @@ class Service:
 
     Args:
         gallery: None where there is only a run.
-        review: None where there is only a gallery.
+        review: Clusters; None where there are none to look at.
         inferencer: The model; None where images cannot be searched for.
         settings: Who may do what.
         folder: Where stored images, thumbnails and the audit lie; None where the gallery has no folder and none was
             named: nothing is stored then.
+        run: The work dir of the run that is reviewed; None for others.
     """
 
     def __init__(
         self,
         gallery: Gallery | None,
-        review: Any,
+        review: Review | None,
         inferencer: Any,
         settings: ServerSettings,
         folder: Path | None = None,
+        run: Path | None = None,
     ) -> None:
         self.settings = settings
         self.folder = folder
-        self._gallery, self._review = gallery, review
+        self._gallery, self._review, self._run = gallery, review, run
         self._embedder = None if inferencer is None else Embedder(inferencer)
         self.audit_log = None if folder is None else AuditLog(folder / "audit.jsonl")
         self.thumbnails = Thumbnails(
             None if folder is None else folder / "thumbnails", settings.limits.thumbnails_bytes
         )
         self.jobs = Jobs(settings.limits.jobs)
-        self.changing = threading.Lock()
         if gallery is not None and self.images is not None:
-            self._settle_arrived(gallery)
+            self._settle(gallery)
 
     @property
     def gallery(self) -> Gallery:
@@ -69,7 +71,7 @@ class Service:
         return self._gallery
 
     @property
-    def review(self) -> Any:
+    def review(self) -> Review:
         """The review of a run or of the gallery.
 
         Raises:
@@ -139,27 +141,29 @@ class Service:
         if self.audit_log is not None:
             self.audit_log.write(request.state.who, what, client=request.state.client, **details)
 
-    def path_of(self, path: str) -> Path:
+    def image_of(self, id_: str, path: str) -> Path:
         """The file of an item.
 
         Args:
-            path: As the gallery holds it; a relative one lies in the gallery's folder.
+            id_: Of the item.
+            path: As the gallery holds it.
 
         Returns:
-            Its path.
+            The image that was stored for it; where there is none, that of its path.
         """
-        return Path(path) if self.folder is None else self.folder / path
+        stored = self.stored(id_)
+        return stored if stored is not None and stored.exists() else Path(path)
 
-    def stored_path(self, id_: str) -> str:
-        """Where the image of an item lies that is added by HTTP.
+    def stored(self, id_: str) -> Path | None:
+        """Where the image of an item lies that was added by HTTP.
 
         Args:
             id_: Of the item.
 
         Returns:
-            A path relative to the gallery's folder.
+            An absolute path, of a file that is there or not; None where nothing is stored.
         """
-        return f"images/{id_}.jpg"
+        return None if self.images is None else self.images.absolute() / f"{id_}.jpg"
 
     def store(self, items: Items, uploads: list[Upload]) -> None:
         """Put items and their images into the gallery; both are there when this returns.
@@ -168,19 +172,25 @@ class Service:
         a server that is killed in between finds and settles it at its next start.
 
         Args:
-            items: With features and stored paths.
+            items: With features; their paths are :meth:`stored`.
             uploads: Their images.
         """
         assert self.images is not None
-        arrived = [self.images / "arriving" / f"{id_}.jpg" for id_ in items.ids]
+        # Two clients may send one image at the same time: each has a file of its own.
+        arriving = self.images / "arriving"
+        arrived = [arriving / f"{id_}.{uuid.uuid4().hex}.jpg" for id_ in items.ids]
         for path, upload in zip(arrived, uploads):
             with atomic_path(path) as temporary:
                 temporary.write_bytes(encode_jpeg(upload.pixels, 95))
-        with self.changing:
-            self.gallery.upsert(items, self.embedder.fingerprint)
-            self.gallery.flush()
-            for path in arrived:
-                os.replace(path, self.images / path.name)
+        self.gallery.upsert(items, self.embedder.fingerprint)
+        self.gallery.flush()
+        for id_, path in zip(items.ids, arrived):
+            os.replace(path, self.images / f"{id_}.jpg")
+        # Somebody may have deleted an item before its image was there.
+        if self.gallery.count(Filter(ids=tuple(items.ids))) < len(items):
+            for id_ in items.ids:
+                if not self.gallery.count(Filter(ids=(id_,))):
+                    (self.images / f"{id_}.jpg").unlink(missing_ok=True)
 
     def delete(self, where: Filter) -> int:
         """Delete items, their stored images, and their thumbnails; files that the gallery only points to stay.
@@ -191,30 +201,44 @@ class Service:
         Returns:
             How many there were.
         """
-        with self.changing:
-            named = [
-                one
-                for items in self.gallery.scan(where, features=False)
-                for one in zip(items.ids, items.paths)
-            ]
-            count = self.gallery.delete(where)
-            self.gallery.flush()
-            for id_, path in named:
-                self.thumbnails.discard(self.path_of(path))
-                if path == self.stored_path(id_):
-                    self.path_of(path).unlink(missing_ok=True)
+        named = [
+            one
+            for items in self.gallery.scan(where, features=False)
+            for one in zip(items.ids, items.paths)
+        ]
+        count = self.gallery.delete(where)
+        self.gallery.flush()
+        for id_, path in named:
+            for place in filter(None, (Path(path), self.stored(id_))):
+                self.thumbnails.discard(place)
+            if stored := self.stored(id_):
+                stored.unlink(missing_ok=True)
         return count
 
-    def _settle_arrived(self, gallery: Gallery) -> None:
-        """Give the images that a killed server has left their places, or remove those without an item."""
+    def _settle(self, gallery: Gallery) -> None:
+        """Give images that a killed server has left their places, and remove what items were deleted of elsewhere."""
         assert self.images is not None
         (self.images / "arriving").mkdir(parents=True, exist_ok=True)
-        for path in (self.images / "arriving").iterdir():
-            whole = path.suffix == ".jpg" and not path.name.startswith(".")
-            if whole and gallery.count(Filter(ids=(path.stem,))):
-                os.replace(path, self.images / path.name)
+        arrived = list((self.images / "arriving").iterdir())
+        stored = list(self.images.glob("*.jpg"))
+        if not (arrived or stored or self.thumbnails.total):
+            return
+        there: set[str] = set()
+        known = set(map(Path, self._review.paths if self._review else ()))
+        for items in gallery.scan(features=False):
+            there.update(items.ids)
+            known.update(map(Path, items.paths))
+        for path in arrived:
+            id_ = path.name.partition(".")[0]
+            if id_ in there:
+                os.replace(path, self.images / f"{id_}.jpg")
             else:
                 path.unlink()
+        for path in stored:
+            if path.stem not in there:
+                path.unlink()
+        known.update(self.images.absolute() / f"{id_}.jpg" for id_ in there)
+        self.thumbnails.keep(known)
 
     def close(self) -> None:
         """Stop what is running, and have everything on the disk."""

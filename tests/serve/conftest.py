@@ -1,5 +1,7 @@
 """A gallery of sixty colored pictures, a model that looks at colors, and clients of a server of both."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,31 +15,38 @@ from fastapi.testclient import TestClient
 from mmreid_uda.serve import Limits, ServerSettings, create_app
 
 
+@pytest.fixture(scope="session")
+def contents():
+    """Sixty files: twelve subjects, five pictures each; and their features."""
+    files = [picture_bytes(number, number // 5) for number in range(60)]
+    images = [np.asarray(Image.open(io.BytesIO(one)))[:, :, ::-1] for one in files]
+    return files, ColorModel().extract(images)
+
+
 @pytest.fixture
-def pictures(tmp_path):
-    """Sixty files: twelve subjects, five pictures each, three cameras."""
-    folder = tmp_path / "crops"
-    folder.mkdir()
-    files = []
-    for number in range(60):
-        path = folder / f"{number:03}.jpg"
-        path.write_bytes(picture_bytes(number, number // 5))
-        files.append(path)
+def pictures(tmp_path, contents):
+    """The files."""
+    files = [tmp_path / f"{number:03}.jpg" for number in range(60)]
+    for path, content in zip(files, contents[0]):
+        path.write_bytes(content)
     return files
 
 
 @pytest.fixture
-def gallery(tmp_path, pictures):
-    model = ColorModel()
-    settings = GallerySettings(fingerprint=model.fingerprint)
-    gallery = open_gallery(tmp_path / "gallery.npz", create=settings, dim=DIM)
+def gallery(request, tmp_path, pictures, contents):
+    """A gallery of them, of three cameras; in a file, or by its parameter in a folder, which takes longer."""
+    files, features = contents
+    name = getattr(request, "param", "gallery.npz")
+    if name == "gallery":
+        pytest.importorskip("qdrant_edge")
+    settings = GallerySettings(fingerprint=ColorModel.fingerprint)
+    gallery = open_gallery(tmp_path / name, create=settings, dim=DIM)
     numbers = np.arange(len(pictures))
-    images = [np.asarray(Image.open(path))[:, :, ::-1] for path in pictures]
     gallery.add(
         Items.of(
-            model.extract(images),
+            features,
             [str(path) for path in pictures],
-            ids=[content_id(path) for path in pictures],
+            ids=[content_id(one) for one in files],
             cameras=[f"cam{number % 3}" for number in numbers],
             times=[float("nan") if number == 0 else 10.0 * number for number in numbers],
             tracklets=[f"t{number // 2}" for number in numbers],

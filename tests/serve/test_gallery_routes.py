@@ -12,6 +12,9 @@ from serving import DIM, ColorModel, picture_bytes
 from mmreid_uda.gallery import Filter, content_id
 from mmreid_uda.serve import Limits
 
+in_a_folder = pytest.mark.parametrize("gallery", ["gallery"], indirect=True)
+both = pytest.mark.parametrize("gallery", ["gallery.npz", "gallery"], indirect=True)
+
 
 def refused(response, status, part=""):
     assert response.status_code == status, response.text
@@ -27,6 +30,7 @@ def audit(client):
     return [json.loads(line) for line in text.splitlines()]
 
 
+@in_a_folder
 def test_info_says_what_is_served(client):
     info = client.get("/v1/info").json()
     gallery = info["gallery"]
@@ -51,6 +55,7 @@ def test_embedded_features_are_those_of_the_model(client):
     assert answer["fingerprint"] == "c" * 64
 
 
+@both
 def test_a_search_by_image_gives_what_the_gallery_finds(client, gallery):
     content = picture_bytes(200, 4, "PNG")
     options = {"topk": 7, "not_cameras": ["cam1"], "since": 0}
@@ -176,6 +181,7 @@ def test_a_file_that_is_no_image_is_not_served_whatever_the_gallery_says(client,
         refused(client.get(f"/v1/items/{content_id(pictures[8])}/{what}"), 404)
 
 
+@in_a_folder
 def test_an_added_image_is_there_with_what_is_known_and_without_its_metadata(client, gallery):
     exif = Image.Exif()
     exif[0x010E] = "the garden of somebody"
@@ -209,6 +215,7 @@ def test_a_wrong_payload_adds_nothing(client, gallery, payload):
     assert gallery.count() == 60
 
 
+@both
 def test_deleting_takes_image_and_thumbnails_along_but_no_file_of_others(client, gallery, pictures):
     content = picture_bytes(400, 20)
     [id_] = client.post("/v1/items", files={"image": upload(content)}).json()["ids"]
@@ -278,17 +285,28 @@ def test_who_did_what_is_written_down_without_images_and_vectors(serve, gallery)
     assert "features" not in json.dumps(lines)
 
 
-def test_a_server_that_was_killed_between_image_and_item_settles_it(serve, gallery, pictures):
-    arriving = gallery.folder / "images" / "arriving"
-    arriving.mkdir(parents=True)
-    there = content_id(pictures[0])
-    for name in (f"{there}.jpg", f"{'0' * 8}-0000-0000-0000-{'0' * 12}.jpg", f".1.{there}.jpg"):
-        (arriving / name).write_bytes(b"x")
-    serve()
-    assert [one.name for one in arriving.iterdir()] == []
-    assert [one.name for one in (gallery.folder / "images").glob("*.jpg")] == [f"{there}.jpg"]
+def test_a_server_settles_what_a_killed_one_and_deletions_elsewhere_have_left(
+    serve, gallery, pictures
+):
+    folder = gallery.folder / "images"
+    (folder / "arriving").mkdir(parents=True)
+    there, gone = content_id(pictures[0]), content_id(b"gone")
+    for name in (f"{there}.1.jpg", f"{gone}.2.jpg", f".1.{there}.3.jpg"):
+        (folder / "arriving" / name).write_bytes(b"x")
+    (folder / f"{gone}.jpg").write_bytes(picture_bytes(1))
+    before = serve()
+    assert [one.name for one in folder.rglob("*.jpg")] == [f"{there}.jpg"]
+    for one in pictures[1:3]:
+        before.get(f"/v1/items/{content_id(one)}/thumbnail")
+    thumbnails = before.app.state.service.thumbnails
+    assert len(list(thumbnails.folder.iterdir())) == 2
+    gallery.delete(Filter(ids=(content_id(pictures[1]), there)))
+    thumbnails = serve().app.state.service.thumbnails
+    assert [one.name for one in thumbnails.folder.iterdir()] == [thumbnails._name(pictures[2], 128)]
+    assert not list(folder.rglob("*.jpg"))
 
 
+@in_a_folder
 def test_many_clients_at_once_get_their_own_answers(client, gallery):
     contents = [picture_bytes(500 + one, one % 12, "PNG") for one in range(24)]
     results = {}
@@ -310,6 +328,30 @@ def test_many_clients_at_once_get_their_own_answers(client, gallery):
     for number, found in results.items():
         assert found == ([content_id(contents[number])] if number % 2 else f"p{number % 12}")
     assert gallery.count() == 72 and sum(client.model.batches) == 24
+
+
+@in_a_folder
+def test_one_image_that_many_send_at_once_is_one_item(client, gallery):
+    content, statuses = picture_bytes(600, 3), []
+
+    def ask():
+        sent = client.post("/v1/items", files={"image": upload(content)})
+        [id_] = sent.json()["ids"]
+        seen = client.get(f"/v1/items/{id_}/thumbnail?size=64")
+        statuses.append((sent.status_code, seen.status_code))
+
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    service = client.app.state.service
+    assert statuses == [(201, 200)] * 12 and gallery.count() == 61
+    assert [one.name for one in service.images.iterdir() if one.is_file()] == [
+        f"{content_id(content)}.jpg"
+    ]
+    assert not list((service.images / "arriving").iterdir())
+    assert len(list(service.thumbnails.folder.iterdir())) == 1
 
 
 def test_the_list_of_the_api_needs_no_script_and_names_every_route(client):
