@@ -156,11 +156,11 @@ def test_a_body_is_refused_by_what_it_says_or_as_soon_as_it_is_too_long(serve):
 
 
 def test_a_client_that_asks_too_often_is_told_when_to_come_back(serve):
-    client = serve(limits=Limits(rate=0.5, burst=3))
+    client = serve(limits=Limits(rate=0.01, burst=3))
     statuses = [client.get("/v1/info").status_code for _ in range(4)]
     assert statuses == [200, 200, 200, 429]
     refused = client.get("/v1/info")
-    assert "--rate" in error(refused, 429) and refused.headers["retry-after"] == "2"
+    assert "--rate" in error(refused, 429) and 60 < int(refused.headers["retry-after"]) <= 100
 
 
 def test_the_log_holds_no_query_no_token_and_no_foreign_lines(serve, caplog):
