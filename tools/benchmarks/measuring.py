@@ -18,7 +18,14 @@ from mmreid_uda.cli import PICTURES, ToolParser, at_least, writable
 from mmreid_uda.utils import InputError, num_threads
 from mmreid_uda.utils.files import write_json
 
-__all__ = ["add_output_options", "added_memory", "fitted_exponent", "show", "take_turns"]
+__all__ = [
+    "add_output_options",
+    "added_memory",
+    "fitted_exponent",
+    "resident",
+    "show",
+    "take_turns",
+]
 
 T = TypeVar("T")
 
@@ -139,13 +146,23 @@ def _measure(
     work = prepare(*arguments, **{name: np.load(path) for name, path in paths.items()})
     gc.collect()
     _FORGET_PEAK.write_text("5")
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     work()
-    return _resident("VmHWM") - before
+    return resident("VmHWM") - before
 
 
-def _resident(name: str) -> int:
-    """A size of this process that Linux keeps, in bytes."""
+def resident(name: str) -> int:
+    """A size of this process that Linux keeps.
+
+    Args:
+        name: ``'VmRSS'``, what is resident, or ``'VmHWM'``, the most that was.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        KeyError: Linux keeps no such size.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name):
             return int(line.split()[1]) * 1024
