@@ -3,10 +3,11 @@
 from .calibration import calibrate
 from .file_gallery import FileGallery, require_npz, save_features
 from .filters import Filter
-from .gallery import Gallery, Match, require_same_model
+from .gallery import Gallery, Match
 from .items import Items, Sightings, content_id, name_ids, require_same_length
 from .opening import export_items, import_items, open_gallery
 from .settings import GallerySettings, Threshold
+from .store import require_same_model
 from .upkeep import expire
 
 __all__ = [

@@ -14,9 +14,10 @@ from mmreid_uda.utils import InputError, make_rng
 from mmreid_uda.utils.values import OpenFraction, checked
 
 from .filters import Filter
-from .gallery import BATCH, Gallery
+from .gallery import Gallery
 from .items import Items
 from .settings import Threshold
+from .store import BATCH
 
 __all__ = ["calibrate"]
 

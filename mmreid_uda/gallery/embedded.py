@@ -18,9 +18,9 @@ from mmreid_uda.utils.files import read_json, said_to_be_unwritable, write_json
 from mmreid_uda.utils.packages import import_package
 from mmreid_uda.utils.run_lock import RunLock
 
-from .gallery import BATCH
 from .qdrant import HNSW_EF, INDEXED, Point, QdrantGallery
 from .settings import GallerySettings
+from .store import BATCH
 
 __all__ = ["EmbeddedGallery"]
 

@@ -23,11 +23,12 @@ from mmreid_uda.utils.files import (
 )
 from mmreid_uda.utils.values import Count, checked
 
-from .filters import TEXT_COLUMNS, Filter
-from .gallery import BATCH, Field, Gallery
+from .filters import TEXT_COLUMNS, Field, Filter
+from .gallery import Gallery
 from .items import Items, Sightings, require_same_length
 from .ranking import Found
 from .settings import GallerySettings
+from .store import BATCH
 
 __all__ = ["FileGallery", "require_npz", "save_features"]
 
@@ -207,6 +208,7 @@ class FileGallery(Gallery):
         items = self._state.items
         return int(where.mask(items).sum()) if where else len(items)
 
+    @checked
     def values(self, field: Field, where: Filter | None = None) -> dict[str, int]:
         """As for :meth:`Gallery.values`."""
         items = self._state.items
@@ -246,7 +248,8 @@ class FileGallery(Gallery):
 
     def _upsert(self, items: Items) -> None:
         old = self._state
-        kept = np.array([one not in set(items.ids) for one in old.items.ids], bool)
+        replaced = set(items.ids)
+        kept = np.array([one not in replaced for one in old.items.ids], bool)
         if kept.any():
             there = np.flatnonzero(kept)
             before = old.items.take(there).with_features(old.vectors(there))

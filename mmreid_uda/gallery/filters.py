@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,9 +14,16 @@ from mmreid_uda.utils.values import checked
 
 from .items import Items, canonical_id, whole_ticks
 
-__all__ = ["TEXT_COLUMNS", "Filter", "marks"]
+__all__ = ["TEXT_COLUMNS", "Field", "Filter", "marks"]
 
-TEXT_COLUMNS = {"camera": "cameras", "identity": "identities", "tracklet": "tracklets"}
+Field = Literal["camera", "identity", "tracklet"]
+"""What values can be counted of."""
+
+TEXT_COLUMNS: dict[Field, str] = {
+    "camera": "cameras",
+    "identity": "identities",
+    "tracklet": "tracklets",
+}
 """Names of one item's texts -> columns of :class:`Items`, and conditions of :class:`Filter`."""
 # From here on a sorted search is faster than one comparison per value.
 _FEW = 8

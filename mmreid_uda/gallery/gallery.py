@@ -1,13 +1,9 @@
-"""The one interface of galleries: items are added, changed, deleted, found again; whatever keeps them."""
+"""The one interface of galleries: items are added, changed, deleted, and found again, whatever keeps them."""
 
 from __future__ import annotations
 
 import math
-import threading
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,20 +15,17 @@ from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.values import Count, checked
 
 from .filters import TEXT_COLUMNS, Filter
-from .items import Items, Sightings, canonical_id
+from .items import Sightings
 from .ranking import Found, Ranking
 from .settings import GallerySettings
+from .store import ItemStore
 
-__all__ = ["BATCH", "Gallery", "Group", "Match", "require_same_model"]
+__all__ = ["Gallery", "Group", "Match"]
 
-BATCH = 1000
-"""Items that are read or written at once where many are."""
 Group = Literal["tracklet", "identity"]
 """What a search can give the best item of."""
-Field = Literal["camera", "identity", "tracklet"]
-"""What values can be counted of."""
-# How much farther a search looks, where what it found does not fill the groups.
-_DEEPER = 4
+# Items that a search looks at for each group that it is to find, before it looks beyond the groups it has found.
+_PER_GROUP = 4
 
 
 class Match(NamedTuple):
@@ -53,292 +46,11 @@ class Match(NamedTuple):
     """Items of the gallery that meet the filter and belong to the group, of a search for groups."""
 
 
-class Gallery(ABC):
+class Gallery(ItemStore):
     """Items with features that are searched, whatever keeps them; :func:`~mmreid_uda.gallery.open_gallery` opens one.
 
     Several threads may use one gallery at the same time. It is a context manager, which closes it.
-
-    Args:
-        url: What :func:`~mmreid_uda.gallery.open_gallery` opens.
-        settings: What is stored with the items.
-        read_only: Whether everything that changes it is refused.
     """
-
-    kind: Literal["file", "embedded", "server"]
-
-    def __init__(self, url: str, settings: GallerySettings, read_only: bool) -> None:
-        self.url, self.read_only = url, read_only
-        self._settings = settings
-        self._writing = threading.RLock()
-
-    @property
-    def settings(self) -> GallerySettings:
-        """What holds for the whole gallery."""
-        return self._settings
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the model that made the features; '' = unknown."""
-        return self._settings.fingerprint
-
-    @property
-    def dim(self) -> int:
-        """D; 0 before the first items are added."""
-        return self._settings.dim
-
-    @property
-    def folder(self) -> Path | None:
-        """Where files that belong to the gallery lie: links, an audit, images; None where there is no such folder."""
-        return None
-
-    def __len__(self) -> int:
-        return self.count()
-
-    def __enter__(self) -> Gallery:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    # What a back end does.
-
-    @abstractmethod
-    def _existing(self, ids: Sequence[str]) -> set[str]:
-        """Those of some identifiers that are there."""
-
-    @abstractmethod
-    def _upsert(self, items: Items) -> None:
-        """Store items with features, in the place of those of the same identifiers."""
-
-    @abstractmethod
-    def _delete(self, where: Filter) -> None:
-        """Delete items."""
-
-    @abstractmethod
-    def _get(self, ids: Sequence[str], features: bool) -> Items:
-        """Items of those identifiers that are there, in any order."""
-
-    @abstractmethod
-    def _set(
-        self, ids: Sequence[str], identity: str | None, fields: list[dict[str, Any]] | None
-    ) -> None:
-        """Change the identity, the free fields, or both, of items that are there."""
-
-    @abstractmethod
-    def _nearest(self, rows: np.ndarray, k: int, where: Filter, exact: bool) -> list[Found]:
-        """The ``k`` most similar items of each unit row (Q, D), best first; of equal similarities any."""
-
-    def _commit(self) -> None:  # noqa: B027 - nothing to do where every change is durable at once
-        """Make all changes so far durable; other threads may change items meanwhile."""
-
-    @abstractmethod
-    def _store_settings(self, settings: GallerySettings) -> None:
-        """Keep settings; durable when it returns."""
-
-    @abstractmethod
-    def count(self, where: Filter | None = None) -> int:
-        """Number of items.
-
-        Args:
-            where: Which ones. Defaults to None: all.
-
-        Returns:
-            How many there are.
-        """
-
-    @abstractmethod
-    def values(self, field: Field, where: Filter | None = None) -> dict[str, int]:
-        """The values that a text of the items has.
-
-        Args:
-            field: ``'camera'``, ``'identity'`` or ``'tracklet'``.
-            where: Of which items. Defaults to None: all.
-
-        Returns:
-            Value -> number of items, in the order of the values; ``''`` for those where it is unknown.
-        """
-
-    @abstractmethod
-    def scan(
-        self, where: Filter | None = None, features: bool = True, batch: int = BATCH
-    ) -> Iterator[Items]:
-        """Read items one batch after the other, in the order of their identifiers.
-
-        What is added or deleted meanwhile is seen or not; all others are seen once.
-
-        Args:
-            where: Which ones. Defaults to None: all.
-            features: Whether their features are read as well. Defaults to True.
-            batch: Items at once.
-
-        Yields:
-            Up to ``batch`` items.
-        """
-
-    def optimize(self) -> None:  # noqa: B027 - nothing to do for a back end that has no index of its own
-        """Build what an approximate search needs, and tidy up; may take minutes, searches go on meanwhile."""
-
-    def compact(self) -> None:  # noqa: B027 - nothing to do where nothing of deleted items stays
-        """Take from the disk what was deleted, where it may still lie in files of the back end."""
-
-    def flush(self) -> None:  # noqa: B027 - nothing to do where every change is durable at once
-        """Make what was changed durable, where that has not been done at once."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Flush, and let go of files and connections; closing twice is allowed."""
-
-    # What all share.
-
-    def add(self, items: Items, fingerprint: str = "") -> int:
-        """Add items; those whose identifier is there already are left as they are.
-
-        The first items decide the dimension. With identifiers of :func:`~mmreid_uda.gallery.content_id`, adding the
-        same images again changes nothing. What was added is durable when this returns; of a file, once it is flushed.
-
-        Args:
-            items: With features, see :meth:`Items.of`.
-            fingerprint: Of the model that made the features; '' = unknown, which is not compared.
-
-        Returns:
-            How many were new.
-
-        Raises:
-            InputError: The gallery is read-only, of another model or dimension, or the features are not as expected.
-        """
-        with self._writing:
-            items = self._fitting(items, fingerprint)
-            there = self._existing(items.ids) if len(items) else set()
-            new = np.array([one not in there for one in items.ids], bool)
-            if new.any():
-                self._upsert(items if new.all() else items.take(new))
-        self._commit()
-        return int(new.sum())
-
-    def upsert(self, items: Items, fingerprint: str = "") -> None:
-        """Add items, in the place of those of the same identifiers.
-
-        Args:
-            items: As for :meth:`add`.
-            fingerprint: As for :meth:`add`.
-
-        Raises:
-            InputError: As for :meth:`add`.
-        """
-        with self._writing:
-            items = self._fitting(items, fingerprint)
-            if len(items):
-                self._upsert(items)
-        self._commit()
-
-    def delete(self, where: Filter) -> int:
-        """Delete items.
-
-        Args:
-            where: Which ones; a filter without conditions deletes everything.
-
-        Returns:
-            How many there were.
-
-        Raises:
-            InputError: The gallery is read-only.
-        """
-        with self._writing:
-            self._require_writable()
-            if found := self.count(where):
-                self._delete(where)
-        self._commit()
-        return found
-
-    def get(self, ids: Sequence[str], features: bool = False) -> Items:
-        """Read items.
-
-        Args:
-            ids: Identifiers; each may be asked for once.
-            features: Whether their features are read as well. Defaults to False.
-
-        Returns:
-            The items, in this order.
-
-        Raises:
-            InputError: One is not there.
-        """
-        wanted = [canonical_id(one) for one in ids]
-        found = self._get(wanted, features)
-        place = {one: number for number, one in enumerate(found.ids)}
-        if missing := [one for one in wanted if one not in place]:
-            more = f" and {len(missing) - 1} others" if missing[1:] else ""
-            raise InputError(
-                f"found no item {missing[0]}{more} in the gallery {self.url!r}, expected identifiers of its items: "
-                "search again, they may have been deleted."
-            )
-        return found.take([place[one] for one in wanted])
-
-    def update(
-        self,
-        ids: Sequence[str],
-        *,
-        identity: str | None = None,
-        fields: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Say of items who they are, or free values; features stay.
-
-        Args:
-            ids: Identifiers.
-            identity: The one identity of all of them, ``''`` = unknown. Defaults to None: stays.
-            fields: Values that are set; None takes one away, other names stay. Defaults to None.
-
-        Raises:
-            InputError: The gallery is read-only, an item is not there, or fields are not what JSON holds.
-        """
-        with self._writing:
-            self._require_writable()
-            found = self.get(ids)
-            if not len(found):
-                return
-            texts = None if identity is None else [identity] * len(found)
-            changed = None
-            if fields is not None:
-                changed = [
-                    {k: v for k, v in {**one, **fields}.items() if v is not None}
-                    for one in found.fields
-                ]
-            checked_items = Items.of(
-                None, found.paths, ids=found.ids, identities=texts, fields=changed
-            )
-            self._set(found.ids, identity, None if changed is None else checked_items.fields)
-        self._commit()
-
-    def change_settings(self, **changes: Any) -> GallerySettings:
-        """Change and store settings.
-
-        Args:
-            **changes: Such as ``retention_days=30``, see :class:`GallerySettings`.
-
-        Returns:
-            The new settings.
-
-        Raises:
-            InputError: The gallery is read-only, a setting is unknown or its value is not allowed; or another dimension
-                or fingerprint than that of the items.
-        """
-        with self._writing:
-            self._require_writable()
-            changed = self._settings.changed(**changes)
-            if changed.dim != self.dim and self.dim and len(self):
-                raise InputError(
-                    f"found {changed.dim} as the dimension of a gallery whose items have {self.dim}, expected the "
-                    "same: leave dim out, or make another gallery."
-                )
-            if changed != self._settings:
-                self._store_settings(changed)
-                self._settings = changed
-            return changed
 
     @checked
     def search(
@@ -396,21 +108,21 @@ class Gallery(ABC):
             self._require_times(prior, sightings)
         if exact is None:
             exact = self.count() <= self.settings.exact_up_to
-        depth = max(topk, candidates) if ranking else topk
-        found = self._best(rows, depth, where, exact)
+        depth = topk * _PER_GROUP if group_by else topk
+        depth = max(topk, candidates) if ranking else depth
         results = []
-        for number, one in enumerate(found):
-            matches, complete = self._ranked(
-                rows[number], number, one, ranking, group_by, threshold
-            )
-            asked = depth
-            while group_by and len(matches) < topk and len(one) == asked and not complete:
-                asked *= _DEEPER
-                [one] = self._best(rows[[number]], asked, where, exact)
-                matches, complete = self._ranked(
-                    rows[number], number, one, ranking, group_by, threshold
+        for number, found in enumerate(self._best(rows, depth, where, exact)):
+            if ranking and len(found):
+                theirs = self.get(found.items.ids, features=True).features
+                assert theirs is not None
+                found = ranking.ranked(rows[number], number, found, theirs)
+            matches = _matches(found, threshold)
+            if group_by:
+                beyond = len(matches) == depth and not ranking
+                matches = self._grouped(
+                    rows[[number]], topk, where, exact, group_by, threshold, matches, beyond
                 )
-            results.append(self._with_sizes(matches[:topk], group_by, where))
+            results.append(matches[:topk])
         return results
 
     def search_items(
@@ -519,44 +231,10 @@ class Gallery(ABC):
             )
         return {one: row.tolist() for one, row in means.means().items()}
 
-    def _fitting(self, items: Items, fingerprint: str) -> Items:
-        """Items that can be added, checked once more; the first ones decide dimension and fingerprint."""
-        self._require_writable()
-        require_same_model(fingerprint, self.fingerprint, self.url)
-        if not len(items):
-            return items
-        if items.features is None:
-            raise InputError(
-                f"found {len(items)} items without features to add, expected features: give them to Items.of."
-            )
-        items = Items.of(**{name: getattr(items, name) for name in Items.__dataclass_fields__})
-        assert items.features is not None
-        self._require_dim(items.features, "features to add")
-        first = {} if self.dim else {"dim": items.features.shape[1]}
-        if fingerprint and not self.fingerprint:
-            first["fingerprint"] = fingerprint
-        if first:
-            self.change_settings(**first)
-        return items
-
     def _queries(self, features: np.ndarray) -> np.ndarray:
         rows = check_vectors(features, "features of the queries")
         self._require_dim(rows, "queries")
         return unit_rows(rows)
-
-    def _require_dim(self, rows: np.ndarray, what: str) -> None:
-        if self.dim and rows.shape[1] != self.dim:
-            raise InputError(
-                f"found {what} of shape {rows.shape}, expected (N, {self.dim}): take the features of the model that "
-                f"made the gallery {self.url!r}."
-            )
-
-    def _require_writable(self) -> None:
-        if self.read_only:
-            raise InputError(
-                f"found the gallery {self.url!r} opened to be read, expected one that can be changed: open it without "
-                "read_only."
-            )
 
     def _require_times(self, prior: TimePrior, sightings: Sightings | None) -> None:
         if sightings is None:
@@ -596,74 +274,59 @@ class Gallery(ABC):
             found[number] = one.ordered(k)
         return found
 
-    def _ranked(
+    def _grouped(
         self,
         row: np.ndarray,
-        number: int,
-        found: Found,
-        ranking: Ranking,
-        group_by: Group | None,
+        topk: int,
+        where: Filter,
+        exact: bool,
+        group_by: Group,
         threshold: float | None,
-    ) -> tuple[list[Match], bool]:
-        """Matches in their order, the best of each group; and whether looking deeper finds no more."""
-        beyond = threshold is not None and bool((found.similarities < threshold).any())
-        if ranking and len(found):
-            features = self.get(found.items.ids, features=True).features
-            assert features is not None
-            found = ranking.ranked(row, number, found, features)
-        matches, seen = [], set()
-        for place in range(len(found)):
-            match = _match(found, place)
-            if threshold is not None and match.similarity < threshold:
-                continue
-            group = getattr(match, group_by) if group_by else ""
-            if group and group in seen:
-                continue
-            seen.add(group)
-            matches.append(match)
-        return matches, beyond
-
-    def _with_sizes(
-        self, matches: list[Match], group_by: Group | None, where: Filter
+        matches: list[Match],
+        beyond: bool,
     ) -> list[Match]:
-        if group_by is None or not matches:
-            return matches
+        """The best of each group, and how many there are of it.
+
+        Where the best items do not fill the groups, the next best are those of none of the groups found so far, one
+        search after the other, so that a group of thousands hides no other.
+        """
+        found: dict[tuple[str, str], Match] = {}
         column = TEXT_COLUMNS[group_by]
-        groups = {getattr(one, group_by) for one in matches} - {""}
-        sizes: dict[str, int] = {}
-        if groups:
-            sizes = self.values(group_by, where.changed(**{column: tuple(sorted(groups))}))
-        return [one._replace(group_size=sizes.get(getattr(one, group_by), 1)) for one in matches]
+        while True:
+            for one in matches:
+                group = getattr(one, group_by)
+                found.setdefault((group, "" if group else one.id), one)
+            if len(found) >= topk or not beyond:
+                break
+            groups = [group for group, _ in found if group]
+            left = where.without(one for group, one in found if not group)
+            left = left.changed(
+                **{f"not_{column}": (*(getattr(where, f"not_{column}") or ()), *groups)}
+            )
+            depth = topk * _PER_GROUP
+            [more] = self._best(row, depth, left, exact)
+            matches = _matches(more, threshold)
+            beyond = len(matches) == depth
+        best = list(found.values())[:topk]
+        groups = sorted({getattr(one, group_by) for one in best} - {""})
+        sizes = self.values(group_by, where.changed(**{column: groups})) if groups else {}
+        return [one._replace(group_size=sizes.get(getattr(one, group_by), 1)) for one in best]
 
 
-def _match(found: Found, place: int) -> Match:
+def _matches(found: Found, threshold: float | None) -> list[Match]:
+    """What was found, and is similar enough, in its order."""
     items = found.items
-    return Match(
-        items.ids[place],
-        items.paths[place],
-        float(found.similarities[place]),
-        str(items.cameras[place]),
-        float(items.times[place]),
-        str(items.tracklets[place]),
-        str(items.identities[place]),
-        None if found.scores is None else float(found.scores[place]),
-    )
-
-
-def require_same_model(queries: str, gallery: str, name: str = "") -> None:
-    """Refuse to compare features of two models.
-
-    Args:
-        queries: Fingerprint of the model of the queries; empty = unknown.
-        gallery: Fingerprint of the model of the gallery; empty = unknown.
-        name: File of the gallery.
-
-    Raises:
-        InputError: Both are known, and differ.
-    """
-    if queries and gallery and queries != gallery:
-        raise InputError(
-            f"the gallery {f'{name!r} ' if name else ''}was made by a model or preprocessing with the fingerprint "
-            f"{gallery[:12]}, the queries have {queries[:12]}, and features of the two cannot be compared: give the "
-            "config and checkpoint that made it, or build the gallery again."
+    return [
+        Match(
+            items.ids[n],
+            items.paths[n],
+            float(found.similarities[n]),
+            str(items.cameras[n]),
+            float(items.times[n]),
+            str(items.tracklets[n]),
+            str(items.identities[n]),
+            None if found.scores is None else float(found.scores[n]),
         )
+        for n in range(len(found))
+        if threshold is None or float(found.similarities[n]) >= threshold
+    ]

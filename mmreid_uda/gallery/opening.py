@@ -9,10 +9,11 @@ from mmreid_uda.utils.values import Count, checked
 
 from .embedded import EmbeddedGallery
 from .file_gallery import FileGallery, require_npz
-from .gallery import BATCH, Gallery, require_same_model
+from .gallery import Gallery
 from .items import Items
 from .server import ServerGallery
 from .settings import GallerySettings
+from .store import BATCH, require_same_model
 
 __all__ = ["export_items", "import_items", "open_gallery"]
 

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from .filters import TEXT_COLUMNS, Filter, marks
-from .gallery import BATCH, Field, Gallery
+from mmreid_uda.utils.values import checked
+
+from .filters import TEXT_COLUMNS, Field, Filter, marks
+from .gallery import Gallery
 from .items import SECOND, Items
 from .ranking import Found
+from .store import BATCH
 
 __all__ = ["HNSW_EF", "INDEXED", "QdrantGallery"]
 
@@ -89,6 +92,7 @@ class QdrantGallery(Gallery):
         """As for :meth:`Gallery.count`."""
         return self._count(self._condition(where)) if self._there else 0
 
+    @checked
     def values(self, field: Field, where: Filter | None = None) -> dict[str, int]:
         """As for :meth:`Gallery.values`."""
         if not (num := self.count(where)):
@@ -115,10 +119,10 @@ class QdrantGallery(Gallery):
         for ids, side in ((where.ids, must), (where.not_ids, must_not)):
             if ids is not None:
                 side.append(self._has_id(ids))
-        for key, column in TEXT_COLUMNS.items():
+        for text, column in TEXT_COLUMNS.items():
             for name, side in ((column, must), (f"not_{column}", must_not)):
                 if (values := getattr(where, name)) is not None:
-                    side.append(self._one_of(key, values))
+                    side.append(self._one_of(text, values))
         for key, since, until in (
             ("time", where.since, where.until),
             ("added", where.added_since, where.added_before),

@@ -160,6 +160,24 @@ def test_groups_are_the_best_of_each(filled, group_by, where):
         assert [(one.id, one.group_size) for one in found] == expected[:topk]
 
 
+def test_a_large_group_hides_no_other(gallery):
+    items = made(60)
+    tracklets = np.array(["crowd"] * 50 + ["", "", "a", "b", "b", "", "c", "d", "d", "e"])
+    near = np.where(np.arange(60)[:, None] < 50, 1, 0) * np.eye(1, DIM) * 10
+    items = Items.of(items.features + near, items.paths, tracklets=tracklets)
+    gallery.add(items)
+    [found] = gallery.search(np.eye(1, DIM), 9, group_by="tracklet")
+    assert [one.tracklet for one in found].count("crowd") == 1 and found[0].group_size == 50
+    assert sorted(one.tracklet for one in found[1:]) == ["", "", "", "a", "b", "c", "d", "e"]
+    assert [one.similarity for one in found] == sorted(
+        (one.similarity for one in found), reverse=True
+    )
+    [close] = gallery.search(np.eye(1, DIM), 9, group_by="tracklet", threshold=0.9)
+    assert [one.tracklet for one in close] == ["crowd"]
+    with pytest.raises(InputError, match="field"):
+        gallery.values("fields")
+
+
 def test_an_item_does_not_find_itself(filled):
     items = made(40)
     chosen = items.ids[4:6]
