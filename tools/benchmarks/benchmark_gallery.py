@@ -112,12 +112,12 @@ def timed(search: Any, queries: np.ndarray, threads: int) -> tuple[dict[str, flo
         done = list(pool.map(one, queries))
         seconds = time.perf_counter() - started
     times = [1000 * spent for spent, _ in done]
-    figures = dict(
+    metrics = dict(
         searches_per_second=len(queries) / seconds,
         ms=statistics.median(times),
         p95_ms=float(np.quantile(times, 0.95)),
     )
-    return figures, [found for _, found in done]
+    return metrics, [found for _, found in done]
 
 
 def measure_searches(
@@ -133,13 +133,13 @@ def measure_searches(
                 def search(query: np.ndarray, where: Any = where, exact: bool = exact) -> Any:
                     return gallery.search(query, topk, where, exact=exact)
 
-                figures, results = timed(search, queries, threads)
+                metrics, results = timed(search, queries, threads)
                 found = [{one.id for one in matches} for matches in results]
                 expected = expected or found
                 shares = [len(a & b) / max(len(a), 1) for a, b in zip(expected, found)]
                 recall = statistics.mean(shares)
                 rows.append(
-                    dict(where=name, exact=exact, threads=threads, **figures, recall=recall)
+                    dict(where=name, exact=exact, threads=threads, **metrics, recall=recall)
                 )
     return rows
 
@@ -160,13 +160,13 @@ def measure_back_end(
     assert items.features is not None
     queries = items.features[num:]
     batch = num if kind == "file" else _BATCH  # a file is written whole
-    figures: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     with open_gallery(url, create=GallerySettings()) as gallery:
         started = time.perf_counter()
         for start in range(0, num, batch):
             gallery.add(items.take(range(start, min(start + batch, num))))
         gallery.flush()
-        figures["items_per_second"] = num / (time.perf_counter() - started)
+        metrics["items_per_second"] = num / (time.perf_counter() - started)
         spent = []
         for n in range(num, num + min(_SINGLE, num_queries)):
             started = time.perf_counter()
@@ -174,25 +174,25 @@ def measure_back_end(
             gallery.flush() if kind == "file" else None
             spent.append(1000 * (time.perf_counter() - started))
             gallery.delete(Filter(ids=[items.ids[n]]))
-        figures["single_add_ms"] = statistics.median(spent)
-        figures["single_add_p95_ms"] = float(np.quantile(spent, 0.95))
+        metrics["single_add_ms"] = statistics.median(spent)
+        metrics["single_add_p95_ms"] = float(np.quantile(spent, 0.95))
     del items, gallery
     before = resident("VmRSS")
     with open_gallery(url) as gallery:
-        figures["searches"] = measure_searches(gallery, queries, topk, False)
-        figures["mib_resident"] = (resident("VmRSS") - before) / 2**20
+        metrics["searches"] = measure_searches(gallery, queries, topk, False)
+        metrics["mib_resident"] = (resident("VmRSS") - before) / 2**20
         started = time.perf_counter()
         gallery.optimize()
-        figures["optimize_seconds"] = time.perf_counter() - started
+        metrics["optimize_seconds"] = time.perf_counter() - started
         if kind != "file":
-            figures["searches"] = measure_searches(gallery, queries, topk, True)
+            metrics["searches"] = measure_searches(gallery, queries, topk, True)
         started = time.perf_counter()
-        figures["deleted"] = gallery.delete(Filter(added_before=num / 100))
-        figures["delete_ms"] = 1000 * (time.perf_counter() - started)
+        metrics["deleted"] = gallery.delete(Filter(added_before=num / 100))
+        metrics["delete_ms"] = 1000 * (time.perf_counter() - started)
     place = Path(url.partition(":")[2])
     files = [place] if place.is_file() else [one for one in place.rglob("*") if one.is_file()]
-    figures["mib_on_disk"] = sum(512 * one.stat().st_blocks for one in files) / 2**20
-    return figures
+    metrics["mib_on_disk"] = sum(512 * one.stat().st_blocks for one in files) / 2**20
+    return metrics
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

@@ -19,8 +19,8 @@ def test_every_back_end_is_measured(run_benchmark, tmp_path):
     assert "2 kills: " in result.stdout and " 0 of " in result.stdout
     metrics = json.loads(path.read_text())
     assert set(metrics["back_ends"]) == {"file", "embedded", "server"}
-    for kind, figures in metrics["back_ends"].items():
-        assert figures["deleted"] == 3 and figures["items_per_second"] > 0
-        assert len(figures["searches"]) == (6 if kind == "file" else 12)
-        for row in figures["searches"]:
+    for kind, side in metrics["back_ends"].items():
+        assert side["deleted"] == 3 and side["items_per_second"] > 0
+        assert len(side["searches"]) == (6 if kind == "file" else 12)
+        for row in side["searches"]:
             assert row["p95_ms"] >= row["ms"] > 0 and row["recall"] > 0.9
