@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated, Any
 from uuid import UUID
@@ -94,7 +95,7 @@ def gallery_routes(service: Service) -> APIRouter:
         said = options.model_dump(mode="json", exclude_none=True, exclude={"ids", "features"})
         service.audit(request, "search", **query, options=said, matches=len(matches))
         return SearchResult(
-            matches=[_match_info(one) for one in matches], took_ms=round(took, 2), exact=exact
+            matches=_match_infos(matches, service), took_ms=round(took, 2), exact=exact
         )
 
     @routes.post("/embed")
@@ -174,14 +175,16 @@ def gallery_routes(service: Service) -> APIRouter:
         )
         batches = service.gallery.scan(where, features=False)
         found = islice(
-            (one for items in batches for one in _item_infos(items)), offset, offset + limit
+            (one for items in batches for one in _item_infos(items, service)),
+            offset,
+            offset + limit,
         )
         return ItemList(items=list(found), total=service.gallery.count(where))
 
     @routes.get("/items/{id}")
     def get_item(id: UUID) -> ItemInfo:
         """What is known of an item."""
-        return next(_item_infos(require_items([str(id)])))
+        return next(_item_infos(require_items([str(id)]), service))
 
     @routes.get("/items/{id}/image", response_class=Response, responses=_PICTURE)
     def get_image(request: Request, id: UUID) -> Response:
@@ -311,21 +314,27 @@ def _parsed(kind: type[Given], text: str, name: str) -> Any:
         raise InputError(sentence_of(error.errors(include_input=False), name)) from error
 
 
-def _match_info(match: Match) -> MatchInfo:
-    return MatchInfo(
-        id=match.id,
-        similarity=round(match.similarity, 6),
-        score=None if match.score is None else round(match.score, 6),
-        camera=match.camera,
-        time=_finite(match.time),
-        tracklet=match.tracklet,
-        identity=match.identity,
-        path=_file_name(match.path),
-        group_size=match.group_size,
-    )
+def _match_infos(matches: Sequence[Match], service: Service) -> list[MatchInfo]:
+    images = service.counterparts.images(match.path for match in matches)
+    return [
+        MatchInfo(
+            id=match.id,
+            similarity=round(match.similarity, 6),
+            score=None if match.score is None else round(match.score, 6),
+            camera=match.camera,
+            time=_finite(match.time),
+            tracklet=match.tracklet,
+            identity=match.identity,
+            path=_file_name(match.path),
+            group_size=match.group_size,
+            image=image,
+        )
+        for match, image in zip(matches, images)
+    ]
 
 
-def _item_infos(items: Items) -> Any:
+def _item_infos(items: Items, service: Service) -> Any:
+    images = service.counterparts.images(items.paths)
     for number, id_ in enumerate(items.ids):
         yield ItemInfo(
             id=id_,
@@ -336,6 +345,7 @@ def _item_infos(items: Items) -> Any:
             identity=str(items.identities[number]),
             added=_finite(items.added[number]),
             fields=items.fields[number],
+            image=images[number],
         )
 
 

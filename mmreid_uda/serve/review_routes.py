@@ -17,6 +17,7 @@ from fastapi.responses import Response
 from mmreid_uda.review import Act, ClusterTable, Review
 from mmreid_uda.utils import InputError
 
+from .counterparts import Counterparts
 from .gallery_routes import Page, ThumbnailSize
 from .pictures import picture
 from .review_schemas import (
@@ -79,7 +80,7 @@ def review_routes(service: Service) -> APIRouter:
         shown = slice(offset, offset + limit)
         near = similarity[shown] if label >= 0 else None
         return MemberList(
-            members=image_infos(review, images[shown], near),
+            members=image_infos(review, images[shown], near, service.counterparts),
             total=len(images),
             label=label,
             cameras=info.cameras if info else len(set(review.evidence.cameras[images]) - {-1}),
@@ -209,7 +210,10 @@ def _cluster_info(table: ClusterTable, row: int) -> ClusterInfo:
 
 
 def image_infos(
-    review: Review, images: Sequence[int] | np.ndarray, similarity: np.ndarray | None = None
+    review: Review,
+    images: Sequence[int] | np.ndarray,
+    similarity: np.ndarray | None = None,
+    counterparts: Counterparts | None = None,
 ) -> list[ImageInfo]:
     """What is known of images.
 
@@ -217,6 +221,7 @@ def image_infos(
         review: The review.
         images: Their positions.
         similarity: Cosine to the center of the cluster of each, where it is asked for.
+        counterparts: Finds their items, where those are asked for.
 
     Returns:
         One for each.
@@ -224,10 +229,11 @@ def image_infos(
     images = np.asarray(images, np.int64)
     evidence, labels = review.evidence, review.labels
     cameras = evidence.named_cameras[images]
+    items = counterparts.items(images.tolist()) if counterparts else [None] * len(images)
     return [
         ImageInfo(
             image=int(image),
-            item=None,
+            item=items[place],
             camera=str(cameras[place]),
             time=float(evidence.times[image]) if math.isfinite(evidence.times[image]) else None,
             tracklet=str(evidence.tracklets[image]) if evidence.tracklets[image] >= 0 else "",

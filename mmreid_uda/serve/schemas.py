@@ -182,6 +182,7 @@ class MatchInfo(Answer):
     identity: str
     path: str = Field(description="Name of the file, without its folder.")
     group_size: int | None = Field(None, description="Items of the group, of a grouped search.")
+    image: int | None = Field(None, description="Position of the same file among the clusters.")
 
 
 class SearchResult(Answer):
@@ -210,6 +211,7 @@ class ItemInfo(Answer):
     identity: str
     added: float | None
     fields: dict[str, Any]
+    image: int | None = Field(None, description="Position of the same file among the clusters.")
 
 
 class ItemList(Answer):

@@ -14,6 +14,7 @@ from mmreid_uda.gallery.audit import AuditLog
 from mmreid_uda.review import Review
 from mmreid_uda.utils.files import atomic_path
 
+from .counterparts import Counterparts
 from .embedder import Embedder
 from .jobs import Jobs
 from .pictures import Thumbnails, encode_jpeg
@@ -54,6 +55,7 @@ class Service:
             None if folder is None else folder / "thumbnails", settings.limits.thumbnails_bytes
         )
         self.jobs = Jobs(settings.limits.jobs)
+        self.counterparts = Counterparts(gallery, review)
         if gallery is not None and self.images is not None:
             self._settle(gallery)
 
