@@ -81,7 +81,7 @@ export async function undo(id = done.at(-1)?.id) {
     return false;
   }
   try {
-    await post(`acts/${encodeURIComponent(id)}/undo`);
+    await post(`acts/${encodeURIComponent(id)}/undo`, { author: author() });
   } catch (error) {
     notify(/** @type {Error} */ (error).message, { kind: 'bad' });
     throw error;

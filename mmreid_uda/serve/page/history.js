@@ -69,7 +69,10 @@ class History {
     this.again = button('Cluster again', () => this.recluster(), { kind: 'primary' });
     fill(this.next, make('h2', {}, 'What comes of it'),
       make('p', {}, make('strong', {}, 'Cluster again: '), 'the same features, with the links as they are now. Takes seconds.'),
-      make('div.row', {}, this.again, this.state), this.training);
+      make('div.row', {}, this.again, this.state), this.training,
+      make('p', {}, make('strong', {}, 'Take it along: '), 'paths, cameras, clusters, map and features as one table, which '
+        + 'Spotlight, Embedding Atlas and LightlyStudio open. ',
+      make('a', { href: '/v1/export/review.parquet', download: 'review.parquet' }, 'Save as parquet')));
   }
 
   async drawTraining() {
@@ -94,8 +97,9 @@ class History {
     const buttons = this.next.querySelectorAll('button');
     for (const one of buttons) one.disabled = true;
     try {
-      await runJob(path, (progress) => {
-        this.state.textContent = progress === null ? `${doing}…` : `${doing}: ${Math.round(100 * progress)} %`;
+      await runJob(path, (progress, line) => {
+        const far = progress === null ? `${doing}…` : `${doing}: ${Math.round(100 * progress)} %`;
+        this.state.textContent = line ? `${far} ${line}` : far;
       });
       this.state.textContent = said;
       await this.drawCompared();

@@ -6,13 +6,13 @@ const PAUSE = 700;
 /**
  * Start a job and wait for its end.
  * @param {string} path
- * @param {(progress: number | null) => void} told
+ * @param {(progress: number | null, line: string) => void} told With the last line of its log.
  * @returns {Promise<any>} Its result.
  */
 export async function runJob(path, told) {
   let job = await post(path);
   while (!['done', 'failed'].includes(job.state)) {
-    told(job.progress ?? null);
+    told(job.progress ?? null, job.log?.at(-1) ?? '');
     await new Promise((resolve) => { setTimeout(resolve, PAUSE); });
     job = await get(`jobs/${encodeURIComponent(job.id)}`);
   }

@@ -1,4 +1,4 @@
-/** Short messages at the lower edge; the last one may offer to take back what it tells of. */
+/** The last short message, at the lower edge; it may offer to take back what it tells of. */
 import { button, make } from './dom.js';
 
 const SECONDS = 8;
@@ -13,7 +13,6 @@ export function notify(text, { kind = 'good', act } = {}) {
   const close = () => notice.remove();
   if (act) notice.append(button(act.text, () => { close(); act.run(); }, { kind: 'plain', key: act.key }));
   notice.append(button('×', close, { kind: 'plain', 'aria-label': 'Close this message' }));
-  while (box.children.length > 1) box.firstElementChild?.remove();
-  box.append(notice);
+  box.replaceChildren(notice);
   if (kind === 'good') setTimeout(close, SECONDS * 1000);
 }

@@ -31,7 +31,7 @@ export function whereAndWhen(one) {
 export function inWords(one) {
   return [
     `camera ${named(one.camera)}`, one.time !== null && `at ${time(one.time)}`,
-    one.similarity !== undefined && `similarity ${similarity(one.similarity)}`,
+    one.similarity !== undefined && one.similarity !== null && `similarity ${similarity(one.similarity)}`,
     one.identity && `identity ${one.identity}`, one.group_size > 1 && `best of ${one.group_size}`,
   ].filter(Boolean).join(', ');
 }
@@ -45,7 +45,7 @@ export function imageTile(one) {
   ].filter(Boolean);
   const caption = make('div.caption', {},
     make('span', { title: whereAndWhen(one) }, whereAndWhen(one)),
-    one.similarity === undefined ? null : make('strong', { title: 'Cosine similarity' }, similarity(one.similarity)));
+    make('strong', { title: 'Cosine similarity' }, similarity(one.similarity)));
   return [thumbnail(one), ...badges, caption];
 }
 

@@ -8,6 +8,7 @@ import { inWords } from './picture.js';
 import { address, note } from './route.js';
 
 const AT_ONCE = 10;
+const MOST = 200;
 
 /**
  * @param {HTMLElement} main
@@ -30,6 +31,7 @@ class Questions {
     this.rule = query.get('rule') ?? 'ask_me';
     /** @type {any[]} */
     this.waiting = [];
+    this.turn = 0;
     /** @type {{question: any, kind: 'same' | 'different' | 'skip', act?: string}[]} */
     this.answered = [];
     this.box = make('section.question', { 'aria-live': 'polite' });
@@ -47,12 +49,15 @@ class Questions {
 
   /** Show the next pair; ask for more where there is none. */
   async next() {
+    const mine = (this.turn += 1);
     this.drawScore();
     if (!this.waiting.length) {
       fill(this.box, make('p.quiet', {}, 'Looking for the pairs that matter…'));
       try {
         const seen = new Set(this.answered.map(({ question }) => nameOf(question)));
-        const { questions } = await get('questions', { num: AT_ONCE + this.skipped(), rule: this.rule });
+        const { questions } = await get('questions', { num: Math.min(MOST, AT_ONCE + this.skipped()), rule: this.rule });
+        // Meanwhile the last answer may have been taken back, which shows its pair again.
+        if (mine !== this.turn) return;
         this.waiting = questions.filter((/** @type {any} */ one) => !seen.has(nameOf(one)));
       } catch (error) {
         fill(this.box, problem(/** @type {Error} */ (error), () => this.next()));
@@ -107,11 +112,12 @@ class Questions {
       const act = await say(kind, { first: question.first.image, second: question.second.image }, () => this.unsay(act.id));
       this.answered.push({ question, kind, act: act.id });
       this.waiting.shift();
-      await this.next();
     } catch { // said by the message
+      return;
     } finally {
       this.busy = false;
     }
+    await this.next();
   }
 
   skip() {
