@@ -93,6 +93,7 @@ def export_boxmot(model: Any, path: str | Path) -> Path:
         {
             "model_name": name,
             "img_size": list(size),
+            "model_kwargs": {"img_size": list(size)},  # of 25.0: else it warns of its default size
             "preprocess": "resize",
             "num_classes": 0,
             "fingerprint": model_fingerprint(model, model.cfg),

@@ -69,7 +69,7 @@ def _pretrained(
     folder: str | Path, checkpoint: str | Path | None, options: dict[str, Any] | None
 ) -> BaseReID:
     """The model of a folder of weights, which are those that its config was written with."""
-    if options or checkpoint not in (None, folder):
+    if options or (checkpoint is not None and Path(checkpoint) != Path(folder)):
         found = f"the options {', '.join(options)}" if options else f"the checkpoint '{checkpoint}'"
         raise InputError(
             f"found {found} beside '{folder}', expected nothing: that folder has its weights and its config, as they "

@@ -109,7 +109,8 @@ def read_pretrained_config(folder: str | Path) -> Config:
             needed = ", ".join(map(str, parts.get("imports") or [])) or "the package that has it"
             raise InputError(
                 f"found type={kind!r} in {where} of '{path}', expected a registered class: import {needed} before, if "
-                "you trust it; nothing is imported because a file says so."
+                "you trust it, since nothing is imported because a file says so; or give the config that was exported, "
+                "and this folder as its checkpoint."
             )
     cfg = Config(
         dict(

@@ -181,14 +181,14 @@ def is_pretrained(folder: str | Path) -> bool:
     """Whether a folder has both files of :data:`PRETRAINED_FILES`.
 
     Args:
-        folder: Any place, there or not.
+        folder: Any place, there or not; what is no path is none.
 
     Returns:
         True if it has.
     """
     try:
         return all(Path(folder, name).is_file() for name in PRETRAINED_FILES)
-    except (OSError, ValueError):  # a name too long, a zero byte, a folder of somebody else's
+    except (OSError, TypeError, ValueError):  # a name too long, a zero byte, somebody else's folder
         return False
 
 

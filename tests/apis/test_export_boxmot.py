@@ -47,15 +47,17 @@ def as_documented(path, images):
 @pytest.mark.parametrize(
     "config, options, converts",
     [
-        ("ise_mbv2_synthb", {}, False),
-        ("ise_mbv2_synthb", {"model.data_preprocessor": OTHER}, True),
+        pytest.param(
+            "ise_mbv2_synthb", {"model.data_preprocessor": OTHER}, True, marks=pytest.mark.slow
+        ),
         # BGR into the network, whose constants are in that order then.
         ("ise_mbv2_synthb", {"model.data_preprocessor": dict(OTHER, bgr_to_rgb=False)}, True),
         # The mean of two teachers, both flips, the feature before the neck.
-        (
+        pytest.param(
             "mmt-k150_mbv2_syntha2synthb",
             {"model.test_cfg": dict(flip=True, feature="pooled")},
             False,
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -72,36 +74,48 @@ def test_their_preprocessing_and_our_graph_give_the_predicted_features(
         np.testing.assert_allclose(reader(PIXELS, batch_size), expected, atol=1e-5)
 
 
-def test_the_files_keep_the_contract(tmp_path):
+@pytest.fixture(scope="module")
+def model():
+    """A model with ImageNet's constants."""
+    return make_model("ise_mbv2_synthb")
+
+
+@pytest.fixture(scope="module")
+def graph_file(model, tmp_path_factory):
+    """Its graph."""
+    path = tmp_path_factory.mktemp("boxmot") / "m.onnx"
+    assert export_boxmot(model, path) == path.with_name("m.onnx.metadata.json")
+    return path
+
+
+def test_the_files_keep_the_contract(model, graph_file):
     import onnx
 
-    model = make_model("ise_mbv2_synthb")
-    said = export_boxmot(model, tmp_path / "m.onnx")
-    assert said.name == "m.onnx.metadata.json"
-    graph = onnx.load(tmp_path / "m.onnx")
+    graph = onnx.load(graph_file)
     onnx.checker.check_model(graph)
     assert graph.ir_version <= 10
-    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
+    session = onnxruntime.InferenceSession(str(graph_file))
     [given], [out] = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type, given.shape) == (
         "images", "tensor(float)", ["batch", 3, 64, 32],
     )  # fmt: skip
     assert (out.name, out.type) == ("output0", "tensor(float)") and len(out.shape) == 2
-    content = json.loads(said.read_text())
-    assert content["img_size"] == [64, 32] and content["preprocess"] == "resize"
+    content = json.loads(graph_file.with_name("m.onnx.metadata.json").read_text())
+    assert content["img_size"] == content["model_kwargs"]["img_size"] == [64, 32]
+    assert content["preprocess"] == "resize"
     assert content["model_name"] == "ise_mbv2_synthb" and isinstance(content["num_classes"], int)
     assert content["fingerprint"] == model_fingerprint(model, model.cfg)
 
 
-def test_crops_of_other_sizes_are_resized_as_theirs(tmp_path):
-    model = make_model("ise_mbv2_synthb")
-    export_boxmot(model, tmp_path / "m.onnx")
+def test_crops_of_any_size_are_resized_as_theirs(model, graph_file):
+    assert not BoxMOTGraph(model).converts
+    reader = BoxMOTReader(graph_file, threads=1)
+    np.testing.assert_allclose(reader(PIXELS), predicted(model), atol=1e-5)
     crops = [
         cv2.GaussianBlur(make_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8), (9, 9), 0)
         for size in ((150, 61), (30, 20), (64, 32))
     ]
-    found = BoxMOTReader(tmp_path / "m.onnx", threads=1)(crops)
-    np.testing.assert_allclose(found, as_documented(tmp_path / "m.onnx", crops), atol=1e-5)
+    np.testing.assert_allclose(reader(crops), as_documented(graph_file, crops), atol=1e-5)
 
 
 def test_boxmot_itself_gives_the_same(tmp_path, monkeypatch):

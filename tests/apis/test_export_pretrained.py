@@ -7,11 +7,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from deployment import make_model
+from deployment import make_model, no_room_beyond
 
 from mmreid_uda.apis import ReIDInferencer, init_model
 from mmreid_uda.apis.export_pretrained import export_pretrained
 from mmreid_uda.checkpoint import find_checkpoint
+from mmreid_uda.gallery import open_gallery
 from mmreid_uda.utils import InputError
 
 safetensors = pytest.importorskip("safetensors.torch")
@@ -56,8 +57,8 @@ def test_the_features_are_the_very_same(folder, inferencer, crops, monkeypatch):
     "config, options",
     [
         ("mmt-k150_mbv2_syntha2synthb", {"model.test_cfg": dict(flip=True, feature="pooled")}),
-        ("abmt_mbv2_syntha2synthb", {}),
-        ("strong-baseline_mbv2_syntha2synthb", {}),
+        pytest.param("abmt_mbv2_syntha2synthb", {}, marks=pytest.mark.slow),
+        pytest.param("strong-baseline_mbv2_syntha2synthb", {}, marks=pytest.mark.slow),
         (
             "ise_vit-t_synthb",
             {"encoder.backbone.stem": "ics", "encoder.backbone.depth": 2},
@@ -82,11 +83,23 @@ def test_it_is_a_checkpoint_and_a_model_wherever_one_is_asked_for(folder, infere
     options = {"input_size": (64, 32)}
     by_config = ReIDInferencer("ise_mbv2_synthb", folder, "cpu", options=options)
     assert by_config.fingerprint == inferencer.fingerprint
-    assert init_model(folder, folder, "cpu").cfg.filename == "ise_mbv2_synthb.py"
+    assert init_model(str(folder), folder, "cpu").cfg.filename == "ise_mbv2_synthb.py"
     with pytest.raises(InputError, match=r"found the options input_size beside .*as they are"):
         init_model(folder, options=options)
     with pytest.raises(InputError, match=r"found the checkpoint 'other.pth' beside"):
         init_model(folder, "other.pth")
+
+
+def test_a_gallery_opens_with_the_folder_that_made_it(folder, crops, tmp_path, monkeypatch):
+    pytest.importorskip("qdrant_edge")
+    monkeypatch.chdir(folder.parent)
+    made = ReIDInferencer(folder.name, folder.name, "cpu")
+    with made.open_gallery(tmp_path / "gallery"):
+        pass
+    monkeypatch.chdir(tmp_path)
+    with open_gallery(tmp_path / "gallery") as gallery:
+        again = ReIDInferencer.of_gallery(gallery, "cpu")
+    np.testing.assert_array_equal(again(crops[:2]), made(crops[:2]))
 
 
 def test_what_was_changed_is_told(copied, folder):
@@ -174,7 +187,15 @@ def test_the_missing_package_is_a_sentence(inferencer, folder, tmp_path, monkeyp
         export_pretrained(inferencer.model, tmp_path / "m")
     with pytest.raises(InputError, match=r"no package `safetensors`"):
         ReIDInferencer.from_pretrained(folder)
+    with pytest.raises(InputError, match="found path=5 for load_config"):
+        init_model(5)
     assert not (tmp_path / "m").exists()
+
+
+def test_a_disk_that_fills_leaves_no_folder(inferencer, tmp_path):
+    with no_room_beyond(100_000), pytest.raises(InputError, match="cannot be written"):
+        export_pretrained(inferencer.model, tmp_path / "m")
+    assert not [one for one in tmp_path.rglob("*") if one.is_file()]
 
 
 def test_a_training_starts_from_the_tensors(folder):

@@ -85,6 +85,7 @@ def test_features_that_a_folder_does_not_give_are_told(
     assert status == 2 and "are not those of the model on 1 images" in error
 
 
+@pytest.mark.slow
 def test_a_conversion_that_is_wrong_is_not_deployed(
     mmreid, checkpoint, crops, tmp_path, monkeypatch
 ):
