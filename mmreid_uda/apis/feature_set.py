@@ -267,7 +267,7 @@ def load_pseudo_labels(path: str | Path, paths: Sequence[str]) -> np.ndarray:
     """Read what a run has saved in ``pseudo_labels``, in the order of some images.
 
     Args:
-        path: ``WORK_DIR/pseudo_labels/epoch_<n>.npz``.
+        path: ``WORK_DIR/pseudo_labels/epoch_<n>.npz``, see :func:`~mmreid_uda.checkpoint.find_labels`.
         paths: N image paths; those of the run, in any order, possibly below another folder.
 
     Returns:

@@ -8,6 +8,7 @@ from .rendered import RENDERED, halved, load_from_rendered, start_card
 from .runs import (
     epoch_checkpoints,
     find_checkpoint,
+    find_labels,
     noted_checkpoint,
     run_config,
     training_arguments,
@@ -28,6 +29,7 @@ __all__ = [
     "detect_layout",
     "epoch_checkpoints",
     "find_checkpoint",
+    "find_labels",
     "find_state_dict",
     "halved",
     "infer_grid",

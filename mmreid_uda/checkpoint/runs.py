@@ -1,4 +1,4 @@
-"""Checkpoints of runs: the last one, those that a run can go on from, the command that makes a missing one."""
+"""What runs leave: config, pseudo-labels, checkpoints to go on from; and the command that makes a missing one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mmreid_uda.utils.files import PRETRAINED_FILES, is_pretrained
 __all__ = [
     "epoch_checkpoints",
     "find_checkpoint",
+    "find_labels",
     "noted_checkpoint",
     "run_config",
     "training_arguments",
@@ -102,6 +103,30 @@ def run_config(run: str | Path) -> Path:
             "tools/train.py."
         )
     return max(configs, key=lambda path: path.stat().st_mtime)
+
+
+def find_labels(path: str | Path) -> Path:
+    """The file of pseudo-labels that a path names.
+
+    Args:
+        path: The file itself, or the folder of a run, of which the last one counts.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: There is none.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        return path
+    for folder in (path / "pseudo_labels", path):
+        if found := sorted(folder.glob("epoch_*.npz")):
+            return found[-1]
+    raise InputError(
+        f"found no pseudo-labels in '{path}', expected WORK_DIR/pseudo_labels/epoch_<n>.npz, or the folder of a run "
+        "with a ClusterHook."
+    )
 
 
 def epoch_checkpoints(run: Path) -> list[Path]:

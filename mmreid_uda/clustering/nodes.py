@@ -53,6 +53,20 @@ class Nodes:
         """
         return np.arange(num) if self.of_image is None else self.of_image
 
+    def same_input(self, features: Tensor, cameras: np.ndarray | None) -> bool:
+        """Whether these nodes look the same to a clusterer as others.
+
+        Args:
+            features: float32 (M, D) of the others.
+            cameras: int64 (M,) of the others, or None.
+
+        Returns:
+            True where features and cameras are equal.
+        """
+        if (cameras is None) != (self.cameras is None) or not torch.equal(features, self.features):
+            return False
+        return cameras is None or self.cameras is None or np.array_equal(cameras, self.cameras)
+
     def hand_back(self, labels: np.ndarray) -> np.ndarray:
         """Labels of the images.
 

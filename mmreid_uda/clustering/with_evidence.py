@@ -120,6 +120,7 @@ class EvidenceClustering:
         *,
         camera: CameraMode | None = None,
         over_ranks: bool = False,
+        known: Nodes | None = None,
     ) -> Nodes:
         """Make the nodes, and find their neighbours.
 
@@ -128,6 +129,7 @@ class EvidenceClustering:
             evidence: Of these images; None = nothing is known.
             camera: In place of the one configured or chosen.
             over_ranks: Share the work among all ranks, which must all call this.
+            known: Nodes of an earlier call on one process: where nothing else is clustered, their neighbours are taken.
 
         Returns:
             The nodes.
@@ -154,13 +156,18 @@ class EvidenceClustering:
             constraints = constraints.contracted()
         aware = nodes.first(evidence.cameras) if mode in _AWARE else None
         features = nodes.pool(images)
+        prepared = None
+        if known is not None and known.same_input(features, aware):
+            prepared = known.prepared
+        if prepared is None:
+            prepared = self.clusterer.prepare(features, over_ranks=over_ranks, cameras=aware)
         return replace(
             nodes,
             features=features,
             cameras=aware,
             constraints=constraints,
             info=info,
-            prepared=self.clusterer.prepare(features, over_ranks=over_ranks, cameras=aware),
+            prepared=prepared,
         )
 
     def _asked_in_vain(self, mode: CameraMode, evidence: Evidence) -> bool:

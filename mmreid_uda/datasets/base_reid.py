@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmreid_uda.registry import TRANSFORMS
-from mmreid_uda.structures import Evidence
+from mmreid_uda.structures import Evidence, Links
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
 from mmreid_uda.utils.choices import Split
 from mmreid_uda.utils.values import Natural, checked
@@ -415,15 +415,7 @@ class ReIDDataset(BaseDataset):
         ]
         tracklets = sorted_ids(set(names) - {None})
         numbers = {name: number for number, name in enumerate(tracklets)}
-        links, ignored = None, None
-        if self._links_file is not None:
-            rows = read_links(os.path.join(self.data_root, self._links_file))
-            links, ignored, strangers = resolve_links(rows, ImageFiles(self.paths, self.root))
-            if strangers:
-                self._note(
-                    f"{strangers} of the {len(rows)} rows of {shown(self._links_file)} name images that are not among "
-                    f"the {len(self.paths)} here, and say nothing"
-                )
+        links, ignored = self.read_links()
         return Evidence(
             np.where(self.camera_known, self.camids, -1),
             np.array([np.nan if time is None else time for time in times], np.float64),
@@ -439,6 +431,31 @@ class ReIDDataset(BaseDataset):
         if camera is None:
             return str(tracklet)
         return f"{camera if self.camera_names is None else self.camera_names[camera]}/{tracklet}"
+
+    @property
+    def links_path(self) -> str | None:
+        """The file of links; None where there is none."""
+        return None if self._links_file is None else os.path.join(self.data_root, self._links_file)
+
+    def read_links(self) -> tuple[Links, np.ndarray]:
+        """Read the file of links as it is now; :attr:`evidence` stays as it is.
+
+        Returns:
+            The links between the images, and the images to ignore, bool (N,); none without a file.
+
+        Raises:
+            InputError: The file cannot be read or understood.
+        """
+        if self.links_path is None:
+            return Links(), np.zeros(len(self.paths), np.bool_)
+        rows = read_links(self.links_path)
+        links, ignored, strangers = resolve_links(rows, ImageFiles(self.paths, self.root))
+        if strangers:
+            self._note(
+                f"{strangers} of the {len(rows)} rows of {shown(self.links_path)} name images that are not among "
+                f"the {len(self.paths)} here, and say nothing"
+            )
+        return links, ignored
 
     def _check(self) -> None:
         """Refuse a split that cannot be used, in a sentence."""

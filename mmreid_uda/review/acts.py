@@ -117,6 +117,27 @@ class History:
         """
         return _acts_of(self.rows)
 
+    def answers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The pairs that somebody was asked about.
+
+        Returns:
+            Images int64 (A,), other images int64 (A,), and whether they show one subject, bool (A,); of a pair that was
+            asked about twice the last answer.
+        """
+        found: dict[tuple[int, int], bool] = {}
+        for act in self.acts():
+            if act.kind not in ("same", "different") or act.undone:
+                continue
+            for row in act.rows:
+                if row.source != "human" or row.path_b is None or row.kind == "revoke":
+                    continue
+                files = self._files.files([row.path_a, row.path_b])
+                first, second = map(self._files.place, files)
+                if first is not None and second is not None:
+                    found[(min(first, second), max(first, second))] = row.kind == "must"
+        pairs = np.array(list(found), np.int64).reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1], np.array(list(found.values()), np.bool_)
+
     def write(
         self,
         kind: ActKind,

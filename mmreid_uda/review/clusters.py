@@ -7,17 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import sparse
 
 from mmreid_uda.neighbors.knn import find_neighbors
 from mmreid_uda.structures import Evidence
 
-__all__ = ["ClusterTable", "cluster_table", "similarities_to_centers"]
+from .looks import Looks, similarities_to_centers, sums_of, two_looks, unit_rows
 
-# Rows whose features are copied together.
-_ROWS_AT_ONCE = 1 << 14
-# Rounds in which images go to the nearer of two modes.
-_ROUNDS = 4
+__all__ = ["ClusterTable", "cluster_table"]
+
 # Where a figure is worth a sentence.
 _WIDE, _TWO_MODES, _ONE_CAMERA = 1.5, 0.3, 0.5
 
@@ -83,11 +80,11 @@ def cluster_table(
     numbers, number = np.unique(labels[inlier], return_inverse=True)
     num = len(numbers)
     sizes = np.bincount(number, minlength=num)
-    sums = _sums(features, inlier, number, num)
-    centers = _unit(sums)
+    sums = sums_of(features, inlier, number, num)
+    centers = unit_rows(sums)
     similarity = similarities_to_centers(features, inlier, centers, number)
     spread = np.bincount(number, 1 - similarity, num) / np.maximum(sizes, 1)
-    modes, mode_sizes = _two_modes(features, inlier, number, sums, sizes, similarity)
+    modes, mode_sizes = _modes(sums, sizes, two_looks(features, inlier, number, similarity))
     num_cameras, one_camera = _cameras(evidence, inlier, number, num)
     violated = _violated(evidence, labels, numbers)
     ranks = np.argsort(np.argsort(spread, kind="stable"), kind="stable") / max(num - 1, 1)
@@ -124,69 +121,13 @@ def cluster_table(
     )
 
 
-def similarities_to_centers(
-    features: np.ndarray, images: np.ndarray, centers: np.ndarray, number: np.ndarray
-) -> np.ndarray:
-    """Cosine of images and the centers they are asked about.
-
-    Args:
-        features: float32 (N, D), unit rows.
-        images: int64 (M,), positions.
-        centers: float32 (K, D), unit rows.
-        number: int64 (M,), the center of each image.
-
-    Returns:
-        float32 (M,).
-    """
-    found = np.empty(len(images), np.float32)
-    for start in range(0, len(images), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        found[part] = np.einsum("nd,nd->n", features[images[part]], centers[number[part]])
-    return found
-
-
-def _sums(features: np.ndarray, images: np.ndarray, number: np.ndarray, num: int) -> np.ndarray:
-    """Sums of the features with one number, float32 (num, D)."""
-    ones = np.ones(len(images), np.float32)
-    return sparse.csr_array((ones, (number, images)), shape=(num, len(features))) @ features
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.maximum(lengths, 1e-12)).astype(np.float32)
-
-
-def _extreme(values: np.ndarray, number: np.ndarray, num: int) -> np.ndarray:
-    """The place of the smallest value of each number, int64 (num,); of equal ones the first."""
-    order = np.lexsort((np.arange(len(values)), values, number))
-    return order[np.searchsorted(number[order], np.arange(num))]
-
-
-def _two_modes(
-    features: np.ndarray,
-    images: np.ndarray,
-    number: np.ndarray,
-    sums: np.ndarray,
-    sizes: np.ndarray,
-    similarity: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """2-means in every cluster at once: how much two centers explain beyond chance, float64 (K,); and their sizes."""
+def _modes(sums: np.ndarray, sizes: np.ndarray, looks: Looks) -> tuple[np.ndarray, np.ndarray]:
+    """How much two centers explain beyond chance, float64 (K,); and the images of each, the larger first."""
     num = len(sizes)
-    if not num:
-        return np.zeros(0), np.zeros((0, 2), np.int64)
-    far = _extreme(similarity, number, num)
-    one = features[images[far]]
-    to_one = similarities_to_centers(features, images, one, number)
-    other = features[images[_extreme(to_one, number, num)]]
-    for _ in range(_ROUNDS):
-        second = similarities_to_centers(features, images, other, number) > to_one
-        halves = _sums(features, images, 2 * number + second, 2 * num)
-        one, other = _unit(halves[::2]), _unit(halves[1::2])
-        to_one = similarities_to_centers(features, images, one, number)
-    of_half = np.bincount(2 * number + second, minlength=2 * num).reshape(num, 2)
+    of_half = np.bincount(looks.half, minlength=2 * num).reshape(num, 2)
     # Sums of squares about the centers: of unit rows n - |sum|²/n.
-    total = sizes - (sums.astype(np.float64) ** 2).sum(1) / sizes
-    squares = (halves.astype(np.float64) ** 2).sum(1).reshape(num, 2)
+    total = sizes - (sums.astype(np.float64) ** 2).sum(1) / np.maximum(sizes, 1)
+    squares = (looks.sums.astype(np.float64) ** 2).sum(1).reshape(num, 2)
     within = (of_half - squares / np.maximum(of_half, 1)).sum(1)
     explained = 1 - within / np.maximum(total, 1e-9)
     # Of n rows that are equally far from each other any two halves explain 1/(n-1).

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmreid_uda.clustering import EvidenceClustering
+from mmreid_uda.clustering import EvidenceClustering, Nodes
 from mmreid_uda.structures import Evidence
 
 __all__ = ["Reclustering"]
@@ -33,13 +33,17 @@ class Reclustering:
     epoch: int = 1
     answers: Mapping[str, np.ndarray | None] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _nodes: list[Nodes] = field(default_factory=list, init=False, repr=False)
 
-    def __call__(self, features: np.ndarray, evidence: Evidence) -> np.ndarray:
+    def __call__(
+        self, features: np.ndarray, evidence: Evidence, eps_scale: float = 1.0
+    ) -> np.ndarray:
         """Cluster; what is chosen at a first clustering (``'auto'``) stays chosen.
 
         Args:
             features: float32 (N, D).
             evidence: Of the images, with links.
+            eps_scale: Factor on the clusterer's radius. Defaults to 1.
 
         Returns:
             int64 (N,), -1 = outlier.
@@ -48,7 +52,11 @@ class Reclustering:
         with self._lock:
             if self.clustering.chosen is None:
                 self.clustering.chosen, _ = self.clustering.choose(features, evidence, **options)
-            labels = self.clustering(self.clustering.prepare(features, evidence), **options)
+            # Neighbours are searched anew only where links have changed what the nodes are.
+            known = self._nodes.pop() if self._nodes else None
+            nodes = self.clustering.prepare(features, evidence, known=known)
+            self._nodes.append(nodes)
+            labels = self.clustering(nodes, eps_scale=eps_scale, **options)
             for refiner in self.refiners:
                 labels = refiner(labels, features)
         return labels

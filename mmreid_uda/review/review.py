@@ -5,18 +5,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from mmreid_uda.clustering import cluster_quality, cluster_statistics, label_health, renumber
+from mmreid_uda.neighbors import center_cameras
 from mmreid_uda.structures import Evidence, Links
-from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils import InputError, check_vectors, make_rng
 from mmreid_uda.utils.values import Natural, checked
 
 from .acts import Act, History
 from .clusters import ClusterTable, cluster_table
+from .looks import unit_rows
+from .questions import Cell, Known, Question, Rule, ask_me, random_questions
 from .reclustering import Reclustering
 from .revision import join_links, pairs_to_links
+
+if TYPE_CHECKING:
+    from mmreid_uda.gallery import Gallery
 
 __all__ = ["Review"]
 
@@ -32,7 +40,8 @@ class Review:
         features: float32 (N, D), finite and without zero rows; they are brought to unit norm.
         paths: Of the N images.
         labels: int64 (N,), clusters, -1 = outlier.
-        evidence: What is known of the images; its links are replaced by those of the file.
+        evidence: What is known of the images; its links and ignored images are replaced
+            by those of the file.
         links_path: ``links.csv``, there or not.
         root: Folder that the paths in it are relative to.
         clustering: Makes labels of the features; None: :meth:`recluster` is refused.
@@ -41,6 +50,7 @@ class Review:
 
     Attributes:
         labels: int64 (N,), those of the last clustering.
+        ids: The images' identifiers in a gallery; None elsewhere.
 
     Raises:
         InputError: The parts are not of equal length, or the features are not as expected.
@@ -65,8 +75,9 @@ class Review:
                 "found {} features, {} paths, {} labels and evidence of {} images to review, expected one of each for "
                 "every image: take all four from one run or gallery.".format(*lengths)
             )
-        self.features = _unit_rows(features)
+        self.features = _at_unit_norm(features)
         self.paths, self.name = list(paths), name
+        self.ids: list[str] | None = None
         self.labels = np.asarray(labels, np.int64)
         self.clustering = clustering
         self.identities = identities
@@ -74,7 +85,23 @@ class Review:
         self._history = History(links_path, self.paths, root, self._distances)
         self._lock = threading.Lock()
         self._table: tuple[tuple, ClusterTable] | None = None
+        self._centered: np.ndarray | None = None
+        self._asked: dict[tuple[int, int], Cell] = {}
         self.links_path, self.root = self._history.path, Path(root)
+
+    @classmethod
+    def of_run(cls, work_dir: str | Path, **options: Any) -> Review:
+        """See :func:`~mmreid_uda.review.sources.review_run`."""
+        from .sources import review_run  # which stands above this module
+
+        return review_run(work_dir, **options)
+
+    @classmethod
+    def of_gallery(cls, gallery: Gallery, **options: Any) -> Review:
+        """See :func:`~mmreid_uda.review.sources.review_gallery`."""
+        from .sources import review_gallery  # which stands above this module
+
+        return review_gallery(gallery, **options)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -92,7 +119,7 @@ class Review:
             known.cameras,
             known.times,
             known.tracklets,
-            known.ignored | history.ignored,
+            history.ignored,
             history.links,
             known.camera_names,
         )
@@ -282,6 +309,60 @@ class Review:
         """
         return self._history.acts()
 
+    @checked
+    def questions(
+        self, num: Natural = 10, rule: Rule = "ask_me", seed: Natural = 0
+    ) -> list[Question]:
+        """Pairs to ask a person about; answers go to :meth:`answer`.
+
+        Args:
+            num: Questions at most.
+            rule: ``'ask_me'`` (default), see :func:`~mmreid_uda.review.questions.ask_me`; ``'random'``, an image and
+                one of its ten nearest; ``'uniform'``, any two images.
+            seed: Of what is drawn.
+
+        Returns:
+            The questions, none of them answered or implied by answers; the most telling first.
+        """
+        features, evidence = self._compared(), self.evidence
+        known = Known(evidence.links, evidence.ignored)
+        if rule != "ask_me":
+            rng = make_rng(seed, "questions", rule, len(known.links))
+            return random_questions(features, known, num, rng, near=rule == "random")
+
+        def clustered(scale: float) -> np.ndarray:
+            if self.clustering is None:
+                return self.labels
+            return self.clustering(self.features, evidence, scale)
+
+        found = ask_me(features, self.labels, known, clustered, self._past(), num, seed)
+        with self._lock:
+            self._asked.update({(one.first, one.second): one.cell for one in found if one.cell})
+        return found
+
+    def _past(self) -> dict[Cell, tuple[int, int]]:
+        """Of the questions of this object, by kind and step: how many are answered, and how many changed labels."""
+        tally: dict[Cell, tuple[int, int]] = {}
+        with self._lock:
+            asked = dict(self._asked)
+        for first, second, same in zip(*(one.tolist() for one in self._history.answers())):
+            cell = asked.get((first, second)) or asked.get((second, first))
+            if cell is not None:
+                num, changed = tally.get(cell, (0, 0))
+                # Of a join the answer "same" changes labels, of a break "different".
+                tally[cell] = num + 1, changed + (same != bool(cell[0]))
+        return tally
+
+    def _compared(self) -> np.ndarray:
+        """Features in which images of different cameras are compared, as the clusterer does."""
+        chosen = None if self.clustering is None else self.clustering.clustering.chosen
+        if chosen not in ("center", "both"):
+            return self.features
+        if self._centered is None:
+            rows, cameras = (torch.from_numpy(one) for one in (self.features, self._known.cameras))
+            self._centered = unit_rows(center_cameras(rows, cameras).numpy())
+        return self._centered
+
     # ---- what comes of it
 
     @checked
@@ -341,10 +422,8 @@ class Review:
         return 1 - np.einsum("nd,nd->n", self.features[first], self.features[second])
 
 
-def _unit_rows(features: np.ndarray) -> np.ndarray:
+def _at_unit_norm(features: np.ndarray) -> np.ndarray:
     """float32 rows of unit norm; the same array where they are already."""
     features = np.asarray(features, np.float32)
     lengths = np.sqrt(np.einsum("nd,nd->n", features, features))
-    if np.abs(lengths - 1).max(initial=0) < 1e-4:
-        return features
-    return features / lengths[:, None]
+    return features if np.abs(lengths - 1).max(initial=0) < 1e-4 else unit_rows(features)

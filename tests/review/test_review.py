@@ -78,7 +78,8 @@ def test_every_clustering_obeys_all_that_was_said(clusterer, seed, num_acts, tra
                 touched = (before[told] != 0).any(0)
                 assert not lost[np.ix_(outside & ~touched, outside & ~touched)].any()
             # As many rows as images concerned, times a constant.
-            concerned = {image for pair in same | apart for image in pair} or {0}
+            concerned = {image for pair in same | apart for image in pair}
+            concerned |= set(np.flatnonzero(ignored & ~slept).tolist())
             groups = (before[sorted(concerned)] != 0).any(0).sum()
             assert len(written.rows) <= 4 * (len(concerned) + groups) + 4
             review.recluster()

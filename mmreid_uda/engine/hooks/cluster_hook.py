@@ -36,6 +36,7 @@ from mmreid_uda.utils.files import write_arrays
 from mmreid_uda.utils.values import Count, Fraction, Natural
 
 from ..extraction import extract_features, unwrap, with_pipeline
+from ..links import LinksFile
 from ..optim import fit_moments
 
 __all__ = ["LABEL_METRICS", "ClusterHook"]
@@ -63,6 +64,10 @@ class ClusterHook(Hook):
     All ranks extract the features that the model chooses (``cluster_features``); rank 0 clusters and refines them; each
     rank gets the same labels, writes them into the dataset's shared memory, and tells the model (``on_relabel``). A
     result that cannot be trained on is met by a stated policy, and the log says why.
+
+    The target's file of links is read again before each clustering: what a person has said meanwhile holds from then
+    on, on all ranks as rank 0 has read it. A file that cannot be read is warned of, and the links before it hold. A run
+    repeats itself, resumed or not, as long as the file stays the same; the log has its hash wherever it has changed.
 
     Args:
         clusterer: Config of the clusterer (features -> labels).
@@ -134,6 +139,7 @@ class ClusterHook(Hook):
         self.stability = stability
         self.save_labels = save_labels
         self.history: dict[int, dict[str, float]] = {}
+        self._links = LinksFile()
 
     # ---- life cycle
 
@@ -161,6 +167,7 @@ class ClusterHook(Hook):
         target = _target(runner)
         if runner.epoch % self.interval and bool((target.labels >= 0).any()):
             return
+        self._links.refresh(target, runner)
         started = time.monotonic()
         images, answers = self.collect(runner, also=[_MIRRORED] if self.stability else [])
         features = images.features
@@ -201,6 +208,7 @@ class ClusterHook(Hook):
             labels=_target(runner).labels.clone(),
             fingerprint=_target(runner).fingerprint,
             clusterer=self.clustering.state_dict(),
+            links=self._links.digest,
         )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -220,6 +228,7 @@ class ClusterHook(Hook):
             )
         target.set_labels(saved["labels"].cpu())
         self.clustering.load_state_dict(saved["clusterer"])
+        self._links.digest = saved.get("links")
 
     # ---- steps
 

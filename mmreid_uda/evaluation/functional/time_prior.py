@@ -11,6 +11,7 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
+from mmreid_uda.checkpoint import find_labels
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.files import open_arrays
 from mmreid_uda.utils.values import Count, Positive, checked
@@ -126,7 +127,7 @@ class TimePrior:
         Raises:
             InputError: There is no such file, it lacks cameras or times, or as for the class.
         """
-        file = _find_labels(Path(labels).expanduser())
+        file = find_labels(labels)
         expected = "expected the pseudo-labels of a run whose data set reads cameras and times"
         with open_arrays(file, "gives no time prior", expected) as arrays:
             known = [arrays[name] for name in ("labels", "cameras", "times")]
@@ -288,16 +289,3 @@ def _names(cameras: np.ndarray) -> np.ndarray:
     if cameras.dtype.kind in "iu":
         return np.where(cameras < 0, "", cameras.astype(str))
     return cameras.astype(str)
-
-
-def _find_labels(path: Path) -> Path:
-    """The file of labels that a path names: itself, or the last one of a run."""
-    if path.is_file():
-        return path
-    for folder in (path / "pseudo_labels", path):
-        if found := sorted(folder.glob("epoch_*.npz")):
-            return found[-1]
-    raise InputError(
-        f"found no pseudo-labels in '{path}', expected WORK_DIR/pseudo_labels/epoch_<n>.npz, or the folder of a run "
-        "with a ClusterHook, for the time prior."
-    )
