@@ -5,14 +5,19 @@ from .clusters import ClusterTable
 from .questions import Question, Rule
 from .reclustering import Reclustering
 from .review import Review
+from .trainings import Comparison, compare_runs, free_folder, next_training
 
 __all__ = [
     "ACT_KINDS",
     "Act",
     "ActKind",
     "ClusterTable",
+    "Comparison",
     "Question",
     "Reclustering",
     "Review",
     "Rule",
+    "compare_runs",
+    "free_folder",
+    "next_training",
 ]

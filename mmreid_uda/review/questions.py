@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mmreid_uda.clustering.labels import components
+from mmreid_uda.clustering.tracklets import chain_links
 from mmreid_uda.neighbors.knn import find_neighbors
 from mmreid_uda.structures import Links
 from mmreid_uda.utils import make_rng
@@ -58,12 +59,21 @@ class Known:
     Args:
         links: Between N images.
         ignored: bool (N,), images that show no subject.
+        tracklets: int64 (N,), -1 = none; nothing follows from them, but an answer about an image of a long one tells
+            more. Defaults to None: none.
     """
 
-    def __init__(self, links: Links, ignored: np.ndarray) -> None:
+    def __init__(
+        self, links: Links, ignored: np.ndarray, tracklets: np.ndarray | None = None
+    ) -> None:
         links = links.chosen(~(ignored[links.first] | ignored[links.second]))
         self.links, self.ignored = links, ignored
         self.groups = components(links.first[links.must], links.second[links.must], len(ignored))
+        first, second = links.first[links.must], links.second[links.must]
+        if tracklets is not None:
+            chain = chain_links(tracklets, np.zeros(len(tracklets)))
+            first, second = np.append(first, chain[0]), np.append(second, chain[1])
+        self.units = components(first, second, len(ignored))
         self._apart = {
             pair for one, other in self._ends(~links.must) for pair in ((one, other), (other, one))
         }
@@ -122,9 +132,15 @@ def ask_me(
     three steps (:data:`SCALES`), farther ones only where nearer ones give too few candidates; then come the two looks
     of whole clusters, and the nearest clusters.
 
-    The gain of a question is the number of pairs times the probability that the answer changes them: for each kind
-    and step the share of the answers so far that did, with the first guess of :data:`FIRST_GUESS` as heavy as four
-    answers. The highest gains are asked, each cluster once at most, and no pair whose answer follows from links.
+    The middle of a part is its image nearest to the center; where images are linked, or of a tracklet, of the most that
+    are one.
+
+    The gain of a question is the number of pairs times the probability that the answer changes them. For each kind
+    and step that is the share of the answers so far that did, with the first guess of :data:`FIRST_GUESS` as heavy as
+    four answers; its odds are multiplied by ``exp(±b·(s - s₀))`` for a pair of cosine ``s`` where ``s₀`` is the median
+    of the kind and step, and ``b = (μ₁ - μ₀)/σ²`` the slope between pairs within and between clusters (means and
+    common variance of the cosines of the two looks of clusters, and of near clusters). The highest gains are asked,
+    each cluster once at most, and no pair whose answer follows from links.
 
     Args:
         features: float32 (N, D), unit rows, in which images of different cameras can be compared.
@@ -151,7 +167,14 @@ def ask_me(
             break
     all_of = _Candidates(*(np.concatenate(column) for column in zip(*found)))
     first, second, kind, places, pairs, one, other = all_of
-    change = np.array([_share(past, cell) for cell in zip(kind.tolist(), places.tolist())])
+    cosine = np.einsum("nd,nd->n", features[first], features[second]).astype(np.float64)
+    slope = parts.slope(near)
+    change = np.zeros(len(first))
+    for cell in set(zip(kind.tolist(), places.tolist())):
+        own = (kind == cell[0]) & (places == cell[1])
+        share = _share(past, cell)
+        nearer = (cosine[own] - np.median(cosine[own])) * (-slope if cell[0] else slope)
+        change[own] = 1 / (1 + (1 - share) / share * np.exp(-np.clip(nearer, -20, 20)))
     gain = change * pairs
     questions: list[Question] = []
     used: set[int] = set()
@@ -169,9 +192,10 @@ def ask_me(
             else f"{int(pairs[place])} pairs of images of two clusters come together if they are the same"
         )
         probability = float(1 - change[place] if whole else change[place])
-        cosine = float(features[a] @ features[b])
         cell = int(kind[place]), int(places[place])
-        questions.append(Question(a, b, cosine, probability, float(gain[place]), why, cell))
+        questions.append(
+            Question(a, b, float(cosine[place]), probability, float(gain[place]), why, cell)
+        )
     return questions
 
 
@@ -214,10 +238,14 @@ class _Parts:
         self.broken: set[int] = set()
 
     def _middles(self, number: np.ndarray, num: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Centers of some parts, cosines of the images to them, and the image nearest to each."""
+        """Centers of some parts, cosines of the images to them, and the image in the middle of each."""
         centers = unit_rows(sums_of(self.features, self.images, number, num))
         similarity = similarities_to_centers(self.features, self.images, centers, number)
-        return centers, similarity, self.images[first_of_each(-similarity, number, num)]
+        # An answer speaks of all that is known to be one with the image: that of the largest such unit of the part.
+        unit = np.stack([number, self.known.units[self.images]])
+        _, cell, counts = np.unique(unit, axis=1, return_inverse=True, return_counts=True)
+        rank = -similarity - 4.0 * counts[cell.ravel()]
+        return centers, similarity, self.images[first_of_each(rank, number, num)]
 
     def _related(self, number: np.ndarray, must: bool) -> set[tuple[int, int]]:
         of_image = np.full(len(self.features), -1)
@@ -230,6 +258,24 @@ class _Parts:
         halves = two_looks(self.features, self.images, self.number, self.similarity)
         inside[self.images] = halves.half
         return inside
+
+    def slope(self, near: tuple[np.ndarray, np.ndarray]) -> float:
+        """How the odds of one subject grow with the cosine of two images, at least 0."""
+        inside = self.looks()[self.images]
+        halves, half = np.unique(inside, return_inverse=True)
+        _, _, middles = self._middles(half, len(halves))
+        whole = np.flatnonzero(np.diff(halves // 2) == 0)
+        samples = [
+            np.einsum("nd,nd->n", self.features[one], self.features[other]).astype(np.float64)
+            for one, other in (
+                (middles[whole], middles[whole + 1]),
+                (self.middles[near[0]], self.middles[near[1]]),
+            )
+        ]
+        if min(map(len, samples)) < 2:
+            return 0.0
+        variance = np.average([one.var() for one in samples], weights=[len(one) for one in samples])
+        return float(max(samples[0].mean() - samples[1].mean(), 0) / max(variance, 1e-4))
 
     def breaks(self, inside: np.ndarray, step: int) -> _Candidates:
         """The two largest parts of each cluster that other labels break, if it was not broken before."""

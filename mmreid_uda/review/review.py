@@ -14,7 +14,8 @@ from mmreid_uda.clustering import cluster_quality, cluster_statistics, label_hea
 from mmreid_uda.neighbors import center_cameras
 from mmreid_uda.structures import Evidence, Links
 from mmreid_uda.utils import InputError, check_vectors, make_rng
-from mmreid_uda.utils.values import Natural, checked
+from mmreid_uda.utils.values import Count, Natural, checked
+from mmreid_uda.visualization import project
 
 from .acts import Act, History
 from .clusters import ClusterTable, cluster_table
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from mmreid_uda.gallery import Gallery
 
 __all__ = ["Review"]
+
+# Of a map.
+_FEWEST_MARKS = 10
 
 
 class Review:
@@ -171,6 +175,19 @@ class Review:
         similarity = rows @ (center / max(float(np.linalg.norm(center)), 1e-12))
         order = np.lexsort((images, -similarity))
         return images[order], similarity[order].astype(np.float32)
+
+    @checked
+    def map(self, seed: Natural = 0, landmarks: Count = 3000) -> np.ndarray:
+        """Lay all images out on a plane, near ones near, see :func:`~mmreid_uda.visualization.project`.
+
+        Args:
+            seed: The map repeats itself for equal seeds.
+            landmarks: Images that are laid out by t-SNE; the others are put between them.
+
+        Returns:
+            float32 (N, 2); axes have no unit.
+        """
+        return project(self._compared(), seed=seed, landmarks=max(landmarks, _FEWEST_MARKS))
 
     # ---- saying
 
@@ -325,7 +342,7 @@ class Review:
             The questions, none of them answered or implied by answers; the most telling first.
         """
         features, evidence = self._compared(), self.evidence
-        known = Known(evidence.links, evidence.ignored)
+        known = Known(evidence.links, evidence.ignored, evidence.tracklets)
         if rule != "ask_me":
             rng = make_rng(seed, "questions", rule, len(known.links))
             return random_questions(features, known, num, rng, near=rule == "random")

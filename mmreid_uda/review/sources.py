@@ -201,7 +201,7 @@ def review_gallery(
     names = sorted_ids(set(items.cameras.tolist()) - {""})
     evidence = Evidence(cameras, items.times, tracklets, camera_names=names or None)
     identities = _numbered(items.identities)
-    hook = _cluster_hook(load_config(_RECIPES[_kind(evidence)]), "of the recipe")
+    kinds = _kinds(evidence)
     review = Review(
         items.features,
         items.paths,
@@ -209,22 +209,34 @@ def review_gallery(
         evidence,
         links,
         Path(links).resolve().parent,
-        Reclustering(hook.clustering, hook.refiners, seed=seed),
+        _of_recipe(kinds[0], seed),
         identities,
         gallery.url,
     )
     review.ids = items.ids
-    if labels == "clusters":
-        review.recluster()
+    try:
+        review.recluster(keep=labels == "clusters")
+    except InputError:
+        if len(kinds) == 1:
+            raise
+        # All tracklets are too short to tell how much one subject varies.
+        review.clustering = _of_recipe(kinds[1], seed)
+        review.recluster(keep=labels == "clusters")
     return review
 
 
-def _kind(evidence: Evidence) -> str:
-    """Which recipe fits to what is known."""
+def _kinds(evidence: Evidence) -> list[str]:
+    """The recipes that fit to what is known, the best first."""
     _, sizes = np.unique(evidence.tracklets[evidence.tracklets >= 0], return_counts=True)
-    if (sizes > 1).any():
-        return "video"
-    return "cameras" if len(np.unique(evidence.cameras[evidence.cameras >= 0])) > 1 else "photos"
+    several = len(np.unique(evidence.cameras[evidence.cameras >= 0])) > 1
+    kinds = ["cameras" if several else "photos"]
+    return ["video", *kinds] if (sizes > 1).any() else kinds
+
+
+def _of_recipe(kind: str, seed: int) -> Reclustering:
+    """The clusterer of a recipe for own images."""
+    hook = _cluster_hook(load_config(_RECIPES[kind]), _RECIPES[kind])
+    return Reclustering(hook.clustering, hook.refiners, seed=seed)
 
 
 def _numbered(names: np.ndarray) -> np.ndarray:

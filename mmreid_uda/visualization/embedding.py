@@ -20,6 +20,9 @@ __all__ = ["draw_embedding", "in_largest", "project"]
 _COLORS = [*range(14), *range(16, 20)]
 # Fewer points are no layout's business; a smaller deviation of unit rows is rounding.
 _FEWEST, _SPREAD = 4, 1e-6
+# Rows compared with all landmarks at once, landmarks that a point is put between, and the difference in cosine by which
+# one of them counts a third of another.
+_AT_ONCE, _NEAR, _SOFTNESS = 4096, 3, 0.02
 
 
 def in_largest(groups: np.ndarray, num: int) -> np.ndarray:
@@ -37,15 +40,22 @@ def in_largest(groups: np.ndarray, num: int) -> np.ndarray:
 
 
 def project(
-    features: np.ndarray, method: Literal["tsne", "umap"] = "tsne", seed: int = 0
+    features: np.ndarray,
+    method: Literal["tsne", "umap"] = "tsne",
+    seed: int = 0,
+    landmarks: int | None = None,
 ) -> np.ndarray:
     """Lay features out on a plane so that near ones stay near.
+
+    Of more than ``landmarks`` features so many are drawn and laid out, and each other one is put between the three of
+    them that are nearest to it, the nearer by far: memory grows with N, and time with N times ``landmarks``.
 
     Args:
         features: float32 (N, D), unit rows, N >= 1.
         method: ``'tsne'`` (van der Maaten & Hinton, JMLR 2008) or ``'umap'`` (McInnes et al., 2018), which needs the
             package umap-learn.
         seed: The layout repeats itself for equal seeds.
+        landmarks: Features that are laid out at most, some thousands; None (default) for all.
 
     Returns:
         float32 (N, 2); axes have no unit, and distances between far groups mean little. Up to three features are laid
@@ -57,6 +67,9 @@ def project(
     features = check_vectors(features, "features to lay out")
     if len(features) < _FEWEST:
         return np.eye(len(features), 2, dtype=np.float32)
+    if landmarks is not None and len(features) > landmarks >= _FEWEST:
+        chosen = make_rng(seed, "landmarks").choice(len(features), landmarks, replace=False)
+        return _between(features, np.sort(chosen), method, seed)
     state = int(make_rng(seed, "embedding").integers(2**31))
     if method == "umap":
         umap = import_package("umap", "the layout 'umap'", "umap-learn", "take 'tsne'")
@@ -72,6 +85,24 @@ def project(
     spread = features.shape[1] > 1 and features.std(0).max() > _SPREAD
     start = "pca" if spread else "random"
     return TSNE(perplexity=perplexity, init=start, random_state=state).fit_transform(features)
+
+
+def _between(
+    features: np.ndarray, chosen: np.ndarray, method: Literal["tsne", "umap"], seed: int
+) -> np.ndarray:
+    """Lay some features out, and put the others between them: float32 (N, 2)."""
+    marks = features[chosen]
+    places = project(marks, method, seed)
+    points = np.empty((len(features), 2), np.float32)
+    for start in range(0, len(features), _AT_ONCE):
+        similarity = features[start : start + _AT_ONCE] @ marks.T
+        near = np.argpartition(-similarity, _NEAR - 1, axis=1)[:, :_NEAR]
+        cosines = np.take_along_axis(similarity, near, axis=1)
+        weights = np.exp((cosines - cosines.max(1, keepdims=True)) / _SOFTNESS)
+        weights /= weights.sum(1, keepdims=True)
+        points[start : start + _AT_ONCE] = np.einsum("nk,nkd->nd", weights, places[near])
+    points[chosen] = places
+    return points
 
 
 def draw_embedding(

@@ -1,8 +1,10 @@
 """Finding checkpoints: by file, by the folder of a run, and the command that makes a missing one."""
 
+import os
+
 import pytest
 
-from mmreid_uda.checkpoint import find_checkpoint
+from mmreid_uda.checkpoint import find_checkpoint, find_labels, run_config
 from mmreid_uda.utils import InputError
 
 
@@ -46,3 +48,17 @@ def test_a_run_without_a_finished_epoch_is_missing(tmp_path):
     (tmp_path / "last_checkpoint").write_text("epoch_1.pth")
     with pytest.raises(InputError, match="does not exist"):
         find_checkpoint(tmp_path)
+
+
+def test_config_and_labels_of_a_run_are_found(tmp_path):
+    with pytest.raises(InputError, match="found no config in"):
+        run_config(tmp_path)
+    with pytest.raises(InputError, match="found no pseudo-labels in"):
+        find_labels(tmp_path)
+    (tmp_path / "pseudo_labels").mkdir()
+    for place, name in enumerate(("old.py", "new.py", "pseudo_labels/epoch_002.npz")):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (place, place))
+    (tmp_path / "pseudo_labels/epoch_001.npz").touch()
+    assert run_config(tmp_path).name == "new.py"
+    assert find_labels(tmp_path).name == find_labels(find_labels(tmp_path)).name == "epoch_002.npz"

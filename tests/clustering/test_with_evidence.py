@@ -379,3 +379,26 @@ def test_a_clusterer_without_distances_says_so():
     dbscan = JaccardDBSCAN()
     with pytest.raises(InputError, match=r"max_distance=1\.5"):
         dbscan.distances(features, 1.5, seed=0, epoch=0)
+
+
+def test_neighbors_are_searched_again_only_where_nodes_have_changed():
+    features, _ = crops()
+    clusterer = JaccardDBSCAN(0.5, 4, k1=10, k2=3)
+    searches, search = [], clusterer.prepare
+    clusterer.prepare = lambda *args, **kwargs: searches.append(1) or search(*args, **kwargs)
+    clustering = EvidenceClustering(clusterer, camera="jaccard")
+    cameras = np.arange(len(features)) % 2
+    nodes = clustering.prepare(features, Evidence(cameras))
+    linked = Evidence(cameras, links=link((0, 1, 0, 2), (0, 40, 1, 2)))
+    again = clustering.prepare(features, linked, known=nodes)
+    assert len(searches) == 1 and again.prepared is nodes.prepared
+    options = dict(seed=0, epoch=1)
+    fresh = clustering(clustering.prepare(features, linked), **options)
+    assert np.array_equal(clustering(again, **options), fresh) and fresh[0] == fresh[40] != fresh[1]
+    ignored = Evidence(cameras, ignored=np.arange(len(features)) < 3)
+    for evidence in (ignored, Evidence(1 - cameras)):
+        assert clustering.prepare(features, evidence, known=nodes).prepared is not nodes.prepared
+    assert (
+        clustering.prepare(features[::-1].copy(), linked, known=nodes).prepared
+        is not nodes.prepared
+    )

@@ -11,12 +11,14 @@ from mmengine.hooks import Hook
 
 from mmreid_uda.clustering import Clusterer, JaccardDBSCAN, KMeans, label_agreement
 from mmreid_uda.config import load_config
+from mmreid_uda.datasets.links import append_links
 from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import ClusterHook
 from mmreid_uda.engine.hooks.cluster_hook import LABEL_METRICS
+from mmreid_uda.engine.links import LinksFile
 from mmreid_uda.neighbors import jaccard_graph, unit_rows
 from mmreid_uda.registry import CLUSTERERS, HOOKS, REFINERS
-from mmreid_uda.structures import Evidence, PseudoLabelState
+from mmreid_uda.structures import Evidence, Links, PseudoLabelState
 from mmreid_uda.utils import InputError
 
 pytestmark = pytest.mark.slow
@@ -424,3 +426,86 @@ def test_a_state_clusters_again_on_rank_0_for_all_and_gives_its_distances(run_ra
 def test_a_state_made_by_hand_has_no_distances():
     with pytest.raises(RuntimeError, match="made by hand"):
         PseudoLabelState(0, torch.zeros(2), torch.zeros(2, 2)).distances(0.2)
+
+
+def test_links_are_read_again_before_each_clustering(tiny, tmp_path, caplog):
+    links = tmp_path / "links.csv"
+    links.write_text("path_a,path_b,kind\n")
+
+    class Speak(Hook):
+        """Say something between the epochs."""
+
+        def after_train_epoch(self, runner):
+            if runner.epoch == 0:
+                paths = runner.train_dataloader.dataset.target.paths
+                rows = [dict(path_a=paths[0], path_b=paths[1], kind="cannot")]
+                append_links(links, [*rows, dict(path_a=paths[2], kind="ignore")])
+            elif runner.epoch == 1:
+                links.write_text("path_a,path_b,kind\na,,must\n")
+
+    options = {"target.links": str(links), "relabel.min_clusters": 2}
+    runner = make_runner(tiny, tmp_path, ["good"], epochs=4, **options)
+    runner.register_hook(Speak())
+    seen = []
+    [hook] = [hook for hook in runner.hooks if isinstance(hook, ClusterHook)]
+    refresh = hook._links.refresh
+
+    def watched(target, runner):
+        refresh(target, runner)
+        seen.append((len(target.evidence.links), int(target.evidence.ignored.sum())))
+
+    hook._links.refresh = watched
+    runner.train()
+    # The file that cannot be understood leaves what was read before.
+    assert seen == [(0, 0), (1, 1), (1, 1), (1, 1)]
+    target = runner.train_dataloader.dataset.target
+    assert target.labels[2] == -1
+    log = next((tmp_path / "run").glob("*/*.log")).read_text()
+    assert "Links before epoch 2: 1 links and 1 images that show no subject in" in log
+    assert "links.csv, which has changed (SHA-256 " in log
+    assert "has the kind must and too few paths" in log and "were read before hold" in log
+    saved = torch.load(tmp_path / "run" / "epoch_4.pth", weights_only=False)
+    assert saved["pseudo_labels"]["links"] == hook._links.digest
+
+
+def test_a_resumed_run_with_the_same_links_goes_on_as_if_never_stopped(tiny, tmp_path):
+    links = tmp_path / "links.csv"
+    options = {"target.links": str(links), "relabel.min_clusters": 2}
+    append_links(links, [dict(path_a="a.jpg", path_b="b.jpg", kind="must")])
+    whole = make_runner(tiny, tmp_path, ["good"], epochs=2, **options)
+    whole.train()
+    resumed = {**options, "work_dir": str(tmp_path / "second"), "resume": True}
+    part = make_runner(
+        tiny, tmp_path, ["good"], 2, **resumed, load_from=str(tmp_path / "run" / "epoch_1.pth")
+    )
+    part.train()
+    first, second = (
+        torch.load(tmp_path / name / "epoch_2.pth", weights_only=False)
+        for name in ("run", "second")
+    )
+    assert first["pseudo_labels"]["links"] == second["pseudo_labels"]["links"] is not None
+    for name, tensor in first["state_dict"].items():
+        assert torch.equal(tensor, second["state_dict"][name]), name
+
+
+def _links_of_rank(rank, path):
+    """What each rank holds after reading a file that only rank 0 can see."""
+    target = SimpleNamespace(
+        links_path=path, evidence=Evidence(np.zeros(4)), read_links=lambda: _said(rank)
+    )
+    runner = SimpleNamespace(epoch=0, logger=SimpleNamespace(info=print, warning=print))
+    LinksFile().refresh(target, runner)
+    links = target.evidence.links
+    return links.first.tolist(), links.must.tolist(), target.evidence.ignored.tolist()
+
+
+def _said(rank):
+    assert rank == 0, "only rank 0 reads"
+    return Links(*(np.array([one]) for one in (0, 1, True, 2))), np.array([0, 0, 0, 1], bool)
+
+
+def test_all_ranks_hold_what_rank_0_has_read(run_ranks, tmp_path):
+    links = tmp_path / "links.csv"
+    links.write_text("path_a,path_b,kind\n")
+    results = run_ranks(_links_of_rank, args=(str(links),))
+    assert results == [([0], [True], [False, False, False, True])] * 2

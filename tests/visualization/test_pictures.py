@@ -8,7 +8,7 @@ from torch import nn
 
 from mmreid_uda.clustering import SweepResult, sweep_dbscan
 from mmreid_uda.models.encoders import ReIDEncoder
-from mmreid_uda.utils import InputError
+from mmreid_uda.utils import InputError, make_rng
 from mmreid_uda.visualization import (
     PAIRS,
     activation_energy,
@@ -303,3 +303,21 @@ def test_a_network_of_tokens_without_attention_is_told():
     backbone = dict(type="TimmBackbone", name="vit_tiny_patch16_224", img_size=(64, 32), depth=0)
     with pytest.raises(InputError, match="found no attention of 9 tokens"):
         activation_energy(ReIDEncoder(backbone).eval(), torch.zeros(1, 3, 64, 32))
+
+
+def test_many_features_are_laid_out_between_landmarks():
+    rng = np.random.default_rng(0)
+    people = np.arange(400) % 8
+    rows = np.eye(8, 16)[people] + 0.05 * rng.standard_normal((400, 16))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    points = project(rows, seed=3, landmarks=80)
+    assert points.shape == (400, 2) and points.dtype == np.float32
+    assert np.array_equal(points, project(rows, seed=3, landmarks=80))
+    assert not np.array_equal(points, project(rows, seed=4, landmarks=80))
+    marks = np.sort(make_rng(3, "landmarks").choice(400, 80, replace=False))
+    assert np.array_equal(points[marks], project(rows[marks], seed=3))
+    # Everybody is among their own: each stands nearest to the middle of their person's points.
+    middles = np.stack([points[people == person].mean(0) for person in range(8)])
+    nearest = np.linalg.norm(points[:, None] - middles[None], axis=2).argmin(1)
+    assert (nearest == people).mean() > 0.99
+    assert np.array_equal(project(rows[:50], landmarks=80), project(rows[:50]))

@@ -1,8 +1,9 @@
 """What are answers worth? Somebody who knows the truth answers questions about clusters; how good are the labels then?
 
 After every few answers the images are clustered anew, with the same features. "Ask me" stands beside random pairs: an
-image and one of its nearest ('random'), and any two images ('uniform'). The page asks a person the same questions. With
---write-links the answers of one seed are kept, for a training that is to be compared with one without.
+image and one of its nearest ('random'), and any two images ('uniform'). The page asks a person the same questions. Each
+seed looks at another nine tenths of the images. With --write-links the answers of one seed, about all images, are kept,
+for a training that is to be compared with one without.
 
 Examples:
     python tools/analysis/oracle_corrections.py cluster-contrast_mbv2_cameras --cfg-options target=synthd --out d.json
@@ -14,6 +15,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import tempfile
 import time
@@ -28,9 +30,11 @@ from mmreid_uda.cli import (
     ToolParser,
     add_config_options,
     at_least,
+    number,
     run_tool,
     writable,
 )
+from mmreid_uda.utils.values import PositiveFraction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,6 +68,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--rules", nargs="+", choices=list(RULES), default=list(RULES))
     parser.add_argument("--seeds", type=at_least(0), nargs="+", default=[1, 2, 3])
+    parser.add_argument(
+        "--share",
+        type=number(PositiveFraction),
+        default=0.9,
+        help="of the images, drawn anew for each seed",
+    )
     parser.add_argument("--out", type=writable(".json"), help="JSON file to write")
     parser.add_argument("--cache", help="folder to keep the features in")
     parser.add_argument(
@@ -128,6 +138,44 @@ def answer_questions(
             )
         )
     return found
+
+
+def some_of(review: Review, share: float, seed: int, links: Path) -> Review:
+    """The same review of a part of the images.
+
+    Args:
+        review: Of all of them, without links.
+        share: Of the images, 0..1.
+        seed: Of the draw.
+        links: File that answers go to.
+
+    Returns:
+        A review with a clusterer in the same state.
+    """
+    from mmreid_uda.review import Review
+    from mmreid_uda.structures import Evidence
+    from mmreid_uda.utils import make_rng
+
+    num = max(2, round(share * len(review)))
+    kept = np.sort(make_rng(seed, "images").choice(len(review), num, replace=False))
+    told, truth = review.evidence, review.identities
+    evidence = Evidence(
+        told.cameras[kept], told.times[kept], told.tracklets[kept], camera_names=told.camera_names
+    )
+    assert review.clustering is not None and truth is not None
+    clustering = dataclasses.replace(review.clustering)
+    # Where tracklets were cut belongs to all images.
+    clustering.clustering.switches = None
+    return Review(
+        review.features[kept],
+        [review.paths[one] for one in kept],
+        review.labels[kept],
+        evidence,
+        links,
+        review.root,
+        clustering,
+        truth[kept],
+    )
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
@@ -218,6 +266,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                         "with labels."
                     )
                 name = name or review.name
+                if not keep:
+                    review = some_of(review, args.share, seed, links)
                 run = answer_questions(review, rule, answers, args.batch, seed)
                 rules.setdefault(rule, []).append(run)
                 words = ", ".join(f"{one['answers']:.0f}: {one['f_score']:.3f}" for one in run)
