@@ -452,7 +452,7 @@ class ReIDDataset(BaseDataset):
         links, ignored, strangers = resolve_links(rows, ImageFiles(self.paths, self.root))
         if strangers:
             self._note(
-                f"{strangers} of the {len(rows)} rows of {shown(self.links_path)} name images that are not among "
+                f"{strangers} of the {len(rows)} rows of {shown(str(self._links_file))} name images that are not among "
                 f"the {len(self.paths)} here, and say nothing"
             )
         return links, ignored

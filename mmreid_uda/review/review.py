@@ -126,6 +126,7 @@ class Review:
             history.ignored,
             history.links,
             known.camera_names,
+            known.tracklet_names,
         )
 
     # ---- looking

@@ -51,7 +51,7 @@ def test_a_run_without_a_finished_epoch_is_missing(tmp_path):
 
 
 def test_config_and_labels_of_a_run_are_found(tmp_path):
-    with pytest.raises(InputError, match="found no config in"):
+    with pytest.raises(InputError, match="found 0 config files in"):
         run_config(tmp_path)
     with pytest.raises(InputError, match="found no pseudo-labels in"):
         find_labels(tmp_path)
