@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import socket
 import sys
 import webbrowser
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmreid_uda.cli import ToolParser, at_least, number, run_tool, writable_folder
-from mmreid_uda.utils import InputError
 from mmreid_uda.utils.packages import import_package
 from mmreid_uda.utils.values import NonNegative
 
@@ -26,17 +24,6 @@ if TYPE_CHECKING:
     from mmreid_uda.apis import ReIDInferencer
     from mmreid_uda.gallery import Gallery
     from mmreid_uda.serve import ServerSettings
-
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {
-        "mmreid_uda.serve": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
-        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
-    },
-}
 
 
 def parse_args() -> argparse.Namespace:
@@ -150,34 +137,17 @@ def gallery_of(args: argparse.Namespace) -> Iterator[Gallery | None]:
         yield gallery
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that clients can connect to.
-
-    Raises:
-        InputError: The address is not this machine's, or the port is taken.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=256)
-    except (OSError, UnicodeError) as error:
-        raise InputError(
-            f"found {host}:{port} not free to listen at ({error}), expected an address of this machine and a free "
-            "port: give another --port, or leave --host out."
-        ) from error
-
-
 def main() -> None:
     """Serve until a signal comes."""
     args = parse_args()
     for package in ("fastapi", "uvicorn", "python_multipart"):
         import_package(package, "mmreid serve", "mmreid_uda[serve]")
-    import uvicorn
-
     from mmreid_uda.serve import create_app
+    from mmreid_uda.serve.running import listen, run
 
     settings = settings_of(args)
     with contextlib.ExitStack() as stack:
-        door = stack.enter_context(listening(args.host, args.port))
+        door = stack.enter_context(listen(args.host, args.port))
         gallery = stack.enter_context(gallery_of(args))
         app = create_app(
             gallery,
@@ -186,23 +156,12 @@ def main() -> None:
             settings,
             Path(args.folder) if args.folder else None,
         )
-        config = uvicorn.Config(
-            app,
-            log_config=LOGGING,
-            access_log=False,  # it holds the queries of requests; the application has a log of its own
-            server_header=False,
-            proxy_headers=args.behind_proxy,
-            forwarded_allow_ips="127.0.0.1",
-            limit_concurrency=256,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=10,
-        )
         shown = f"[{args.host}]" if ":" in args.host else args.host
         address = f"http://{shown}:{door.getsockname()[1]}/"
         print(f"serving at {address}; stop with Ctrl+C", flush=True)
         if args.open:
             webbrowser.open(address)
-        uvicorn.Server(config).run(sockets=[door])
+        run(app, door, args.behind_proxy)
 
 
 if __name__ == "__main__":
