@@ -190,7 +190,7 @@ def report(metrics: dict[str, Any]) -> str:
     if crashes := metrics["crashes"]:
         lines.append(
             f"{crashes['kills']} kills while {crashes['clients']} clients added: {crashes['acknowledged']} images "
-            f"acknowledged, {crashes['lost']} lost; {crashes['extra']} more there, {crashes['broken_extra']} of them broken"
+            f"acknowledged, {crashes['lost']} lost; {crashes['extra']} more, {crashes['broken_extra']} of them broken"
         )
     return "\n".join(lines)
 
