@@ -253,7 +253,7 @@ def _vector(folder: Path) -> bytes:
 def _whole(gallery: Any, id_: str, image: bytes) -> bool:
     """Whether an item has its features, and the picture that belongs to it."""
     found = gallery.get([id_], features=True)
-    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    pixels: Any = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
     expected = Grid(gallery.dim).extract([pixels])[0]
     stored = gallery.folder / "images" / f"{id_}.jpg"
     if not stored.exists() or not np.allclose(found.features[0], expected, atol=1e-4):
