@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 BACK_ENDS = ("file", "embedded", "server")
 THREADS = (1, 8)
-# Items added at once where many are, and adds of one item each.
-_BATCH, _SINGLE = 500, 50
+# Items added at once where many are, and adds of one item each, of a file that is written whole each time.
+_BATCH, _SINGLE, _SINGLE_FILE = 500, 50, 3
 _SECONDS = 86400.0
 
 
@@ -168,7 +168,8 @@ def measure_back_end(
         gallery.flush()
         metrics["items_per_second"] = num / (time.perf_counter() - started)
         spent = []
-        for n in range(num, num + min(_SINGLE, num_queries)):
+        single = _SINGLE_FILE if kind == "file" else _SINGLE
+        for n in range(num, num + min(single, num_queries)):
             started = time.perf_counter()
             gallery.add(items.take([n]))
             gallery.flush() if kind == "file" else None
