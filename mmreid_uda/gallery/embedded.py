@@ -368,9 +368,9 @@ class EmbeddedGallery(QdrantGallery):
         return self._ask("query_batch", edge.QueryBatchRequest(requests))
 
     def _count(self, condition: Any) -> int:
-        # Without a condition an estimate is the number itself.
-        exact = condition is not None
-        return self._ask("count", self.types.CountRequest(exact=exact, filter=condition))
+        if condition is None:
+            return self._ask("info").points_count
+        return self._ask("count", self.types.CountRequest(exact=True, filter=condition))
 
     def _facet(self, key: str, condition: Any, limit: int) -> list[tuple[str, int]]:
         request = self.types.FacetRequest(key, limit=limit, exact=True, filter=condition)

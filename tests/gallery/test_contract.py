@@ -329,6 +329,11 @@ def test_optimizing_keeps_all_and_what_came_meanwhile(gallery, url):
     gallery.update(items.ids[:5], identity="eve")
     gallery.delete(Filter(ids=items.ids[5:9]))
     worker.join()
+    assert len(gallery) == 56
+    gallery.upsert(items.take(range(50)))  # moves what the graph holds
+    gallery.update(items.ids[:5], identity="eve")
+    gallery.delete(Filter(ids=items.ids[5:9]))
+    assert len(gallery) == 56 == gallery.count(Filter(added_since=0))
     gallery.close()
     with open_gallery(url) as again:
         found = everything(again)
