@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,9 @@ class EmbeddedGallery(QdrantGallery):
         for key, kind in INDEXED.items():
             shard.update(edge.UpdateOperation.create_field_index(key, kinds[kind]))
         shard.close()
+        _write_through(half)
         half.rename(place)
+        _write_one(self._folder)
 
     def _take_over(self, name: str) -> None:
         """Carry what was changed meanwhile over to the optimized copy, which becomes the items."""
@@ -248,6 +251,7 @@ class EmbeddedGallery(QdrantGallery):
             if gone := [one for one in ids if one not in there]:
                 copy.update(operation.delete_points(gone))
         copy.flush()
+        _write_through(self._folder / name)  # also what was copied and not changed since
         with self._engine:
             old, self._shard = self._shard, copy
             before, self._items = self._items, name
@@ -303,6 +307,7 @@ class EmbeddedGallery(QdrantGallery):
 
     def _store_settings(self, settings: GallerySettings) -> None:
         write_json(self._folder / SETTINGS, {**settings.as_json(), "items": self._items})
+        _write_one(self._folder)
         if settings.dim and self._shard is None:
             self._load(settings.dim)
 
@@ -378,16 +383,23 @@ class EmbeddedGallery(QdrantGallery):
 
 
 def _write_through(folder: Path) -> None:
-    """Have the disk hold the files of a folder, and their names."""
-    for one in (*folder.iterdir(), folder):
-        try:
-            descriptor = os.open(one, os.O_RDONLY)
-        except FileNotFoundError:  # an empty one that the engine's thread has just given its name
-            continue
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Have the disk hold all files in a folder, and their names."""
+    for one in (*folder.rglob("*"), folder):
+        with suppress(
+            FileNotFoundError
+        ):  # an empty one that the engine's thread has just given its name
+            _write_one(one)
+
+
+def _write_one(place: Path) -> None:
+    """Have the disk hold a file, or the names in a folder, where the system lets one ask for that."""
+    if os.name != "posix" and place.is_dir():
+        return
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class _Claim:
