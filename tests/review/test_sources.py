@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -181,3 +182,18 @@ def test_labels_without_a_clusterer_stay(tmp_path):
         InputError, match="found 30 features, 30 paths, 29 labels and evidence of 30"
     ):
         Review(made.features, made.paths, made.labels[1:], made.evidence, tmp_path / "l", tmp_path)
+
+
+def test_the_example_of_the_documentation_runs(run, tmp_path, monkeypatch, capsys):
+    from conftest import REPOSITORY
+
+    text = (REPOSITORY / "docs/own_cameras.md").read_text()
+    [example] = re.findall(r"```python\n(from mmreid_uda.review.*?)```", text, re.DOTALL)
+    space: dict = {}
+    exec(compile(example, "example", "exec"), space)
+    of_run = Review.of_run
+    monkeypatch.setattr(Review, "of_run", lambda folder: of_run(folder, links=tmp_path / "l.csv"))
+    space["correct"](str(run))
+    said = capsys.readouterr().out
+    assert "pairs of images of" in said and "must_violated" in said
+    assert f"mmreid train {run / 'tiny.py'} --work-dir {run}-2 --cfg-options target.links=" in said

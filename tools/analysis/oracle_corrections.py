@@ -226,14 +226,16 @@ def draw_answers(results: Sequence[dict[str, Any]]) -> Figure:
             values = np.array([[one["f_score"] for one in run] for run in runs])
             mean, deviation = values.mean(0), values.std(0, ddof=min(1, len(values) - 1))
             color, marker = styles[rule]
-            numbers = result["answers"]
+            # Where no question is left there are fewer answers.
+            numbers = np.mean([[one["answers"] for one in run] for run in runs], axis=0)
             panel.plot(numbers, mean, color=color, marker=marker, markersize=4, label=RULES[rule])
             panel.fill_between(
                 numbers, mean - deviation, mean + deviation, color=color, alpha=0.15, linewidth=0
             )
         panel.set(title=result["name"], xlabel="answers of a person", ylabel="F of the labels")
         panel.grid(alpha=0.3)
-    panels.ravel()[0].legend(title="asked about", frameon=False)
+    handles, labels = panels.ravel()[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
