@@ -72,8 +72,6 @@ class EmbeddedGallery(QdrantGallery):
             "qdrant_edge", "a gallery in a folder", "mmreid_uda[gallery]", "keep it in an .npz file"
         )
         self._folder = Path(folder)
-        # The engine holds Python's lock while it works, so that this one costs nothing.
-        self._engine = threading.Lock()
         self._shard: Any = None
         self._child: subprocess.Popen[str] | None = None
         self._closed = False
@@ -173,7 +171,7 @@ class EmbeddedGallery(QdrantGallery):
 
     def close(self) -> None:
         """Let other processes open the gallery; what :meth:`optimize` has begun is given up."""
-        with self._writing, self._engine:
+        with self._writing, self._flushing:
             if self._closed:
                 return
             self._closed = True
@@ -205,13 +203,12 @@ class EmbeddedGallery(QdrantGallery):
         """Open the items; make a place for them where there is none."""
         place = self._folder / self._items
         edge = self.types
-        with self._engine:
-            try:
-                if not place.is_dir():
-                    self._make(place, dim)
-                self._shard = edge.EdgeShard.load(str(place))
-            except Exception as error:  # the engine knows no other class
-                raise self._broken(str(error)) from error
+        try:
+            if not place.is_dir():
+                self._make(place, dim)
+            self._shard = edge.EdgeShard.load(str(place))
+        except Exception as error:  # the engine knows no other class
+            raise self._broken(str(error)) from error
 
     def _make(self, place: Path, dim: int) -> None:
         """A place for points that is there as a whole, or not at all."""
@@ -252,12 +249,12 @@ class EmbeddedGallery(QdrantGallery):
                 copy.update(operation.delete_points(gone))
         copy.flush()
         _write_through(self._folder / name)  # also what was copied and not changed since
-        with self._engine:
+        with self._flushing:
             old, self._shard = self._shard, copy
             before, self._items = self._items, name
-            old.close()
-        self._store_settings(self.settings)
-        self._flushed = self._on_disk = self._changes
+            self._store_settings(self.settings)
+            self._flushed = self._on_disk = self._changes
+        old.close()
         shutil.rmtree(self._folder / before, ignore_errors=True)
 
     def _require_open(self) -> None:
@@ -268,12 +265,16 @@ class EmbeddedGallery(QdrantGallery):
 
     def _ask(self, name: str, *arguments: Any) -> Any:
         """Have the engine do something."""
-        with self._engine:
+        while True:
             self._require_open()
+            shard = self._shard
             try:
-                return getattr(self._shard, name)(*arguments)
+                return getattr(shard, name)(*arguments)
             except Exception as error:  # the engine knows no other class
-                raise self._broken(str(error)) from error
+                self._require_open()
+                if shard is self._shard:
+                    raise self._broken(str(error)) from error
+                # Another one has taken its place meanwhile, see optimize.
 
     def _broken(self, reason: str) -> InputError:
         return InputError(
@@ -300,9 +301,8 @@ class EmbeddedGallery(QdrantGallery):
                 self._ask("flush")
                 self._flushed = upto
             else:
-                with self._engine:
-                    self._require_open()
-                    _write_through(self._folder / self._items / "wal")
+                self._require_open()
+                _write_through(self._folder / self._items / "wal")
             self._on_disk = upto
 
     def _store_settings(self, settings: GallerySettings) -> None:

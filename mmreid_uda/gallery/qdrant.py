@@ -32,7 +32,7 @@ INDEXED = {
 as they were. ``marks`` are the free fields as words, see :func:`~mmreid_uda.gallery.filters.marks`; a payload has
 ``path`` and ``fields`` (JSON) as well."""
 
-HNSW_EF = 128
+HNSW_EF = 256
 """Candidates that an approximate search keeps on its walk through the graph."""
 
 Point = Any
