@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmreid_uda.cli import ToolParser, at_least, number, run_tool, writable_folder
+from mmreid_uda.utils import InputError
 from mmreid_uda.utils.packages import import_package
 from mmreid_uda.utils.values import NonNegative
 
 if TYPE_CHECKING:
     from mmreid_uda.apis import ReIDInferencer
     from mmreid_uda.gallery import Gallery
+    from mmreid_uda.review import Review
     from mmreid_uda.serve import ServerSettings
 
 
@@ -33,7 +35,11 @@ def parse_args() -> argparse.Namespace:
     what.add_argument(
         "--gallery", metavar="URL", help="a folder, an .npz file or qdrant+http://..."
     )
-    what.add_argument("--run", metavar="WORK_DIR", help="a run, whose clusters are shown")
+    what.add_argument(
+        "--run",
+        metavar="WORK_DIR",
+        help="a run to look at (default: clusters of the gallery)",
+    )
     what.add_argument("--config", help="of the model (default: as the gallery or the run says)")
     what.add_argument("--checkpoint", help="of the model (default: likewise)")
     what.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
@@ -137,6 +143,20 @@ def gallery_of(args: argparse.Namespace) -> Iterator[Gallery | None]:
         yield gallery
 
 
+def review_of(args: argparse.Namespace, gallery: Gallery | None) -> Review | None:
+    """The clusters of the run, or of the gallery if it has items enough; what is laid out is said."""
+    from mmreid_uda.review import Review
+
+    if args.run is not None:
+        return Review.of_run(args.run, device=args.device)
+    assert gallery is not None
+    try:
+        return Review.of_gallery(gallery)
+    except InputError as error:
+        print(f"no clusters are shown: {error}", file=sys.stderr)
+        return None
+
+
 def main() -> None:
     """Serve until a signal comes."""
     args = parse_args()
@@ -151,10 +171,11 @@ def main() -> None:
         gallery = stack.enter_context(gallery_of(args))
         app = create_app(
             gallery,
-            None,
+            review_of(args, gallery),
             inferencer_of(args, gallery),
             settings,
             Path(args.folder) if args.folder else None,
+            Path(args.run) if args.run else None,
         )
         shown = f"[{args.host}]" if ":" in args.host else args.host
         address = f"http://{shown}:{door.getsockname()[1]}/"

@@ -24,6 +24,7 @@ from .review_routes import review_routes
 from .schemas import Error, GalleryInfo, Health, Info, LimitsInfo, RunInfo, ThresholdInfo
 from .service import Service
 from .settings import ServerSettings
+from .work_routes import work_routes
 
 __all__ = ["create_app"]
 
@@ -98,6 +99,7 @@ def create_app(
         _common_routes(service, sessions),
         gallery_routes(service),
         review_routes(service),
+        work_routes(service),
     ):
         app.include_router(routes, prefix="/v1")
 

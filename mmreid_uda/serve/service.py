@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fastapi import HTTPException, Request
 
 from mmreid_uda.gallery import Filter, Gallery, Items
@@ -48,7 +50,11 @@ class Service:
     ) -> None:
         self.settings = settings
         self.folder = folder
-        self._gallery, self._review, self._run = gallery, review, run
+        self._gallery, self._review, self.run = gallery, review, run
+        self.trained: Path | None = None
+        self.first_labels = np.zeros(0, np.int64) if review is None else review.labels.copy()
+        self._mapping = threading.Lock()
+        self._map: np.ndarray | None = None
         self._embedder = None if inferencer is None else Embedder(inferencer)
         self.audit_log = None if folder is None else AuditLog(folder / "audit.jsonl")
         self.thumbnails = Thumbnails(
@@ -58,6 +64,20 @@ class Service:
         self.counterparts = Counterparts(gallery, review)
         if gallery is not None and self.images is not None:
             self._settle(gallery)
+
+    def map_of(self, review: Review) -> np.ndarray:
+        """All images on a plane, made once.
+
+        Args:
+            review: The review.
+
+        Returns:
+            float32 (N, 2).
+        """
+        with self._mapping:
+            if self._map is None:
+                self._map = review.map()
+            return self._map
 
     @property
     def gallery(self) -> Gallery:

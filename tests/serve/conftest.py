@@ -7,7 +7,10 @@ import pytest
 from PIL import Image
 from serving import DIM, ColorModel, picture_bytes
 
+from mmreid_uda.clustering import ConstrainedLinkage, EvidenceClustering
 from mmreid_uda.gallery import GallerySettings, Items, content_id, open_gallery
+from mmreid_uda.review import Reclustering, Review
+from mmreid_uda.structures import Evidence
 
 pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient
@@ -62,11 +65,11 @@ def serve(gallery):
     """Start an application of the gallery; further words are settings."""
     clients = []
 
-    def start(review=None, inferencer="color", base_url="http://127.0.0.1:8000", **settings):
+    def start(review=None, inferencer="color", run=None, **settings):
         model = ColorModel() if inferencer == "color" else inferencer
         settings.setdefault("limits", Limits(rate=0))
-        app = create_app(gallery, review, model, ServerSettings(**settings))
-        client = TestClient(app, base_url=base_url, raise_server_exceptions=True)
+        app = create_app(gallery, review, model, ServerSettings(**settings), run=run)
+        client = TestClient(app, base_url="http://127.0.0.1:8000")
         client.model = model
         clients.append(client)
         return client
@@ -80,3 +83,31 @@ def serve(gallery):
 @pytest.fixture
 def client(serve):
     return serve()
+
+
+@pytest.fixture
+def review(tmp_path, pictures, contents):
+    """The sixty pictures in clusters by similarity: some subjects are together, some apart."""
+    times = np.arange(60.0)
+    times[3] = np.nan
+    tracklets = np.arange(60) // 2
+    tracklets[:2] = -1
+    names = ["north", "south", "yard"]
+    found = Review(
+        contents[1],
+        [str(path) for path in pictures],
+        np.full(60, -1),
+        Evidence(np.arange(60) % 3, times, tracklets, camera_names=names),
+        tmp_path / "links.csv",
+        tmp_path,
+        Reclustering(EvidenceClustering(ConstrainedLinkage(0.05), tracklets=False)),
+        np.arange(60) // 5,
+        "colors",
+    )
+    found.recluster()
+    return found
+
+
+@pytest.fixture
+def clusters(serve, review):
+    return serve(review=review)

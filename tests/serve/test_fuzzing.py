@@ -34,9 +34,9 @@ QUICK = settings(
 
 
 @pytest.fixture
-def operations(serve):
+def operations(serve, review):
     """All routes of a server, as its own description has them."""
-    client = serve(names=("testserver",))
+    client = serve(review=review, names=("testserver",))
     schema = schemathesis.openapi.from_asgi("/v1/openapi.json", client.app)
     found = [one.ok() for one in schema.get_all_operations()]
     assert len(found) > 20
@@ -124,5 +124,5 @@ def test_addresses_are_noise_too(fuzzed, path, query, route):
 
 
 @pytest.fixture
-def fuzzed(client):
-    return client
+def fuzzed(serve, review):
+    return serve(review=review)

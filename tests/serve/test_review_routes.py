@@ -6,43 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmreid_uda.clustering import ConstrainedLinkage, EvidenceClustering
 from mmreid_uda.datasets.links import read_links
-from mmreid_uda.review import Reclustering, Review
-from mmreid_uda.structures import Evidence
 
 
 def refused(response, status, part=""):
     assert response.status_code == status, response.text
     assert set(response.json()) == {"error"} and part in response.json()["error"]
-
-
-@pytest.fixture
-def review(tmp_path, pictures, contents):
-    """The sixty pictures in clusters by similarity: some subjects are together, some apart."""
-    times = np.arange(60.0)
-    times[3] = np.nan
-    tracklets = np.arange(60) // 2
-    tracklets[:2] = -1
-    names = ["north", "south", "yard"]
-    found = Review(
-        contents[1],
-        [str(path) for path in pictures],
-        np.full(60, -1),
-        Evidence(np.arange(60) % 3, times, tracklets, camera_names=names),
-        tmp_path / "links.csv",
-        tmp_path,
-        Reclustering(EvidenceClustering(ConstrainedLinkage(0.05), tracklets=False)),
-        np.arange(60) // 5,
-        "colors",
-    )
-    found.recluster()
-    return found
-
-
-@pytest.fixture
-def clusters(serve, review):
-    return serve(review=review)
 
 
 def test_clusters_are_those_of_the_table_in_every_order(clusters, review):
