@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmreid_uda.cli import ToolParser, at_least, number, run_tool, writable_folder
-from mmreid_uda.utils import InputError
 from mmreid_uda.utils.packages import import_package
 from mmreid_uda.utils.values import NonNegative
 
@@ -38,9 +37,14 @@ def parse_args() -> argparse.Namespace:
     what.add_argument(
         "--run",
         metavar="WORK_DIR",
-        help="a run to look at (default: clusters of the gallery)",
+        help="a run, whose clusters are shown",
     )
-    what.add_argument("--config", help="of the model (default: as the gallery or the run says)")
+    what.add_argument(
+        "--clusters",
+        action="store_true",
+        help="show clusters of the gallery, which are made first: minutes for many items",
+    )
+    what.add_argument("--config", help="of the model (default: as the gallery says)")
     what.add_argument("--checkpoint", help="of the model (default: likewise)")
     what.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
     what.add_argument(
@@ -81,6 +85,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.gallery is None and args.run is None:
         parser.error("found neither --gallery nor --run, expected at least one")
+    if args.clusters and (args.gallery is None or args.run is not None):
+        parser.error("found --clusters, expected it with --gallery and without --run")
     if args.port > 65535:
         parser.error(f"found --port {args.port}, expected at most 65535")
     return args
@@ -144,17 +150,12 @@ def gallery_of(args: argparse.Namespace) -> Iterator[Gallery | None]:
 
 
 def review_of(args: argparse.Namespace, gallery: Gallery | None) -> Review | None:
-    """The clusters of the run, or of the gallery if it has items enough; what is laid out is said."""
+    """The clusters of the run or of the gallery; None where none are asked for."""
     from mmreid_uda.review import Review
 
     if args.run is not None:
         return Review.of_run(args.run, device=args.device)
-    assert gallery is not None
-    try:
-        return Review.of_gallery(gallery)
-    except InputError as error:
-        print(f"no clusters are shown: {error}", file=sys.stderr)
-        return None
+    return Review.of_gallery(gallery) if args.clusters and gallery is not None else None
 
 
 def main() -> None:

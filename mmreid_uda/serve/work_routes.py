@@ -31,8 +31,9 @@ from .service import Service
 
 __all__ = ["work_routes"]
 
-_LOWER = ("violated_must", "violated_cannot")
-_HIGHER = ("pairwise_f", "ari", "nmi", "v_measure", "precision", "recall")
+# Figures of which it is known what is better.
+_LOWER = ("must_violated", "cannot_violated", "seen_together")
+_HIGHER = ("f_score", "nmi", "ari", "precision", "recall", "purity", "tracklet_purity")
 
 
 def work_routes(service: Service) -> APIRouter:

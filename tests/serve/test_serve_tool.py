@@ -45,8 +45,11 @@ def start(tmp_path):
 def test_a_signal_ends_a_server_in_good_order(start, gallery, tmp_path, signum):
     url = gallery.url
     gallery.close()
-    process, client = start("--gallery", url)
-    assert client.get("/v1/info?x=secret").json()["gallery"]["count"] == 60
+    words = ("--gallery", url, "--clusters") if signum == signal.SIGINT else ("--gallery", url)
+    process, client = start(*words)
+    info = client.get("/v1/info?x=secret").json()
+    assert info["gallery"]["count"] == 60
+    assert info["run"] is None if len(words) == 2 else info["run"]["images"] == 60
     process.send_signal(signum)
     assert process.wait(30) == 128 + signum
     with open(process.log) as log:
@@ -78,7 +81,9 @@ def test_a_token_is_made_for_other_machines_and_shown_once(start, gallery):
     "words, said",
     [
         ((), "found neither --gallery nor --run"),
+        (("--run", "x", "--clusters"), "expected it with --gallery and without --run"),
         (("--gallery", "nowhere.npz"), "nowhere.npz"),
+        (("--run", "nowhere"), "nowhere"),
         (("--gallery", "{gallery}", "--token-file", "none.txt"), "found no file 'none.txt'"),
         (("--gallery", "{gallery}", "--host", "192.0.2.1"), "not free to listen at"),
         (("--gallery", "{gallery}", "--port", "70000"), "at most 65535"),

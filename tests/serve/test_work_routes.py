@@ -72,9 +72,9 @@ def test_new_labels_obey_what_was_said_and_are_held_against_the_old_ones(cluster
     rows = {one["name"]: one for one in clusters.get("/v1/compare").json()["rows"]}
     old, new = review.health(before), review.health()
     assert {name.replace(" ", "_") for name in rows} == set(new)
-    violated = rows["violated cannot"]
+    violated = rows["cannot violated"]
     assert (violated["before"], violated["after"], violated["better"]) == (
-        old["violated_cannot"],
+        old["cannot_violated"],
         0,
         "lower",
     )
@@ -114,7 +114,7 @@ def run(tmp_path, monkeypatch):
         work_routes,
         "compare_runs",
         lambda before, after, links, root: [
-            ("violated_must", 3.0, 0.0),
+            ("must_violated", 3.0, 0.0),
             ("mAP", float("nan"), 51.5),
             ("outliers", None, 4),
         ],
@@ -131,7 +131,7 @@ def test_a_training_starts_where_it_is_allowed_and_is_compared(serve, review, ru
     assert job["state"] == "done" and job["log"] == ["epoch 1", "done"], job
     assert job["result"] == {"work_dir": f"{run}-2"}
     rows = client.get("/v1/compare").json()["rows"]
-    assert rows[0] == {"name": "violated must", "before": 3.0, "after": 0.0, "better": "lower"}
+    assert rows[0] == {"name": "must violated", "before": 3.0, "after": 0.0, "better": "lower"}
     assert [(one["before"], one["after"]) for one in rows[1:]] == [(None, 51.5), (None, 4.0)]
 
 
