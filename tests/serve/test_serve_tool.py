@@ -27,10 +27,12 @@ def start(tmp_path):
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         )
         running.append(process)
-        said = process.stdout.readline()
-        found = re.match(r"serving at (http://\S+:\d+/); stop with Ctrl\+C", said)
+        # A log may stand before it.
+        # What the clustering logs stands before it.
+        said = next((line for line in process.stdout if line.startswith("serving")), "")
         log.seek(0)
-        assert found, said + log.read()
+        found = re.match(r"serving at (http://\S+:\d+/); stop with Ctrl\+C", said)
+        assert found, log.read()
         process.log = log.name
         return process, httpx.Client(base_url=found[1], headers=headers, timeout=30)
 
