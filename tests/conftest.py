@@ -1,5 +1,6 @@
 """What several tests need: two real processes, a tiny config, quiet threads."""
 
+import functools
 import os
 import socket
 import subprocess
@@ -59,19 +60,25 @@ def data_root(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
 
 
-@pytest.fixture
-def tiny(tmp_path, data_root):
-    """Write a tiny config that inherits from a real one; more lines may follow."""
+@pytest.fixture(scope="session")
+def write_tiny(data_root):
+    """Write a tiny config into a folder; it inherits from a real one, and more lines may follow."""
 
-    def write(base="configs/ise/ise_mbv2_synthb.py", extra="", name="tiny"):
-        path = tmp_path / f"{name}.py"
+    def write(folder, base="configs/ise/ise_mbv2_synthb.py", extra="", name="tiny"):
+        path = folder / f"{name}.py"
         path.write_text(
-            TINY.format(base=REPOSITORY / base, data_root=data_root, work_dir=tmp_path / "work")
+            TINY.format(base=REPOSITORY / base, data_root=data_root, work_dir=folder / "work")
             + extra
         )
         return path
 
     return write
+
+
+@pytest.fixture
+def tiny(tmp_path, write_tiny):
+    """Write a tiny config that inherits from a real one; more lines may follow."""
+    return functools.partial(write_tiny, tmp_path)
 
 
 @pytest.fixture(scope="session")

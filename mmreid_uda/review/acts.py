@@ -82,20 +82,24 @@ class History:
     @property
     def rows(self) -> list[LinkRow]:
         """All rows of the file."""
-        return self._now()[0]
+        return self.now()[0]
 
     @property
     def links(self) -> Links:
         """What holds between the images."""
-        return self._now()[1]
+        return self.now()[1]
 
     @property
     def ignored(self) -> np.ndarray:
         """Bool (N,), images that are said to show no subject."""
-        return self._now()[2]
+        return self.now()[2]
 
-    def _now(self) -> tuple[list[LinkRow], Links, np.ndarray]:
-        """What stands in the file, read anew where it has changed."""
+    def now(self) -> tuple[list[LinkRow], Links, np.ndarray]:
+        """What stands in the file, read anew where it has changed; the same objects where it has not.
+
+        Returns:
+            :attr:`rows`, :attr:`links` and :attr:`ignored`, of one moment.
+        """
         with self._lock:
             try:
                 found = self.path.stat()

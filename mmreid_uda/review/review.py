@@ -89,6 +89,7 @@ class Review:
         self._history = History(links_path, self.paths, root, self._distances)
         self._lock = threading.Lock()
         self._table: tuple[tuple, ClusterTable] | None = None
+        self._evidence: tuple[Links, Evidence] | None = None
         self._centered: np.ndarray | None = None
         self._asked: dict[tuple[int, int], Cell] = {}
         self.links_path, self.root = self._history.path, Path(root)
@@ -118,16 +119,21 @@ class Review:
     @property
     def evidence(self) -> Evidence:
         """What is known of the images, with the links as they are now."""
-        known, history = self._known, self._history
-        return Evidence(
-            known.cameras,
-            known.times,
-            known.tracklets,
-            history.ignored,
-            history.links,
-            known.camera_names,
-            known.tracklet_names,
-        )
+        known, (_, links, ignored) = self._known, self._history.now()
+        with self._lock:
+            # Its arrays lie in shared memory: made anew only where the file says something new.
+            if self._evidence is None or self._evidence[0] is not links:
+                told = Evidence(
+                    known.cameras,
+                    known.times,
+                    known.tracklets,
+                    ignored,
+                    links,
+                    known.camera_names,
+                    known.tracklet_names,
+                )
+                self._evidence = links, told
+            return self._evidence[1]
 
     # ---- looking
 
@@ -142,11 +148,11 @@ class Review:
             See :class:`ClusterTable`.
         """
         # What it is made of is held, so that nothing else can be taken for it.
-        of = (self.labels, self._history.links, self._history.ignored, num_nearest)
+        of = (self.labels, self.evidence, num_nearest)
         with self._lock:
             known = self._table
         if known is None or any(one is not other for one, other in zip(known[0], of)):
-            known = of, cluster_table(self.features, of[0], self.evidence, num_nearest)
+            known = of, cluster_table(self.features, *of)
             with self._lock:
                 self._table = known
         return known[1]

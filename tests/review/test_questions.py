@@ -67,7 +67,7 @@ def test_nothing_is_asked_that_is_answered_or_follows(tmp_path, rule):
     review = make_review(tmp_path, num=40, noise=0.5, seed=4)
     review.not_a_subject([5, 6])
     seen = set()
-    for _ in range(12):
+    for _ in range(6):
         questions = review.questions(6, rule, seed=1)
         assert questions == review.questions(6, rule, seed=1)
         meaning, ignored = closure(review), review.evidence.ignored
@@ -82,7 +82,7 @@ def test_nothing_is_asked_that_is_answered_or_follows(tmp_path, rule):
             same = review.identities[one.first] == review.identities[one.second]
             review.answer(one.first, one.second, bool(same))
         review.recluster()
-    assert len(seen) > 20
+    assert len(seen) > 12
 
 
 def test_random_pairs_near_and_far(tmp_path):
@@ -99,6 +99,7 @@ def test_random_pairs_near_and_far(tmp_path):
     assert review.questions(5, "uniform", seed=4) != review.questions(5, "uniform", seed=3)
 
 
+@pytest.mark.slow
 def test_answers_mend_labels_and_asked_ones_more_than_drawn_ones(tmp_path):
     quality = {}
     for rule in ("ask_me", "uniform"):

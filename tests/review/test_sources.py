@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,18 +27,14 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def run(data_root, tmp_path_factory):
+def run(write_tiny, tmp_path_factory):
     """The folder of a run of one iteration."""
-    from conftest import REPOSITORY, TINY
-
     folder = tmp_path_factory.mktemp("tiny")
-    config = folder / "tiny.py"
-    base = REPOSITORY / "configs/ise/ise_mbv2_synthb.py"
-    config.write_text(TINY.format(base=base, data_root=data_root, work_dir=folder / "run"))
-    build_runner(load_config(config, OPTIONS)).train()
-    return folder / "run"
+    build_runner(load_config(write_tiny(folder), OPTIONS)).train()
+    return folder / "work"
 
 
+@pytest.mark.slow
 def test_a_run_is_looked_at_and_its_features_are_kept(run, monkeypatch):
     links = run / "said.csv"
     review = Review.of_run(run, links=links)
@@ -46,7 +43,7 @@ def test_a_run_is_looked_at_and_its_features_are_kept(run, monkeypatch):
         review.labels.tolist() == saved["labels"].tolist()
         and review.paths == saved["paths"].tolist()
     )
-    assert review.name == "run" and (review.identities >= 0).all() and review.ids is None
+    assert review.name == "work" and (review.identities >= 0).all() and review.ids is None
     [cache] = (run / "review").iterdir()
     monkeypatch.setattr("mmreid_uda.apis.ReIDInferencer.extract", None)  # read, not computed
     again = Review.of_run(run, links=links)
@@ -67,6 +64,7 @@ def test_a_run_is_looked_at_and_its_features_are_kept(run, monkeypatch):
     assert review.map(seed=1, landmarks=20).shape == (len(review), 2)
 
 
+@pytest.mark.slow
 def test_features_of_another_model_are_not_taken(run, tmp_path):
     cache = tmp_path / "cache"
     options = dict(cache=cache, links=tmp_path / "links.csv")
@@ -81,6 +79,7 @@ def test_features_of_another_model_are_not_taken(run, tmp_path):
         review_config("source_mbv2_syntha2synthb", **options)
 
 
+@pytest.mark.slow
 def test_the_next_training_obeys_and_is_held_against_the_first(run, tmp_path):
     links = tmp_path / "links.csv"
     review = Review.of_run(run, links=links)
@@ -184,10 +183,9 @@ def test_labels_without_a_clusterer_stay(tmp_path):
         Review(made.features, made.paths, made.labels[1:], made.evidence, tmp_path / "l", tmp_path)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_documentation_runs(run, tmp_path, monkeypatch, capsys):
-    from conftest import REPOSITORY
-
-    text = (REPOSITORY / "docs/own_cameras.md").read_text()
+    text = (Path(__file__).parents[2] / "docs/own_cameras.md").read_text()
     [example] = re.findall(r"```python\n(from mmreid_uda.review.*?)```", text, re.DOTALL)
     space: dict = {}
     exec(compile(example, "example", "exec"), space)
