@@ -191,6 +191,8 @@ def measure_back_end(
         metrics["deleted"] = gallery.delete(Filter(added_before=num / 100))
         metrics["delete_ms"] = 1000 * (time.perf_counter() - started)
     place = Path(url.partition(":")[2])
+    if url.startswith("qdrant+local:"):
+        place = place.parent
     files = [place] if place.is_file() else [one for one in place.rglob("*") if one.is_file()]
     metrics["mib_on_disk"] = sum(512 * one.stat().st_blocks for one in files) / 2**20
     return metrics
