@@ -228,7 +228,7 @@ def image_infos(
     """
     images = np.asarray(images, np.int64)
     evidence, labels = review.evidence, review.labels
-    cameras = evidence.named_cameras[images]
+    cameras, tracklets = evidence.named_cameras[images], evidence.named_tracklets[images]
     items = counterparts.items(images.tolist()) if counterparts else [None] * len(images)
     return [
         ImageInfo(
@@ -236,7 +236,7 @@ def image_infos(
             item=items[place],
             camera=str(cameras[place]),
             time=float(evidence.times[image]) if math.isfinite(evidence.times[image]) else None,
-            tracklet=str(evidence.tracklets[image]) if evidence.tracklets[image] >= 0 else "",
+            tracklet=str(tracklets[place]),
             label=int(labels[image]),
             similarity=None if similarity is None else round(float(similarity[place]), 6),
         )

@@ -39,6 +39,7 @@ class Cluster {
   }
 
   async start() {
+    fill(this.bar, make('h2', {}, 'Looking at the cluster…'));
     const failed = (/** @type {Error} */ error) => fill(this.box, problem(error, () => this.start()));
     try {
       this.found = await get(`clusters/${this.label}`, { offset: 0, limit: 1 });

@@ -54,6 +54,7 @@ async function showAll(main, query) {
       button('Clear', () => wall.clear(), { kind: 'plain', key: 'Esc' })]
       : make('p.quiet', {}, chosen.size ? 'Tick another cluster to merge the two.' : 'Click a cluster to look into it; tick several that show one subject to merge them.'));
   let first;
+  fill(bar, make('h2', {}, 'Looking at the clusters…'));
   try {
     first = await ask(0, 1);
   } catch (error) {

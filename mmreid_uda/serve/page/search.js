@@ -96,6 +96,7 @@ class Search {
   /** The gallery itself, where nothing is searched. */
   async browse() {
     const where = optionsOf(this.query);
+    fill(this.bar, make('h2', {}, 'Looking at the gallery…'));
     const { total } = await get('items', { ...where, offset: 0, limit: 1 }).catch((error) => { this.failed(error); return {}; });
     if (total === undefined) return;
     if (!total) {
