@@ -16,17 +16,6 @@ from mmreid_uda.cli import ToolParser, at_least, run_tool
 _TILE = ".tile[data-full] img"
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = ToolParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("url", help="where the server answers")
-    parser.add_argument("--out", type=Path, default=Path("."), help="folder of page_VIEW.jpg")
-    parser.add_argument("--width", type=at_least(800), default=1280, help="of the window, pixels")
-    parser.add_argument("--height", type=at_least(500), default=800, help="of the window, pixels")
-    parser.add_argument("--dark", action="store_true", help="as at night")
-    return parser.parse_args()
-
-
 def search(page: Any) -> None:
     """Look for somebody in the other cameras."""
     page.locator(_TILE).first.wait_for()
@@ -38,6 +27,11 @@ def search(page: Any) -> None:
         others.click()
         page.get_by_text("all but those ticked").wait_for(state="attached")
         page.get_by_text("Save CSV").wait_for()
+    threshold = page.get_by_label("Same subject from")
+    if not threshold.input_value():  # the gallery has not been calibrated: as somebody may write it
+        threshold.fill("0.95")
+        threshold.press("Enter")
+        page.locator(".wall").focus()
 
 
 def cluster(page: Any) -> None:
@@ -77,6 +71,18 @@ VIEWS = {
 """Name -> its address, and what is done there first."""
 
 
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = ToolParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("url", help="where the server answers")
+    parser.add_argument("--out", type=Path, default=Path("."), help="folder of page_VIEW.jpg")
+    parser.add_argument("--width", type=at_least(800), default=1280, help="of the window, pixels")
+    parser.add_argument("--height", type=at_least(500), default=800, help="of the window, pixels")
+    parser.add_argument("--views", nargs="+", choices=VIEWS, default=list(VIEWS), help="which ones")
+    parser.add_argument("--dark", action="store_true", help="as at night")
+    return parser.parse_args()
+
+
 def main() -> None:
     """Open each view, prepare it, and take its picture."""
     args = parse_args()
@@ -84,7 +90,8 @@ def main() -> None:
 
     args.out.mkdir(parents=True, exist_ok=True)
     with open_browser("this tool") as browser:
-        for name, (address, prepare) in VIEWS.items():
+        for name in args.views:
+            address, prepare = VIEWS[name]
             page = browser.new_page(
                 viewport=dict(width=args.width, height=args.height),
                 color_scheme="dark" if args.dark else "light",
@@ -93,7 +100,7 @@ def main() -> None:
             prepare(page)
             page.wait_for_timeout(900)  # thumbnails come when the wall rests
             path = args.out / f"page_{name}.jpg"
-            page.screenshot(path=path, type="jpeg", quality=82)
+            page.screenshot(path=path, type="jpeg", quality=74)
             page.close()
             print(f"wrote {path}")
 

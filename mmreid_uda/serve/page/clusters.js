@@ -109,12 +109,20 @@ function card(one) {
     make('div.caption', {}, make('strong', {}, `Cluster ${one.label}`),
       make('span', {}, `${count(one.size)} images · ${counted(numberOf(one.cameras), 'camera')}`),
       make('span.pick', { title: 'Tick (space)', 'aria-hidden': 'true' })),
-    reasons(one),
+    reasons(one, 2),
   ];
 }
 
-/** Why a cluster needs a look. @param {any} one @returns {HTMLElement} */
-export function reasons(one) {
-  return make('ul.reasons', { 'aria-label': 'Why to look at it' }, one.reasons.length
-    ? one.reasons.map((/** @type {string} */ reason) => make('li', {}, reason)) : make('li.fine', {}, 'nothing conspicuous'));
+/**
+ * Why a cluster needs a look.
+ * @param {any} one A cluster.
+ * @param {number} [most] Reasons to spell out.
+ * @returns {HTMLElement}
+ */
+export function reasons(one, most = Infinity) {
+  const more = one.reasons.slice(most);
+  const parts = one.reasons.slice(0, most).map((/** @type {string} */ reason) => make('li', { title: reason }, reason));
+  return make('ul.reasons', { 'aria-label': 'Why to look at it' },
+    parts.length ? parts : make('li.fine', {}, 'nothing conspicuous'),
+    more.length ? make('li', { title: more.join('; ') }, `+${more.length}`) : null);
 }

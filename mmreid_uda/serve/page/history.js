@@ -3,9 +3,21 @@ import { get } from './api.js';
 import { author, setAuthor, settled, undo } from './acts.js';
 import { noReview } from './clusters.js';
 import { button, empty, fill, labeled, make, problem } from './dom.js';
-import { counted, time } from './format.js';
+import { count, time } from './format.js';
 import { runJob } from './jobs.js';
 import { notify } from './notices.js';
+
+/** Figures in words, and in which direction they are better, where that is so. @type {Record<string, string[]>} */
+const FIGURES = {
+  must_links: ['must-links'], must_violated: ['must-links not obeyed', 'lower'],
+  cannot_links: ['cannot-links'], cannot_violated: ['cannot-links not obeyed', 'lower'],
+  images: ['images that may get a label'], ignored: ['images that show no subject'], clusters: ['clusters'],
+  outliers: ['images in no cluster'], outlier_ratio: ['share of them'], median: ['images of a cluster, median'],
+  largest: ['images of the largest cluster'], tracklet_purity: ['tracklets in one cluster as a whole', 'higher'],
+  seen_together: ['seen together, yet in one cluster', 'lower'], one_camera_share: ['clusters of one camera alone'],
+  one_camera_chance: ['the same, by chance'], ari: ['agreement with the identities (ARI)', 'higher'],
+  pairwise_f: ['pairs that are right (F)', 'higher'],
+};
 
 /**
  * @param {HTMLElement} main
@@ -46,11 +58,11 @@ class History {
     try {
       const { acts } = await get('acts');
       const row = (/** @type {any} */ act) => make('tr', { className: act.undone ? 'undone' : '' },
-        make('td', {}, act.text), make('td', {}, counted(act.rows, 'row')), make('td', {}, act.author || '–'),
-        make('td', {}, time(act.time)),
+        make('td', {}, act.text), make('td', {}, count(act.rows)), make('td', {}, act.author || '–'),
+        make('td.when', {}, time(act.time)),
         make('td', {}, act.undone ? 'undone' : act.kind === 'undo' ? '' : button('Undo', () => this.undo(act.id), { 'aria-label': `Undo: ${act.text}` })));
       fill(this.acts, head, acts.length
-        ? make('table', {}, make('thead', {}, make('tr', {}, ['Act', 'Links', 'By', 'When (UTC)', ''].map((text) => make('th', {}, text)))),
+        ? make('table', {}, make('thead', {}, make('tr', {}, ['Act', 'Rows', 'By', 'When (UTC)', ''].map((text) => make('th', {}, text)))),
           make('tbody', {}, acts.map(row)))
         : empty('Nothing yet', 'Merge and split in Clusters or on the Map, or answer Questions; it is listed here and can be undone.'));
     } catch (error) {
@@ -124,7 +136,7 @@ class History {
       const { rows } = await get('compare');
       fill(this.compared, make('h2', {}, 'Before and after'), rows.length
         ? make('table.figures', {}, make('thead', {}, make('tr', {}, ['', 'Before', 'After'].map((text) => make('th', {}, text)))),
-          make('tbody', {}, rows.map(compared)))
+          make('tbody', {}, [...rows].sort((one, other) => tells(other) - tells(one)).map(compared)))
         : make('p.quiet', {}, 'Cluster again to see what the acts change.'));
     } catch (error) {
       fill(this.compared, make('h2', {}, 'Before and after'), problem(/** @type {Error} */ (error)));
@@ -144,11 +156,17 @@ function figure(value) {
   return value.toPrecision(3).replace('-', '\u2212');
 }
 
+/** @param {any} row @returns {number} Whether one side of it is the better one: such rows come first. */
+function tells({ name, better }) {
+  return Number(Boolean((FIGURES[name.replaceAll(' ', '_')] ?? [])[1] ?? better));
+}
+
 /** @param {any} row @returns {HTMLElement} */
-function compared({ name, before, after, better = '' }) {
+function compared({ name, before, after, better: said }) {
+  const [words, better = said] = FIGURES[name.replaceAll(' ', '_')] ?? [name];
   const moved = typeof before === 'number' && typeof after === 'number' ? Math.sign(after - before) : 0;
   const good = moved * ({ higher: 1, lower: -1 }[better] ?? 0);
-  return make('tr', {}, make('th', { scope: 'row' }, name), make('td', {}, figure(before)),
+  return make('tr', {}, make('th', { scope: 'row' }, words), make('td', {}, figure(before)),
     make('td', { className: good > 0 ? 'better' : good < 0 ? 'worse' : '' }, figure(after),
       moved ? make('span', { 'aria-hidden': 'true' }, moved > 0 ? ' ↑' : ' ↓') : null));
 }

@@ -144,7 +144,7 @@ class MapView {
     fill(this.panel, make('h2', {}, `${counted(chosen.size, 'image')} chosen`),
       make('ul.parts', {}, [...parts].slice(0, 8).map(([label, images]) => make('li', {},
         label < 0 ? clusterName(label) : make('a', { href: address(`clusters/${label}`) }, clusterName(label)),
-        ` · ${counted(images.length, 'image')} `,
+        counted(images.length, 'image'),
         label >= 0 ? button('Split off', () => this.done(say('split', { label, images })), {
           title: `These show another subject than the rest of cluster ${label}` }) : null))),
       parts.size > 8 ? make('p.quiet', {}, `and of ${parts.size - 8} more clusters`) : null,
