@@ -26,8 +26,10 @@ class Visit:
             self.problems.append(f"asked for {request.url}")
 
     def open(self, view):
-        """Another view, by its address behind ``#/``."""
+        """Another view, by its address behind ``#/``; returns when the one before is gone."""
+        self.page.locator("main > *").first.evaluate("(one) => { one.dataset.left = '1'; }")
         self.page.goto(f"{self.address}/#/{view}")
+        self.page.locator("main > :not([data-left])").first.wait_for()
 
     def button(self, text):
         """The first button that says so."""

@@ -1,4 +1,4 @@
-"""Take pictures of all views of a running `mmreid serve`.
+"""Take pictures of all views of a running `mmreid serve`, as they are shown in docs/page.md.
 
 Example:
     mmreid serve --gallery gallery --run work_dirs/my_run --port 8000

@@ -7,16 +7,14 @@ import { count, time } from './format.js';
 import { runJob } from './jobs.js';
 import { notify } from './notices.js';
 
-/** Figures in words, and in which direction they are better, where that is so. @type {Record<string, string[]>} */
+/** Figures in words. @type {Record<string, string>} */
 const FIGURES = {
-  must_links: ['must-links'], must_violated: ['must-links not obeyed', 'lower'],
-  cannot_links: ['cannot-links'], cannot_violated: ['cannot-links not obeyed', 'lower'],
-  images: ['images that may get a label'], ignored: ['images that show no subject'], clusters: ['clusters'],
-  outliers: ['images in no cluster'], outlier_ratio: ['share of them'], median: ['images of a cluster, median'],
-  largest: ['images of the largest cluster'], tracklet_purity: ['tracklets in one cluster as a whole', 'higher'],
-  seen_together: ['seen together, yet in one cluster', 'lower'], one_camera_share: ['clusters of one camera alone'],
-  one_camera_chance: ['the same, by chance'], ari: ['agreement with the identities (ARI)', 'higher'],
-  pairwise_f: ['pairs that are right (F)', 'higher'],
+  must_links: 'must-links', must_violated: 'must-links not obeyed', cannot_links: 'cannot-links',
+  cannot_violated: 'cannot-links not obeyed', images: 'images that may get a label', ignored: 'images that show no subject',
+  outliers: 'images in no cluster', outlier_ratio: 'share of them', median: 'images of a cluster, median',
+  largest: 'images of the largest cluster', tracklet_purity: 'tracklets in one cluster as a whole',
+  seen_together: 'seen together, yet in one cluster', one_camera_share: 'clusters of one camera alone',
+  one_camera_chance: 'the same, by chance', ari: 'agreement with the identities (ARI)', f_score: 'pairs that are right (F)',
 };
 
 /**
@@ -136,7 +134,7 @@ class History {
       const { rows } = await get('compare');
       fill(this.compared, make('h2', {}, 'Before and after'), rows.length
         ? make('table.figures', {}, make('thead', {}, make('tr', {}, ['', 'Before', 'After'].map((text) => make('th', {}, text)))),
-          make('tbody', {}, [...rows].sort((one, other) => tells(other) - tells(one)).map(compared)))
+          make('tbody', {}, [...rows].sort(tellingFirst).map(compared)))
         : make('p.quiet', {}, 'Cluster again to see what the acts change.'));
     } catch (error) {
       fill(this.compared, make('h2', {}, 'Before and after'), problem(/** @type {Error} */ (error)));
@@ -156,17 +154,16 @@ function figure(value) {
   return value.toPrecision(3).replace('-', '\u2212');
 }
 
-/** @param {any} row @returns {number} Whether one side of it is the better one: such rows come first. */
-function tells({ name, better }) {
-  return Number(Boolean((FIGURES[name.replaceAll(' ', '_')] ?? [])[1] ?? better));
+/** Rows of which one side is the better one come first. @param {any} one @param {any} other @returns {number} */
+function tellingFirst(one, other) {
+  return Number(Boolean(other.better)) - Number(Boolean(one.better));
 }
 
 /** @param {any} row @returns {HTMLElement} */
-function compared({ name, before, after, better: said }) {
-  const [words, better = said] = FIGURES[name.replaceAll(' ', '_')] ?? [name];
+function compared({ name, before, after, better }) {
   const moved = typeof before === 'number' && typeof after === 'number' ? Math.sign(after - before) : 0;
   const good = moved * ({ higher: 1, lower: -1 }[better] ?? 0);
-  return make('tr', {}, make('th', { scope: 'row' }, words), make('td', {}, figure(before)),
+  return make('tr', {}, make('th', { scope: 'row' }, FIGURES[name.replaceAll(' ', '_')] ?? name), make('td', {}, figure(before)),
     make('td', { className: good > 0 ? 'better' : good < 0 ? 'worse' : '' }, figure(after),
       moved ? make('span', { 'aria-hidden': 'true' }, moved > 0 ? ' ↑' : ' ↓') : null));
 }
