@@ -15,8 +15,8 @@ export const ORDERS = /** @type {[string, string][]} */ ([
 
 /** What stands where there is nothing to review. @param {HTMLElement} main */
 export function noReview(main) {
-  fill(main, empty('No clusters are open', 'Open the folder of a training to see whom it took for whom:',
-    make('pre', {}, 'mmreid serve --run work_dirs/my_run')));
+  fill(main, empty('No clusters are open', 'Open the folder of a training to see whom it took for whom, or have the images of a gallery clustered:',
+    make('pre', {}, 'mmreid serve --run work_dirs/my_run\nmmreid serve --gallery my_gallery --clusters')));
 }
 
 /**
