@@ -104,7 +104,7 @@ def drag(page: Any, turn: int) -> None:
 
 
 def measure(page: Any, move: Any) -> dict[str, float]:
-    """Frames while something moves.
+    """Frames while something moves, from the top of a wall on.
 
     Args:
         page: Of the browser.
@@ -113,6 +113,8 @@ def measure(page: Any, move: Any) -> dict[str, float]:
     Returns:
         ``frames``, ``median_ms``, ``p95_ms``, ``worst_ms``, ``elements``.
     """
+    page.evaluate("document.querySelector('.wall')?.scrollTo(0, 0)")
+    page.wait_for_timeout(500)
     page.evaluate("frameTimes.length = 0")
     for turn in range(_TURNS):
         move(turn)
