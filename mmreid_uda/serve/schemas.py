@@ -39,6 +39,8 @@ Texts = Annotated[list[Text], Field(max_length=1000)]
 Ids = Annotated[list[UUID], Field(min_length=1, max_length=10_000)]
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e300, le=1e300)]
+# Features have unit norm, or nearly so: larger ones are none, and their squares too large for float32.
+Feature = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 Value = bool | Whole | Number | Text | None
 Fields = Annotated[dict[Text, Value], Field(max_length=50)]
 
@@ -165,7 +167,7 @@ class VectorSearch(SearchOptions):
     """A search by features of one subject."""
 
     features: Annotated[
-        list[Annotated[list[Number], Field(min_length=1, max_length=65536)]],
+        list[Annotated[list[Feature], Field(min_length=1, max_length=65536)]],
         Field(min_length=1, max_length=64),
     ]
 

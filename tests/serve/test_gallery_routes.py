@@ -101,6 +101,7 @@ def test_stored_items_and_vectors_are_queries_too(client, gallery):
         ("vector", {"features": [[1.0] * DIM, [1.0]]}, "features of [1, 48] numbers"),
         ("vector", {"features": []}, "features"),
         ("vector", {"features": [["NaN"] * DIM]}, "features"),
+        ("vector", {"features": [[1e30] * DIM]}, "features"),
         ("vector", {"features": [[1.0] * DIM], "topk": 0}, "topk"),
         ("vector", {"features": [[1.0] * DIM], "topk": 1001}, "topk=1001"),
         ("vector", {"features": [[1.0] * DIM], "tpok": 3}, "tpok"),
