@@ -24,7 +24,7 @@ from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
 from mmreid_uda.utils import make_rng
 from mmreid_uda.utils.files import write_json
 
-_PICTURES, _TURNS = 500, 60
+_PICTURES = 500
 _FIGURES = """() => {
   const sorted = [...frameTimes].sort((one, other) => one - other);
   const at = (share) => sorted[Math.floor(share * (sorted.length - 1))];
@@ -38,6 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser = ToolParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--images", type=at_least(100), default=100_000, help="images")
     parser.add_argument("--dim", type=at_least(2), default=64, help="dimensions of a feature")
+    parser.add_argument("--turns", type=at_least(1), default=60, help="of the wheel, in each view")
     parser.add_argument("--seed", type=int, default=0, help="seed of features and pictures")
     parser.add_argument("--json", type=writable(), help="write the figures to this file")
     return parser.parse_args()
@@ -103,12 +104,13 @@ def drag(page: Any, turn: int) -> None:
     page.mouse.move(300 + 3 * turn, 300 + turn)
 
 
-def measure(page: Any, move: Any) -> dict[str, float]:
+def measure(page: Any, move: Any, turns: int) -> dict[str, float]:
     """Frames while something moves, from the top of a wall on.
 
     Args:
         page: Of the browser.
-        move: Moves it a little, so many times.
+        move: Moves it a little, given how often it has done so.
+        turns: How often.
 
     Returns:
         ``frames``, ``median_ms``, ``p95_ms``, ``worst_ms``, ``elements``.
@@ -116,14 +118,14 @@ def measure(page: Any, move: Any) -> dict[str, float]:
     page.evaluate("document.querySelector('.wall')?.scrollTo(0, 0)")
     page.wait_for_timeout(500)
     page.evaluate("frameTimes.length = 0")
-    for turn in range(_TURNS):
+    for turn in range(turns):
         move(turn)
         page.wait_for_timeout(16)
     page.wait_for_timeout(500)
     return page.evaluate(_FIGURES)
 
 
-def measure_views(browser: Any, address: str) -> dict[str, dict[str, float]]:
+def measure_views(browser: Any, address: str, turns: int) -> dict[str, dict[str, float]]:
     """Scroll the gallery and the clusters, drag the map.
 
     Returns:
@@ -136,7 +138,7 @@ def measure_views(browser: Any, address: str) -> dict[str, dict[str, float]]:
         page.locator(".tile[data-full] img").first.wait_for(timeout=120_000)
         page.mouse.move(600, 500)
         for speed, pixels in (("slow", 300), ("fast", 6000)):
-            found[f"{view}, {speed}"] = measure(page, partial(turn_wheel, page, pixels))
+            found[f"{view}, {speed}"] = measure(page, partial(turn_wheel, page, pixels), turns)
         page.close()
     page = browser.new_page(viewport=dict(width=1280, height=800))
     page.goto(f"{address}/#/map")
@@ -144,7 +146,7 @@ def measure_views(browser: Any, address: str) -> dict[str, dict[str, float]]:
     page.wait_for_timeout(1000)
     page.mouse.move(300, 300)
     page.mouse.down()
-    found["map, dragged"] = measure(page, partial(drag, page))
+    found["map, dragged"] = measure(page, partial(drag, page), turns)
     page.close()
     return found
 
@@ -159,7 +161,7 @@ def main() -> None:
         open_browser("this tool") as browser,
         serving(make_app(Path(folder), args)) as address,
     ):
-        found = measure_views(browser, address)
+        found = measure_views(browser, address, args.turns)
     print(f"{'':18} {'frames':>7} {'median ms':>10} {'95 % ms':>8} {'worst ms':>9} {'elements':>9}")
     for name, one in found.items():
         print(

@@ -17,6 +17,8 @@ def test_views_are_measured(tmp_path, capsys):
         "tools/benchmarks/benchmark_page.py",
         "--images",
         600,
+        "--turns",
+        10,
         "--dim",
         8,
         "--json",
