@@ -18,7 +18,6 @@ import getpass
 import json
 import math
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,11 +143,9 @@ def add_conditions(parser: argparse.ArgumentParser) -> None:
 
 def filter_of(args: argparse.Namespace) -> Filter:
     """The items that the arguments of :func:`add_conditions` name."""
-    from mmreid_uda.gallery import Filter
-    from mmreid_uda.gallery.upkeep import SECONDS_PER_DAY
+    from mmreid_uda.gallery import Filter, too_old
 
     days = getattr(args, "older_than", None)
-    before = None if days is None else time.time() - days * SECONDS_PER_DAY
     return Filter(
         ids=args.ids,
         cameras=args.camera,
@@ -157,7 +154,7 @@ def filter_of(args: argparse.Namespace) -> Filter:
         tracklets=args.tracklet,
         since=args.since,
         until=args.until,
-        added_before=before,
+        added_before=None if days is None else too_old(days).added_before,
     )
 
 
@@ -328,6 +325,8 @@ def label(args: argparse.Namespace) -> None:
 
 def delete(args: argparse.Namespace) -> None:
     """Take items out."""
+    from mmreid_uda.gallery import forget
+
     where = filter_of(args)
     if not (where or args.everything):
         raise InputError(
@@ -335,8 +334,7 @@ def delete(args: argparse.Namespace) -> None:
             "--everything."
         )
     with opened(args) as gallery:
-        deleted = gallery.delete(where)
-        gallery.flush()
+        deleted = forget(gallery, where)
         audit(gallery, "delete", where=conditions(args), deleted=deleted)
         print(f"{gallery.url}: {deleted} deleted; {len(gallery)} items")
 

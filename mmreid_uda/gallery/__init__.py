@@ -8,7 +8,7 @@ from .items import Items, Sightings, content_id, name_ids, require_same_length
 from .opening import export_items, import_items, open_gallery
 from .settings import GallerySettings, Threshold
 from .store import require_same_model
-from .upkeep import expire
+from .upkeep import expire, forget, too_old
 
 __all__ = [
     "FileGallery",
@@ -23,6 +23,7 @@ __all__ = [
     "content_id",
     "expire",
     "export_items",
+    "forget",
     "import_items",
     "name_ids",
     "open_gallery",
@@ -30,4 +31,5 @@ __all__ = [
     "require_same_length",
     "require_same_model",
     "save_features",
+    "too_old",
 ]

@@ -1,7 +1,8 @@
-"""What a gallery needs as time goes by: items that have been there for too long are deleted."""
+"""What a gallery needs as time goes by: items go, by age or by condition, with the images that it keeps of them."""
 
 from __future__ import annotations
 
+import shutil
 import time
 
 from mmreid_uda.utils.values import Positive, checked
@@ -9,14 +10,51 @@ from mmreid_uda.utils.values import Positive, checked
 from .filters import Filter
 from .gallery import Gallery
 
-__all__ = ["SECONDS_PER_DAY", "expire"]
+__all__ = ["expire", "forget", "too_old"]
 
-SECONDS_PER_DAY = 86_400
+_SECONDS_PER_DAY = 86_400
 
 
 @checked
+def too_old(days: Positive) -> Filter:
+    """The items that were added too long ago.
+
+    Args:
+        days: How long items may stay.
+
+    Returns:
+        A filter that finds them.
+    """
+    return Filter(added_before=time.time() - days * _SECONDS_PER_DAY)
+
+
+def forget(gallery: Gallery, where: Filter) -> int:
+    """Delete items, the images that the gallery itself keeps of them, and its thumbnails, which can be made anew.
+
+    Files that items only point to stay.
+
+    Args:
+        gallery: Any that can be changed.
+        where: Which items.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        InputError: The gallery is read-only.
+    """
+    ids = [one for items in gallery.scan(where, features=False) for one in items.ids]
+    deleted = gallery.delete(where)
+    gallery.flush()
+    if deleted and gallery.folder is not None:
+        for one in ids:
+            (gallery.folder / "images" / f"{one}.jpg").unlink(missing_ok=True)
+        shutil.rmtree(gallery.folder / "thumbnails", ignore_errors=True)
+    return deleted
+
+
 def expire(gallery: Gallery, days: Positive | None = None) -> int:
-    """Delete the items that were added too long ago.
+    """Forget the items that were added too long ago.
 
     Args:
         gallery: Any that can be changed.
@@ -30,6 +68,4 @@ def expire(gallery: Gallery, days: Positive | None = None) -> int:
         InputError: The gallery is read-only.
     """
     days = gallery.settings.retention_days if days is None else days
-    if days is None:
-        return 0
-    return gallery.delete(Filter(added_before=time.time() - days * SECONDS_PER_DAY))
+    return 0 if days is None else forget(gallery, too_old(days))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +32,8 @@ __all__ = ["create_app"]
 
 _PAGE = Path(__file__).parent / "page"
 _MOST_VALUES = 1000
+_SECONDS_BETWEEN_EXPIRIES = 3600.0
+_LOGGER = logging.getLogger("mmreid_uda.serve")
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Error, "description": text}
     for status, text in (
@@ -74,9 +78,19 @@ def create_app(
     service = Service(gallery, review, inferencer, settings, folder, run)
     sessions = Sessions(settings.tokens)
 
+    async def expire_now_and_then() -> None:
+        while True:
+            try:
+                await asyncio.to_thread(service.expire)
+            except Exception:  # the next time may be better; requests go on
+                _LOGGER.exception("items that are too old were not deleted")
+            await asyncio.sleep(_SECONDS_BETWEEN_EXPIRIES)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        expiring = asyncio.create_task(expire_now_and_then())
         yield
+        expiring.cancel()
         # A thread of its own: jobs that are stopped may take seconds.
         closing = threading.Thread(target=service.close)
         closing.start()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from fastapi import HTTPException, Request
 
-from mmreid_uda.gallery import Filter, Gallery, Items
+from mmreid_uda.gallery import Filter, Gallery, Items, too_old
 from mmreid_uda.gallery.audit import AuditLog
 from mmreid_uda.review import Review
 from mmreid_uda.utils.files import atomic_path
@@ -236,6 +236,15 @@ class Service:
             if stored := self.stored(id_):
                 stored.unlink(missing_ok=True)
         return count
+
+    def expire(self) -> None:
+        """Delete what has been in the gallery longer than its settings allow, and write that down."""
+        if not self.has_gallery or self.settings.read_only:
+            return
+        days = self.gallery.settings.retention_days
+        deleted = 0 if days is None else self.delete(too_old(days))
+        if deleted and self.audit_log is not None:
+            self.audit_log.write("server", "delete", why="retention", deleted=deleted)
 
     def _settle(self, gallery: Gallery) -> None:
         """Give images that a killed server has left their places, and remove what items were deleted of elsewhere."""

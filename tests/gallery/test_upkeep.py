@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from gallery_items import made
 
-from mmreid_uda.gallery import FileGallery, Filter, GallerySettings, Items, expire, open_gallery
+from mmreid_uda.gallery import (
+    FileGallery,
+    Filter,
+    GallerySettings,
+    Items,
+    expire,
+    forget,
+    open_gallery,
+)
 from mmreid_uda.utils import InputError
 
 
@@ -42,6 +50,22 @@ def test_nothing_of_deleted_items_stays_on_the_disk(tmp_path):
             found.paths == kept.paths
             and again.search(kept.features[:1], 1)[0][0].similarity > 0.999
         )
+
+
+def test_images_that_the_gallery_keeps_go_with_their_items(tmp_path):
+    items = made(4)
+    with open_gallery(tmp_path / "g", create=GallerySettings()) as gallery:
+        gallery.add(items)
+        (tmp_path / "g" / "images").mkdir()
+        (tmp_path / "g" / "thumbnails").mkdir()
+        for one in items.ids:
+            (tmp_path / "g" / "images" / f"{one}.jpg").touch()
+            (tmp_path / "g" / "thumbnails" / one).touch()
+        assert forget(gallery, Filter(ids=("0" * 32,))) == 0
+        assert (tmp_path / "g" / "thumbnails").exists()
+        assert forget(gallery, Filter(ids=items.ids[:3])) == 3 and len(gallery) == 1
+    left = [path.name for path in (tmp_path / "g" / "images").iterdir()]
+    assert left == [f"{items.ids[3]}.jpg"] and not (tmp_path / "g" / "thumbnails").exists()
 
 
 def test_what_was_added_too_long_ago_goes():

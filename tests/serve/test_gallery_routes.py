@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -305,6 +306,25 @@ def test_a_server_settles_what_a_killed_one_and_deletions_elsewhere_have_left(
     thumbnails = serve().app.state.service.thumbnails
     assert [one.name for one in thumbnails.folder.iterdir()] == [thumbnails._name(pictures[2], 128)]
     assert not list(folder.rglob("*.jpg"))
+
+
+@in_a_folder
+def test_what_is_kept_too_long_goes_while_the_server_runs(serve, gallery, monkeypatch):
+    monkeypatch.setattr("mmreid_uda.serve.app._SECONDS_BETWEEN_EXPIRIES", 0.05)
+    gallery.change_settings(retention_days=2)
+    [items] = gallery.scan()
+    with serve() as client:
+        client.get(f"/v1/items/{items.ids[7]}/thumbnail")
+        old = items.take([7]).with_columns(added=items.added[[7]] - 86400 * 2.1)
+        gallery.upsert(old)
+        log = gallery.folder / "audit.jsonl"
+        for _ in range(200):  # written last
+            if log.exists() and "retention" in log.read_text():
+                break
+            time.sleep(0.05)
+        assert json.loads(log.read_text().splitlines()[-1])["deleted"] == 1
+        assert client.get(f"/v1/items/{items.ids[7]}").status_code == 404 and len(gallery) == 59
+        assert not list((gallery.folder / "thumbnails").iterdir())
 
 
 @in_a_folder

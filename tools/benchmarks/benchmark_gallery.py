@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gallery_crashes import kill_while_adding
 from measuring import resident
 from synthetic_features import IMAGES_PER_ID, NUM_CAMERAS, make_features
 
@@ -200,6 +199,8 @@ def measure_back_end(
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Measure all back ends, each in a process of its own, and kill some that add."""
+    from gallery_crashes import kill_while_adding
+
     metrics: dict[str, Any] = {"threads": num_threads(), "back_ends": {}}
     metrics.update(
         {one: getattr(args, one) for one in ("num_gallery", "num_queries", "dim", "topk")}
