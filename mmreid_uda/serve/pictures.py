@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import stat
 import tempfile
 import threading
 import uuid
@@ -28,6 +30,9 @@ THUMBNAIL_SIZES = (64, 128, 256)
 _SHOWN = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 _KEPT_FOR = "private, max-age=300"
 _QUALITY = 85
+# What is written here; other files of the folder are somebody else's.
+_OURS = re.compile(r"[0-9a-f]{40}_\d+\.jpg")
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}")
 
 
 class Thumbnails:
@@ -46,9 +51,9 @@ class Thumbnails:
         self._lock = threading.Lock()
         files = []
         for one in os.scandir(self.folder):
-            if one.name.startswith("."):
+            if _UNFINISHED.fullmatch(one.name):
                 os.unlink(one)
-            else:
+            elif _OURS.fullmatch(one.name):
                 files.append(one)
         files.sort(key=lambda one: one.stat().st_atime)
         self._sizes = OrderedDict((one.name, one.stat().st_size) for one in files)
@@ -203,6 +208,8 @@ def picture(
     """
     try:
         state = path.stat()
+        if not stat.S_ISREG(state.st_mode):  # a device never ends
+            raise ValueError("no file")
         mark = f'"{state.st_mtime_ns:x}-{state.st_size:x}-{size or 0}"'
         headers = {"etag": mark, "cache-control": _KEPT_FOR}
         if mark in request.headers.get("if-none-match", ""):

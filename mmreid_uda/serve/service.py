@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import uuid
 from pathlib import Path
@@ -24,6 +25,11 @@ from .settings import ServerSettings
 from .uploads import Upload
 
 __all__ = ["Service"]
+
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+# What is written to the folder of images; other files of it are somebody else's.
+_STORED = re.compile(rf"({_UUID})\.jpg")
+_ARRIVED = re.compile(rf"(?:\.\d+\.)?({_UUID})\.[0-9a-f]{{32}}\.jpg")
 
 
 class Service:
@@ -62,7 +68,7 @@ class Service:
         )
         self.jobs = Jobs(settings.limits.jobs)
         self.counterparts = Counterparts(gallery, review)
-        if gallery is not None and self.images is not None:
+        if gallery is not None and self.images is not None and not settings.read_only:
             self._settle(gallery)
 
     def map_of(self, review: Review) -> np.ndarray:
@@ -250,8 +256,8 @@ class Service:
         """Give images that a killed server has left their places, and remove what items were deleted of elsewhere."""
         assert self.images is not None
         (self.images / "arriving").mkdir(parents=True, exist_ok=True)
-        arrived = list((self.images / "arriving").iterdir())
-        stored = list(self.images.glob("*.jpg"))
+        arrived = _named(self.images / "arriving", _ARRIVED)
+        stored = _named(self.images, _STORED)
         if not (arrived or stored or self.thumbnails.total):
             return
         there: set[str] = set()
@@ -259,14 +265,13 @@ class Service:
         for items in gallery.scan(features=False):
             there.update(items.ids)
             known.update(map(Path, items.paths))
-        for path in arrived:
-            id_ = path.name.partition(".")[0]
-            if id_ in there:
+        for path, id_ in arrived:
+            if id_ in there and not path.name.startswith("."):  # which was not written to its end
                 os.replace(path, self.images / f"{id_}.jpg")
             else:
                 path.unlink()
-        for path in stored:
-            if path.stem not in there:
+        for path, id_ in stored:
+            if id_ not in there:
                 path.unlink()
         known.update(self.images.absolute() / f"{id_}.jpg" for id_ in there)
         self.thumbnails.keep(known)
@@ -278,3 +283,9 @@ class Service:
         if self._gallery is not None:
             self._gallery.flush()
             self._gallery.close()
+
+
+def _named(folder: Path, pattern: re.Pattern[str]) -> list[tuple[Path, str]]:
+    """Files in a folder whose names are of a form, and the id in each name."""
+    matches = ((path, pattern.fullmatch(path.name)) for path in folder.iterdir())
+    return [(path, match[1]) for path, match in matches if match]

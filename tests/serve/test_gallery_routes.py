@@ -293,7 +293,7 @@ def test_a_server_settles_what_a_killed_one_and_deletions_elsewhere_have_left(
     folder = gallery.folder / "images"
     (folder / "arriving").mkdir(parents=True)
     there, gone = content_id(pictures[0]), content_id(b"gone")
-    for name in (f"{there}.1.jpg", f"{gone}.2.jpg", f".1.{there}.3.jpg"):
+    for name in (f"{there}.{'1' * 32}.jpg", f"{gone}.{'2' * 32}.jpg", f".1.{there}.{'3' * 32}.jpg"):
         (folder / "arriving" / name).write_bytes(b"x")
     (folder / f"{gone}.jpg").write_bytes(picture_bytes(1))
     before = serve()
@@ -349,6 +349,38 @@ def test_many_clients_at_once_get_their_own_answers(client, gallery):
     for number, found in results.items():
         assert found == ([content_id(contents[number])] if number % 2 else f"p{number % 12}")
     assert gallery.count() == 72 and sum(client.model.batches) == 24
+
+
+def test_files_of_somebody_else_in_the_folders_of_a_server_stay(serve, gallery, pictures):
+    own = [gallery.folder / one for one in ("images/holiday.jpg", "images/arriving/x.jpg")]
+    own += [gallery.folder / "thumbnails" / one for one in ("mine.jpg", ".mine", ".tool/x")]
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture_bytes(1))
+    client = serve()
+    assert client.get(f"/v1/items/{content_id(pictures[0])}/thumbnail").status_code == 200
+    serve()
+    client.post("/v1/items/delete", json={"where": {}, "everything": True})
+    assert all(path.exists() for path in own)
+
+
+def test_a_server_that_reads_only_removes_nothing(serve, gallery):
+    left = gallery.folder / "images" / f"{content_id(b'gone')}.jpg"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(picture_bytes(1))
+    gallery.change_settings(retention_days=1e-9)
+    with serve(read_only=True):
+        time.sleep(0.2)
+        assert left.exists() and gallery.count() == 60
+
+
+def test_a_device_is_no_picture(client, gallery, pictures, tmp_path):
+    endless = tmp_path / "endless.jpg"
+    endless.symlink_to("/dev/zero")
+    items = gallery.get([content_id(pictures[0])], features=True)
+    gallery.upsert(items.with_columns(paths=[str(endless)]))
+    for kind in ("image", "thumbnail"):
+        refused(client.get(f"/v1/items/{items.ids[0]}/{kind}"), 404, "no image file")
 
 
 @in_a_folder
