@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
         help="show clusters of the gallery, which are made first: minutes for many items",
     )
     what.add_argument("--config", help="of the model (default: as the gallery says)")
-    what.add_argument("--checkpoint", help="of the model (default: likewise)")
+    what.add_argument("--checkpoint", help="of the model, with --config")
     what.add_argument("--device", help="such as cuda:0 (default: a GPU if there is one)")
     what.add_argument(
         "--folder",
@@ -87,6 +87,8 @@ def parse_args() -> argparse.Namespace:
         parser.error("found neither --gallery nor --run, expected at least one")
     if args.clusters and (args.gallery is None or args.run is not None):
         parser.error("found --clusters, expected it with --gallery and without --run")
+    if args.checkpoint is not None and args.config is None:
+        parser.error("found --checkpoint without --config, expected both, or neither")
     if args.port > 65535:
         parser.error(f"found --port {args.port}, expected at most 65535")
     return args
@@ -121,18 +123,17 @@ def inferencer_of(args: argparse.Namespace, gallery: Gallery | None) -> ReIDInfe
     from mmreid_uda.apis import ReIDInferencer
     from mmreid_uda.gallery import require_same_model
 
-    config, checkpoint = args.config, args.checkpoint
-    if config is None and gallery is not None:
-        config = gallery.settings.config or None
-        checkpoint = checkpoint or gallery.settings.checkpoint or None
-    if gallery is None or config is None:
-        if gallery is not None:
-            print(
-                "no model is known: images cannot be searched for; give --config and --checkpoint",
-                file=sys.stderr,
-            )
+    if gallery is None:
         return None
-    inferencer = ReIDInferencer(config, checkpoint, args.device, show_progress=False)
+    if args.config is None and not gallery.settings.config:
+        print(
+            "no model is known: images cannot be searched for; give --config and --checkpoint",
+            file=sys.stderr,
+        )
+        return None
+    if args.config is None:
+        return ReIDInferencer.of_gallery(gallery, args.device, show_progress=False)
+    inferencer = ReIDInferencer(args.config, args.checkpoint, args.device, show_progress=False)
     require_same_model(inferencer.fingerprint, gallery.fingerprint, gallery.url)
     return inferencer
 

@@ -8,7 +8,10 @@ import sys
 
 import httpx
 import pytest
+from deployment import SMALL_ARGUMENTS, call_tool
 from processes import REPOSITORY
+
+from mmreid_uda.serve import running
 
 
 @pytest.fixture
@@ -40,6 +43,19 @@ def start(tmp_path):
     for process in running:
         process.kill()
         process.wait()
+
+
+def test_the_model_is_the_one_of_the_gallery_with_its_options(
+    checkpoint, pictures, tmp_path, monkeypatch
+):
+    model = ("--config", "configs/ise/ise_mbv2_synthb.py", "--checkpoint", checkpoint)
+    quiet = ("--device", "cpu", "--num-workers", "0")
+    gallery = tmp_path / "g"
+    call_tool("tools/gallery.py", "add", gallery, pictures[0], *quiet, *model, *SMALL_ARGUMENTS)
+    served = []
+    monkeypatch.setattr(running, "run", lambda app, *_: served.append(app.state.service))
+    call_tool("tools/serve.py", "--gallery", gallery, "--port", 0, "--device", "cpu")
+    assert served[0].has_model and served[0].embedder.fingerprint == served[0].gallery.fingerprint
 
 
 @pytest.mark.slow
