@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,8 @@ _BUSY = (
 )
 # Changed items after which the engine flushes its files, so that it has few to do again when it opens.
 _FLUSH_EVERY = 10_000
+# Matches that can be asked for, and more than there are.
+_MOST = 2**31
 # Whether fsync of a file includes what was written to it through memory, as the engine's log is.
 _LOG_SUFFICES = sys.platform == "linux"
 # Building the graph holds Python's lock for minutes, so another process does it, on a copy.
@@ -87,9 +90,16 @@ class EmbeddedGallery(QdrantGallery):
             assert settings is not None
             super().__init__(f"embedded:{folder}", settings, read_only)
             if not content:
+                self._write_settings(settings.changed(dim=0))
                 self._store_settings(settings)
-            for left in self._folder.glob("items-*"):
-                if left.name != self._items:
+            elif settings.dim and not (self._folder / self._items).is_dir():
+                raise InputError(
+                    f"found {SETTINGS} without {self._items} in {str(folder)!r}, expected both: restore "
+                    f"{self._items} from a copy, or name another folder."
+                )
+            for left in self._places():
+                # Without a dimension nothing was ever stored: its place is of a process that was killed.
+                if left.name != self._items or not settings.dim:
                     shutil.rmtree(left, ignore_errors=True)
             if settings.dim and self._shard is None:
                 self._load(settings.dim)
@@ -188,7 +198,7 @@ class EmbeddedGallery(QdrantGallery):
         """Refuse a folder where nothing can be opened or made, before anything is written there."""
         if self._exists():
             return
-        if any(self._folder.glob("items-*")):
+        if self._places():
             raise InputError(
                 f"found items without {SETTINGS} in {str(self._folder)!r}, expected both: restore {SETTINGS} from a "
                 "copy, or name another folder."
@@ -198,6 +208,11 @@ class EmbeddedGallery(QdrantGallery):
                 f"found no gallery in {str(self._folder)!r}, expected a folder that `mmreid gallery add` has made: "
                 "correct the name, or make one with --run, or --config and --checkpoint."
             )
+
+    def _places(self) -> list[Path]:
+        """Folders with items, half made ones among them; other names, such as those of copies, are the user's."""
+        found = self._folder.glob("items-*")
+        return [one for one in found if re.fullmatch(r"items-(\d+|new)", one.name)]
 
     def _load(self, dim: int) -> None:
         """Open the items; make a place for them where there is none."""
@@ -250,9 +265,14 @@ class EmbeddedGallery(QdrantGallery):
         copy.flush()
         _write_through(self._folder / name)  # also what was copied and not changed since
         with self._flushing:
-            old, self._shard = self._shard, copy
             before, self._items = self._items, name
-            self._store_settings(self.settings)
+            try:
+                self._write_settings(self.settings)
+            except BaseException:
+                self._items = before  # whose items the file still names
+                copy.close()
+                raise
+            old, self._shard = self._shard, copy
             self._flushed = self._on_disk = self._changes
         old.close()
         shutil.rmtree(self._folder / before, ignore_errors=True)
@@ -306,10 +326,21 @@ class EmbeddedGallery(QdrantGallery):
             self._on_disk = upto
 
     def _store_settings(self, settings: GallerySettings) -> None:
+        first = bool(settings.dim) and self._shard is None
+        if first:
+            self._load(settings.dim)
+        try:
+            self._write_settings(settings)
+        except BaseException:
+            if first:
+                self._shard.close()
+                self._shard = None
+                shutil.rmtree(self._folder / self._items, ignore_errors=True)
+            raise
+
+    def _write_settings(self, settings: GallerySettings) -> None:
         write_json(self._folder / SETTINGS, {**settings.as_json(), "items": self._items})
         _write_one(self._folder)
-        if settings.dim and self._shard is None:
-            self._load(settings.dim)
 
     @property
     def _there(self) -> bool:
@@ -362,7 +393,7 @@ class EmbeddedGallery(QdrantGallery):
         edge = self.types
         requests = [
             edge.QueryRequest(
-                limit=limit,
+                limit=min(limit, _MOST),
                 query=edge.Query.Nearest(row),
                 filter=condition,
                 params=edge.SearchParams(exact=exact, hnsw_ef=HNSW_EF),

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -141,3 +142,62 @@ def test_export_and_import(tmp_path):
         pytest.raises(InputError, match="was made by a model"),
     ):
         import_items(other, tmp_path / "g.npz")
+
+
+def test_copies_beside_the_items_are_the_users(tmp_path):
+    with open_gallery(tmp_path / "g", create=GallerySettings()) as gallery:
+        gallery.add(made(9))
+    shutil.copytree(tmp_path / "g" / "items-1", tmp_path / "g" / "items-1-backup")
+    with open_gallery(tmp_path / "g") as gallery:
+        gallery.compact()
+    open_gallery(tmp_path / "g").close()
+    assert (tmp_path / "g" / "items-1-backup" / "edge_config.json").exists()
+
+
+def test_lost_items_are_told_and_not_taken_for_an_empty_gallery(tmp_path):
+    with open_gallery(tmp_path / "g", create=GallerySettings()) as gallery:
+        gallery.add(made(9))
+    (tmp_path / "g" / "items-1").rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="without items-1"):
+        open_gallery(tmp_path / "g")
+    (tmp_path / "elsewhere").rename(tmp_path / "g" / "items-1")
+    with open_gallery(tmp_path / "g") as gallery:
+        assert len(gallery) == 9
+
+
+def test_a_place_that_was_made_and_not_named_is_made_anew(tmp_path):
+    """As after a kill while the first items were added."""
+    with open_gallery(tmp_path / "g", create=GallerySettings()):
+        content = (tmp_path / "g" / "gallery.json").read_text()
+    with open_gallery(tmp_path / "g") as gallery:
+        gallery.add(made(9))
+    (tmp_path / "g" / "gallery.json").write_text(content)
+    with open_gallery(tmp_path / "g") as gallery:
+        assert len(gallery) == 0
+        gallery.add(made(3, dim=5))
+        assert len(gallery.search(np.eye(1, 5))[0]) == 3
+
+
+@pytest.mark.parametrize("work", ["compact", "optimize"])
+def test_what_is_added_after_a_failed_takeover_is_kept(tmp_path, monkeypatch, work):
+    """A disk that is full when the settings are written, which name the items."""
+    with open_gallery(tmp_path / "g", create=GallerySettings()) as gallery:
+        gallery.add(made(9))
+        with monkeypatch.context() as full:
+            full.setattr(module, "write_json", Mock(side_effect=InputError("no room")))
+            with pytest.raises(InputError, match="no room"):
+                getattr(gallery, work)()
+        gallery.add(made(5, seed=1))
+    with open_gallery(tmp_path / "g") as gallery:
+        assert len(gallery) == 14
+
+
+def test_a_gallery_whose_settings_cannot_be_written_stays_empty(tmp_path, monkeypatch):
+    with open_gallery(tmp_path / "g", create=GallerySettings()) as gallery:
+        with monkeypatch.context() as full:
+            full.setattr(module, "write_json", Mock(side_effect=InputError("no room")))
+            with pytest.raises(InputError, match="no room"):
+                gallery.add(made(9))
+        assert gallery.dim == 0 and len(gallery) == 0
+        gallery.add(made(2, dim=5))
+        assert len(gallery.search(np.eye(1, 5))[0]) == 2
