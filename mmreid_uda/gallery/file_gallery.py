@@ -12,7 +12,7 @@ import torch
 
 from mmreid_uda.neighbors import VectorIndex
 from mmreid_uda.neighbors.knn import search_all
-from mmreid_uda.utils import check_vectors
+from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.choices import IndexKind
 from mmreid_uda.utils.files import (
     open_arrays,
@@ -21,6 +21,7 @@ from mmreid_uda.utils.files import (
     require_writable,
     write_arrays,
 )
+from mmreid_uda.utils.run_lock import alone
 from mmreid_uda.utils.values import Count, checked
 
 from .filters import TEXT_COLUMNS, Field, Filter
@@ -88,6 +89,7 @@ class FileGallery(Gallery):
         super().__init__("memory" if path is None else f"file:{path}", settings, read_only)
         self._options: dict[str, Any] = dict(kind=index, nprobe=nprobe, ef_search=ef_search)
         self._path = None if path is None else Path(path)
+        self._stamp = None if path is None else _stamp(Path(path))
         self._changed = False
         self._state = self._with(items)
 
@@ -193,6 +195,7 @@ class FileGallery(Gallery):
         require_file(path, "a gallery: make it with `mmreid gallery add`")
         expected = "expected an .npz file with features, paths and fingerprint; make it again with `mmreid gallery add`"
         gallery = cls.__new__(cls)
+        gallery._stamp = _stamp(Path(path))
         with open_arrays(path, "is not a gallery", expected) as arrays:
             items, settings, index = _read(arrays, str(path))
         Gallery.__init__(gallery, f"file:{path}", settings, read_only)
@@ -233,11 +236,23 @@ class FileGallery(Gallery):
             yield items.with_features(state.vectors(part)) if features else items
 
     def flush(self) -> None:
-        """Write the file, if there is one and something was changed."""
+        """Write the file, if there is one and something was changed.
+
+        Raises:
+            InputError: Somebody else has written the file since it was read; or as for :meth:`save`.
+        """
         with self._writing:
-            if self._changed and self._path is not None:
+            if not self._changed or self._path is None:
+                return
+            with alone(self._path):
+                if _stamp(self._path) != self._stamp:
+                    raise InputError(
+                        f"found {str(self._path)!r} written by somebody else since it was read, expected one writer at "
+                        "a time: open it again and repeat the change, or keep the gallery in a folder."
+                    )
                 self.save(self._path)
-                self._changed = False
+                self._stamp = _stamp(self._path)
+            self._changed = False
 
     def close(self) -> None:
         """Write what was changed."""
@@ -315,6 +330,15 @@ class FileGallery(Gallery):
         if features is not None and len(items):
             index = VectorIndex(features, options.pop("kind"), **options)
         return _State(items.with_features(None), index)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What another writer changes of a file; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _read(arrays: Any, path: str) -> tuple[Items, GallerySettings, VectorIndex | None]:

@@ -4,10 +4,18 @@ from functools import partial
 
 import numpy as np
 import pytest
+from gallery_items import made
 
 from mmreid_uda.apis import FeatureSet, load_pseudo_labels
 from mmreid_uda.evaluation import TimePrior
-from mmreid_uda.gallery import FileGallery, Sightings, save_features
+from mmreid_uda.gallery import (
+    FileGallery,
+    Filter,
+    GallerySettings,
+    Sightings,
+    open_gallery,
+    save_features,
+)
 from mmreid_uda.utils import InputError
 
 FEATURES = np.eye(4, dtype=np.float32)
@@ -131,3 +139,29 @@ def test_a_search_with_times_ranks_the_candidates_anew():
     gallery = FileGallery.of(features, list("wxyz"), "")
     with pytest.raises(InputError, match="found a gallery without cameras and times"):
         gallery.search(query, prior=prior, sightings=asked)
+
+
+def test_a_second_writer_of_a_file_is_told_and_takes_nothing_back(tmp_path):
+    path = tmp_path / "g.npz"
+    with open_gallery(path, create=GallerySettings()) as gallery:
+        gallery.add(made(4))
+        gallery.flush()
+        gallery.add(made(2, seed=1))
+        gallery.flush()  # its own writing is no other's
+    first, second = open_gallery(path), open_gallery(path)
+    first.delete(Filter(ids=made(4).ids[:1]))
+    first.close()
+    second.update(made(4).ids[1:2], identity="eve")
+    with pytest.raises(InputError, match="written by somebody else since it was read"):
+        second.close()
+    with open_gallery(path, read_only=True) as gallery:
+        assert len(gallery) == 5 and gallery.count(Filter(identities=["eve"])) == 0
+
+
+def test_two_that_make_one_file_do_not_write_over_each_other(tmp_path):
+    both = [open_gallery(tmp_path / "g.npz", create=GallerySettings()) for _ in range(2)]
+    for number, gallery in enumerate(both):
+        gallery.add(made(3, seed=number))
+    both[0].close()
+    with pytest.raises(InputError, match="somebody else"):
+        both[1].close()
