@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmreid_uda.datasets import ReIDDataset, build_dataset
 from mmreid_uda.datasets.files import decodable_files
 from mmreid_uda.gallery import Filter, Gallery, Items, Sightings, content_id
+from mmreid_uda.gallery.items import is_text
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import Split
 from mmreid_uda.utils.values import Count, checked
@@ -196,7 +197,7 @@ class Report:
         added: Number of new items.
         changed: Items that were there, and of which something else is known now.
         present: Items that were there and stay as they are; files of one content are one item.
-        skipped: Files that cannot be read, as images.
+        skipped: Files that cannot be read, as images, or whose names are no text.
     """
 
     added: int = 0
@@ -259,8 +260,10 @@ class Ingest:
         places: dict[str, int] = {}
         for place, path in enumerate(found.paths):
             try:
-                name = content_id(Path(path))
+                name = content_id(Path(path)) if is_text(os.path.abspath(path)) else None
             except OSError:
+                name = None
+            if name is None:
                 report.skipped.append(path)
             else:
                 report.present += places.setdefault(name, place) != place
@@ -299,15 +302,23 @@ class Ingest:
 
 
 def _merged(items: Items, now: Found) -> Items:
-    """Items as they are known now: what is unknown now stays what it was."""
-    return replace(
-        items,
-        paths=[os.path.abspath(path) for path in now.paths],
-        cameras=np.where(now.cameras == "", items.cameras, now.cameras),
-        times=np.where(np.isnan(now.times), items.times, now.times),
-        tracklets=np.where(now.tracklets == "", items.tracklets, now.tracklets),
-        identities=np.where(now.identities == "", items.identities, now.identities),
+    """Items as they are known now: what is unknown now stays what it was; a copy of a file tells only what was unknown.
+
+    So files of one content take no turns, however often they are added.
+    """
+    paths = [os.path.abspath(path) for path in now.paths]
+    copies = np.array(
+        [old != new and os.path.exists(old) for old, new in zip(items.paths, paths)], bool
     )
+
+    def told(name: str) -> np.ndarray:
+        before, after = getattr(items, name), getattr(now, name)
+        unknown = np.isnan if name == "times" else (lambda column: column == "")
+        return np.where(unknown(after) | (copies & ~unknown(before)), before, after)
+
+    columns = ("cameras", "times", "tracklets", "identities")
+    kept = [old if copy else new for old, new, copy in zip(items.paths, paths, copies)]
+    return items.with_columns(paths=kept, **{name: told(name) for name in columns})
 
 
 def _alike(before: Items, after: Items) -> np.ndarray:

@@ -117,10 +117,11 @@ class Items:
 
         Raises:
             InputError: A column has another length, features are not as expected, an identifier is no UUID or is there
-                twice, a time is too large, or fields are not what JSON holds.
+                twice, a time is too large, a text cannot be written to a file, or fields are not what JSON holds.
         """
         names = [str(path) for path in paths]
         num = len(names)
+        require_text(names, "paths")
         if features is not None and (num or len(features)):
             require_same_length(len(features), num)
             features = unit_rows(
@@ -317,19 +318,40 @@ def _texts(values: Any, num: int, name: str) -> np.ndarray:
     if values is None:
         return np.full(num, "", dtype="<U1")
     values = ["" if one is None else str(one) for one in _of_length(values, num, name)]
-    if broken := next((one for one in values if "\0" in one or not _encodes(one)), None):
-        raise InputError(
-            f"found {broken!r} among the {name}, expected text that can be written to a file: correct it."
-        )
+    require_text(values, name)
     return np.array(values, dtype=str) if values else np.full(0, "", dtype="<U1")
 
 
-def _encodes(text: str) -> bool:
+def is_text(text: str) -> bool:
+    """Whether a text can be written to a file and read again; a file's name that is no UTF-8 cannot.
+
+    Args:
+        text: Any.
+
+    Returns:
+        False for one with a NUL or with half of a surrogate pair.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in text
+
+
+def require_text(values: Sequence[str], name: str) -> None:
+    """Refuse what :func:`is_text` is not.
+
+    Args:
+        values: Texts.
+        name: Of all of them.
+
+    Raises:
+        InputError: One cannot be written.
+    """
+    if broken := next((one for one in values if not is_text(one)), None):
+        raise InputError(
+            f"found {broken!r} among the {name}, expected text that can be written to a file: correct it."
+        )
 
 
 def _seconds(values: Any, num: int, name: str, unknown: float) -> np.ndarray:
@@ -365,7 +387,7 @@ def _json(fields: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     try:
         if not all(isinstance(name, str) for one in found for name in one):
             raise TypeError("a name is no text")
-        json.dumps(found, allow_nan=False).encode()
+        json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         raise InputError(
             f"found fields of an item that JSON cannot hold ({error}), expected texts, finite numbers, true, false, "

@@ -1,6 +1,8 @@
 """Images into a gallery: each once, whatever happens on the way."""
 
 import os
+import shutil
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -51,6 +53,35 @@ def test_an_image_is_its_content(gallery, images, tmp_path):
         content_id(Path(p)) for p in [*images[:2], renamed, *images[3:]]
     )
     assert gallery.get([content_id(Path(renamed))]).paths == [renamed]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 256])
+def test_files_of_one_content_take_no_turns(gallery, images, tmp_path, batch_size):
+    copy = str(tmp_path / "other" / "copy.png")
+    os.mkdir(tmp_path / "other")
+    shutil.copy(images[0], copy)
+    found = Found.of_files([*images[:4], copy])
+    found = replace(found, cameras=np.array(["a", "a", "a", "a", "b"]))
+    found = replace(found, identities=np.array(["", "", "", "", "eve"]))
+    ingest = Ingest(gallery, mean_colors, batch_size)
+    ingest(found)
+    for _ in range(2):
+        report = ingest(found)
+        assert (report.added, report.changed, report.present) == (0, 0, 5)
+    stored = gallery.get([content_id(Path(copy))])
+    assert stored.paths == images[:1] and stored.cameras.tolist() == ["a"]
+    assert stored.identities.tolist() == ([""] if batch_size == 256 else ["eve"])
+    os.remove(images[0])
+    assert ingest(found.chosen([4])).changed == 1  # now it is the file
+    stored = gallery.get([content_id(Path(copy))])
+    assert stored.paths == [copy] and stored.cameras.tolist() == ["b"]
+
+
+def test_a_name_that_is_no_text_is_skipped(gallery, images, tmp_path):
+    broken = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
+    shutil.copy(images[3], broken)
+    report = Ingest(gallery, mean_colors)(Found.of_files([broken, *images[:2]]))
+    assert report.skipped == [broken] and report.added == 2
 
 
 def test_what_was_written_stays_when_the_model_fails(gallery, images):
