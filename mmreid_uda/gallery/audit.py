@@ -6,6 +6,7 @@ bytes, of a search the number of its matches. ``docs/privacy.md`` tells what tha
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -59,7 +60,10 @@ class AuditLog:
             # One write of a file that is open for appending: no line ends inside another.
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(descriptor, line.encode())
+                before, content = os.fstat(descriptor).st_size, line.encode()
+                if os.write(descriptor, content) < len(content):
+                    os.ftruncate(descriptor, before)  # half a line would spoil the next one
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(descriptor)
 

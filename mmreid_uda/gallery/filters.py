@@ -12,7 +12,7 @@ import numpy as np
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.values import checked
 
-from .items import Items, canonical_id, whole_ticks
+from .items import SECOND, Items, canonical_id, require_text, whole_ticks
 
 __all__ = ["TEXT_COLUMNS", "Field", "Filter", "marks"]
 
@@ -27,6 +27,8 @@ TEXT_COLUMNS: dict[Field, str] = {
 """Names of one item's texts -> columns of :class:`Items`, and conditions of :class:`Filter`."""
 # From here on a sorted search is faster than one comparison per value.
 _FEW = 8
+# Seconds that lie beyond all times of items.
+_FAR = 2**62 / SECOND
 
 
 @checked
@@ -55,7 +57,7 @@ class Filter:
             count: 1, 1.0, true and '1' are four values.
 
     Raises:
-        InputError: A value is of another kind.
+        InputError: A value is of another kind, or text that no item can have.
     """
 
     ids: Sequence[str] | None = None
@@ -81,6 +83,8 @@ class Filter:
                 raise InputError(
                     f"found {value} as {name} of a filter, expected a finite number of seconds: leave {name} out."
                 )
+            # Times of items are far less; these still are when they are ticks.
+            value = min(max(value, -_FAR), _FAR)
             object.__setattr__(self, name, float(whole_ticks(value)))
         for name in ("ids", "not_ids"):
             if (given := getattr(self, name)) is not None:
@@ -89,6 +93,8 @@ class Filter:
             for name in (column, f"not_{column}"):
                 if (given := getattr(self, name)) is not None:
                     object.__setattr__(self, name, tuple(map(str, given)))
+                    require_text(getattr(self, name), name)
+        require_text(marks(self.fields or {}), "fields")
 
     def __bool__(self) -> bool:
         """Whether there is a condition."""

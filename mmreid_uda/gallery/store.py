@@ -298,12 +298,13 @@ class ItemStore(ABC):
 
         Raises:
             InputError: The gallery is read-only, a setting is unknown or its value is not allowed; or another dimension
-                or fingerprint than that of the items.
+                or fingerprint than the gallery has.
         """
         with self._writing:
             self._require_writable()
             changed = self._settings.changed(**changes)
-            if changed.dim != self.dim and self.dim and len(self):
+            require_same_model(changed.fingerprint, self.fingerprint, self.url)
+            if changed.dim != self.dim and self.dim:
                 raise InputError(
                     f"found {changed.dim} as the dimension of a gallery whose items have {self.dim}, expected the "
                     "same: leave dim out, or make another gallery."

@@ -13,6 +13,7 @@ from .gallery import Gallery
 __all__ = ["expire", "forget", "too_old"]
 
 _SECONDS_PER_DAY = 86_400
+_LONG_AGO = 1e15
 
 
 @checked
@@ -25,7 +26,8 @@ def too_old(days: Positive) -> Filter:
     Returns:
         A filter that finds them.
     """
-    return Filter(added_before=time.time() - days * _SECONDS_PER_DAY)
+    # Of a number of days that is larger than any: before all times, and still a number.
+    return Filter(added_before=max(time.time() - days * _SECONDS_PER_DAY, -_LONG_AGO))
 
 
 def forget(gallery: Gallery, where: Filter) -> int:

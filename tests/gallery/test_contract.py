@@ -272,6 +272,8 @@ def test_another_model_dimension_or_number_is_one_sentence(gallery, url):
         gallery.search(np.full((1, DIM), np.nan))
     with pytest.raises(InputError, match="as the dimension of a gallery"):
         gallery.change_settings(dim=9)
+    with pytest.raises(InputError, match="cannot be compared"):
+        gallery.change_settings(fingerprint="b" * 64)
     with pytest.raises(InputError, match="'tresh' as a setting"):
         gallery.change_settings(tresh=1)
     with pytest.raises(InputError, match="without features"):
@@ -283,6 +285,37 @@ def test_another_model_dimension_or_number_is_one_sentence(gallery, url):
         open_gallery(url, create=GallerySettings(fingerprint="b" * 64))
     with open_gallery(url, create=GallerySettings(fingerprint="f" * 64), dim=DIM) as again:
         assert len(again) == 2
+
+
+def test_texts_that_no_file_holds_and_numbers_beyond_all_times(gallery):
+    items = made(6)
+    gallery.add(items)
+    for broken in ("\udcff", "\0"):
+        with pytest.raises(InputError, match="among the paths"):
+            Items.of(items.features[:1], [f"{broken}.jpg"])
+        for wrong in (dict(cameras=[broken]), dict(not_tracklets=[broken])):
+            with pytest.raises(InputError, match="can be written to a file"):
+                Filter(**wrong)
+    with pytest.raises(InputError, match="JSON cannot hold"):
+        gallery.update(items.ids[:1], fields={"a": "\udcff"})
+    with pytest.raises(InputError, match="among the fields"):
+        Filter(fields={"a": "\udcff"})
+    known = int((~np.isnan(items.times)).sum())
+    for far in (1e12, 1e305, 1.7e308):
+        assert gallery.count(Filter(since=-far)) == gallery.count(Filter(until=far)) == known
+        assert gallery.count(Filter(since=far)) == gallery.count(Filter(until=-far)) == 0
+        assert gallery.delete(Filter(added_before=-far)) == 0
+    for topk in (7, 10**9, 2**62, 2**80):
+        assert len(gallery.search(np.eye(1, DIM), topk=topk)[0]) == 6
+
+
+def test_an_emptied_gallery_keeps_its_dimension(gallery):
+    gallery.add(made(3))
+    gallery.delete(Filter())
+    with pytest.raises(InputError, match="as the dimension of a gallery"):
+        gallery.change_settings(dim=5)
+    with pytest.raises(InputError, match=r"expected \(N, 8\)"):
+        gallery.add(made(3, dim=5))
 
 
 def test_settings_are_kept(gallery, url):

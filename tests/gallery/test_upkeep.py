@@ -80,3 +80,5 @@ def test_what_was_added_too_long_ago_goes():
     assert expire(gallery, 0.5) == 2 and [one.ids for one in gallery.scan()] == [items.ids[:1]]
     with pytest.raises(InputError, match="days"):
         expire(gallery, 0)
+    gallery.change_settings(retention_days=1e308)
+    assert expire(gallery) == 0 and len(gallery) == 1
