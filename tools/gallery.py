@@ -160,7 +160,8 @@ def filter_of(args: argparse.Namespace) -> Filter:
 
 def conditions(args: argparse.Namespace) -> dict[str, Any]:
     """The same for the audit, as far as it is given."""
-    return {name: getattr(args, name) for name in CONDITIONS if getattr(args, name) is not None}
+    names = (*CONDITIONS, "since", "until", "older_than")
+    return {name: one for name in names if (one := getattr(args, name, None)) is not None}
 
 
 def opened(args: argparse.Namespace, read_only: bool = False) -> Gallery:

@@ -1,11 +1,13 @@
 """The audit file: whole lines from all who write, and a bounded size."""
 
 import json
+import os
 import threading
 
 import pytest
 
 from mmreid_uda.gallery.audit import AuditLog
+from mmreid_uda.utils import InputError
 
 
 def lines(path):
@@ -54,3 +56,15 @@ def test_lines_of_many_threads_are_whole_and_all_there_and_old_files_go(tmp_path
     for _ in range(5):
         newest.write("ann", "search", text="x" * 50)
     assert len(lines(newest.path)) == 1 and len(lines(tmp_path / "audit.1.jsonl")) == 1
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
+    log = AuditLog(tmp_path / "audit.jsonl")
+    log.write("ann", "search")
+    write = os.write
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda file, content: write(file, content[:9]))
+        with pytest.raises(InputError, match="cannot be written"):
+            log.write("bob", "delete")
+    log.write("ann", "search")
+    assert [one["who"] for one in lines(log.path)] == ["ann", "ann"]

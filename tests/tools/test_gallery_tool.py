@@ -136,6 +136,7 @@ def test_retention_takes_away_what_is_old(model, cameras, tmp_path, capsys):
     assert "1 deleted; 5 items" in capsys.readouterr().out
     audit = [json.loads(line) for line in (gallery / "audit.jsonl").read_text().splitlines()]
     assert [one["what"] for one in audit] == ["add", "delete", "add", "delete"]
+    assert audit[3]["where"] == {"older_than": 5}
 
 
 @pytest.mark.slow
