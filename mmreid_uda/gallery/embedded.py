@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmreid_uda.utils import InputError, in_a_line
-from mmreid_uda.utils.files import read_json, said_to_be_unwritable, write_json
+from mmreid_uda.utils.files import read_json, write_json
 from mmreid_uda.utils.packages import import_package
-from mmreid_uda.utils.run_lock import RunLock
 
+from .folders import Claim, require_room, write_one, write_through
 from .qdrant import HNSW_EF, INDEXED, Point, QdrantGallery
 from .settings import GallerySettings
 from .store import BATCH
@@ -27,14 +27,12 @@ from .store import BATCH
 __all__ = ["EmbeddedGallery"]
 
 SETTINGS = "gallery.json"
-_BUSY = (
-    "found the gallery '{folder}' open in another process{holder}, expected one process at a time: close it there (a "
-    "`mmreid serve` or `mmreid gallery add --watch`?), ask that server instead, or export the gallery to a copy."
-)
 # Changed items after which the engine flushes its files, so that it has few to do again when it opens.
 _FLUSH_EVERY = 10_000
 # Matches that can be asked for, and more than there are.
 _MOST = 2**31
+# Bytes that stay free: the engine writes through memory, and on a full disk the system ends the process that does.
+_ROOM = 100 << 20
 # Whether fsync of a file includes what was written to it through memory, as the engine's log is.
 _LOG_SUFFICES = sys.platform == "linux"
 # Building the graph holds Python's lock for minutes, so another process does it, on a copy.
@@ -45,8 +43,6 @@ shard.optimize()
 shard.flush()
 shard.close()
 """
-_open_folders: set[Path] = set()
-_opening = threading.Lock()
 
 
 class EmbeddedGallery(QdrantGallery):
@@ -82,7 +78,7 @@ class EmbeddedGallery(QdrantGallery):
         self._changes = self._on_disk = self._flushed = 0  # items
         self._touched: set[str] | None = None
         self._require_gallery(create)
-        self._claim = _Claim(self._folder)
+        self._claim = Claim(self._folder)
         try:
             content = read_json(self._folder / SETTINGS) if self._exists() else {}
             self._items = content.pop("items", "items-1")
@@ -123,22 +119,22 @@ class EmbeddedGallery(QdrantGallery):
         """
         self._require_writable()
         with self._optimizing:
-            with self._writing:
-                if self._shard is None:
-                    return
-                self._ask("flush")
-                name = self._next_name()
-                copy = self._folder / name
-                with said_to_be_unwritable(copy):
-                    shutil.copytree(self._folder / self._items, copy)
-                self._touched = set()
+            name = self._next_name()
+            copy = self._folder / name
             try:
+                with self._writing, self._told():
+                    if self._shard is None:
+                        return
+                    self._require_room_for_copy()
+                    self._ask("flush")
+                    shutil.copytree(self._folder / self._items, copy)
+                    self._touched = set()
                 command = [sys.executable, "-c", _OPTIMIZE, str(copy)]
                 self._child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
                 _, said = self._child.communicate()
                 if self._child.returncode:
                     raise self._broken(said.strip().rpartition("\n")[2])
-                with self._writing:
+                with self._writing, self._told():
                     self._take_over(name)
             finally:
                 self._child = self._touched = None
@@ -157,19 +153,26 @@ class EmbeddedGallery(QdrantGallery):
         with self._optimizing, self._writing:
             if self._shard is None:
                 return
+            self._require_room_for_copy()
             name = self._next_name()
             try:
-                with said_to_be_unwritable(self._folder / name):
+                with self._told():
                     self._make(self._folder / name, self.dim)
-                self._touched = {one for items in self.scan(features=False) for one in items.ids}
-                self._take_over(name)
+                    self._touched = {
+                        one for items in self.scan(features=False) for one in items.ids
+                    }
+                    self._take_over(name)
             finally:
                 self._touched = None
                 if self._items != name:
                     shutil.rmtree(self._folder / name, ignore_errors=True)
 
+    def _require_room_for_copy(self) -> None:
+        require_room(self._folder, _ROOM, self._folder / self._items)
+
     def _next_name(self) -> str:
-        return f"items-{int(self._items.rpartition('-')[2]) + 1}"
+        # Never one that was given before: a process that optimizes outlives the one that was killed.
+        return f"items-{max(int(self._items.rpartition('-')[2]) + 1, int(time.time()))}"
 
     def flush(self) -> None:
         """Write the items themselves, of which otherwise some lie in the log alone; no item is safer for it."""
@@ -217,13 +220,10 @@ class EmbeddedGallery(QdrantGallery):
     def _load(self, dim: int) -> None:
         """Open the items; make a place for them where there is none."""
         place = self._folder / self._items
-        edge = self.types
-        try:
+        with self._told():
             if not place.is_dir():
                 self._make(place, dim)
-            self._shard = edge.EdgeShard.load(str(place))
-        except Exception as error:  # the engine knows no other class
-            raise self._broken(str(error)) from error
+            self._shard = self.types.EdgeShard.load(str(place))
 
     def _make(self, place: Path, dim: int) -> None:
         """A place for points that is there as a whole, or not at all."""
@@ -239,9 +239,9 @@ class EmbeddedGallery(QdrantGallery):
         for key, kind in INDEXED.items():
             shard.update(edge.UpdateOperation.create_field_index(key, kinds[kind]))
         shard.close()
-        _write_through(half)
+        write_through(half)
         half.rename(place)
-        _write_one(self._folder)
+        write_one(self._folder)
 
     def _take_over(self, name: str) -> None:
         """Carry what was changed meanwhile over to the optimized copy, which becomes the items."""
@@ -263,7 +263,7 @@ class EmbeddedGallery(QdrantGallery):
             if gone := [one for one in ids if one not in there]:
                 copy.update(operation.delete_points(gone))
         copy.flush()
-        _write_through(self._folder / name)  # also what was copied and not changed since
+        write_through(self._folder / name)  # also what was copied and not changed since
         with self._flushing:
             before, self._items = self._items, name
             try:
@@ -296,6 +296,16 @@ class EmbeddedGallery(QdrantGallery):
                     raise self._broken(str(error)) from error
                 # Another one has taken its place meanwhile, see optimize.
 
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Have errors of the engine, which knows one class, and of the disk be a sentence."""
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:
+            raise self._broken(str(error)) from error
+
     def _broken(self, reason: str) -> InputError:
         return InputError(
             f"the engine of the gallery {str(self._folder)!r} has failed ({in_a_line(Exception(reason))}), expected a "
@@ -322,7 +332,7 @@ class EmbeddedGallery(QdrantGallery):
                 self._flushed = upto
             else:
                 self._require_open()
-                _write_through(self._folder / self._items / "wal")
+                write_through(self._folder / self._items / "wal")
             self._on_disk = upto
 
     def _store_settings(self, settings: GallerySettings) -> None:
@@ -340,7 +350,7 @@ class EmbeddedGallery(QdrantGallery):
 
     def _write_settings(self, settings: GallerySettings) -> None:
         write_json(self._folder / SETTINGS, {**settings.as_json(), "items": self._items})
-        _write_one(self._folder)
+        write_one(self._folder)
 
     @property
     def _there(self) -> bool:
@@ -355,6 +365,7 @@ class EmbeddedGallery(QdrantGallery):
     def _upsert_points(
         self, ids: list[str], vectors: list[list[float]], payloads: list[dict[str, Any]]
     ) -> None:
+        require_room(self._folder, _ROOM)
         if self._touched is not None:
             self._touched.update(ids)
         points = list(map(self.types.Point, ids, vectors, payloads))
@@ -411,44 +422,3 @@ class EmbeddedGallery(QdrantGallery):
     def _facet(self, key: str, condition: Any, limit: int) -> list[tuple[str, int]]:
         request = self.types.FacetRequest(key, limit=limit, exact=True, filter=condition)
         return [(one.value, one.count) for one in self._ask("facet", request).hits]
-
-
-def _write_through(folder: Path) -> None:
-    """Have the disk hold all files in a folder, and their names."""
-    for one in (*folder.rglob("*"), folder):
-        with suppress(
-            FileNotFoundError
-        ):  # an empty one that the engine's thread has just given its name
-            _write_one(one)
-
-
-def _write_one(place: Path) -> None:
-    """Have the disk hold a file, or the names in a folder, where the system lets one ask for that."""
-    if os.name != "posix" and place.is_dir():
-        return
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-class _Claim:
-    """The right of this process, and of one object in it, to a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._place = folder.resolve()
-        with _opening:
-            if self._place in _open_folders:
-                raise InputError(
-                    f"found the gallery {str(folder)!r} open in this process already, expected it once: use the one "
-                    "that is open, or close it."
-                )
-            self._lock = RunLock(folder, _BUSY)
-            _open_folders.add(self._place)
-
-    def release(self) -> None:
-        """Let others open the folder."""
-        with _opening:
-            self._lock.release()
-            _open_folders.discard(self._place)

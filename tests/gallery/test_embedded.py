@@ -8,11 +8,13 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from deployment import no_room_beyond
 from gallery_crashes import kill_while_adding
 from gallery_items import made
 
 from mmreid_uda.gallery import (
     FileGallery,
+    Filter,
     GallerySettings,
     export_items,
     import_items,
@@ -201,3 +203,34 @@ def test_a_gallery_whose_settings_cannot_be_written_stays_empty(tmp_path, monkey
         assert gallery.dim == 0 and len(gallery) == 0
         gallery.add(made(2, dim=5))
         assert len(gallery.search(np.eye(1, 5))[0]) == 2
+
+
+def test_a_disk_that_is_nearly_full_takes_no_items_and_lets_them_go(tmp_path, monkeypatch):
+    """The engine writes through memory: on a full disk the system would end the process."""
+    usage = shutil.disk_usage(tmp_path)
+    items = made(9)
+    with open_gallery(tmp_path / "g", create=GallerySettings()) as gallery:
+        gallery.add(items)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=99 << 20))
+        with pytest.raises(InputError, match="99 MiB free on the disk"):
+            gallery.add(made(5, seed=1))
+        for work in (gallery.compact, gallery.optimize):
+            with pytest.raises(InputError, match="99 MiB free"):
+                work()
+        gallery.update(items.ids[:1], identity="eve")
+        assert gallery.delete(Filter(ids=items.ids[1:3])) == 2 and len(gallery) == 7
+        assert [one.name for one in (tmp_path / "g").glob("items-*")] == ["items-1"]
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+        assert gallery.add(made(5, seed=1)) == 5
+
+
+def test_errors_of_the_engine_and_the_disk_are_sentences(tmp_path):
+    with open_gallery(tmp_path / "g", create=GallerySettings()) as gallery:
+        gallery.add(made(9))
+        with no_room_beyond(100_000):
+            for work in (gallery.compact, gallery.optimize):
+                with pytest.raises(InputError, match="has failed") as raised:
+                    work()
+                assert len(str(raised.value)) < 600
+        assert len(gallery) == 9
+        gallery.compact()
