@@ -22,6 +22,7 @@ import io
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,6 +75,8 @@ class LinkRow(NamedTuple):
 class ImageFiles:
     """Where images stand in a list, by their files: other spellings of a path and links lead to the same image.
 
+    So do the two ways in which Unicode writes an accent: a table is read in one of them, whatever a file is called.
+
     Args:
         paths: Of the N images.
         root: Folder that names are relative to.
@@ -81,7 +84,7 @@ class ImageFiles:
 
     def __init__(self, paths: Sequence[str], root: str) -> None:
         self.root, self._num = root, len(paths)
-        self._place_of = {file: place for place, file in enumerate(real_paths(paths))}
+        self._place_of = {file: place for place, file in enumerate(_composed(paths))}
 
     def __len__(self) -> int:
         return self._num
@@ -93,9 +96,9 @@ class ImageFiles:
             names: Paths as they stand in a file of links.
 
         Returns:
-            Real paths, of images in the list and of others.
+            Real paths in composed Unicode, of images in the list and of others.
         """
-        return real_paths(local_path(self.root, name) for name in names)
+        return _composed(local_path(self.root, name) for name in names)
 
     def place(self, file: str) -> int | None:
         """Where a file stands in the list.
@@ -107,6 +110,10 @@ class ImageFiles:
             Its position; None if it is not in the list.
         """
         return self._place_of.get(file)
+
+
+def _composed(paths: Iterable[str]) -> list[str]:
+    return [unicodedata.normalize("NFC", one) for one in real_paths(paths)]
 
 
 def read_links(path: str) -> list[LinkRow]:
@@ -217,6 +224,16 @@ def resolve_links(rows: Iterable[LinkRow], files: ImageFiles) -> tuple[Links, np
     return links, ignored, strangers
 
 
+def _require_cells(values: Iterable[Any], place: str) -> None:
+    """Refuse what would not be read as it was written: then nobody could read the file any more."""
+    for one in map(str, values):
+        if "\r" in one or one != one.encode(errors="replace").decode():
+            raise InputError(
+                f"{place} has {shown(one)}, expected UTF-8 text without carriage returns; rename the image, or correct "
+                "the text"
+            )
+
+
 Cells = Iterable[Mapping[str, Any]]
 
 
@@ -250,6 +267,7 @@ def append_links(path: str | Path, rows: Cells | Callable[[list[LinkRow]], Cells
         new = [{"source": "human", "time": now, **row} for row in made]
         written = []
         for number, row in enumerate(new, 1):
+            _require_cells(row.values(), f"row {number} for {shown(str(path))}")
             written.append(_understood(row, f"row {number} for {shown(str(path))}"))
             row["priority"] = written[-1].priority
         text = io.StringIO(newline="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 
 from mmreid_uda.clustering import consistent_links
 from mmreid_uda.datasets.links import ImageFiles, LinkRow, append_links, read_links, resolve_links
+from mmreid_uda.datasets.unknown import known
 from mmreid_uda.structures import Links
 from mmreid_uda.utils import InputError
 
@@ -273,7 +275,17 @@ class History:
         return dict(path_a=self._name(first), path_b=other, kind=kind)
 
     def _name(self, image: int) -> str:
-        """The path of an image as it stands in the file: below the root, or absolute."""
+        """The path of an image as it stands in the file, from which it is found again."""
+        name = self._written(image)
+        if known(name) != unicodedata.normalize("NFC", name):
+            raise InputError(
+                f"found the image {name!r}, expected a name that a table gives back as it is, without blanks at its "
+                "ends and no number: rename the file."
+            )
+        return name
+
+    def _written(self, image: int) -> str:
+        """The path of an image below the root, or absolute."""
         path = os.path.relpath(self.paths[image], self.root)
         if not path.startswith(".."):
             return path.replace(os.sep, "/")

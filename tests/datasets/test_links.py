@@ -2,12 +2,14 @@
 
 import csv
 import threading
+import unicodedata
+from pathlib import Path
 
 import pytest
 from empty_files import touch
 
 from mmreid_uda.datasets import FolderReIDDataset
-from mmreid_uda.datasets.links import append_links, read_links
+from mmreid_uda.datasets.links import ImageFiles, append_links, read_links, resolve_links
 from mmreid_uda.utils import InputError
 
 HEADER = "path_a,path_b,kind,source,priority,time,author\n"
@@ -154,3 +156,26 @@ def test_rows_can_follow_from_the_rows_that_are_there(tmp_path):
     [written] = append_links(path, one_more)
     assert (written.path_a, written.act, written.author) == ("20.jpg", "count/1", "B. B.")
     assert read_links(str(path))[-1]._replace(place="") == written._replace(place="")
+
+
+def test_an_accent_may_be_written_in_two_ways(tmp_path):
+    decomposed = unicodedata.normalize("NFD", "ä.jpg")
+    paths = [str(tmp_path / name) for name in (decomposed, "b.jpg")]
+    for path in paths:
+        Path(path).touch()
+    for name in (decomposed, unicodedata.normalize("NFC", decomposed)):
+        file = tmp_path / "links.csv"
+        append_links(file, [dict(path_a=name, path_b="b.jpg", kind="must")])
+        links, _, strangers = resolve_links(read_links(str(file)), ImageFiles(paths, str(tmp_path)))
+        assert (len(links), strangers) == (1, 0)
+        file.unlink()
+
+
+@pytest.mark.parametrize("broken", ["a\rb", "\udcff"])
+@pytest.mark.parametrize("cell", ["path_a", "author"])
+def test_what_could_not_be_read_again_is_not_written(tmp_path, broken, cell):
+    file = tmp_path / "links.csv"
+    append_links(file, [dict(path_a="a", path_b="b", kind="must")])
+    with pytest.raises(InputError, match="without carriage returns"):
+        append_links(file, [{"path_a": "a", "path_b": "c", "kind": "must", cell: broken}])
+    assert len(read_links(str(file))) == 1

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from made_up import closure, make_review, obeys
 
 from mmreid_uda.datasets.links import append_links, read_links
+from mmreid_uda.review import Review
+from mmreid_uda.structures import Evidence
 from mmreid_uda.utils import InputError
 
 
@@ -244,3 +246,34 @@ def test_what_cannot_be_said_is_told(tmp_path, say, words):
     with pytest.raises(InputError, match=words):
         say(review)
     assert not review.links_path.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["qu\"o'te,;\t|.jpg", "new\nline.jpg", "a\u0308.jpg", "#x.jpg", "\u202e.jpg", "=1+1.jpg"],
+)
+def test_an_image_of_any_name_can_be_spoken_of(tmp_path, name):
+    review = named(tmp_path, name)
+    act = review.answer(0, 1, True, '=cmd(),"x')
+    assert len(review.links) == 1 and review.acts()[0].author == '=cmd(),"x'
+    review.undo(act.id)
+    review.not_a_subject([1])
+    assert len(review.links) == 0 and review.evidence.ignored.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("name", [" a.jpg", "a.jpg ", "7.0", "nan", "a\rb.jpg", "\udcff.jpg"])
+def test_of_an_image_that_would_not_be_found_again_nothing_is_written(tmp_path, name):
+    review = named(tmp_path, name)
+    for say in (lambda: review.answer(0, 1, True), lambda: review.not_a_subject([1])):
+        with pytest.raises(InputError, match="rename"):
+            say()
+    review.answer(0, 2, False)
+    assert len(review.links) == 1
+
+
+def named(folder, name):
+    """Three images, of which the second has a name."""
+    paths = [str(folder / one) for one in ("first.jpg", name, "third.jpg")]
+    evidence = Evidence(np.full(3, -1))
+    links = folder / "links.csv"
+    return Review(np.eye(3, dtype=np.float32), paths, np.zeros(3), evidence, links, folder)
