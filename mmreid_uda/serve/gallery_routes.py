@@ -22,18 +22,19 @@ from .pictures import picture
 from .schemas import (
     Added,
     Changes,
+    Conditions,
     Counted,
     Deletion,
     Embedding,
     Given,
     ItemInfo,
     ItemList,
+    ItemPage,
     ItemSearch,
     MatchInfo,
     NewItem,
     SearchOptions,
     SearchResult,
-    Text,
     VectorSearch,
     Where,
 )
@@ -156,28 +157,14 @@ def gallery_routes(service: Service) -> APIRouter:
             raise HTTPException(404, str(error)) from error
 
     @routes.get("/items")
-    def list_items(
-        offset: Page = 0,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        camera: Annotated[list[Text] | None, Query(max_length=100)] = None,
-        identity: Annotated[list[Text] | None, Query(max_length=100)] = None,
-        tracklet: Annotated[list[Text] | None, Query(max_length=100)] = None,
-        since: Annotated[float | None, Query(allow_inf_nan=False)] = None,
-        until: Annotated[float | None, Query(allow_inf_nan=False)] = None,
-    ) -> ItemList:
+    def list_items(wanted: Annotated[ItemPage, Query()]) -> ItemList:
         """Items in the order of their ids."""
-        where = Filter(
-            cameras=_tuple(camera),
-            identities=_tuple(identity),
-            tracklets=_tuple(tracklet),
-            since=since,
-            until=until,
-        )
+        where = filter_of(wanted)
         batches = service.gallery.scan(where, features=False)
         found = islice(
             (one for items in batches for one in _item_infos(items, service)),
-            offset,
-            offset + limit,
+            wanted.offset,
+            wanted.offset + wanted.limit,
         )
         return ItemList(items=list(found), total=service.gallery.count(where))
 
@@ -265,7 +252,7 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def filter_of(where: Where) -> Filter:
+def filter_of(where: Conditions) -> Filter:
     """Conditions as galleries take them.
 
     Args:
@@ -276,7 +263,7 @@ def filter_of(where: Where) -> Filter:
     """
     found: dict[str, Any] = {}
     for name in Where.model_fields:
-        value = getattr(where, name)
+        value = getattr(where, name, None)
         if value is not None and not (name == "ids" and isinstance(where, ItemSearch)):
             found[name] = tuple(map(str, value)) if isinstance(value, list) else value
     return Filter(**found)
@@ -293,10 +280,6 @@ def rounded(values: Any, digits: int) -> list[float]:
         Floats.
     """
     return [round(float(one), digits) for one in values]
-
-
-def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
-    return None if values is None else tuple(values)
 
 
 def _seen(options: SearchOptions) -> Sightings | None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 __all__ = [
     "Added",
     "Answer",
+    "Conditions",
     "Counted",
     "Deletion",
     "Embedding",
@@ -21,6 +22,7 @@ __all__ = [
     "Info",
     "ItemInfo",
     "ItemList",
+    "ItemPage",
     "ItemSearch",
     "MatchInfo",
     "NewItem",
@@ -126,8 +128,8 @@ class Info(Answer):
     who: str = Field(description="Name of the token, or 'local'.")
 
 
-class Where(Given):
-    """Conditions on items, all of those that are given; '' stands for unknown."""
+class Conditions(Given):
+    """Conditions on items that an address can say, too, all of those that are given; '' stands for unknown."""
 
     ids: Ids | None = None
     cameras: Texts | None = None
@@ -142,7 +144,19 @@ class Where(Given):
         None, description="Added then (seconds since 1970) or later."
     )
     added_before: Number | None = Field(None, description="Added before then.")
+
+
+class Where(Conditions):
+    """Conditions on items in a body."""
+
     fields: Fields | None = None
+
+
+class ItemPage(Conditions):
+    """A part of the items that meet conditions, in an address."""
+
+    offset: int = Field(0, ge=0, le=2**31)
+    limit: int = Field(100, ge=1, le=1000)
 
 
 class SearchOptions(Where):

@@ -143,8 +143,8 @@ def test_what_is_no_json_is_a_sentence(client, content):
 
 def test_items_are_listed_in_pages(client, gallery):
     every = next(gallery.scan())
-    first = client.get("/v1/items?limit=25&camera=cam0&camera=cam1").json()
-    second = client.get("/v1/items?limit=25&offset=25&camera=cam0&camera=cam1").json()
+    first = client.get("/v1/items?limit=25&cameras=cam0&cameras=cam1").json()
+    second = client.get("/v1/items?limit=25&offset=25&cameras=cam0&cameras=cam1").json()
     mask = np.isin(every.cameras, ["cam0", "cam1"])
     assert first["total"] == second["total"] == 40
     ids = [one["id"] for one in first["items"] + second["items"]]
@@ -155,6 +155,10 @@ def test_items_are_listed_in_pages(client, gallery):
     assert one == first["items"][3]
     refused(client.get(f"/v1/items/{'0' * 32}"), 404, "search again")
     refused(client.get("/v1/items/7"), 422)
+    others = client.get("/v1/items?not_cameras=cam0&not_cameras=cam1").json()
+    assert others["total"] == len(every) - 40
+    refused(client.get("/v1/items?camera=cam0"), 422, "camera")
+    refused(client.get("/v1/items?limit=0"), 422, "limit")
 
 
 def test_pictures_are_served_by_id_and_may_be_kept(client, gallery, pictures):
@@ -242,7 +246,7 @@ def test_items_get_one_identity_everywhere(client, gallery, pictures):
     assert client.patch("/v1/items", json=body).json() == {"count": 3}
     assert gallery.values("identity")["anna"] == 3
     assert client.get("/v1/info").json()["gallery"]["identities"]["anna"] == 3
-    assert client.get("/v1/items?identity=anna").json()["items"][0]["fields"] == {"coat": "red"}
+    assert client.get("/v1/items?identities=anna").json()["items"][0]["fields"] == {"coat": "red"}
     body["ids"].append("0" * 32)
     refused(client.patch("/v1/items", json={**body, "identity": "eve"}), 404)
     assert "eve" not in gallery.values("identity")

@@ -112,6 +112,19 @@ def test_an_upload_finds_its_subject_and_filters_hold(visit, pictures):
     assert {row["camera"] for row in shown(one)} == {"south"}
 
 
+def test_filters_hold_for_what_is_looked_through(visit):
+    one = visit()
+    one.wall()
+    one.page.get_by_role("checkbox", name="south").check()
+    one.page.get_by_text("Gallery: 20 images").wait_for()
+    one.page.get_by_role("combobox", name="Identity").fill("p3")
+    one.press("Enter")
+    one.page.get_by_text("Gallery: 2 images").wait_for()
+    one.page.get_by_role("combobox", name="Identity").fill("nobody")
+    one.press("Enter")
+    one.page.get_by_text("No image passes the filters").wait_for()
+
+
 def test_arrows_and_enter_search_and_the_address_goes_back(visit):
     one = visit()
     one.wall()

@@ -22,7 +22,7 @@ const TILE = { width: 122, height: 200 };
 export async function show(main, route, info) {
   if (!info.gallery) {
     fill(main, empty('No gallery is open', 'Search looks through a gallery of images.',
-      'Make one and start again:', make('pre', {}, 'mmreid gallery add DIR --gallery my_gallery …\nmmreid serve --gallery my_gallery')));
+      'Make one and start again:', make('pre', {}, 'mmreid gallery add galleries/shop FOLDER --config rendered://mobilenet_v2\nmmreid serve --gallery galleries/shop')));
     return { keys: [] };
   }
   const view = new Search(main, route, info);
@@ -100,9 +100,10 @@ class Search {
     const { total } = await get('items', { ...where, offset: 0, limit: 1 }).catch((error) => { this.failed(error); return {}; });
     if (total === undefined) return;
     if (!total) {
+      fill(this.bar, make('h2', {}, 'Gallery: 0 images'));
       fill(this.wallBox, this.gallery.count
         ? empty('No image passes the filters', 'Reset them at the left to see the whole gallery.')
-        : empty('The gallery is empty', 'Fill it from a folder of images or from tracks:', make('pre', {}, 'mmreid gallery add DIR --gallery …')));
+        : empty('The gallery is empty', 'Fill it from a folder of images or from tracks:', make('pre', {}, 'mmreid gallery add GALLERY FOLDER')));
       return;
     }
     fill(this.bar, make('h2', {}, `Gallery: ${counted(total, 'image')}`),
