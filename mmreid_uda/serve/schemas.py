@@ -15,7 +15,6 @@ __all__ = [
     "Deletion",
     "Embedding",
     "Error",
-    "ExportedResults",
     "GalleryInfo",
     "Given",
     "Health",
@@ -272,17 +271,3 @@ class Counted(Answer):
     """How many items it was."""
 
     count: int
-
-
-class ResultLine(Given):
-    """A match of a search."""
-
-    id: UUID
-    similarity: float = Field(ge=-1.01, le=1.01)
-
-
-class ExportedResults(Given):
-    """A list of results to be saved."""
-
-    matches: Annotated[list[ResultLine], Field(max_length=1000)]
-    title: Text = "Search results"

@@ -309,6 +309,24 @@ def test_texts_that_no_file_holds_and_numbers_beyond_all_times(gallery):
         assert len(gallery.search(np.eye(1, DIM), topk=topk)[0]) == 6
 
 
+def test_a_span_has_its_first_moment_and_not_its_last(gallery):
+    """In microseconds, to the one; held against the mask as well, which is the meaning of a filter."""
+    moments = [1.0, 1.000001, 1.000002, math.nan]
+    items = Items.of(np.eye(4, DIM), list("abcd"), times=moments, added=[*moments[:3], 9.0])
+    gallery.add(items)
+    for condition, expected in (
+        (dict(since=1.000001), "bc"),
+        (dict(until=1.000001), "a"),
+        (dict(since=1.000001, until=1.000002), "b"),
+        (dict(since=1.000001, until=1.000001), ""),
+        (dict(added_since=1.000001), "bcd"),
+        (dict(added_before=1.000001), "a"),
+    ):
+        where = Filter(**condition)
+        assert sorted(p for part in gallery.scan(where) for p in part.paths) == list(expected)
+        assert [p for p, met in zip(items.paths, where.mask(items)) if met] == list(expected)
+
+
 def test_an_emptied_gallery_keeps_its_dimension(gallery):
     gallery.add(made(3))
     gallery.delete(Filter())
