@@ -81,7 +81,7 @@ class EmbeddedGallery(QdrantGallery):
         self._claim = Claim(self._folder)
         try:
             content = read_json(self._folder / SETTINGS) if self._exists() else {}
-            self._items = content.pop("items", "items-1")
+            self._items = str(content.pop("items", "items-1"))
             settings = GallerySettings.of_json(content, str(folder)) if content else create
             assert settings is not None
             super().__init__(f"embedded:{folder}", settings, read_only)

@@ -109,7 +109,7 @@ class Items:
             times: (N,).
             tracklets: (N,).
             identities: (N,).
-            added: (N,). Defaults to now.
+            added: (N,), NaN for now. Defaults to now.
             fields: N mappings. Defaults to none.
 
         Returns:
@@ -367,7 +367,7 @@ def _seconds(values: Any, num: int, name: str, unknown: float) -> np.ndarray:
             f"found {wrong} among the {name}, expected seconds within ±{_LONGEST:.3g}, or NaN where they are unknown: "
             "correct it."
         )
-    return whole_ticks(column)
+    return whole_ticks(np.where(np.isnan(column), unknown, column))
 
 
 def whole_ticks(seconds: Any) -> Any:

@@ -67,6 +67,11 @@ def _open(url: str, create: GallerySettings | None, read_only: bool) -> Gallery:
     scheme, colon, place = url.partition(":")
     if not colon or scheme not in ("file", "embedded"):
         scheme, place = ("file" if url.endswith(".npz") else "embedded"), url
+    if not place or "://" in place:
+        raise InputError(
+            f"found {url!r} as a gallery, expected a folder, a name in .npz, or qdrant+http://HOST:PORT/COLLECTION: "
+            "correct the address."
+        )
     if scheme == "embedded":
         return EmbeddedGallery(place, create, read_only)
     if create is None or Path(place).is_file():

@@ -20,7 +20,7 @@ def people(num=60, each=5, dim=16, noise=0.25, seed=0):
         features,
         [f"{n}.jpg" for n in number],
         cameras=[f"c{n % 2}" for n in number],
-        tracklets=["" if n % 7 == 0 else f"{n // each}-{n % 2}" for n in number],
+        tracklets=["" if n % 7 < 3 else f"{n // each}-{n % 2}" for n in number],
         identities=["" if n % 11 == 0 else f"p{n // each}" for n in number],
     )
 
@@ -82,6 +82,10 @@ def test_too_little_is_one_sentence():
     gallery = FileGallery(items, GallerySettings(dim=16))
     with pytest.raises(InputError, match=r"of two among .* expected at least 1 and 1000"):
         calibrate(gallery)
+    *_, negatives = rates(items, 0, items.tracklets)
+    assert calibrate(gallery, 1.001 / negatives, store=False).negatives == negatives
+    with pytest.raises(InputError, match=f"expected at least 1 and {negatives}"):
+        calibrate(gallery, 0.999 / negatives)
     unknown = items.with_columns(identities=np.full(len(items), ""))
     with pytest.raises(InputError, match="found 0 items of known identity"):
         calibrate(FileGallery(unknown, GallerySettings(dim=16)))

@@ -390,3 +390,11 @@ def test_optimizing_keeps_all_and_what_came_meanwhile(gallery, url):
         found = everything(again)
         assert set(found.ids) == {*items.ids[:5], *items.ids[9:]}
         assert set(again.get(items.ids[:5]).identities) == {"eve"}
+
+
+@pytest.mark.parametrize("address", ["", "embedded:", "file:", "http://host:6333/shop"])
+def test_what_is_no_address_makes_no_folder(tmp_path, monkeypatch, address):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"as a gallery, expected a folder, a name in .npz"):
+        open_gallery(address, create=GallerySettings())
+    assert not list(tmp_path.iterdir())

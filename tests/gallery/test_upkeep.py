@@ -80,5 +80,11 @@ def test_what_was_added_too_long_ago_goes():
     assert expire(gallery, 0.5) == 2 and [one.ids for one in gallery.scan()] == [items.ids[:1]]
     with pytest.raises(InputError, match="days"):
         expire(gallery, 0)
+    # An item of which nobody knows when it was added is as old as its import.
+    unknown = Items.of(made(1, seed=9).features, ["x"], added=[float("nan")])
+    gallery.add(unknown)
+    assert expire(gallery, 1e-9) == 2
+    gallery.add(items)
+    gallery.delete(Filter(not_ids=items.ids[:1]))
     gallery.change_settings(retention_days=1e308)
     assert expire(gallery) == 0 and len(gallery) == 1
