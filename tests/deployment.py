@@ -18,7 +18,10 @@ SMALL_ARGUMENTS = ("--cfg-options", "input_size=(64,32)")
 
 
 def make_model(config, options=None, initial=False):
-    """A model with initial weights, or as training might leave it: teachers and running statistics of their own."""
+    """A model with initial weights, or as training might leave it: teachers and running statistics of their own.
+
+    Convolutions keep the variance of what they are given: with the initial ones all images have the same feature.
+    """
     cfg = load_config(config, {**SMALL, "stage1": None, **(options or {})})
     model = MODELS.build(cfg.model)
     if initial:
@@ -27,7 +30,10 @@ def make_model(config, options=None, initial=False):
         return model.eval()
     generator = torch.Generator().manual_seed(0)
     for name, tensor in model.state_dict().items():
-        if name.endswith("running_mean"):
+        if tensor.ndim == 4:
+            scale = (2 / tensor[0].numel()) ** 0.5
+            tensor.copy_(scale * torch.randn(tensor.shape, generator=generator))
+        elif name.endswith("running_mean"):
             tensor.add_(0.1 * torch.randn(tensor.shape, generator=generator))
         elif name.endswith("running_var"):
             tensor.mul_(0.7 + 0.6 * torch.rand(tensor.shape, generator=generator))

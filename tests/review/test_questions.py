@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 import pytest
 from made_up import closure, make_review
@@ -129,3 +131,19 @@ def test_many_outliers_and_none_at_all():
     )
     one = Known(NOTHING, np.zeros(1, bool))
     assert ask_me(rows[:1], np.full(1, 0), one, lambda scale: np.zeros(1, int), {}, 5) == []
+
+
+def test_the_more_alike_two_images_the_likelier_they_show_one_subject(tmp_path):
+    review = make_review(tmp_path, num=90, groups=12, noise=0.6)
+    of_cell = defaultdict(list)
+    for one in review.questions(40):
+        of_cell[one.cell].append((one.similarity, one.probability))
+    slopes = [
+        {kind: np.diff(np.array(sorted(pairs)), axis=0) for kind in [cell[0]]}
+        for cell, pairs in of_cell.items()
+        if len(pairs) > 1
+    ]
+    for kind in (0, 1):
+        steps = np.concatenate([one[kind] for one in slopes if kind in one])
+        apart = steps[:, 0] > 1e-3
+        assert apart.any() and (steps[apart, 1] > 0).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -277,3 +278,52 @@ def named(folder, name):
     evidence = Evidence(np.full(3, -1))
     links = folder / "links.csv"
     return Review(np.eye(3, dtype=np.float32), paths, np.zeros(3), evidence, links, folder)
+
+
+def test_who_is_spoken_of_is_a_subject_again(tmp_path):
+    review = make_review(tmp_path)
+    review.not_a_subject([0, 1, 2])
+    review.answer(0, 5, same=True)
+    review.answer(1, 6, same=False)
+    assert np.flatnonzero(review.evidence.ignored).tolist() == [2]
+    meaning = closure(review)
+    assert meaning[0, 5] == 1 and meaning[1, 6] == -1
+
+
+def test_what_an_undo_brings_back_gives_way_to_what_was_said_since(tmp_path):
+    review = make_review(tmp_path)
+    review.answer(0, 1, same=False)
+    second = review.answer(0, 1, same=True)
+    for other in (0, 1):
+        review.answer(other, 2, same=True)
+    assert (closure(review)[:3, :3] == 1).all()
+    review.undo(second.id)
+    assert (closure(review)[:3, :3] == 1).all() and len(review.links) == 2
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_what_was_said_of_a_group_holds_for_its_parts(tmp_path, leaves):
+    review = make_review(tmp_path)
+    for first, second, same in ((0, 1, True), (1, 2, True), (2, 3, False)):
+        review.answer(first, second, same)
+    assert (closure(review)[:3, 3] == -1).all()
+    if leaves:
+        review.not_a_subject([2])
+    else:
+        review.answer(1, 2, same=False)
+    meaning = closure(review)
+    assert meaning[0, 1] == 1 and (meaning[:2, 3] == -1).all()
+    assert leaves or meaning[2, 3] == -1
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_answers_that_changed_labels_are_counted_by_kind(tmp_path, same):
+    """Two clusters that are joined if they are the same, one that comes apart if it differs."""
+    review = make_review(tmp_path, num=60, groups=8)
+    questions = review.questions(12)
+    assert {one.cell[0] for one in questions} == {0, 1}
+    for one in questions:
+        review.answer(one.second, one.first, same)
+    asked = Counter(one.cell for one in questions)
+    changed = {cell: num if (cell[0] == 0) == same else 0 for cell, num in asked.items()}
+    assert review._past() == {cell: (num, changed[cell]) for cell, num in asked.items()}
