@@ -49,43 +49,41 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_gallery(folder: Path, num: int, dim: int, seed: int) -> float:
+def make_gallery(folder: Path, args: argparse.Namespace) -> tuple[np.ndarray, float]:
     """A gallery with cameras and identities, and what an approximate search needs.
 
     Args:
         folder: Where it is made.
-        num: Items.
-        dim: D.
-        seed: Of the features.
+        args: Of the command line.
 
     Returns:
-        Seconds that its graph has taken.
+        Features of other images of the same identities, float32 (Q, D); seconds that the graph has taken.
     """
     from mmreid_uda.gallery import GallerySettings, Items, open_gallery
 
+    num, dim = args.num_gallery, args.dim
     features, pids, camids = make_features(
-        num, max(1, num // IMAGES_PER_ID), NUM_CAMERAS, dim, seed
+        num + args.num_queries, max(1, num // IMAGES_PER_ID), NUM_CAMERAS, dim, args.seed
     )
     settings = GallerySettings(fingerprint=Grid.fingerprint)
     with open_gallery(folder, create=settings, dim=dim) as gallery:
         for start in range(0, num, 1000):
-            part = slice(start, start + 1000)
+            part = slice(start, min(start + 1000, num))
             gallery.add(
                 Items.of(
                     features[part],
-                    [f"{n}.jpg" for n in range(start, min(start + 1000, num))],
+                    [f"{n}.jpg" for n in range(part.start, part.stop)],
                     cameras=camids[part].astype(str),
                     identities=pids[part].astype(str),
                 )
             )
         started = time.perf_counter()
         gallery.optimize()
-        return time.perf_counter() - started
+        return features[num:], time.perf_counter() - started
 
 
-def queries(num: int, dim: int, seed: int, **options: Any) -> list[bytes]:
+def queries(features: np.ndarray, **options: Any) -> list[bytes]:
     """Bodies of searches by features of one image each."""
-    features, _, _ = make_features(num, max(1, num // 4), NUM_CAMERAS, dim, seed + 1)
     return [
         json.dumps({"features": [row.tolist()], "topk": _TOPK, **options}).encode()
         for row in np.round(features, 6).astype(float)
@@ -129,11 +127,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     rows = []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "gallery")
-        graph = make_gallery(folder, args.num_gallery, args.dim, args.seed)
+        features, graph = make_gallery(folder, args)
         with running(folder) as (_, port):
             for filtered, where in (("none", {}), ("one camera", {"cameras": ["1"]})):
-                exact = queries(args.num_queries, args.dim, args.seed, exact=True, **where)
-                approximate = queries(args.num_queries, args.dim, args.seed, exact=False, **where)
+                exact = queries(features, exact=True, **where)
+                approximate = queries(features, exact=False, **where)
                 recall = _recall(port, exact, approximate)
                 for name, bodies in (("exact", exact), ("approximate", approximate)):
                     for clients in args.clients:
