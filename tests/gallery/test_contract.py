@@ -327,6 +327,31 @@ def test_a_span_has_its_first_moment_and_not_its_last(gallery):
         assert [p for p, met in zip(items.paths, where.mask(items)) if met] == list(expected)
 
 
+def test_a_threshold_is_a_similarity_that_is_enough(gallery):
+    gallery.add(Items.of(np.eye(5, DIM), list("abcde")))
+    for threshold, num in ((0.0, 5), (1.0, 1), (1.0001, 0), (-1.0, 5)):
+        assert len(gallery.search(np.eye(1, DIM), threshold=threshold)[0]) == num
+
+
+def test_of_many_equal_items_the_lowest_identifiers_are_found(gallery):
+    items = Items.of(np.ones((40, DIM)), [str(n) for n in range(40)])
+    gallery.add(items)
+    [found] = gallery.search(np.ones((1, DIM)), topk=3)
+    assert [one.id for one in found] == sorted(items.ids)[:3]
+
+
+def test_a_search_is_exact_up_to_so_many_items(gallery, monkeypatch):
+    asked, nearest = [], gallery._nearest
+    monkeypatch.setattr(
+        gallery, "_nearest", lambda *given: asked.append(given[3]) or nearest(*given)
+    )
+    gallery.change_settings(exact_up_to=3)
+    for number in range(4):
+        gallery.add(made(1, seed=number))
+        gallery.search(np.eye(1, DIM))
+    assert asked == [True, True, True, False]
+
+
 def test_an_emptied_gallery_keeps_its_dimension(gallery):
     gallery.add(made(3))
     gallery.delete(Filter())

@@ -378,6 +378,19 @@ def test_a_server_that_reads_only_removes_nothing(serve, gallery):
         assert left.exists() and gallery.count() == 60
 
 
+def test_of_an_item_that_is_deleted_while_it_is_added_no_image_stays(client, gallery, monkeypatch):
+    before = set(next(gallery.scan()).ids)
+
+    def deleted():
+        ids = {one for part in gallery.scan() for one in part.ids} - before
+        gallery.delete(Filter(ids=tuple(ids)))
+
+    monkeypatch.setattr(gallery, "flush", deleted)
+    sent = client.post("/v1/items", files={"image": upload(picture_bytes(1, 20))})
+    assert sent.status_code == 201 and gallery.count() == 60
+    assert not list(client.app.state.service.images.rglob("*.jpg"))
+
+
 def test_a_device_is_no_picture(client, gallery, pictures, tmp_path):
     endless = tmp_path / "endless.jpg"
     endless.symlink_to("/dev/zero")
