@@ -178,13 +178,13 @@ def _reasons(
     """What stands out, in words."""
     words = []
     if violated:
-        words.append(f"{violated} {'link is' if violated == 1 else 'links are'} not obeyed")
+        words.append(f"{violated} {'link is' if violated == 1 else 'links are'} not obeyed yet")
     if modes >= _TWO_MODES:
         large, small = mode_sizes
         words.append(
             f"one image unlike the other {large}"
             if small == 1
-            else f"two looks, of {large} and {small} images"
+            else f"perhaps two subjects, of {large} and {small} images"
         )
     if one_camera >= _ONE_CAMERA:
         words.append("one camera only, where several were to be expected")

@@ -187,9 +187,9 @@ def ask_me(
         used |= own
         whole = bool(kind[place])
         why = (
-            f"these {int(pairs[place])} pairs of images of one cluster come apart if they differ"
+            f"If they differ, their cluster comes apart ({int(pairs[place])} pairs of images)"
             if whole
-            else f"{int(pairs[place])} pairs of images of two clusters come together if they are the same"
+            else f"If they are the same, their two clusters become one ({int(pairs[place])} pairs of images)"
         )
         probability = float(1 - change[place] if whole else change[place])
         cell = int(kind[place]), int(places[place])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,11 +58,16 @@ def free_folder(work_dir: str | Path) -> Path:
         work_dir: Folder of the run.
 
     Returns:
-        ``WORK_DIR-<n>``, the first from 2 on that is not there.
+        ``WORK_DIR-<n>``, the first from 2 on that is not there; of a run that is named so
+        after one beside it, from its number on.
     """
     work_dir = Path(work_dir)
+    first = work_dir.name
     number = 2
-    while (folder := work_dir.with_name(f"{work_dir.name}-{number}")).exists():
+    found = re.fullmatch(r"(.+)-([0-9]{1,4})", first)
+    if found and work_dir.with_name(found[1]).exists():
+        first, number = found[1], int(found[2]) + 1
+    while (folder := work_dir.with_name(f"{first}-{number}")).exists():
         number += 1
     return folder
 

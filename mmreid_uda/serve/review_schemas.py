@@ -196,8 +196,10 @@ class Row(Answer):
 
 
 class Comparison(Answer):
-    """What a new clustering has changed; nothing before there is one."""
+    """What a new clustering or training has changed; no rows before there is one."""
 
+    before: str = Field("", description="Which labels the first figures are of, in words.")
+    after: str = ""
     rows: list[Row]
 
 

@@ -88,6 +88,7 @@ def work_routes(service: Service) -> APIRouter:
 
         def work(job: Job) -> dict[str, Any]:
             labels = review.recluster()
+            service.trained = None  # the comparison is that of the last job
             return {
                 "clusters": len(set(labels.tolist()) - {-1}),
                 "outliers": int((labels < 0).sum()),
@@ -153,16 +154,25 @@ def work_routes(service: Service) -> APIRouter:
 
     @routes.get("/compare")
     def compare() -> Comparison:
-        """Figures of the run and of the one trained here, or of the labels at the start of the server and now."""
+        """Figures before and after the last job: a training (of the two runs), or clustering again (of the labels)."""
         review = service.review
         if service.run is not None and service.trained is not None:
             found = compare_runs(service.run, service.trained, review.links_path, review.root)
-            return Comparison(rows=[_row(*one) for one in found])
+            names = service.run.name, service.trained.name
+            return Comparison(
+                before=f"the run {names[0]}",
+                after=f"the run {names[1]}",
+                rows=[_row(*one) for one in found],
+            )
         before = service.first_labels
         if np.array_equal(before, review.labels):
             return Comparison(rows=[])
         old, new = review.health(before), review.health()
-        return Comparison(rows=[_row(name, old.get(name), new[name]) for name in new])
+        return Comparison(
+            before="the labels at the start of the server",
+            after="clustered again",
+            rows=[_row(name, old.get(name), new[name]) for name in new],
+        )
 
     exporting = threading.Lock()
 

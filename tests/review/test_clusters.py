@@ -92,7 +92,7 @@ def test_two_modes_are_two_looks_and_not_scatter():
     assert modes[3] > 0.9 and sizes[3].tolist() == [9, 1]
     assert modes[4] == modes[5] == 0
     words = {label: table.reasons[row] for row, label in enumerate(table.labels.tolist())}
-    assert words[0] == ["two looks, of 6 and 4 images"]
+    assert words[0] == ["perhaps two subjects, of 6 and 4 images"]
     assert words[3] == ["one image unlike the other 9"] and words[5] == []
 
 
@@ -103,7 +103,7 @@ def test_a_violated_link_goes_before_every_sign():
     links = Links(pair[:1], pair[1:], np.zeros(1, bool), np.full(1, 2))
     table = cluster_table(features, truth, Evidence(np.zeros(120), links=links))
     assert table.labels[0] == good and table.badness[0] > 1.5 and table.badness[1:].max() < 1
-    assert table.reasons[0][0] == "1 link is not obeyed"
+    assert table.reasons[0][0] == "1 link is not obeyed yet"
 
 
 def test_few_clusters_and_none():

@@ -90,6 +90,9 @@ def test_the_next_training_obeys_and_is_held_against_the_first(run, tmp_path):
     assert command[:3] == ["mmreid", "train", str(run / "tiny.py")]
     folder = command[command.index("--work-dir") + 1]
     assert folder == str(free_folder(run)) == f"{run}-2"
+    second, lone = run.with_name(f"{run.name}-2"), run.with_name("alone-2")
+    assert free_folder(second) == run.with_name(f"{run.name}-3")
+    assert free_folder(lone) == run.with_name("alone-2-2")
     options = dict(one.split("=", 1) for one in command[command.index("--cfg-options") + 1 :])
     options = {key: True if value == "True" else value for key, value in options.items()}
     new = tmp_path / "next"

@@ -182,6 +182,40 @@ def test_an_upload_that_is_no_image_is_said_where_one_looks(visit, tmp_path):
     assert "found" in said.inner_text().lower() and said.get_by_role("button").count() == 1
 
 
+def test_pictures_that_cannot_be_shown_say_so(visit, pictures):
+    one = visit()
+    lost = [path.rename(path.with_suffix(".gone")) for path in pictures]
+    try:
+        one.page.reload()
+        one.wall()
+        one.press("Enter")
+        one.page.locator(".query-images .missing").wait_for()
+        one.page.locator(".panel .missing.large").wait_for()
+        one.page.locator(".tile .missing").first.wait_for()
+    finally:
+        for path in lost:
+            path.rename(path.with_suffix(".jpg"))
+        one.problems.clear()  # the browser tells of each 404
+
+
+def test_nothing_that_changes_is_offered_where_nothing_may_be_changed(visit):
+    one = visit(read_only=True)
+    one.wall()
+    one.button("Search this").wait_for()
+    assert one.text("#facts").endswith("read-only")
+    assert not one.page.get_by_label("Name this subject").is_visible()
+
+
+def test_only_a_search_has_an_order(visit):
+    one = visit()
+    one.wall()
+    assert one.page.get_by_text("Re-rank").count() == 0
+    one.press("Enter")
+    one.page.get_by_text("Save CSV").wait_for()
+    one.page.get_by_label("Re-rank").check()
+    one.page.get_by_text("ranked anew").wait_for()
+
+
 def test_a_server_with_a_token_asks_for_it(visit):
     one = visit(tokens={"ada": "a" * 32})
     one.page.get_by_label("Token").fill("wrong")

@@ -82,7 +82,7 @@ def test_search_correct_cluster_again_train_again(folder, monkeypatch):
         merged = merge_two(one, review)
         left, rest = split_one(one, review)
         pairs = answer_five(one, review)
-        cluster_again(one)
+        cluster_again(one, review)
         after = review.labels
         assert len(set(after[np.isin(first, merged)].tolist())) == 1
         assert not np.isin(after[left], after[rest]).any()
@@ -175,7 +175,7 @@ def answer_five(one, review):
     return rows
 
 
-def cluster_again(one):
+def cluster_again(one, review):
     """Seven acts and what was taken back are told of; cluster again, and see the figures of before and after."""
     one.open("history")
     one.page.locator(".acts tbody tr").first.wait_for()
@@ -183,7 +183,11 @@ def cluster_again(one):
     acts = one.page.locator(".acts tbody tr").count()
     assert acts == 9
     one.button("Cluster again").click()
-    one.page.get_by_text("Clustered again").wait_for()
+    one.page.get_by_text("Clustered again, ").wait_for()
+    one.page.get_by_text("After: clustered again.").wait_for()
+    now = len(set(review.labels.tolist()) - {-1})
+    assert f"Clustered again, {now} clusters" in one.text(".next")
+    assert one.text("#facts").endswith(f"run: {now} clusters")
     figures = dict(
         row.locator("th, td").all_inner_texts()[0::2]
         for row in one.page.locator(".figures tbody tr").all()
@@ -200,6 +204,9 @@ def train_again(one, folder, review):
     assert "target.links=" in one.text("pre.command")
     one.button("Train here").click()
     one.page.get_by_text("Trained.").wait_for(timeout=60_000)
+    one.page.get_by_text("After: the run run-2.").wait_for()
+    assert one.text(".next").count(f"mmreid serve --run {folder / 'run-2'}") == 1
+    assert "run-3" in one.text("pre.command")
     assert one.text(".figures").count("not obeyed") == 2
     [labels] = folder.glob("run-2/pseudo_labels/*.npz")
     with np.load(labels, allow_pickle=False) as saved:

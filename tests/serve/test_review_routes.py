@@ -97,6 +97,7 @@ def test_acts_are_rows_of_the_file_with_who_said_it(clusters, review):
         assert len(read_links(str(review.links_path))) == written
     listed = clusters.get("/v1/acts").json()["acts"]
     assert [one["kind"] for one in listed] == [one["kind"] for one in reversed(acts)]
+    assert listed[3]["text"] == f"Images split off: {review.paths[members[-1]].split('/')[-1]}"
     assert listed[2]["text"] == "Same subject: 000.jpg, 030.jpg" and not listed[2]["undone"]
     undone = clusters.post(f"/v1/acts/{listed[2]['id']}/undo")
     assert undone.json()["act"]["kind"] == "undo"

@@ -58,7 +58,7 @@ def test_questions_are_those_of_the_review_until_they_are_answered(clusters, rev
 
 
 def test_new_labels_obey_what_was_said_and_are_held_against_the_old_ones(clusters, review):
-    assert clusters.get("/v1/compare").json() == {"rows": []}
+    assert clusters.get("/v1/compare").json()["rows"] == []
     before = review.labels.copy()
     sizes = np.bincount(before[before >= 0])
     big = int(sizes.argmax())
@@ -69,7 +69,9 @@ def test_new_labels_obey_what_was_said_and_are_held_against_the_old_ones(cluster
     assert job["state"] == "done" and job["kind"] == "recluster", job
     assert job["result"]["clusters"] == len(set(review.labels.tolist()) - {-1})
     assert review.labels[members[-1]] != review.labels[members[0]]
-    rows = {one["name"]: one for one in clusters.get("/v1/compare").json()["rows"]}
+    compared = clusters.get("/v1/compare").json()
+    assert compared["after"] == "clustered again" and "start of the server" in compared["before"]
+    rows = {one["name"]: one for one in compared["rows"]}
     old, new = review.health(before), review.health()
     assert {name.replace(" ", "_") for name in rows} == set(new)
     violated = rows["cannot violated"]
@@ -130,9 +132,13 @@ def test_a_training_starts_where_it_is_allowed_and_is_compared(serve, review, ru
     job = ended(client, client.post("/v1/trainings"))
     assert job["state"] == "done" and job["log"] == ["epoch 1", "done"], job
     assert job["result"] == {"work_dir": f"{run}-2"}
-    rows = client.get("/v1/compare").json()["rows"]
+    compared = client.get("/v1/compare").json()
+    assert compared["before"].endswith(run.name) and compared["after"].endswith(f"{run.name}-2")
+    rows = compared["rows"]
     assert rows[0] == {"name": "must violated", "before": 3.0, "after": 0.0, "better": "lower"}
     assert [(one["before"], one["after"]) for one in rows[1:]] == [(None, 51.5), (None, 4.0)]
+    assert ended(client, client.post("/v1/recluster"))["state"] == "done"
+    assert not client.get("/v1/compare").json()["after"].endswith("-2")
 
 
 def test_a_training_is_refused_without_train_without_a_run_and_read_only(serve, review, run):

@@ -75,11 +75,11 @@ class Cluster {
     const several = this.label >= 0;
     fill(this.actions, size ? [
       make('strong', {}, `${counted(size, 'image')} chosen`),
-      several && size < this.wall.total ? button('Split off', () => this.say('split'), { kind: 'primary', key: 'x',
+      several && size < this.wall.total ? button('Split off', () => this.say('split'), { kind: 'primary', key: 'x', changes: true,
         title: 'They show another subject than the rest of this cluster' }) : null,
-      button('Not a subject', () => this.say('not_subject'), { key: 'n', title: 'Nobody is on them: they get no label' }),
-      size === 2 ? button('Same subject', () => this.sayOfTwo('same'), { key: 's' }) : null,
-      size === 2 ? button('Different', () => this.sayOfTwo('different'), { key: 'd' }) : null,
+      button('Not a subject', () => this.say('not_subject'), { key: 'n', changes: true, title: 'Nobody is on them: they get no label' }),
+      size === 2 ? button('Same subject', () => this.sayOfTwo('same'), { key: 's', changes: true }) : null,
+      size === 2 ? button('Different', () => this.sayOfTwo('different'), { key: 'd', changes: true }) : null,
       button('Clear', () => this.wall.clear(), { kind: 'plain', key: 'Esc' }),
     ] : make('p.quiet', {}, several ? 'Sorted from typical to far off. Choose images that do not belong here: click, or shift and click for a row of them.'
       : 'Choose images, then say what they are.'));
@@ -132,7 +132,7 @@ class Cluster {
       make('div.covers', {}, shown[index].members.map((/** @type {any} */ member) => thumbnail(member, true))),
       make('p', {}, make('a', { href: address(`clusters/${one.label}`, { order: this.order }) }, `Cluster ${one.label}`),
         ` ${counted(shown[index].total ?? shown[index].size ?? 0, 'image')}, similarity ${similarity(one.similarity)}`),
-      button('Merge with this one', () => this.merge(one.label), { key: index ? '' : 'm' }))));
+      button('Merge with this one', () => this.merge(one.label), { key: index ? '' : 'm', changes: true }))));
   }
 
   /** @param {number} other */

@@ -50,7 +50,7 @@ async function showAll(main, query) {
     wall.measure();
   };
   const choose = (/** @type {Set<number>} */ chosen) => fill(actions,
-    chosen.size > 1 ? [button(`Merge these ${chosen.size}`, merge, { kind: 'primary', key: 'm' }),
+    chosen.size > 1 ? [button(`Merge these ${chosen.size}`, merge, { kind: 'primary', key: 'm', changes: true }),
       button('Clear', () => wall.clear(), { kind: 'plain', key: 'Esc' })]
       : make('p.quiet', {}, chosen.size ? 'Tick another cluster to merge the two.' : 'Click a cluster to look into it; tick several that show one subject to merge them.'));
   let first;
@@ -123,6 +123,6 @@ export function reasons(one, most = Infinity) {
   const more = one.reasons.slice(most);
   const parts = one.reasons.slice(0, most).map((/** @type {string} */ reason) => make('li', { title: reason }, reason));
   return make('ul.reasons', { 'aria-label': 'Why to look at it' },
-    parts.length ? parts : make('li.fine', {}, 'nothing conspicuous'),
+    parts.length ? parts : make('li.fine', { title: 'The order is that of several signs together; a sign is named where it stands out alone' }, 'no sign stands out'),
     more.length ? make('li', { title: more.join('; ') }, `+${more.length}`) : null);
 }

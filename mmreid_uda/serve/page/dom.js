@@ -40,12 +40,13 @@ export function fill(element, ...children) {
 /**
  * @param {string} text What the button says.
  * @param {() => void} act
- * @param {Record<string, any>} [options] Of {@link make}; `kind` is a class, `key` the key that does the same.
+ * @param {Record<string, any>} [options] Of {@link make}; `kind` is a class, `key` the key that does the same,
+ *     `changes` hides the button where nothing may be changed.
  * @returns {HTMLElement & Record<string, any>}
  */
-export function button(text, act, { kind = '', key = '', ...options } = {}) {
+export function button(text, act, { kind = '', key = '', changes = false, ...options } = {}) {
   return make(
-    kind ? `button.${kind}` : 'button',
+    ['button', kind, changes && 'changes'].filter(Boolean).join('.'),
     { type: 'button', onclick: act, 'aria-keyshortcuts': key || null, ...options },
     text,
     key && make('kbd', { 'aria-hidden': 'true' }, key),

@@ -47,17 +47,24 @@ export function filterForm(query, info, own, change) {
     cameras(query, info.cameras ?? {}, own, edit),
     TIMES.map((name) => timeField(name, query, put)),
     identities(query, info.identities ?? {}, put),
+    query.has('item') || query.has('upload') ? order(query, put) : null,
+    [...query.keys()].some((name) => ![...SWITCHES, 'item', 'upload'].includes(name))
+      ? button('Reset the filters', () => edit((changed) => {
+        for (const name of [...changed.keys()]) if (!['item', 'upload'].includes(name)) changed.delete(name);
+      }), { kind: 'plain' }) : null);
+}
+
+/** How what is found is ranked, of a search alone. @param {URLSearchParams} query @param {(name: string, values: string[]) => void} put */
+function order(query, put) {
+  return [
     make('h2', {}, 'Order'),
     labeled('Show', menu([['', 'every image'], ['tracklet', 'the best of each tracklet'],
       ['identity', 'the best of each identity']], query.get('group_by') ?? '', (value) => put('group_by', [value]))),
     labeled('At most', menu([['', '50 images'], ['200', '200 images'], ['1000', `${count(1000)} images`]],
       query.get('topk') ?? '', (value) => put('topk', [value]))),
     toggle('rerank', 'Re-rank', 'Compare neighborhoods as well: better for hard subjects, slower.', query, put),
-    toggle('center', 'Center', 'Take the mean of the gallery off first: helps where all similarities are high.', query, put),
-    [...query.keys()].some((name) => ![...SWITCHES, 'item', 'upload'].includes(name))
-      ? button('Reset the filters', () => edit((changed) => {
-        for (const name of [...changed.keys()]) if (!['item', 'upload'].includes(name)) changed.delete(name);
-      }), { kind: 'plain' }) : null);
+    toggle('center', 'Center', 'Take off what the images of a camera have in common: helps where each camera has its own look.', query, put),
+  ];
 }
 
 /**

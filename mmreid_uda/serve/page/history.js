@@ -3,7 +3,8 @@ import { get } from './api.js';
 import { author, setAuthor, settled, undo } from './acts.js';
 import { noReview } from './clusters.js';
 import { button, empty, fill, labeled, make, problem } from './dom.js';
-import { count, time } from './format.js';
+import { count, counted, time } from './format.js';
+import { showFacts } from './facts.js';
 import { runJob } from './jobs.js';
 import { notify } from './notices.js';
 
@@ -14,7 +15,10 @@ const FIGURES = {
   outliers: 'images in no cluster', outlier_ratio: 'share of them', median: 'images of a cluster, median',
   largest: 'images of the largest cluster', tracklet_purity: 'tracklets in one cluster as a whole',
   seen_together: 'seen together, yet in one cluster', one_camera_share: 'clusters of one camera alone',
-  one_camera_chance: 'the same, by chance', ari: 'agreement with the identities (ARI)', f_score: 'pairs that are right (F)',
+  one_camera_chance: 'the same, by chance',
+  tracklet_cuts: 'tracklets cut where images change at once', nodes: 'pieces of tracklets that were joined',
+  distance_threshold: 'greatest distance that was joined', refused_joins: 'joins that evidence or links forbade',
+  ari_mirrored: 'agreement with the labels of mirrored images (ARI)', ari: 'agreement with the identities (ARI)', f_score: 'pairs that are right (F)',
 };
 
 /**
@@ -48,7 +52,7 @@ class History {
   }
 
   async drawActs() {
-    const name = make('input', { type: 'text', value: author(), placeholder: 'your name', maxLength: 100,
+    const name = make('input', { type: 'text', value: author(), placeholder: this.info.who === 'local' ? 'your name' : this.info.who, maxLength: 100,
       onchange: () => setAuthor(name.value) });
     const head = [make('h2', {}, 'What was said'),
       make('p.quiet', {}, `Each act is rows of ${this.info.run.links_path}, which every next clustering and training reads.`),
@@ -58,7 +62,7 @@ class History {
       const row = (/** @type {any} */ act) => make('tr', { className: act.undone ? 'undone' : '' },
         make('td', {}, act.text), make('td', {}, count(act.rows)), make('td', {}, act.author || '–'),
         make('td.when', {}, time(act.time)),
-        make('td', {}, act.undone ? 'undone' : act.kind === 'undo' ? '' : button('Undo', () => this.undo(act.id), { 'aria-label': `Undo: ${act.text}` })));
+        make('td', {}, act.undone ? 'undone' : act.kind === 'undo' ? '' : button('Undo', () => this.undo(act.id), { 'aria-label': `Undo: ${act.text}`, changes: true })));
       fill(this.acts, head, acts.length
         ? make('table', {}, make('thead', {}, make('tr', {}, ['Act', 'Rows', 'By', 'When (UTC)', ''].map((text) => make('th', {}, text)))),
           make('tbody', {}, acts.map(row)))
@@ -74,12 +78,13 @@ class History {
   }
 
   drawNext() {
-    this.training = make('div');
-    this.state = make('p.quiet', { role: 'status' });
-    this.again = button('Cluster again', () => this.recluster(), { kind: 'primary' });
+    this.training = make('div.training');
+    this.clustered = make('p.quiet', { role: 'status' });
+    this.trained = make('p.quiet', { role: 'status' });
+    this.again = button('Cluster again', () => this.recluster(), { kind: 'primary', changes: true });
     fill(this.next, make('h2', {}, 'What comes of it'),
-      make('p', {}, make('strong', {}, 'Cluster again: '), 'the same features, with the links as they are now. Takes seconds.'),
-      make('div.row', {}, this.again, this.state), this.training,
+      make('p', {}, make('strong', {}, 'Cluster again: '), 'the same features, with the links as they are now. Takes seconds, and holds until the server ends.'),
+      make('div.row', {}, this.again, this.clustered), this.training, this.trained,
       make('p', {}, make('strong', {}, 'Take it along: '), 'paths, cameras, clusters, map and features as one table, which '
         + 'Spotlight, Embedding Atlas and LightlyStudio open. ',
       make('a', { href: '/v1/export/review.parquet', download: 'review.parquet' }, 'Save as parquet')));
@@ -99,40 +104,48 @@ class History {
     fill(this.training,
       make('p', {}, make('strong', {}, 'Train again: '), 'a new run whose labels obey the links, so that the features learn from them.'),
       make('pre.command', {}, shown), make('div.row', {}, button('Copy the command', copy),
-        this.info.training ? button('Train here', () => this.train()) : null));
+        this.info.training ? button('Train here', () => this.train(), { changes: true }) : null));
   }
 
-  /** @param {string} path @param {string} doing @param {string} said */
-  async job(path, doing, said) {
+  /**
+   * @param {string} path
+   * @param {HTMLElement} state Tells how far it is, and then what has come of it.
+   * @param {string} doing
+   * @param {(result: any) => string} said
+   */
+  async job(path, state, doing, said) {
     const buttons = this.next.querySelectorAll('button');
     for (const one of buttons) one.disabled = true;
     try {
-      await runJob(path, (progress, line) => {
+      const result = await runJob(path, (progress, line) => {
         const far = progress === null ? `${doing}…` : `${doing}: ${Math.round(100 * progress)} %`;
-        this.state.textContent = line ? `${far} ${line}` : far;
+        state.textContent = line ? `${far} ${line}` : far;
       });
-      this.state.textContent = said;
-      await this.drawCompared();
+      state.textContent = said(result);
+      await Promise.all([this.drawCompared(), this.drawTraining(), get('info').then(showFacts)]);
     } catch (error) {
-      this.state.textContent = '';
+      state.textContent = '';
       notify(/** @type {Error} */ (error).message, { kind: 'bad' });
     }
     for (const one of buttons) one.disabled = false;
   }
 
   async recluster() {
-    await this.job('recluster', 'Clustering', 'Clustered again: Clusters and Map show the new labels.');
+    await this.job('recluster', this.clustered, 'Clustering',
+      ({ clusters }) => `Clustered again, ${counted(clusters, 'cluster')}: Clusters and Map show the new labels.`);
     settled();
   }
 
   async train() {
-    await this.job('trainings', 'Training', 'Trained. Start the server with --run and the new folder to look at it.');
+    await this.job('trainings', this.trained, 'Training',
+      (result) => `Trained. To look at it: mmreid serve --run ${quoted(result.work_dir)}`);
   }
 
   async drawCompared() {
     try {
-      const { rows } = await get('compare');
-      fill(this.compared, make('h2', {}, 'Before and after'), rows.length
+      const { rows, before, after } = await get('compare');
+      fill(this.compared, make('h2', {}, 'Before and after'),
+        rows.length ? make('p.quiet', {}, `Before: ${before}. After: ${after}.`) : null, rows.length
         ? make('table.figures', {}, make('thead', {}, make('tr', {}, ['', 'Before', 'After'].map((text) => make('th', {}, text)))),
           make('tbody', {}, [...rows].sort(tellingFirst).map(compared)))
         : make('p.quiet', {}, 'Cluster again to see what the acts change.'));

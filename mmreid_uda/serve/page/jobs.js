@@ -2,6 +2,8 @@
 import { get, post } from './api.js';
 
 const PAUSE = 700;
+/** Date, program and level, as a training logs them before each line. */
+const LOGGED = /^[\d/]+ [\d:]+ - mmengine - [A-Z]+ - +/;
 
 /**
  * Start a job and wait for its end.
@@ -12,7 +14,7 @@ const PAUSE = 700;
 export async function runJob(path, told) {
   let job = await post(path);
   while (!['done', 'failed'].includes(job.state)) {
-    told(job.progress ?? null, job.log?.at(-1) ?? '');
+    told(job.progress ?? null, (job.log?.at(-1) ?? '').replace(LOGGED, ''));
     await new Promise((resolve) => { setTimeout(resolve, PAUSE); });
     job = await get(`jobs/${encodeURIComponent(job.id)}`);
   }

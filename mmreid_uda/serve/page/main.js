@@ -1,7 +1,7 @@
 /** Opens the view that the address names, and keeps what all views share. */
 import { get, onUnauthorized } from './api.js';
 import { fill, make, problem } from './dom.js';
-import { counted } from './format.js';
+import { showFacts } from './facts.js';
 import { listen, setKeys, showHelp } from './keys.js';
 import { showLogin } from './login.js';
 import { address, readRoute } from './route.js';
@@ -26,9 +26,7 @@ let turn = 0;
 function drawTabs(view) {
   fill(/** @type {HTMLElement} */ (document.getElementById('tabs')), VIEWS.map(([name, text]) =>
     make('a', { href: address(name), 'aria-current': name === view ? 'page' : null }, text)));
-  const { gallery, run } = info ?? {};
-  const facts = [gallery && counted(gallery.count, 'image'), run && `${run.name}: ${counted(run.clusters, 'cluster')}`];
-  /** @type {HTMLElement} */ (document.getElementById('facts')).textContent = facts.filter(Boolean).join(' · ');
+  showFacts(info);
 }
 
 async function show() {

@@ -141,16 +141,17 @@ class MapView {
     }
     const parts = this.chosenByCluster();
     const labels = [...parts.keys()].filter((label) => label >= 0);
+    const sizes = new Map(labels.map((label) => [label, this.points.label.filter((one) => one === label).length]));
     fill(this.panel, make('h2', {}, `${counted(chosen.size, 'image')} chosen`),
       make('ul.parts', {}, [...parts].slice(0, 8).map(([label, images]) => make('li', {},
-        label < 0 ? clusterName(label) : make('a', { href: address(`clusters/${label}`) }, clusterName(label)),
-        counted(images.length, 'image'),
-        label >= 0 ? button('Split off', () => this.done(say('split', { label, images })), {
-          title: `These show another subject than the rest of cluster ${label}` }) : null))),
+        label < 0 ? make('span', {}, clusterName(label)) : make('a', { href: address(`clusters/${label}`) }, clusterName(label)),
+        make('span', {}, counted(images.length, 'image')),
+        label >= 0 && images.length < sizes.get(label) ? button('Split off', () => this.done(say('split', { label, images })), {
+          title: `These show another subject than the rest of cluster ${label}`, changes: true }) : null))),
       parts.size > 8 ? make('p.quiet', {}, `and of ${parts.size - 8} more clusters`) : null,
       make('div.actions', {},
-        labels.length > 1 ? button(`Merge these ${labels.length} clusters`, () => this.merge(), { kind: 'primary', key: 'm' }) : null,
-        button('Not a subject', () => this.notSubject(), { key: 'n' }),
+        labels.length > 1 ? button(`Merge these ${labels.length} clusters`, () => this.merge(), { kind: 'primary', key: 'm', changes: true }) : null,
+        button('Not a subject', () => this.notSubject(), { key: 'n', changes: true }),
         button('Clear', () => this.choose([], false), { kind: 'plain', key: 'Esc' })),
       make('div.covers', {}, [...chosen].slice(0, SHOWN).map((image) => thumbnail({ image }, true))),
       chosen.size > SHOWN ? make('p.quiet', {}, `and ${counted(chosen.size - SHOWN, 'more image')}`) : null);

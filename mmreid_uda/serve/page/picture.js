@@ -22,6 +22,19 @@ export function thumbnail(one, now = false) {
   return image;
 }
 
+/**
+ * An image in full size, or a word in its place.
+ * @param {string} src
+ * @param {string} alt
+ * @param {{className?: string, loaded?: () => void}} [options]
+ * @returns {HTMLElement}
+ */
+export function wholeImage(src, alt, { className = '', loaded = () => {} } = {}) {
+  const image = make('img', { src, alt, className, onload: loaded,
+    onerror: () => image.replaceWith(make('span', { className: `missing ${className}`, role: 'img', 'aria-label': alt }, 'image not found')) });
+  return image;
+}
+
 /** Camera and time, as a tile's second line. @param {any} one @returns {string} */
 export function whereAndWhen(one) {
   return [named(one.camera, ''), time(one.time)].filter(Boolean).join(' · ') || 'camera and time unknown';
@@ -62,7 +75,7 @@ export function showDetails(panel, one, actions) {
     ['Cluster', one.label === undefined ? '' : clusterName(one.label)], ['File', one.path],
   ].filter(([, value]) => value);
   fill(panel,
-    make('img.large', { alt: inWords(one), src: pictureOf(one, 'image') }),
+    wholeImage(pictureOf(one, 'image'), inWords(one), { className: 'large' }),
     make('dl', {}, rows.flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, value)])),
     make('div.actions', {}, actions.filter(Boolean)));
 }

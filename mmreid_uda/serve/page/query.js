@@ -5,6 +5,7 @@
 import { button, fill, make } from './dom.js';
 import { pictureOf } from './api.js';
 import { notify } from './notices.js';
+import { wholeImage } from './picture.js';
 
 export const MOST = 8;
 /** @type {File[]} */
@@ -53,7 +54,7 @@ export function queryBox(ids, actions) {
   const shown = make('div.query-images');
   const addresses = files.map((file) => URL.createObjectURL(file));
   const picture = (/** @type {string} */ src, /** @type {() => void} */ drop) => make('figure', {},
-    make('img', { src, alt: 'Part of the query', onload: () => URL.revokeObjectURL(src) }),
+    wholeImage(src, 'Part of the query', { loaded: () => URL.revokeObjectURL(src) }),
     button('×', drop, { kind: 'remove', 'aria-label': 'Leave this image out', title: 'Leave this image out' }));
   fill(shown,
     addresses.map((src, index) => picture(src, () => {

@@ -4,7 +4,7 @@ import { say, undo } from './acts.js';
 import { noReview } from './clusters.js';
 import { button, empty, fill, labeled, make, menu, problem } from './dom.js';
 import { clusterName, counted, named, similarity, time } from './format.js';
-import { inWords } from './picture.js';
+import { inWords, wholeImage } from './picture.js';
 import { address, note } from './route.js';
 
 const AT_ONCE = 10;
@@ -86,7 +86,7 @@ class Questions {
   /** @param {any} question */
   draw(question) {
     const side = (/** @type {any} */ one, /** @type {string} */ which) => make('figure', {},
-      make('img', { src: pictureOf(one, 'image'), alt: `${which} image: ${inWords(one)}` }),
+      wholeImage(pictureOf(one, 'image'), `${which} image: ${inWords(one)}`),
       make('figcaption', {},
         make('span', {}, `Camera ${named(one.camera)}`), make('span', {}, time(one.time) || 'time unknown'),
         one.label === undefined ? null : make('a', { href: address(`clusters/${one.label}`) }, clusterName(one.label))));
@@ -94,10 +94,10 @@ class Questions {
       make('div.pair', {}, side(question.first, 'First'), side(question.second, 'Second')),
       make('p.why', {}, make('strong', {}, `Similarity ${similarity(question.similarity)}. `), question.why),
       make('div.answers', {},
-        button('Same', () => this.answer('same'), { kind: 'same', key: 's' }),
-        button('Different', () => this.answer('different'), { kind: 'different', key: 'd' }),
+        button('Same', () => this.answer('same'), { kind: 'same', key: 's', changes: true }),
+        button('Different', () => this.answer('different'), { kind: 'different', key: 'd', changes: true }),
         button('Skip', () => this.skip(), { key: 'Space' }),
-        button('Undo', () => this.back(), { kind: 'plain', key: 'u', disabled: !this.answered.length })));
+        button('Undo', () => this.back(), { kind: 'plain', key: 'u', disabled: !this.answered.length, changes: true })));
     for (const { first, second } of this.waiting.slice(1, 3)) {
       for (const one of [first, second]) new Image().src = pictureOf(one, 'image');
     }

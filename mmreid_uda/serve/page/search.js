@@ -153,9 +153,11 @@ class Search {
     const calibrated = this.gallery.threshold;
     const hint = !calibrated?.far ? 'Images above it are likely the same subject'
       : `Calibrated: ${similarity(calibrated.similarity)} lets ${(100 * calibrated.far).toPrecision(2)} % of different subjects pass`;
+    const anew = ['rerank', 'center'].some((name) => this.query.has(name));
     fill(this.bar,
       make('h2', {}, counted(this.matches.length, 'image')),
       make('p.quiet', {}, `${result.took_ms < 10 ? result.took_ms.toFixed(1) : Math.round(result.took_ms)} ms, ${result.exact ? 'exact' : 'approximate'}`),
+      anew ? make('p.quiet', { title: 'Re-rank and Center put the images in another order; below each stands its plain similarity' }, 'ranked anew, numbers stay') : null,
       make('label.inline', { title: hint }, make('span', {}, 'Same subject from'), input),
       make('span.push'),
       button('Save CSV', () => saveTable(this.matches), { title: 'The list as a table' }),
@@ -207,8 +209,8 @@ class Search {
     showDetails(this.panel, one, [
       button('Search this', () => this.searchFor(one), { kind: 'primary', key: '⏎' }),
       this.ids.length > 0 && this.ids.length < MOST && button('Add to the query', () => this.add(one), { key: 'a' }),
-      linked && button('Same subject', () => this.sayOf('same'), { key: 's' }),
-      linked && button('Different', () => this.sayOf('different'), { key: 'd' }),
+      linked && button('Same subject', () => this.sayOf('same'), { key: 's', changes: true }),
+      linked && button('Different', () => this.sayOf('different'), { key: 'd', changes: true }),
       typeof one.image === 'number' && one.label !== undefined && one.label >= 0
         && make('a', { href: `#/clusters/${one.label}` }, `Open cluster ${one.label}`),
       this.nameForm(one),
@@ -228,7 +230,7 @@ class Search {
         notify(/** @type {Error} */ (error).message, { kind: 'bad' });
       }
     };
-    return make('form.row', { onsubmit: save }, make('label.field', {}, make('span', {}, 'Name this subject'), input),
+    return make('form.row.changes', { onsubmit: save }, make('label.field', {}, make('span', {}, 'Name this subject'), input),
       make('button', {}, 'Save'));
   }
 
