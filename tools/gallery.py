@@ -7,7 +7,7 @@ Examples:
     mmreid gallery add galleries/shop data/shop --config ise_r50_market --checkpoint work_dirs/ise_r50_market
     mmreid gallery add galleries/shop data/shop --folders camera --watch 10
     mmreid gallery search galleries/shop query.jpg --topk 5 --not-camera door --json
-    mmreid gallery label galleries/shop query.jpg --identity Ann --threshold 0.8
+    mmreid gallery label galleries/shop --tracklet c1/c1-12 c2/c2-26 --as Ann
     mmreid gallery delete galleries/shop --older-than 30
 """
 
@@ -19,6 +19,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,9 @@ CONDITIONS = {
     "identity": "of one of these identities",
     "tracklet": "of one of these tracklets",
 }
+
+NAMED = {"camera": "camera", "not_camera": "camera", "identity": "identity", "tracklet": "tracklet"}
+"""Condition -> the field that it names values of."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -91,13 +95,17 @@ def parse_args() -> argparse.Namespace:
         "--retention-days", type=number(Positive), help="from now on, items may stay this long"
     )
     search = made["search"]
-    search.add_argument("images", nargs="+", help="folders, images, or datasets")
+    search.add_argument(
+        "images", nargs="+", help="folders, tables of crops (.csv), images, or datasets"
+    )
     search.add_argument("--topk", type=at_least(1), default=10, help="matches per query")
     search.add_argument("--together", action="store_true", help="all images show one subject")
     search.add_argument("--group-by", choices=("tracklet", "identity"), help="the best of each")
     search.add_argument("--threshold", type=number(Fraction), help="lowest cosine similarity")
-    search.add_argument("--rerank", action="store_true", help="by k-reciprocal neighbors")
-    search.add_argument("--center", action="store_true", help="take off the mean of each camera")
+    search.add_argument("--rerank", action="store_true", help="rank by k-reciprocal neighbors")
+    search.add_argument(
+        "--center", action="store_true", help="rank without what images of a camera have in common"
+    )
     search.add_argument("--split", choices=SPLITS, help="split of datasets (default: query)")
     add_time_prior(search)
     search.add_argument("--json", action="store_true", help="print JSON in place of the table")
@@ -156,6 +164,17 @@ def filter_of(args: argparse.Namespace) -> Filter:
         until=args.until,
         added_before=None if days is None else too_old(days).added_before,
     )
+
+
+def check_names(gallery: Gallery, args: argparse.Namespace) -> None:
+    """Say which names of the conditions no item has: a condition that is misspelled finds nothing, or hides nothing."""
+    for name, field in NAMED.items():
+        given = set(getattr(args, name) or ()) - {""}
+        held = {text: num for text, num in gallery.values(field).items() if text} if given else {}
+        for one in sorted(given - set(held)):
+            near = get_close_matches(one, held, 3, 0.4)
+            hint = f"nearest: {', '.join(near)}" if near else f"known are {summary(held) or 'none'}"
+            complain(f"no item has the {field} {one!r}; {hint}")
 
 
 def conditions(args: argparse.Namespace) -> dict[str, Any]:
@@ -231,6 +250,7 @@ def add(args: argparse.Namespace) -> None:
             gallery.change_settings(retention_days=args.retention_days)
         ingest = Ingest(gallery, inferencer.extract)
         if args.watch is not None:
+            complain(f"looking for new images every {args.watch:g} s; stop with Ctrl+C")
             for report in watch(look, ingest, args.watch, say=complain):
                 tell(report)
         found = look()
@@ -252,6 +272,7 @@ def search(args: argparse.Namespace) -> None:
     prior = None if options is None else TimePrior.of_run(**options)
     gallery, inferencer = opened_with_model(args, read_only=True)
     with gallery:
+        check_names(gallery, args)
         found = find_images(args.images, inferencer.cfg, args.split or "query")
         wanted: dict[str, Any] = dict(
             topk=args.topk,
@@ -275,21 +296,37 @@ def search(args: argparse.Namespace) -> None:
             where=conditions(args),
             matches=sum(map(len, results)),
         )
+        threshold = None if args.threshold is not None else gallery.settings.threshold
     if prior is not None:
         ways = f"{prior.num_journeys} ways between cameras in {args.time_prior}"
-        complain(f"ranked by looks and by {ways}: score, then cosine similarity")
-    print((as_json if args.json else as_table)(queries, results))
+        complain(f"ranked by looks and by {ways}")
+    if any(match.score is not None for matches in results for match in matches):
+        complain("of each image: rank, score that it is ranked by, cosine similarity")
+    if args.json:
+        print(as_json(queries, results))
+    else:
+        print(as_table(queries, results, threshold and threshold.similarity))
 
 
-def as_table(queries: list[str], results: Sequence[Sequence[Match]]) -> str:
-    """One block per query: rank, score where it is not the similarity, similarity, what is known, path."""
+def as_table(
+    queries: list[str], results: Sequence[Sequence[Match]], threshold: float | None = None
+) -> str:
+    """One block per query: rank, score where it is not the similarity, similarity, what is known, path.
+
+    A line parts what is less similar than the threshold, where similarities are what is ranked by.
+    """
     lines = []
     for query, matches in zip(queries, results):
-        lines.append(query)
+        lines += [query] if matches else [query, "        nothing found"]
+        likely = threshold is not None
         for rank, match in enumerate(matches, 1):
+            if likely and match.score is None and match.similarity < (threshold or 0.0):
+                likely = False
+                lines.append(f"        ---- below the threshold, {threshold:.4f}: likely others")
             score = "" if match.score is None else f"{match.score:.4f}  "
             known = [match.camera, match.identity, match.tracklet]
             known += [f"{match.time:g} s"] if math.isfinite(match.time) else []
+            known += [f"the best of {match.group_size}"] if (match.group_size or 0) > 1 else []
             text = "  ".join([f"{match.similarity:7.4f}", match.path, *filter(None, known)])
             lines.append(f"{rank:6}  {score}{text}")
     return "\n".join(lines)
@@ -317,6 +354,7 @@ def label(args: argparse.Namespace) -> None:
             raise InputError(
                 "found no condition, expected which items are meant: give --ids, --identity, --camera or others."
             )
+        check_names(gallery, args)
         ids = [one for items in gallery.scan(where, features=False) for one in items.ids]
         gallery.update(ids, identity=args.name)
         gallery.flush()
@@ -335,6 +373,7 @@ def delete(args: argparse.Namespace) -> None:
             "--everything."
         )
     with opened(args) as gallery:
+        check_names(gallery, args)
         deleted = forget(gallery, where)
         audit(gallery, "delete", where=conditions(args), deleted=deleted)
         print(f"{gallery.url}: {deleted} deleted; {len(gallery)} items")
@@ -344,6 +383,7 @@ def info(args: argparse.Namespace) -> None:
     """Tell what a gallery holds."""
     with opened(args, read_only=True) as gallery:
         where, settings = filter_of(args), gallery.settings
+        check_names(gallery, args)
         print(
             f"{gallery.count(where)} of {len(gallery)} items, {gallery.dim} dimensions: {gallery.url}"
         )
@@ -397,11 +437,12 @@ def calibrate(args: argparse.Namespace) -> None:
     from mmreid_uda.gallery import calibrate as calibrated
 
     with opened(args) as gallery:
+        check_names(gallery, args)
         found = calibrated(gallery, args.far, filter_of(args), across_cameras=args.across_cameras)
         gallery.flush()
     print(
         f"threshold {found.similarity:.4f}: accepts {found.tpr:.1%} of {found.positives} pairs of one subject, "
-        f"{found.far:.3%} of {found.negatives} pairs of two"
+        f"{found.far:.3%} of {found.negatives} pairs of two; searches and the page draw a line there"
     )
 
 

@@ -177,7 +177,7 @@ def _found(word: str, cfg: Config, split: Split | None, options: dict[str, Any])
         cfg = Config({"data_root": "data", **cfg})
     if word not in known_datasets(cfg):
         raise InputError(
-            f"found neither a file, a folder nor a dataset {word!r}, expected images to add: correct the path."
+            f"found neither a file, a folder nor a dataset {word!r}, expected images: correct the path."
         )
     return Found.of_dataset(find_dataset(cfg, word, split or "train"))
 

@@ -20,6 +20,8 @@ COMMANDS = {
     "extract": ("extract_features.py", "write the features of images to a file"),
     "gallery": ("gallery.py", "add images to a gallery, search it, label and delete"),
     "serve": ("serve.py", "show a gallery and a run as a web page, with an HTTP API"),
+    "tracks": ("data/import_tracks.py", "cut crops out of a video along the boxes of a tracker"),
+    "render": ("data/render_synthetic.py", "draw people: data sets, or a video of several cameras"),
     "check": ("data/check_dataset.py", "check a dataset before training on it"),
     "export": (
         "deploy/export.py",

@@ -281,6 +281,9 @@ class FolderReIDDataset(_OwnImages):
             self.folders_are = ", ".join(self.levels) or "none"
         if nested and not self._chosen_folders and not self.levels:
             folders = {path.split("/", 1)[0] for path in nested}
+            table = os.path.join(self.data_root, prefix, "crops.csv")
+            if os.path.isfile(table):
+                self._note(f"'{table}' tells more of its images: name that file in place of the folder")
             self._note(
                 f"its {len(folders)} sub-folders, such as {shown(min(folders))}, are taken for nothing; "
                 "folders='camera', 'tracklet' or 'identity' says what they are"

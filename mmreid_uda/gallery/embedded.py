@@ -209,7 +209,7 @@ class EmbeddedGallery(QdrantGallery):
         if create is None:
             raise InputError(
                 f"found no gallery in {str(self._folder)!r}, expected a folder that `mmreid gallery add` has made: "
-                "correct the name, or make one with --run, or --config and --checkpoint."
+                "correct the name, or make one by it, with --run, or --config and --checkpoint."
             )
 
     def _places(self) -> list[Path]:

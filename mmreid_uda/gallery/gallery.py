@@ -239,8 +239,8 @@ class Gallery(ItemStore):
     def _require_times(self, prior: TimePrior, sightings: Sightings | None) -> None:
         if sightings is None:
             raise InputError(
-                "found a time prior and queries without cameras and times, expected both: take the queries from a data "
-                "set that reads them (docs/data.md), not from a folder."
+                "found a time prior and queries without cameras and times, expected both: take the queries from a "
+                "table of crops (.csv with camid and time) or another data set that reads them (docs/data.md)."
             )
         cameras = sorted(set(self.values("camera")) - {""})
         if not cameras:

@@ -310,7 +310,8 @@ def canonical_id(one: Any) -> str:
         return str(uuid.UUID(str(one)))
     except ValueError as error:
         raise InputError(
-            f"found {str(one)[:80]!r} as the identifier of an item, expected a UUID: take content_id(file)."
+            f"found {str(one)[:80]!r} as the identifier of an item, expected a UUID: `mmreid gallery search --json` "
+            "and content_id(file) tell those of items."
         ) from error
 
 

@@ -259,7 +259,9 @@ def test_a_target_without_identities_is_no_problem(run, tmp_path):
         "path,camid,time,tracklet\ndoor/0.png,door,1,1\nhall/1.png,hall,,\n"
     )
     status, text = run("check_dataset", tmp_path / "own" / "crops.csv")
-    assert status == 0 and re.search(r"^crops +train +- +2 +2 +50% +1$", text, re.M), text
+    assert status == 0 and "crops.csv' tells more" not in text
+    assert "own/crops.csv' tells more of its images" in run("check_dataset", tmp_path / "own")[1]
+    assert re.search(r"^crops +train +- +2 +2 +50% +1$", text, re.M), text
 
 
 def test_a_source_is_checked_as_it_would_be_trained_on(run, tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from deployment import SMALL_ARGUMENTS, call_tool
 
-from mmreid_uda.gallery import FileGallery, open_gallery
+from mmreid_uda.gallery import FileGallery, Threshold, open_gallery
 
 TOOL = "tools/gallery.py"
 CONFIG = "configs/ise/ise_mbv2_synthb.py"
@@ -85,6 +85,48 @@ def test_images_are_added_searched_labeled_and_deleted(
     assert "4 deleted; 4 items" in capsys.readouterr().out
     call_tool(TOOL, *add)
     assert "4 added, 4 there already; 8 items" in capsys.readouterr().out
+
+
+def test_names_that_no_item_has_and_empty_answers_are_told(
+    model, cameras, crops, tmp_path, capsys
+):
+    gallery = tmp_path / "gallery.npz"
+    call_tool(TOOL, "add", gallery, cameras, "--folders", "camera", *QUIET, *model)
+    capsys.readouterr()
+    query = ("search", gallery, crops[4], *QUIET, "--topk", 3)
+    call_tool(TOOL, *query, "--camera", "Camera1", "--not-camera", "camera0", "elsewhere")
+    told = capsys.readouterr()
+    assert told.out == f"{crops[4]}\n        nothing found\n"
+    assert told.err.count("no item has the camera") == 2
+    assert "no item has the camera 'Camera1'; nearest: camera1, camera0\n" in told.err
+    assert "'elsewhere'; known are 2: camera0 (4), camera1 (4)\n" in told.err
+    call_tool(TOOL, "label", gallery, "--tracklet", "7", "--as", "Ann")
+    told = capsys.readouterr()
+    assert "no item has the tracklet '7'; known are none" in told.err
+    assert "0 items are 'Ann' now" in told.out
+    call_tool(TOOL, *query, "--camera", "camera1", "camera0", "--center")
+    told = capsys.readouterr()
+    assert "no item" not in told.err and "rank, score that it is ranked by" in told.err
+
+
+def test_the_table_draws_a_line_at_the_threshold(model, cameras, crops, tmp_path, capsys):
+    gallery = tmp_path / "gallery.npz"
+    call_tool(TOOL, "add", gallery, cameras, "--folders", "camera", *QUIET, *model)
+    capsys.readouterr()
+    query = ("search", gallery, crops[4], *QUIET, "--topk", 8)
+    call_tool(TOOL, *query)
+    plain = capsys.readouterr().out
+    found = [float(line.split()[1]) for line in plain.splitlines()[1:]]
+    middle = (found[2] + found[3]) / 2
+    with open_gallery(gallery) as one:
+        one.change_settings(threshold=Threshold(middle, 0.01, 0.9, 10, 1000, 0.01))
+    call_tool(TOOL, *query)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4] == f"        ---- below the threshold, {middle:.4f}: likely others"
+    assert "\n".join(lines[:4] + lines[5:]) + "\n" == plain
+    for other in (("--threshold", 0.1), ("--center",)):
+        call_tool(TOOL, *query, *other)
+        assert "----" not in capsys.readouterr().out
 
 
 def test_what_is_told_later_is_kept(model, cameras, tmp_path, capsys):
