@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmreid_uda.cli import (
     ToolParser,
@@ -50,7 +50,12 @@ CONDITIONS = {
     "tracklet": "of one of these tracklets",
 }
 
-NAMED = {"camera": "camera", "not_camera": "camera", "identity": "identity", "tracklet": "tracklet"}
+NAMED: dict[str, Literal["camera", "identity", "tracklet"]] = {
+    "camera": "camera",
+    "not_camera": "camera",
+    "identity": "identity",
+    "tracklet": "tracklet",
+}
 """Condition -> the field that it names values of."""
 
 
@@ -296,7 +301,8 @@ def search(args: argparse.Namespace) -> None:
             where=conditions(args),
             matches=sum(map(len, results)),
         )
-        threshold = None if args.threshold is not None else gallery.settings.threshold
+        measured = gallery.settings.threshold if args.threshold is None else None
+        line = None if measured is None else measured.similarity
     if prior is not None:
         ways = f"{prior.num_journeys} ways between cameras in {args.time_prior}"
         complain(f"ranked by looks and by {ways}")
@@ -305,7 +311,7 @@ def search(args: argparse.Namespace) -> None:
     if args.json:
         print(as_json(queries, results))
     else:
-        print(as_table(queries, results, threshold and threshold.similarity))
+        print(as_table(queries, results, line))
 
 
 def as_table(

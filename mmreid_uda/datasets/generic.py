@@ -283,7 +283,9 @@ class FolderReIDDataset(_OwnImages):
             folders = {path.split("/", 1)[0] for path in nested}
             table = os.path.join(self.data_root, prefix, "crops.csv")
             if os.path.isfile(table):
-                self._note(f"'{table}' tells more of its images: name that file in place of the folder")
+                self._note(
+                    f"'{table}' tells more of its images: name that file in place of the folder"
+                )
             self._note(
                 f"its {len(folders)} sub-folders, such as {shown(min(folders))}, are taken for nothing; "
                 "folders='camera', 'tracklet' or 'identity' says what they are"

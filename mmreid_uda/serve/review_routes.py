@@ -262,10 +262,12 @@ def _act_info(act: Act) -> ActInfo:
 def _in_words(act: Act) -> str:
     """An act by the names of the images that it is about."""
     rows = [row for row in act.rows if row.kind != "revoke" or act.kind == "undo"]
+    joined = [row for row in rows if row.kind == "must"]
+    if act.kind == "split" and joined:  # not those from which they are split off
+        rows = joined
     paths = [path for row in rows for path in (row.path_a, row.path_b) if path]
-    if act.kind == "split":  # not those from which they are split off
-        joined = [path for row in rows if row.kind == "must" for path in (row.path_a, row.path_b)]
-        paths = joined or paths[:1]
+    if act.kind == "split" and not joined:
+        paths = paths[:1]
     names = list(dict.fromkeys(Path(path).name for path in paths))
     some = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if names[2:] else "")
     start = {

@@ -198,8 +198,8 @@ class Row(Answer):
 class Comparison(Answer):
     """What a new clustering or training has changed; no rows before there is one."""
 
-    before: str = Field("", description="Which labels the first figures are of, in words.")
-    after: str = ""
+    before: str = Field(description="Which labels the first figures are of, in words.")
+    after: str
     rows: list[Row]
 
 

@@ -166,7 +166,7 @@ def work_routes(service: Service) -> APIRouter:
             )
         before = service.first_labels
         if np.array_equal(before, review.labels):
-            return Comparison(rows=[])
+            return Comparison(before="", after="", rows=[])
         old, new = review.health(before), review.health()
         return Comparison(
             before="the labels at the start of the server",

@@ -195,7 +195,6 @@ def test_pictures_that_cannot_be_shown_say_so(visit, pictures):
     finally:
         for path in lost:
             path.rename(path.with_suffix(".jpg"))
-        one.problems.clear()  # the browser tells of each 404
 
 
 def test_nothing_that_changes_is_offered_where_nothing_may_be_changed(visit):
@@ -208,7 +207,7 @@ def test_nothing_that_changes_is_offered_where_nothing_may_be_changed(visit):
 
 def test_only_a_search_has_an_order(visit):
     one = visit()
-    one.wall()
+    one.page.locator(".tile[data-full]").first.wait_for()  # the wall has the focus by itself
     assert one.page.get_by_text("Re-rank").count() == 0
     one.press("Enter")
     one.page.get_by_text("Save CSV").wait_for()

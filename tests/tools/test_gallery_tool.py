@@ -87,9 +87,7 @@ def test_images_are_added_searched_labeled_and_deleted(
     assert "4 added, 4 there already; 8 items" in capsys.readouterr().out
 
 
-def test_names_that_no_item_has_and_empty_answers_are_told(
-    model, cameras, crops, tmp_path, capsys
-):
+def test_names_that_no_item_has_and_empty_answers_are_told(model, cameras, crops, tmp_path, capsys):
     gallery = tmp_path / "gallery.npz"
     call_tool(TOOL, "add", gallery, cameras, "--folders", "camera", *QUIET, *model)
     capsys.readouterr()

@@ -1,6 +1,6 @@
 /** The view "Search": the query and filters at the left, a wall of what was found, one image large at the right. */
 import { get, pictureOf, post } from './api.js';
-import { button, empty, fill, make, problem } from './dom.js';
+import { button, empty, fill, make, problem, writes } from './dom.js';
 import { filterForm, optionsOf, searchOptionsOf } from './filters.js';
 import { count, counted, similarity } from './format.js';
 import { say, undo } from './acts.js';
@@ -110,6 +110,7 @@ class Search {
       make('p.quiet', {}, 'Double-click an image, or press Enter, to search for who is on it.'));
     this.showWall([{ title: '', count: total }],
       async (offset, limit) => (await get('items', { ...where, offset, limit })).items);
+    if (!writes(document.activeElement)) this.wall?.element.focus({ preventScroll: true });
   }
 
   async search() {
