@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ from .review_schemas import (
 )
 from .service import Service
 
-__all__ = ["Some", "image_infos", "review_routes"]
+__all__ = ["Some", "clustering_of", "image_infos", "review_routes"]
 
 Some = Annotated[int, Query(ge=1, le=1000)]
 Order = Literal["worst", "size", "label"]
@@ -67,6 +68,7 @@ def review_routes(service: Service) -> APIRouter:
             clusters=[_cluster_info(table, one) for one in place[offset : offset + limit]],
             total=len(table),
             outliers=int((review.labels < 0).sum()),
+            clustering=clustering_of(review),
         )
 
     @routes.get("/clusters/{label}")
@@ -86,6 +88,7 @@ def review_routes(service: Service) -> APIRouter:
             cameras=info.cameras if info else len(set(review.evidence.cameras[images]) - {-1}),
             reasons=info.reasons if info else [],
             nearest=info.nearest if info else [],
+            clustering=clustering_of(review),
         )
 
     @routes.get("/images/{number}/image", response_class=Response)
@@ -114,6 +117,13 @@ def review_routes(service: Service) -> APIRouter:
         """Say something; it stands in the file of links when this returns."""
         service.require_writable()
         review = service.review
+        of_clusters = act.kind in ("merge", "split")
+        if of_clusters and act.clustering not in (None, clustering_of(review)):
+            raise HTTPException(
+                409,
+                "found clusters that have been made anew since they were shown, expected those of now; load them "
+                "again.",
+            )
         author = act.author or request.state.who.partition("@")[0]
         done = _say(review, act, "" if author == "local" else author)
         service.audit(request, "act", kind=done.kind, act=done.id, links=len(done.rows))
@@ -155,6 +165,18 @@ def review_routes(service: Service) -> APIRouter:
         )
 
     return routes
+
+
+def clustering_of(review: Review) -> str:
+    """A name of the labels as they are: it changes when images are clustered anew, and their numbers with them.
+
+    Args:
+        review: What is looked at.
+
+    Returns:
+        Hexadecimal digits.
+    """
+    return hashlib.sha256(review.labels.tobytes()).hexdigest()[:16]
 
 
 def _members(review: Review, label: int) -> tuple[np.ndarray, np.ndarray]:

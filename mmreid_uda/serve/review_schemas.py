@@ -75,6 +75,7 @@ class ClusterList(Answer):
     clusters: list[ClusterInfo]
     total: int
     outliers: int
+    clustering: str = Field(description="Names the labels; an act on clusters sends it back.")
 
 
 class MemberList(Answer):
@@ -86,6 +87,7 @@ class MemberList(Answer):
     cameras: int
     reasons: list[str]
     nearest: list[Near]
+    clustering: str = Field(description="Names the labels; an act on clusters sends it back.")
 
 
 class MapPoints(Answer):
@@ -95,6 +97,7 @@ class MapPoints(Answer):
     y: list[float]
     label: list[int]
     camera: list[str]
+    clustering: str = Field(description="Names the labels; an act on clusters sends it back.")
 
 
 class Question(Answer):
@@ -124,6 +127,9 @@ class NewAct(Given):
     first: Image | None = Field(None, description="Of same and different.")
     second: Image | None = None
     author: Text = Field("", description="Defaults to the name of the token.")
+    clustering: Text | None = Field(
+        None, description="Of merge and split: the labels that are meant; others are refused."
+    )
 
 
 class Undo(Given):

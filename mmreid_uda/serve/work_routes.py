@@ -17,7 +17,7 @@ from mmreid_uda.utils.packages import import_package
 
 from .gallery_routes import rounded
 from .jobs import Job, Training
-from .review_routes import image_infos
+from .review_routes import clustering_of, image_infos
 from .review_schemas import (
     Comparison,
     JobInfo,
@@ -58,6 +58,7 @@ def work_routes(service: Service) -> APIRouter:
             y=rounded(points[:, 1], 4),
             label=review.labels.tolist(),
             camera=review.evidence.named_cameras.tolist(),
+            clustering=clustering_of(review),
         )
 
     @routes.get("/questions")

@@ -131,6 +131,21 @@ def test_an_act_that_says_nothing_is_refused_and_writes_nothing(clusters, review
     assert not review.links_path.exists()
 
 
+def test_clusters_that_were_made_anew_are_not_taken_for_those_that_were_shown(clusters, review):
+    shown = clusters.get("/v1/clusters").json()["clustering"]
+    assert clusters.get("/v1/clusters/1").json()["clustering"] == shown
+    assert clusters.get("/v1/map").json()["clustering"] == shown
+    merge = dict(kind="merge", labels=[0, 1], clustering=shown)
+    review.labels = np.roll(review.labels, 5)
+    refused = clusters.post("/v1/acts", json=merge)
+    assert refused.status_code == 409 and "made anew" in refused.json()["error"]
+    assert not review.acts()
+    pair = dict(kind="same", first=3, second=9, clustering=shown)
+    assert clusters.post("/v1/acts", json=pair).status_code == 201
+    now = clusters.get("/v1/clusters").json()["clustering"]
+    assert clusters.post("/v1/acts", json={**merge, "clustering": now}).status_code == 201
+
+
 def test_the_author_is_the_name_of_the_token_unless_somebody_is_named(serve, review):
     client = serve(review=review, tokens={"ann": "sixteen-letters-and-more"})
     client.headers["authorization"] = "Bearer sixteen-letters-and-more"

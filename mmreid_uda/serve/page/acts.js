@@ -10,7 +10,7 @@
  * @property {number} rows Rows of links.csv it wrote.
  * @property {boolean} undone
  */
-import { post } from './api.js';
+import { post, shown } from './api.js';
 import { counted } from './format.js';
 import { notify } from './notices.js';
 
@@ -36,6 +36,7 @@ export function saidOfCluster(label) {
 /** The labels follow what was said: nothing waits for them any more. */
 export function settled() {
   done.length = 0;
+  shown.clustering = null;
 }
 
 /** @returns {string} Who says it: stands in links.csv. */
@@ -57,7 +58,7 @@ export function setAuthor(name) {
  */
 export async function say(kind, about, undone = () => {}) {
   try {
-    const answer = await post('acts', { kind, ...about, author: author() });
+    const answer = await post('acts', { kind, ...about, author: author(), clustering: shown.clustering });
     const { labels = [], label, images = [], first, second } = about;
     done.push({
       id: answer.act.id, text: BADGES[kind],

@@ -31,6 +31,9 @@ export class ApiError extends Error {
   }
 }
 
+/** @type {{clustering: string | null}} The labels that this page shows: acts on clusters are refused for others. */
+export const shown = { clustering: null };
+
 const listeners = { unauthorized: () => {} };
 
 /** @param {() => void} act Called when the API asks for a token. */
@@ -74,7 +77,9 @@ export async function get(path, query = {}, signal = undefined) {
     }
   }
   const text = words.toString();
-  return (await ask('GET', text ? `${path}?${text}` : path, { signal })).json();
+  const answer = await (await ask('GET', text ? `${path}?${text}` : path, { signal })).json();
+  shown.clustering ??= answer.clustering ?? null;
+  return answer;
 }
 
 /**
