@@ -52,11 +52,12 @@ class History {
   }
 
   async drawActs() {
-    const name = make('input', { type: 'text', value: author(), placeholder: this.info.who === 'local' ? 'your name' : this.info.who, maxLength: 100,
+    const { who } = this.info;
+    const name = make('input', { type: 'text', value: author(), placeholder: who === 'local' ? 'your name' : who, maxLength: 100,
       onchange: () => setAuthor(name.value) });
     const head = [make('h2', {}, 'What was said'),
       make('p.quiet', {}, `Each act is rows of ${this.info.run.links_path}, which every next clustering and training reads.`),
-      labeled('Said by', name, 'Stands beside each act from now on')];
+      this.info.read_only ? null : labeled('Said by', name, 'Stands beside each act from now on')];
     try {
       const { acts } = await get('acts');
       const row = (/** @type {any} */ act) => make('tr', { className: act.undone ? 'undone' : '' },
@@ -83,7 +84,7 @@ class History {
     this.trained = make('p.quiet', { role: 'status' });
     this.again = button('Cluster again', () => this.recluster(), { kind: 'primary', changes: true });
     fill(this.next, make('h2', {}, 'What comes of it'),
-      make('p', {}, make('strong', {}, 'Cluster again: '), 'the same features, with the links as they are now. Takes seconds, and holds until the server ends.'),
+      make('p.changes', {}, make('strong', {}, 'Cluster again: '), 'the same features, with the links as they are now. Takes seconds, and holds until the server ends.'),
       make('div.row', {}, this.again, this.clustered), this.training, this.trained,
       make('p', {}, make('strong', {}, 'Take it along: '), 'paths, cameras, clusters, map and features as one table, which '
         + 'Spotlight, Embedding Atlas and LightlyStudio open. ',
@@ -148,7 +149,7 @@ class History {
         rows.length ? make('p.quiet', {}, `Before: ${before}. After: ${after}.`) : null, rows.length
         ? make('table.figures', {}, make('thead', {}, make('tr', {}, ['', 'Before', 'After'].map((text) => make('th', {}, text)))),
           make('tbody', {}, [...rows].sort(tellingFirst).map(compared)))
-        : make('p.quiet', {}, 'Cluster again to see what the acts change.'));
+        : make('p.quiet', {}, this.info.read_only ? 'Nothing has changed since the server was started.' : 'Cluster again to see what the acts change.'));
     } catch (error) {
       fill(this.compared, make('h2', {}, 'Before and after'), problem(/** @type {Error} */ (error)));
     }

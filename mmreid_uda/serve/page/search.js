@@ -157,8 +157,8 @@ class Search {
     const anew = ['rerank', 'center'].some((name) => this.query.has(name));
     fill(this.bar,
       make('h2', {}, counted(this.matches.length, 'image')),
-      make('p.quiet', {}, `${result.took_ms < 10 ? result.took_ms.toFixed(1) : Math.round(result.took_ms)} ms, ${result.exact ? 'exact' : 'approximate'}`),
-      anew ? make('p.quiet', { title: 'Re-rank and Center put the images in another order; below each stands its plain similarity' }, 'ranked anew, numbers stay') : null,
+      make('p.quiet', { title: anew ? 'Re-rank and Center put the images in another order; below each stands its plain similarity' : '' },
+        `${result.took_ms < 10 ? result.took_ms.toFixed(1) : Math.round(result.took_ms)} ms, ${result.exact ? 'exact' : 'approximate'}${anew ? ', ranked anew' : ''}`),
       make('label.inline', { title: hint }, make('span', {}, 'Same subject from'), input),
       make('span.push'),
       button('Save CSV', () => saveTable(this.matches), { title: 'The list as a table' }),
