@@ -155,8 +155,17 @@ def review_of(args: argparse.Namespace, gallery: Gallery | None) -> Review | Non
     from mmreid_uda.review import Review
 
     if args.run is not None:
+        tell(f"opening the images of {args.run}; the first time their features are extracted")
         return Review.of_run(args.run, device=args.device)
-    return Review.of_gallery(gallery) if args.clusters and gallery is not None else None
+    if args.clusters and gallery is not None:
+        tell(f"clustering {len(gallery)} images, minutes for many")
+        return Review.of_gallery(gallery)
+    return None
+
+
+def tell(text: str) -> None:
+    """A line about what takes a while."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:

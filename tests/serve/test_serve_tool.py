@@ -20,7 +20,9 @@ def start(tmp_path):
     running = []
 
     def run(*words, **headers):
-        log = (tmp_path / f"log{len(running)}.txt").open("w+")
+        log = (tmp_path / f"log{len(running)}.txt").open(
+            "a+"
+        )  # a read does not move where the server writes
         process = subprocess.Popen(
             [sys.executable, "-m", "mmreid_uda.cli.main", "serve", "--port", "0", *map(str, words)],
             cwd=REPOSITORY,
@@ -73,6 +75,7 @@ def test_a_signal_ends_a_server_in_good_order(start, gallery, tmp_path, signum):
     with open(process.log) as log:
         text = log.read()
     assert f"interrupted by {signum.name}" in text and "Traceback" not in text
+    assert ("clustering 60 images" in text) == (len(words) == 3)
     assert "GET /v1/info 200" in text and "secret" not in text
 
 
