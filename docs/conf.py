@@ -51,6 +51,7 @@ PAGES = {
         "gallery",
         "export",
         "serve",
+        "page",
         "privacy",
         "visualization",
         "faq",

@@ -166,7 +166,7 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back(serve):
 def test_the_log_holds_no_query_no_token_and_no_foreign_lines(serve, caplog):
     client = serve(tokens={"ann": TOKEN})
     with caplog.at_level(logging.INFO, "mmreid_uda.serve"):
-        client.get("/v1/items?camera=secret", headers=AUTHORIZED)
+        client.get("/v1/items?cameras=secret", headers=AUTHORIZED)
         client.post("/v1/login", data={"token": TOKEN}, follow_redirects=False)
         client.get("/v1/x%0Aforged%1b", headers=AUTHORIZED)
     lines = [record.getMessage() for record in caplog.records if record.name == "mmreid_uda.serve"]

@@ -196,5 +196,5 @@ def test_the_example_of_the_documentation_runs(run, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(Review, "of_run", lambda folder: of_run(folder, links=tmp_path / "l.csv"))
     space["correct"](str(run))
     said = capsys.readouterr().out
-    assert "pairs of images of" in said and "must_violated" in said
+    assert "pairs of images)" in said and "must_violated" in said
     assert f"mmreid train {run / 'tiny.py'} --work-dir {run}-2 --cfg-options target.links=" in said
