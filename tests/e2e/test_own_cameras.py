@@ -93,4 +93,6 @@ def test_video_is_imported_trained_on_and_searched(tmp_path):
     shutil.rmtree(tmp_path / "work_dirs")
     *_, best = lines_below("The strongest")
     run(best, tmp_path)
-    assert labels_of(tmp_path)["proxies"] > labels_of(tmp_path)["clusters"]
+    # Whether a cluster of so short a video is seen by both cameras differs between processors.
+    found = labels_of(tmp_path)
+    assert found["clusters"] <= found["proxies"] <= 2 * found["clusters"]
