@@ -9,7 +9,7 @@ from scipy import sparse
 
 from mmreid_uda.utils import over_rows
 
-from . import kernels
+from . import graph_kernels as kernels
 from .rank_lists import RankLists
 
 __all__ = ["averaged_encodings", "pairs_within"]
