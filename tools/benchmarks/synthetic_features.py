@@ -24,7 +24,12 @@ _BLOCK = 8192
 
 
 def make_features(
-    num: int, num_ids: int, num_cameras: int, dim: int = 2048, seed: int = 0
+    num: int,
+    num_ids: int,
+    num_cameras: int,
+    dim: int = 2048,
+    seed: int = 0,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw unit vectors of people seen by several cameras.
 
@@ -37,6 +42,7 @@ def make_features(
         num_cameras: Cameras.
         dim: D, dimensions.
         seed: Equal seeds give equal features.
+        out: float32 (N, D), such as a file in memory, that the features are written into. Defaults to None: new memory.
 
     Returns:
         features float32 (N, D), rows of unit norm; pids int64 (N,) in ``0..num_ids-1``; camids int64 (N,) in
@@ -56,7 +62,7 @@ def make_features(
     centers, cameras = draw(num_ids), _CAMERA * draw(num_cameras)
     wardrobe = _OUTFIT * draw(num_ids * _OUTFITS)
     rotation = np.linalg.qr(rng.standard_normal((dim, dim), dtype=np.float32))[0]
-    features = np.empty((num, dim), np.float32)
+    features = np.empty((num, dim), np.float32) if out is None else out
     for start in range(0, num, _BLOCK):
         part = slice(start, min(start + _BLOCK, num))
         images = draw(part.stop - start) * widths[pids[part], None]

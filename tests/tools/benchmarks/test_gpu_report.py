@@ -232,13 +232,13 @@ def checks(*functions, expected=0.01):
 
 @pytest.mark.slow
 def test_nothing_ends_the_run_and_all_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpu_checks.plan._AT_LEAST", 20.0)
+    monkeypatch.setattr("gpu_checks.plan._AT_LEAST", 10.0)
     report = Report(tmp_path, {"card": "none"}, "command")
     parts = [
         Part("first", 1, checks(fine, wrong, broken, crash, hang, missing)),
         Part("second", 1, [*checks(fine), *checks(wrong, expected=1e6)]),
     ]
-    run_parts(parts, 200.0, report.record, tmp_path / "log")
+    run_parts(parts, 100.0, report.record, tmp_path / "log")
     written = json.loads((tmp_path / "gpu_report.json").read_text())["parts"]
     statuses = {name: check["status"] for name, check in written["first"].items()}
     assert statuses == {
@@ -360,12 +360,13 @@ def test_the_whole_report_on_a_processor(tmp_path):
     }
     assert not unhappy
     steps = parts["One step: device = CPU"]
-    assert len(steps) == 2 * len(ALGORITHMS)
-    for config in ALGORITHMS:
+    assert len(steps) == len(ALGORITHMS)
+    for config in ALGORITHMS[::2]:
         metrics = steps[f"{config_name(config)}, float32"]["metrics"]
         # Two implementations of convolutions: not equal, and no more apart than rounding makes them.
         assert 0 < metrics["gradient, last bit of the images"] < 1e-3
         assert 0 < metrics["gradient"] < 1e-3 or not mkldnn.is_available()
+    for config in ALGORITHMS[1::2]:
         assert 0 < steps[f"{config_name(config)}, bfloat16"]["metrics"]["loss, bfloat16"] < 0.05
     assert {name.split("_")[0] for name in parts["Short trainings"]} == {"ise", "mmt-dbscan", "ptl"}
     arrays = parts["Clustering and ranking"]
@@ -375,7 +376,7 @@ def test_the_whole_report_on_a_processor(tmp_path):
         metrics = speed[f"ResNet-50, training, {mode}"]["metrics"]
         assert metrics["images/s"] > 0 and metrics["share of the peak"] is None
     assert len(speed["profile, bfloat16"]["metrics"]["largest"]) == 10
-    assert len(parts["Deterministic steps"]) == len(ALGORITHMS)
+    assert len(parts["Deterministic steps"]) == len(parts["Short trainings"])
     [twice] = parts["Deterministic trainings"].values()
     assert twice["metrics"] == {"twice equal": True, "resumed equal": True}
     [ranks] = parts["Two processes"].values()
