@@ -56,7 +56,7 @@ class JaccardClusterer(Clusterer):
         nprobe: Of the search ``'ivf'``, see :func:`~mmreid_uda.neighbors.find_neighbors_approximately`.
         ef_search: Of the search ``'hnsw'``, likewise.
         precision: Of the exact search: ``'float32'`` (default), or ``'int8'``: find candidates on rows rounded to 8
-            bits and rank them by float32 similarities, several times faster on CPUs, see
+            bits and rank them by float32 similarities, where the CPU is faster so, see
             :func:`~mmreid_uda.neighbors.knn`.
         max_memory: What clustering may take beside the features, such as ``'4GiB'``; None (default) sets no limit. It
             is compared with what the search needs, and stops a graph that grows too large.

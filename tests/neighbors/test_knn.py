@@ -6,13 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from mmreid_uda.neighbors import find_neighbors, knn, unit_rows
+from mmreid_uda.neighbors import compiled_search, find_neighbors, knn, unit_rows
 from mmreid_uda.utils import InputError
 
 pytestmark = pytest.mark.usefixtures("engine")
 
 # The function of this name hides the module in the package.
 knn_module = importlib.import_module("mmreid_uda.neighbors.knn")
+
+
+@pytest.fixture(autouse=True)
+def int8_is_taken(monkeypatch):
+    """Also by a CPU on which it is slow."""
+    monkeypatch.setattr(knn_module, "faster_precision", lambda *args: "int8")
 
 
 def gaussian(num, dim=32, seed=0):
@@ -120,9 +126,9 @@ def test_rows_that_int8_cannot_tell_apart_are_searched_anew(engine, monkeypatch)
     # 300 rows within a rounding step of each other: every candidate list is full of possible neighbours.
     features = unit_rows(1 + 1e-3 * np.random.default_rng(0).standard_normal((300, 256)))
     again = []
-    search = knn_module._search_rows
+    search = compiled_search._search_rows
     monkeypatch.setattr(
-        knn_module, "_search_rows", lambda *args: (again.append(len(args[1])), search(*args))
+        compiled_search, "_search_rows", lambda *args: (again.append(len(args[1])), search(*args))
     )
     indices, similarities = knn(features, 10, precision="int8")
     np.testing.assert_array_equal(indices[:, 0], np.arange(300))
@@ -154,3 +160,53 @@ def test_the_number_of_threads_does_not_change_a_bit(engine):
 def test_an_unknown_precision_is_named():
     with pytest.raises(InputError, match="precision='int4'"):
         knn(gaussian(10), 2, precision="int4")
+
+
+class Clock:
+    """Tells times such that the products that are timed take so many seconds, one after the other."""
+
+    def __init__(self, *seconds):
+        self.ticks = np.repeat(np.cumsum([0, *seconds]), 2)[1:-1].tolist()
+
+    def __call__(self):
+        return self.ticks.pop(0)
+
+
+@pytest.mark.parametrize(
+    "float32, int8, choice",
+    [
+        ((4, 2, 9), (1.5, 7, 8), "int8"),
+        ((4, 2, 9), (1.9, 7, 8), "float32"),  # ranking the candidates would eat that up
+        ((1, 1, 1), (50, 40, 60), "float32"),  # no instructions for bytes
+    ],
+)
+def test_the_precision_that_is_faster_here_is_taken_timed_once_and_told(
+    float32, int8, choice, monkeypatch
+):
+    clock, rows = Clock(*float32, *int8), torch.from_numpy(gaussian(150, 25))
+    monkeypatch.setattr(compiled_search, "_clock", clock)
+    monkeypatch.setattr(compiled_search, "_chosen", {})
+    told = []
+    monkeypatch.setattr(compiled_search, "print_log", lambda text, **_: told.append(text))
+    for _ in range(2):
+        assert compiled_search.faster_precision(rows, over_ranks=False) == choice
+    assert not clock.ticks
+    rates = [2e-9 * 128**2 * 25 / min(times) for times in (int8, float32)]
+    assert len(told) == 1
+    assert all(f"{rate:.3g} " in told[0] for rate in rates) and f"{choice} is taken" in told[0]
+
+
+def test_ranks_take_the_choice_of_rank_0(monkeypatch):
+    rows = torch.from_numpy(gaussian(20, 24))
+    monkeypatch.setattr(compiled_search, "_chosen", {24: "int8"})
+    monkeypatch.setattr(compiled_search, "run_on_rank0", lambda function: "float32")
+    assert compiled_search.faster_precision(rows, over_ranks=False) == "int8"
+    assert compiled_search.faster_precision(rows, over_ranks=True) == "float32"
+    assert compiled_search.faster_precision(rows, over_ranks=False) == "float32"
+
+
+def test_int8_is_float32_where_it_is_slow(engine, monkeypatch):
+    monkeypatch.setattr(knn_module, "faster_precision", lambda *args: "float32")
+    features = gaussian(300)
+    for found, expected in zip(knn(features, 9, precision="int8"), knn(features, 9)):
+        np.testing.assert_array_equal(found, expected)

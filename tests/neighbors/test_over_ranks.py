@@ -18,6 +18,7 @@ from mmreid_uda.utils.dist import assert_same_on_ranks
 
 pytestmark = pytest.mark.slow
 
+# The function of this name hides the module in the package.
 knn_module = importlib.import_module("mmreid_uda.neighbors.knn")
 
 CAMERAS = np.random.default_rng(5).choice([-1, 0, 1, 2], 1500, p=[0.05, 0.45, 0.48, 0.02])
@@ -41,7 +42,7 @@ def features():
 
 
 def clustered(rank, name, kernels):
-    knn_module._KERNEL_BLOCK = knn_module._TORCH_BLOCK = 256  # several blocks for each rank
+    knn_module.KERNEL_BLOCK = knn_module.TORCH_BLOCK = 256  # several blocks for each rank
     if not kernels:
         with without_kernels():
             return clustered(rank, name, True)
@@ -90,7 +91,7 @@ def prepare_or_die(rank):
     """Rank 1 is killed in the midst of the search; rank 0 tells what it heard of it."""
     assert_same_on_ranks({"seed": 0})  # as at the start of a training
     if rank == 1:
-        knn_module._search = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+        knn_module.search_by_kernels = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
     try:
         JaccardDBSCAN().prepare(torch.from_numpy(features()), over_ranks=True)
     except InputError as error:

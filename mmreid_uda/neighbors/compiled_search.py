@@ -1,0 +1,309 @@
+"""The exact search on CPUs, with kernels: a thread multiplies a block and lets it compete while it is in the cache."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmreid_uda.utils import in_threads, over_rows
+from mmreid_uda.utils.dist import run_on_rank0
+from mmreid_uda.utils.parallel import single_threaded_products
+from mmreid_uda.utils.progress import Progress
+
+from .lists import Lists, Wanted, largest
+
+__all__ = [
+    "FAR_CANDIDATES",
+    "KERNEL_BLOCK",
+    "SPARE_CANDIDATES",
+    "Precision",
+    "faster_precision",
+    "rank_lists",
+    "search_by_kernels",
+]
+
+Precision = Literal["float32", "int8"]
+
+# Rows of a block, which a thread multiplies; its similarities stay in the cache (1 MiB).
+KERNEL_BLOCK = 512
+# The coarse search keeps this many candidates more than neighbours; rows that would need more are searched again.
+SPARE_CANDIDATES = 18
+# As many candidates has the search for the farthest row.
+FAR_CANDIDATES = 12
+# Margin of the coarse search, in standard deviations of its error: one pair in 10^9 may err by more.
+_DEVIATIONS = 6.5
+_INT8 = 127
+# Rows searched anew together.
+_ROWS_AGAIN = 256
+# Rows of the products that are timed, how often, and how much faster int8 must be, whose candidates are ranked anew.
+_TIMED_ROWS, _TIMES, _GAIN = 128, 3, 1.25
+
+_clock = time.perf_counter
+_chosen: dict[int, Precision] = {}
+
+
+def search_by_kernels(
+    rows: Tensor,
+    wanted: Sequence[Wanted],
+    blocks: Sequence[tuple[int, int]],
+    size: int,
+    precision: Precision,
+    with_min_similarity: bool,
+) -> list[Lists]:
+    """Let the similarities of blocks compete.
+
+    Args:
+        rows: float32 (N, D), on the CPU.
+        wanted: Who competes.
+        blocks: First rows and first columns.
+        size: Rows of a block.
+        precision: ``'int8'`` gives lists of candidates, for :func:`rank_lists`.
+        with_min_similarity: Whether the farthest rows are asked for as well.
+
+    Returns:
+        A list for each that is wanted; of ``'int8'`` one more, of the farthest, if they are asked for.
+    """
+    num = len(rows)
+    if precision == "float32":
+        searches = [
+            Lists.empty(num, one, np.float32, with_min_similarity and one is wanted[0])
+            for one in wanted
+        ]
+        _search(_float_product(rows.numpy(), size), searches, blocks, size)
+        return searches
+    spare = [replace(one, k=min(one.k + SPARE_CANDIDATES, num)) for one in wanted]
+    searches = [Lists.empty(num, one, np.int32) for one in spare]
+    if with_min_similarity:
+        far = Wanted(max(1, min(FAR_CANDIDATES, num - 1)), farthest=True)
+        searches.append(Lists.empty(num, far, np.int32))
+    _search(_int8_product(rows, _scale(rows), size), searches, blocks, size)
+    return searches
+
+
+def rank_lists(
+    rows: Tensor, wanted: Sequence[Wanted], searches: list[Lists], with_min_similarity: bool
+) -> list[Lists]:
+    """The exact lists from those of the search in ``'int8'``.
+
+    Args:
+        rows: As :func:`search_by_kernels`.
+        wanted: Likewise.
+        searches: What it gave.
+        with_min_similarity: Likewise.
+
+    Returns:
+        A list for each that is wanted; the first has the smallest similarities.
+    """
+    scale, candidates = _scale(rows), list(searches)
+    farthest = candidates.pop() if with_min_similarity else None
+    ranked = [
+        _rank_candidates(rows.numpy(), one, found, scale) for one, found in zip(wanted, candidates)
+    ]
+    if farthest is not None:
+        ranked[0].min_similarity = _find_min_similarity(rows.numpy(), farthest, scale)
+    return ranked
+
+
+def faster_precision(rows: Tensor, over_ranks: bool) -> Precision:
+    """What finds the neighbours faster on this CPU; products of both are timed when D is met first.
+
+    Without instructions for products of bytes (avx512_vnni, avx_vnni, amx_int8) int8 gains nothing, and by torch's own
+    loop it is slower many times. The lists are those of the same similarities, but for the rounding of their last bits.
+
+    Args:
+        rows: float32 (N, D), on the CPU.
+        over_ranks: Take the choice of rank 0; all ranks must call this then.
+
+    Returns:
+        ``'int8'`` where its products take less time by a quarter, else ``'float32'``.
+    """
+    dimensions = rows.shape[1]
+
+    def choose() -> Precision:
+        if dimensions not in _chosen:
+            _chosen[dimensions] = _timed(rows)
+        return _chosen[dimensions]
+
+    _chosen[dimensions] = run_on_rank0(choose) if over_ranks else choose()
+    return _chosen[dimensions]
+
+
+def _timed(rows: Tensor) -> Precision:
+    """Time the products of a small block, by one thread as in the search."""
+    block = rows[:_TIMED_ROWS]
+    products = [
+        _float_product(block.numpy(), len(block)),
+        _int8_product(block, _scale(block), len(block)),
+    ]
+
+    def fastest(product: Callable[[int, int], np.ndarray]) -> float:
+        product(0, 0)  # prepares what further products use
+        seconds = []
+        for _ in range(_TIMES):
+            started = _clock()
+            product(0, 0)
+            seconds.append(_clock() - started)
+        return min(seconds)
+
+    with single_threaded_products():
+        [[float32, int8]] = in_threads(lambda both: list(map(fastest, both)), [products])
+    choice: Precision = "int8" if int8 * _GAIN < float32 else "float32"
+    operations = 2e-9 * len(block) ** 2 * rows.shape[1]
+    print_log(
+        f"search in int8: a core makes {operations / int8:.3g} billion operations a second with bytes of "
+        f"{rows.shape[1]} dimensions and {operations / float32:.3g} in float32: {choice} is taken",
+        logger="current",
+    )
+    return choice
+
+
+def _scale(rows: Tensor) -> float:
+    """What a step of the rounded rows stands for."""
+    return max(map(abs, map(float, rows.aminmax()))) / _INT8
+
+
+def _search(
+    product: Callable[[int, int], np.ndarray],
+    searches: Sequence[Lists],
+    blocks: Sequence[tuple[int, int]],
+    size: int,
+) -> None:
+    """Let the similarities of blocks compete for places in the lists.
+
+    Args:
+        product: Scores of the rows from one index on with the rows from another on; may be overwritten.
+        searches: Changed in place; lists of the farthest come last, with the sign of their scores turned.
+        blocks: First rows and first columns.
+        size: Rows of a block.
+    """
+    from . import kernels
+
+    locks = [threading.Lock() for _ in range(0, len(searches[0].indices), size)]
+    itself = largest(searches[0].scores.dtype)
+    progress = Progress("finding neighbours", len(blocks), "blocks")
+
+    def merge(number: int) -> None:
+        first, second = blocks[number]
+        progress.update(number)
+        scores = product(first, second)
+        if first == second:
+            np.fill_diagonal(scores, itself)
+        for lists in searches:
+            wanted = lists.wanted
+            if wanted.farthest:
+                np.negative(scores, out=scores)
+            among = (scores, first, second, *wanted.rule, *lists.arrays)
+            if first != second:
+                with locks[second // size]:
+                    kernels.merge_topk_columns(*among)
+            with locks[first // size]:
+                kernels.merge_topk(*among)
+
+    with single_threaded_products():
+        in_threads(merge, range(len(blocks)))
+
+
+def _float_product(rows: np.ndarray, size: int) -> Callable[[int, int], np.ndarray]:
+    """Similarities of two blocks of rows, in a buffer of each thread: fresh memory would cost more than it holds."""
+    local = threading.local()
+
+    def product(first: int, second: int) -> np.ndarray:
+        left, right = rows[first : first + size], rows[second : second + size]
+        if not hasattr(local, "buffer"):
+            local.buffer = np.empty(min(size, len(rows)) ** 2, np.float32)
+        out = local.buffer[: len(left) * len(right)].reshape(len(left), len(right))
+        return np.matmul(left, right.T, out=out)
+
+    return product
+
+
+def _int8_product(rows: Tensor, scale: float, size: int) -> Callable[[int, int], np.ndarray]:
+    """Scores of two blocks of rows rounded to multiples of ``scale``: int32, similarity / scale²."""
+    from . import kernels
+
+    rounded = torch.empty(rows.shape, dtype=torch.int8)
+    over_rows(kernels.round_rows, len(rows), rows.numpy(), np.float32(1 / scale), rounded.numpy())
+
+    def product(first: int, second: int) -> np.ndarray:
+        left, right = rounded[first : first + size], rounded[second : second + size]
+        return torch._int_mm(left, right.T).numpy()
+
+    return product
+
+
+def _margin(scale: float) -> int:
+    """Scores that may separate a row's true neighbour from one that only looks like it.
+
+    A rounded entry is off by at most scale/2, evenly: variance scale²/12. A similarity of unit rows is off by the sum
+    of two such errors weighted with unit vectors, so its variance is scale²/6 however the rows look. Both of two rows
+    that are compared may be off by the margin.
+    """
+    return int(np.ceil(2 * _DEVIATIONS / np.sqrt(6) / scale))
+
+
+def _rank_candidates(rows: np.ndarray, wanted: Wanted, candidates: Lists, scale: float) -> Lists:
+    """The exact lists from those of the coarse search."""
+    from . import kernels
+
+    num, num_candidates = candidates.indices.shape
+    limits = candidates.scores[:, wanted.k - 1].astype(np.int64) - _margin(scale)
+    lists = Lists.empty(num, wanted, np.float32)
+    found = (candidates.indices, candidates.scores, limits, wanted.itself)
+    over_rows(kernels.rescore, num, rows, *found, lists.indices, lists.scores)
+    if num_candidates < num:
+        # The last candidate is within the margin: there may be more of them.
+        uncertain = (candidates.scores[:, -1] >= limits) & (candidates.indices[:, -1] < num)
+        _search_rows(rows, np.flatnonzero(uncertain), lists)
+    return lists
+
+
+def _find_min_similarity(rows: np.ndarray, candidates: Lists, scale: float) -> np.ndarray:
+    """The smallest similarity of each row, float32 (N,), from the farthest of the coarse search."""
+    from . import kernels
+
+    num, num_candidates = candidates.indices.shape
+    limits = candidates.scores[:, 0].astype(np.int64) - _margin(scale)
+    lists = Lists.empty(num, Wanted(1), np.float32, with_min_similarity=True)
+    found = (candidates.indices, candidates.scores, limits)
+    over_rows(kernels.rescore_min_similarity, num, rows, *found, lists.min_similarity)
+    if num_candidates < num - 1:
+        _search_rows(rows, np.flatnonzero(candidates.scores[:, -1] >= limits), lists)
+    return lists.min_similarity
+
+
+def _search_rows(rows: np.ndarray, chosen: np.ndarray, lists: Lists) -> None:
+    """Search some rows anew and put their lists in place.
+
+    Args:
+        rows: float32 (N, D).
+        chosen: int64 (M,), the rows to search.
+        lists: Those of all rows, float32, changed in place; ``min_similarity`` too, if it is there.
+    """
+    from . import kernels
+
+    def search(members: np.ndarray) -> None:
+        with_min_similarity = bool(lists.min_similarity.size)
+        wanted, num_members = lists.wanted, len(members)
+        found = Lists.empty(num_members, wanted, np.float32, with_min_similarity)
+        found.indices[:] = len(rows)
+        own = wanted.cameras[members] if wanted.cameras.size else wanted.cameras
+        for start in range(0, len(rows), KERNEL_BLOCK):
+            scores = rows[members] @ rows[start : start + KERNEL_BLOCK].T
+            inside = np.flatnonzero((members >= start) & (members < start + KERNEL_BLOCK))
+            scores[inside, members[inside] - start] = np.inf
+            kernels.merge_topk(scores, 0, start, own, wanted.cameras, wanted.same, *found.arrays)
+        lists.indices[members], lists.scores[members] = found.indices, found.scores
+        if with_min_similarity:
+            lists.min_similarity[members] = found.min_similarity
+
+    parts = np.array_split(chosen, max(1, -(-len(chosen) // _ROWS_AGAIN)))
+    with single_threaded_products():
+        in_threads(search, parts)
