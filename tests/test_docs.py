@@ -14,7 +14,7 @@ from unittest.mock import patch
 import pytest
 
 from mmreid_uda.cli import parse_options
-from mmreid_uda.cli.main import COMMANDS
+from mmreid_uda.cli.main import COMMANDS, without_folder
 from mmreid_uda.config import load_config
 from mmreid_uda.datasets.catalog import DATASET_CATALOG
 from mmreid_uda.registry import MODELS
@@ -128,8 +128,9 @@ def check_command(words, monkeypatch):
     elif program == "mmreid":
         flags = argparse.ArgumentParser(add_help=False)
         flags.add_argument("--processes", type=int, default=1)
-        args, words = flags.parse_known_args(rest[1:])
-        check_tool(f"tools/{COMMANDS[rest[0]][0]}", words, monkeypatch, args.processes)
+        command, *rest = without_folder(rest)
+        args, words = flags.parse_known_args(rest)
+        check_tool(f"tools/{COMMANDS[command][0]}", words, monkeypatch, args.processes)
     elif program == "tools/dist_train.sh":
         config, processes, *flags = rest
         check_tool("tools/train.py", [config, *flags], monkeypatch, int(processes))

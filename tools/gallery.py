@@ -20,7 +20,6 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmreid_uda.cli import (
@@ -270,6 +269,7 @@ def complain(text: str) -> None:
 def search(args: argparse.Namespace) -> None:
     """Find who is on images."""
     from mmreid_uda.apis.ingest import find_images
+    from mmreid_uda.datasets.files import read_file
     from mmreid_uda.evaluation import TimePrior
     from mmreid_uda.gallery import content_id
 
@@ -297,7 +297,7 @@ def search(args: argparse.Namespace) -> None:
         audit(
             gallery,
             "search",
-            query=[content_id(Path(path)) for path in found.paths],
+            query=[content_id(read_file(path)) for path in found.paths],
             where=conditions(args),
             matches=sum(map(len, results)),
         )

@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.config import Config
 
 from mmreid_uda.datasets import ReIDDataset, build_dataset
-from mmreid_uda.datasets.files import decodable_files
+from mmreid_uda.datasets.files import decodable_files, file_state, is_folder, read_file
 from mmreid_uda.gallery import Filter, Gallery, Items, Sightings, content_id
 from mmreid_uda.gallery.items import is_text
 from mmreid_uda.utils import InputError
@@ -168,7 +168,7 @@ def _found(word: str, cfg: Config, split: Split | None, options: dict[str, Any])
     table = Path(word, _TABLE)
     if table.is_file() and not {"folders", "pattern"} & set(options):
         word = str(table)
-    if os.path.isdir(word) or word.lower().endswith(".csv"):
+    if is_folder(word) or word.lower().endswith(".csv"):
         spec = dict(_entry(word), **options)
         return Found.of_dataset(build_dataset(spec, "train", labels="unlabeled"))
     if os.path.exists(word):
@@ -260,7 +260,7 @@ class Ingest:
         places: dict[str, int] = {}
         for place, path in enumerate(found.paths):
             try:
-                name = content_id(Path(path)) if is_text(os.path.abspath(path)) else None
+                name = content_id(read_file(path)) if is_text(os.path.abspath(path)) else None
             except OSError:
                 name = None
             if name is None:
@@ -375,7 +375,6 @@ def watch(
 def _state(path: str) -> tuple[int, int] | None:
     """Size and time of change of a file; None where there is none."""
     try:
-        found = os.stat(path)
+        return file_state(path)
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns

@@ -13,7 +13,15 @@ from mmengine.config import Config
 
 from mmreid_uda.config import test_sets
 from mmreid_uda.datasets import DATASET_CATALOG, ReIDDataset, build_dataset
-from mmreid_uda.datasets.files import IMAGE_EXTENSIONS, decodable_files, file_numbers, walk_images
+from mmreid_uda.datasets.files import (
+    IMAGE_EXTENSIONS,
+    decodable_files,
+    file_numbers,
+    folder_name,
+    is_file,
+    is_folder,
+    walk_images,
+)
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import Split
 
@@ -187,7 +195,7 @@ def _own_name(dataset: Mapping[str, Any]) -> str:
         return dataset["query"] if isinstance(dataset["query"], str) else ""
     if dataset.get("ann_file"):
         return Path(str(dataset["ann_file"])).stem
-    return os.path.basename(os.path.abspath(str(dataset.get("data_root", ""))))
+    return folder_name(str(dataset.get("data_root", "")))
 
 
 def _labels(dataset: ReIDDataset, kept: list[int]) -> dict[str, np.ndarray]:
@@ -241,7 +249,7 @@ def _spread(one: Any) -> list[str | np.ndarray]:
             f"found a {type(one).__name__} among the images, expected a file, a folder, an array (uint8, (H, W, 3), "
             "BGR), a list of these, or a dataset."
         )
-    if os.path.isdir(one):
+    if is_folder(str(one)):
         names = walk_images(str(one), IMAGE_EXTENSIONS)
         if not names:
             raise InputError(
@@ -251,6 +259,6 @@ def _spread(one: Any) -> list[str | np.ndarray]:
         paths = [str(Path(one, name)) for name in names]
         # An image is its file: of links and their targets the first name.
         return [paths[place] for place in np.unique(file_numbers(paths), return_index=True)[1]]
-    if not os.path.isfile(one):
+    if not is_file(str(one)):
         raise InputError(f"the image {str(one)!r} does not exist; correct the path.")
     return [str(one)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import runpy
 import sys
+from collections.abc import Sequence
 
 from mmreid_uda.utils.files import repository
 
 from .arguments import ToolParser, at_least
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "without_folder"]
 
 COMMANDS = {
     "train": ("train.py", "train a model"),
@@ -22,6 +23,7 @@ COMMANDS = {
     "serve": ("serve.py", "show a gallery and a run as a web page, with an HTTP API"),
     "tracks": ("data/import_tracks.py", "cut crops out of a video along the boxes of a tracker"),
     "render": ("data/render_synthetic.py", "draw people: data sets, or a video of several cameras"),
+    "pack": ("data/pack.py", "put the images of a dataset into one file"),
     "check": ("data/check_dataset.py", "check a dataset before training on it"),
     "export": (
         "deploy/export.py",
@@ -33,6 +35,20 @@ COMMANDS = {
 """Command -> its file in ``tools/``, and what it does."""
 
 _SEVERAL = ("train", "test")
+
+
+def without_folder(words: Sequence[str]) -> list[str]:
+    """Leave out the ``data`` of ``mmreid data pack``: tools of that folder may be called by it.
+
+    Args:
+        words: Behind ``mmreid``.
+
+    Returns:
+        Words that begin with a command, if it is one.
+    """
+    folder, command = [*words, "", ""][:2]
+    named = command in COMMANDS and COMMANDS[command][0].startswith(f"{folder}/")
+    return list(words[named:])
 
 
 def main() -> None:
@@ -48,8 +64,9 @@ def main() -> None:
     lines = (f"{name:10}{text}" for name, (_, text) in COMMANDS.items())
     commands.description = "\n".join(lines)
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
-    command = parser.parse_args(sys.argv[1:2]).command
-    words = sys.argv[2:]
+    words = without_folder(sys.argv[1:])
+    command = parser.parse_args(words[:1]).command
+    words = words[1:]
     tools = repository() / "tools"
     script = tools / COMMANDS[command][0]
     if command in _SEVERAL:

@@ -23,9 +23,18 @@ from mmreid_uda.utils.choices import Split
 from mmreid_uda.utils.values import Natural, checked
 
 from .cache import ImageCache
-from .files import decodable_files, listing, real_paths, shown, subfolders
+from .files import (
+    decodable_files,
+    is_file,
+    is_folder,
+    listing,
+    real_paths,
+    shown,
+    subfolders,
+)
 from .links import ImageFiles, read_links, resolve_links
 from .noise import LabelNoise, NoiseOptions
+from .packs import PACK_SUFFIX
 from .unknown import known
 
 __all__ = ["ReIDDataset", "log_once", "plain_name", "sorted_ids"]
@@ -76,7 +85,7 @@ def _known_camera(camid: Any) -> int | None:
 
 
 def plain_name(name: str) -> str:
-    """A folder name without case and separators.
+    """A folder name without case and separators, and without the ``.pack`` of a pack.
 
     Args:
         name: Such as ``Market-1501``.
@@ -84,7 +93,7 @@ def plain_name(name: str) -> str:
     Returns:
         Such as ``market1501``, which is that of ``market_1501`` too.
     """
-    return re.sub(r"[-_. ]", "", name).lower()
+    return re.sub(r"[-_. ]", "", name.removesuffix(PACK_SUFFIX)).lower()
 
 
 @functools.cache
@@ -261,7 +270,7 @@ class ReIDDataset(BaseDataset):
             InputError: There is no such folder; the message says what was looked for and what is there.
         """
         wanted = " or ".join(f"'{marker}'" for marker in markers)
-        if not os.path.isdir(self.data_root):
+        if not is_folder(self.data_root):
             raise InputError(
                 f"data_root '{self.data_root}' of {self.name} is not a folder (working folder: '{os.getcwd()}'), "
                 "expected the one of the dataset or the one above it; set data_root to where your copy lies"
@@ -269,7 +278,8 @@ class ReIDDataset(BaseDataset):
         level = [self.data_root]
         for _ in range(4):
             for folder in level:
-                if any(os.path.exists(os.path.join(folder, marker)) for marker in markers):
+                places = [os.path.join(folder, marker) for marker in markers]
+                if any(is_file(place) or is_folder(place) for place in places):
                     return folder
             level = [child for folder in level for child in self._named_children(folder)]
         raise InputError(

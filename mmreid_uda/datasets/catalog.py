@@ -14,6 +14,7 @@ from mmreid_uda.utils.choices import SPLITS, Split
 from mmreid_uda.utils.values import checked
 
 from .base_reid import ReIDDataset
+from .files import folder_name
 
 __all__ = [
     "DATASET_CATALOG",
@@ -258,7 +259,7 @@ def _own_images(path: str) -> dict[str, Any] | None:
         name = os.path.splitext(file)[0]
         return dict(type="CSVReIDDataset", data_root=folder or ".", ann_file=file, name=name)
     if os.path.isdir(path) or "/" in path or os.sep in path:
-        name = os.path.basename(os.path.abspath(path))
+        name = folder_name(path)
         return dict(type="FolderReIDDataset", data_root=path, name=name)
     return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import Split
 
 from .base_reid import plain_name
+from .files import folder_name
 from .market1501 import MarketStyleDataset
 
 __all__ = ["CUHK03NP"]
@@ -60,7 +60,7 @@ class CUHK03NP(MarketStyleDataset):
         """
         root = super().find_root(*markers)
         other = "labeled" if self.variant == "detected" else "detected"
-        if plain_name(os.path.basename(os.path.abspath(root))).replace("elled", "eled") == other:
+        if plain_name(folder_name(root)).replace("elled", "eled") == other:
             raise InputError(
                 f"data_root '{self.data_root}' leads to the {other} boxes, expected the {self.variant} ones; "
                 f"set data_root to the folder above, or use cuhk03np-{other}"

@@ -19,6 +19,8 @@ from .clock import Clock
 from .files import (
     IMAGE_EXTENSIONS,
     checked_extensions,
+    folder_name,
+    is_folder,
     listing,
     require_files,
     shown,
@@ -171,7 +173,7 @@ class FolderReIDDataset(_OwnImages):
         self._chosen_folders = folders is not None or self.pattern is not None
         self.split_folders = split_folders
         self.extensions = checked_extensions(extensions)
-        name = name or os.path.basename(os.path.abspath(data_root))
+        name = name or folder_name(data_root)
         super().__init__(data_root, split, pipeline, name=name, **kwargs)
 
     @classmethod
@@ -190,7 +192,7 @@ class FolderReIDDataset(_OwnImages):
         inner = folders[split] if isinstance(folders, Mapping) else ""
         try:
             place = os.path.join(options.get("data_root", ""), inner)
-            return bool(subfolders(place)) or not os.listdir(place)
+            return bool(subfolders(place)) or listing(place) == "nothing"
         except (InputError, OSError, TypeError, ValueError):
             return True
 
@@ -200,7 +202,7 @@ class FolderReIDDataset(_OwnImages):
         Raises:
             InputError: The folder is missing, has no images, or its paths tell no identities.
         """
-        if not os.path.isdir(self.data_root):
+        if not is_folder(self.data_root):
             raise InputError(
                 f"data_root '{self.data_root}' is not a folder (working folder: '{os.getcwd()}'), expected the folder "
                 "of your images; set data_root"
@@ -238,7 +240,7 @@ class FolderReIDDataset(_OwnImages):
         if folder is not None:
             place = os.path.join(self.data_root, folder)
             inner = os.path.relpath(place, self.data_root).replace(os.sep, "/")
-            if os.path.isdir(place) and inner != ".." and not inner.startswith("../"):
+            if is_folder(place) and inner != ".." and not inner.startswith("../"):
                 return "" if inner == "." else inner + "/"
         raise InputError(
             f"split_folders names {folder!r} for split '{split}', expected a folder in {shown(self.data_root)}, "

@@ -12,7 +12,7 @@ from mmreid_uda.utils import InputError
 
 from .base_reid import ReIDDataset
 from .clock import frame_time, lone_value
-from .files import IMAGE_EXTENSIONS, list_images, shown
+from .files import IMAGE_EXTENSIONS, is_folder, list_images, shown
 
 __all__ = ["Market1501", "MarketStyleDataset"]
 
@@ -63,7 +63,7 @@ class MarketStyleDataset(ReIDDataset):
             )
         self.root = self.find_root(*self.split_folders.values())
         folder = os.path.join(self.root, self.split_folders[self.split])
-        if self.split != "train" and not os.path.exists(folder):
+        if self.split != "train" and not os.path.exists(folder) and not is_folder(folder):
             raise InputError(
                 f"found no {shown(folder)} for split '{self.split}' of {self.name}, expected a folder of images; "
                 "extract the archive again, name another set in test, or set test=[] to train without evaluation"

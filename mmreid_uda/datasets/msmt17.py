@@ -11,7 +11,7 @@ from mmreid_uda.registry import DATASETS
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import Split
 
-from .files import require_files, shown
+from .files import folder_name, is_folder, require_files, shown
 from .market1501 import MarketStyleDataset
 from .tables import local_path, read_lines
 
@@ -89,11 +89,9 @@ class MSMT17(MarketStyleDataset):
 
     def _find_version(self) -> str:
         """Read the release off the folders: those of V2 are named ``mask_*_v2``, whatever the folder above is."""
-        if any(
-            os.path.isdir(os.path.join(self.root, f"mask_{part}_v2")) for part in ("train", "test")
-        ):
+        if any(is_folder(os.path.join(self.root, f"mask_{part}_v2")) for part in ("train", "test")):
             return "V2"
-        said = re.search(r"v[12]$", os.path.basename(os.path.abspath(self.root)), re.IGNORECASE)
+        said = re.search(r"v[12]$", folder_name(self.root), re.IGNORECASE)
         return said[0].upper() if said else ""
 
     def _read_list(self, list_name: str) -> list[dict]:
@@ -112,7 +110,7 @@ class MSMT17(MarketStyleDataset):
         part = "train" if self.split == "train" else "test"
         names = (part, f"mask_{part}_v2")
         for name in names:
-            if os.path.isdir(folder := os.path.join(self.root, name)):
+            if is_folder(folder := os.path.join(self.root, name)):
                 return folder
         raise InputError(
             f"found neither '{names[0]}' nor '{names[1]}' in '{self.root}', expected the images that the list files "

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmreid_uda.utils import InputError
 
-from .files import shown
+from .files import is_file, shown
 
 __all__ = ["Table", "local_path", "read_lines", "read_table", "read_text"]
 
@@ -212,6 +212,6 @@ def local_path(folder: str, name: str) -> str:
         The path, there or not.
     """
     path = os.path.join(folder, name)
-    if "\\" in name and os.sep == "/" and not os.path.exists(path):
+    if "\\" in name and os.sep == "/" and not is_file(path):
         return os.path.join(folder, *name.replace("\\", "/").split("/"))
     return path

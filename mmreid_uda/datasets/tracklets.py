@@ -17,7 +17,7 @@ from mmreid_uda.utils.values import Count
 from .base_reid import ReIDDataset
 from .clock import frame_time
 from .dukemtmc import DukeMTMCreID
-from .files import IMAGE_EXTENSIONS, shown, walk_images
+from .files import IMAGE_EXTENSIONS, is_folder, shown, walk_images
 from .market1501 import JUNK
 from .tables import read_lines
 
@@ -63,7 +63,7 @@ class TrackletDataset(ReIDDataset):
         """
         self.root = self.find_root(*self.split_folders.values())
         folder = os.path.join(self.root, self.split_folders[self.split])
-        if not os.path.isdir(folder):
+        if not is_folder(folder):
             raise InputError(
                 f"found no {shown(folder)} for split '{self.split}' of {self.name}, expected a folder of images; "
                 "extract the archive again, name another set in test, or set test=[] to train without evaluation"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from pathlib import Path
 
+from mmreid_uda.datasets.files import read_file
 from mmreid_uda.gallery import Filter, Gallery, content_id
 from mmreid_uda.review import Review
 
@@ -66,6 +66,6 @@ class Counterparts:
 def _content_id(path: str) -> str | None:
     """The id of a file; None where it cannot be read."""
     try:
-        return content_id(Path(path))
+        return content_id(read_file(path))
     except OSError:
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 import tempfile
 import threading
 import uuid
@@ -19,6 +18,7 @@ import numpy as np
 from fastapi import HTTPException, Request
 from fastapi.responses import Response
 
+from mmreid_uda.datasets.files import file_state, read_file
 from mmreid_uda.datasets.transforms import decode_image
 
 __all__ = ["THUMBNAIL_SIZES", "Thumbnails", "encode_jpeg", "picture", "read_picture"]
@@ -74,7 +74,7 @@ class Thumbnails:
             ValueError: It cannot be decoded.
         """
         size = min((one for one in THUMBNAIL_SIZES if one >= size), default=THUMBNAIL_SIZES[-1])
-        name, changed = self._name(path, size), path.stat().st_mtime_ns
+        name, changed = self._name(path, size), file_state(str(path))[1]
         kept = self.folder / name
         with suppress(OSError):
             if kept.stat().st_mtime_ns == changed:
@@ -83,7 +83,7 @@ class Thumbnails:
                     if name in self._sizes:
                         self._sizes.move_to_end(name)
                 return content
-        content = _shrunk(path.read_bytes(), size)
+        content = _shrunk(read_file(str(path)), size)
         # Threads may make one thumbnail at the same time; what a crash leaves is made again.
         temporary = self.folder / f".{uuid.uuid4().hex}"
         temporary.write_bytes(content)
@@ -178,7 +178,7 @@ def read_picture(path: Path) -> tuple[bytes, str]:
         OSError: It cannot be read.
         ValueError: It is no image.
     """
-    content = path.read_bytes()
+    content = read_file(str(path))
     for start, kind in _SHOWN.items():
         if content.startswith(start):
             return content, kind
@@ -207,10 +207,8 @@ def picture(
         HTTPException: 404: the file is not there, or is no image.
     """
     try:
-        state = path.stat()
-        if not stat.S_ISREG(state.st_mode):  # a device never ends
-            raise ValueError("no file")
-        mark = f'"{state.st_mtime_ns:x}-{state.st_size:x}-{size or 0}"'
+        num_bytes, changed = file_state(str(path))
+        mark = f'"{changed:x}-{num_bytes:x}-{size or 0}"'
         headers = {"etag": mark, "cache-control": _KEPT_FOR}
         if mark in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)

@@ -9,7 +9,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ from mmreid_uda.datasets import (
     queries_with_match,
     statistics_table,
 )
-from mmreid_uda.datasets.files import decodable, real_paths, shown
+from mmreid_uda.datasets.files import decodable, read_file, real_paths, shown
 from mmreid_uda.engine import starting_files
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import SPLITS, Split
@@ -444,7 +443,7 @@ def _is_match(one: Image, other: Image) -> bool:
 
 def _read(path: str) -> bytes | None:
     """Hash of an image file, None if it cannot be decoded."""
-    return hashlib.sha256(Path(path).read_bytes()).digest() if decodable(path) else None
+    return hashlib.sha256(read_file(path)).digest() if decodable(path) else None
 
 
 def distinct(findings: Iterable[Finding]) -> list[Finding]:

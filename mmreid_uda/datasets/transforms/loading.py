@@ -15,6 +15,8 @@ from PIL import Image
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError
 
+from ..files import read_file
+
 __all__ = ["LoadReIDImage", "decode_image"]
 
 
@@ -51,7 +53,10 @@ class LoadReIDImage(BaseTransform):
         """
         path = results["img_path"]
         try:
-            content = fileio.get(path, backend_args=self.backend_args)
+            if self.backend_args is None and "://" not in path:
+                content = read_file(path)
+            else:
+                content = fileio.get(path, backend_args=self.backend_args)
         except OSError as error:
             state = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
             reason = "" if isinstance(error, FileNotFoundError) else f" ({error.strerror or error})"

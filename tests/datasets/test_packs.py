@@ -1,0 +1,282 @@
+"""Packs: read as the folders they were made of, to the last bit, by whoever reads images."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+sys.path.append(str(Path(__file__).parents[2] / "tools" / "data"))
+from pack import folder_of, pack_folder
+
+from mmreid_uda.apis.inputs import list_inputs
+from mmreid_uda.datasets import (
+    MSMT17,
+    CSVReIDDataset,
+    FolderReIDDataset,
+    Market1501,
+    ReIDTestDataset,
+    VehicleID,
+    build_dataset,
+    packs,
+)
+from mmreid_uda.datasets.files import decodable, list_images, read_file, subfolders, walk_images
+from mmreid_uda.datasets.links import append_links
+from mmreid_uda.datasets.transforms import LoadReIDImage, reid_collate
+from mmreid_uda.utils import InputError, make_rng
+
+pytest.importorskip("lmdb")
+PIPELINE = [
+    {"type": "LoadReIDImage"},
+    {"type": "Resize", "scale": (8, 16)},
+    {"type": "RandomHorizontalFlip"},
+    {"type": "PackReIDInputs"},
+]
+
+
+def write_images(folder, *names):
+    """PNG files of different pixels, whatever the ending says."""
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = make_rng(number, "pack").integers(0, 256, (9, 5, 3), np.uint8)
+        path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def read_by(loader):
+    """All there is to know of the batches."""
+    return [(batch["inputs"].tolist(), batch["samples"]["gt_label"].tolist()) for batch in loader]
+
+
+def assert_same(packed, plain):
+    """Two datasets are one but for where they lie."""
+    assert packed.fingerprint == plain.fingerprint and packed.name == plain.name
+    assert [os.path.relpath(one, packed.root) for one in packed.paths] == [
+        os.path.relpath(one, plain.root) for one in plain.paths
+    ]
+    for attribute in ("pids", "camids", "true_labels", "camera_known"):
+        assert getattr(packed, attribute).tolist() == getattr(plain, attribute).tolist()
+    for attribute in ("cameras", "times", "tracklets"):
+        np.testing.assert_array_equal(
+            getattr(packed.evidence, attribute), getattr(plain.evidence, attribute)
+        )
+    assert packed.evidence.links.first.tolist() == plain.evidence.links.first.tolist()
+    assert list(map(read_file, packed.paths)) == [Path(one).read_bytes() for one in plain.paths]
+
+
+def test_a_pack_stands_for_its_folder_with_names_of_any_kind(tmp_path):
+    odd = [
+        "é.jpg",
+        "b\n.jpg",
+        "a b'\".jpg",
+        "z" * 240 + ".jpg",
+        "日本.PNG",
+        os.fsdecode(b"\xff.jpg"),
+    ]
+    nested = [
+        f"{'deep ' * 40}/{'er' * 100}/{'x' * 200}.jpg",
+        "cam2/7/1.jpg",
+        "cam2/7.jpg",
+        "cam2-/1.jpg",
+    ]
+    crops = tmp_path / "crops"
+    write_images(crops, *odd, *nested)
+    (crops / "broken.jpg").write_bytes(b"no image")
+    (crops / ".hidden.jpg").write_bytes(b"")
+    (crops / "notes").mkdir()
+    (crops / "notes" / "of.txt").write_text("kept")
+    pack_folder(str(crops), str(tmp_path / "crops.pack"))
+    assert (tmp_path / "crops.pack" / "notes" / "of.txt").read_text() == "kept"
+    plain = FolderReIDDataset(str(crops), labels="unlabeled", folders="camera")
+    packed = FolderReIDDataset(str(tmp_path / "crops.pack"), labels="unlabeled", folders="camera")
+    assert len(packed) == 11
+    assert_same(packed, plain)
+    assert walk_images(f"{tmp_path}/crops.pack/cam2/") == ["7.jpg", "7/1.jpg"]
+    assert subfolders(f"{tmp_path}/crops.pack") == subfolders(str(crops))
+    assert list_images(f"{tmp_path}/crops.pack/cam2") == ["7.jpg"]
+    # Other spellings, links to the pack, a folder inside it, and the folder that it lies in.
+    (tmp_path / "link").symlink_to(tmp_path / "crops.pack")
+    inside = build_dataset(f"{tmp_path}/link/./cam2/../cam2", "train", labels="unlabeled")
+    assert inside.paths == [f"{tmp_path}/link/./cam2/../cam2/{one}" for one in ("7.jpg", "7/1.jpg")]
+    assert len(list_inputs(str(tmp_path / "crops.pack"))) == 11
+    above = FolderReIDDataset(str(tmp_path), labels="unlabeled")
+    assert len(above) == 22 and "11 of 33 entries" in above.notes[-1]
+    kept = FolderReIDDataset(str(tmp_path / "crops.pack"), labels="unlabeled", corrupt="skip")
+    assert len(kept) == 10 and not decodable(f"{tmp_path}/crops.pack/broken.jpg")
+    with pytest.raises(InputError, match="does not exist"):
+        LoadReIDImage()({"img_path": f"{tmp_path}/crops.pack/cam2/8.jpg"})
+
+
+def test_published_sets_find_their_folders_in_a_pack(tmp_path):
+    names = [
+        f"{part}/000{pid}_c{camera}s1_000{frame}51_01.jpg"
+        for part, pids in (
+            ("bounding_box_train", (1, 2)),
+            ("query", (3,)),
+            ("bounding_box_test", (3, 4)),
+        )
+        for pid in pids
+        for camera, frame in ((1, 4), (2, 5))
+    ]
+    write_images(tmp_path / "Market-1501", *names)
+    pack_folder(folder_of("market1501", str(tmp_path)), str(tmp_path / "packs" / "market1501.pack"))
+    for split in ("train", "query", "gallery"):
+        packed = Market1501(str(tmp_path / "packs"), split)
+        assert packed.root == str(tmp_path / "packs" / "market1501.pack")
+        assert_same(packed, Market1501(str(tmp_path / "Market-1501"), split))
+    ids = np.arange(1, 7)
+    write_images(tmp_path / "vehicleid", *[f"image/{one}.jpg" for one in ids])
+    lists = tmp_path / "vehicleid" / "train_test_split"
+    lists.mkdir()
+    (lists / "train_list.txt").write_text("".join(f"{one} {one % 2}\n" for one in ids))
+    pack_folder(str(tmp_path / "vehicleid"), str(tmp_path / "v.pack"))
+    assert_same(VehicleID(str(tmp_path / "v.pack")), VehicleID(str(tmp_path / "vehicleid")))
+    msmt = tmp_path / "MSMT17_V1"
+    write_images(
+        msmt, *[f"train/000{one}/000{one}_000_01_0303morning_0008_0.jpg" for one in (0, 1)]
+    )
+    lines = "".join(f"000{one}/000{one}_000_01_0303morning_0008_0.jpg {one}\n" for one in (0, 1))
+    (msmt / "list_train.txt").write_text(lines)
+    (msmt / "list_val.txt").write_text("")
+    pack_folder(str(msmt), str(tmp_path / "MSMT17_V1.pack"))
+    packed = MSMT17(str(tmp_path / "MSMT17_V1.pack"))
+    assert_same(packed, MSMT17(str(msmt)))
+    assert packed.version == "V1"
+
+
+def test_tables_and_links_lie_beside_the_packed_images(tmp_path):
+    shop = tmp_path / "shop"
+    write_images(shop, "door/a\u0301.jpg", "door/b.jpg", "hall/c.jpg")
+    (shop / "copy.jpg").symlink_to(shop / "hall" / "c.jpg")
+    rows = [
+        "door/a\u0301.jpg,1,door,0.5,t1",
+        "door/b.jpg,2,door,1.5,t1",
+        "hall/c.jpg,1,hall,,",
+        "copy.jpg,1,,,",
+    ]
+    (shop / "crops.csv").write_text("path,pid,camid,time,tracklet\n" + "\n".join(rows) + "\n")
+    # The table of links writes the accent composed, the file's name has it apart.
+    links = [{"path_a": "door/\u00e1.jpg", "path_b": "copy.jpg", "kind": "must"}]
+    append_links(str(shop / "links.csv"), links)
+    pack_folder(folder_of(str(shop / "crops.csv"), "data"), str(tmp_path / "shop.pack"))
+    plain, packed = (
+        CSVReIDDataset(str(tmp_path / one), ann_file="crops.csv", links="links.csv")
+        for one in ("shop", "shop.pack")
+    )
+    assert len(packed) == 3 and len(packed.evidence.links) == 1
+    assert_same(packed, plain)
+    links = [{"path_a": "door/b.jpg", "path_b": "copy.jpg", "kind": "cannot"}]
+    append_links(str(tmp_path / "shop.pack" / "links.csv"), links)
+    assert len(packed.read_links()[0]) == 2
+    pair = {"query": packed, "gallery": build_dataset(f"{tmp_path}/shop.pack/crops.csv", "train")}
+    numbers = ReIDTestDataset([pair], same_camera="keep")
+    assert len(numbers.is_query) == 3  # a query and its gallery image are one file, read once
+
+
+def test_workers_open_the_pack_themselves_and_give_the_folder_s_batches(tmp_path):
+    write_images(tmp_path / "crops", *[f"{one}/{two}.jpg" for one in range(4) for two in range(4)])
+    pack_folder(str(tmp_path / "crops"), str(tmp_path / "crops.pack"))
+    plain, packed = (
+        FolderReIDDataset(str(tmp_path / one), pipeline=PIPELINE) for one in ("crops", "crops.pack")
+    )
+    expected = read_by(DataLoader(plain, 4, collate_fn=reid_collate))
+    assert read_by(DataLoader(packed, 4, collate_fn=reid_collate)) == expected
+    # Forked from a process that has it open, and one that was spawned, which has not.
+    workers = DataLoader(packed, 4, collate_fn=reid_collate, num_workers=2)
+    assert workers.multiprocessing_context is None and read_by(workers) == expected
+    packs._forget()
+    assert read_by(DataLoader(pickle.loads(pickle.dumps(packed)), 4, collate_fn=reid_collate)) == (
+        expected
+    )
+
+
+def _killed_while_packing(crops, out):
+    """Commits after every image, and a kill before the 21st of 40."""
+    packs._COMMIT_BYTES = 1
+    add = packs.PackWriter.add
+
+    def killed(self, content):
+        if len(self.left) == 20:
+            os.kill(os.getpid(), signal.SIGKILL)
+        add(self, content)
+
+    packs.PackWriter.add = killed
+    pack_folder(crops, out)
+
+
+def test_a_killed_packing_goes_on_and_never_looks_whole(tmp_path, monkeypatch):
+    crops, out = tmp_path / "crops", tmp_path / "crops.pack"
+    write_images(crops, *[f"{one:03}.jpg" for one in range(40)])
+    process = multiprocessing.get_context("fork").Process(
+        target=_killed_while_packing, args=(str(crops), str(out))
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL and not out.exists()
+    half = tmp_path / ".crops.pack.part"
+    with pytest.raises(InputError, match="was not finished"):
+        FolderReIDDataset(str(half), labels="unlabeled")
+    left = []
+    add = packs.PackWriter.add
+    monkeypatch.setattr(
+        packs.PackWriter, "add", lambda self, content: left.append(1) or add(self, content)
+    )
+    pack_folder(str(crops), str(out))
+    assert len(left) == 20 and not half.exists()
+    assert list(map(read_file, map(str, sorted(crops.iterdir())))) == [
+        read_file(f"{out}/{one:03}.jpg") for one in range(40)
+    ]
+    assert "already" in pack_folder(str(crops), str(out))
+    write_images(crops, "041.jpg")
+    with pytest.raises(InputError, match="pack of other images"):
+        pack_folder(str(crops), str(out))
+    pack_folder(str(crops), str(tmp_path / "small.pack"), size=(4, 2))
+    assert LoadReIDImage()({"img_path": f"{tmp_path}/small.pack/041.jpg"})["img"].shape == (4, 2, 3)
+
+
+def test_images_that_changed_since_a_packing_was_cut_off_are_read_again(tmp_path):
+    write_images(tmp_path / "crops", "a.jpg", "b.jpg")
+    half = packs.PackWriter(str(tmp_path / ".crops.pack.part"), ["a.jpg", "b.jpg"], [0, 1], "other")
+    half.add(b"old")
+    half.commit()
+    half.close()
+    pack_folder(str(tmp_path / "crops"), str(tmp_path / "crops.pack"))
+    assert read_file(f"{tmp_path}/crops.pack/a.jpg") == (tmp_path / "crops" / "a.jpg").read_bytes()
+
+
+def test_damage_and_lacks_are_told_in_a_sentence(tmp_path, monkeypatch):
+    crops, out = tmp_path / "crops", tmp_path / "crops.pack"
+    write_images(crops, "a.jpg", "b.jpg")
+    (crops / "lost.jpg").symlink_to(crops / "nowhere.jpg")
+    with pytest.raises(InputError, match=r"lost\.jpg' cannot be read"):
+        pack_folder(str(crops), str(out))
+    (crops / "lost.jpg").unlink()
+    with pytest.raises(InputError, match="in the folder"):
+        pack_folder(str(crops), str(crops / "a.pack"))
+    pack_folder(str(crops), str(out))
+    file = out / packs.IMAGES
+    whole = file.read_bytes()
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    with pytest.raises(InputError, match="no package `lmdb`"):
+        FolderReIDDataset(str(out), labels="unlabeled")
+    monkeypatch.undo()
+    content = (crops / "b.jpg").read_bytes()
+    for damaged, said in (
+        (whole.replace(content, content[::-1]), "cannot be read .*damaged there"),
+        (whole[: len(whole) // 2], "no whole pack .* bytes"),
+        (b"", "no whole pack"),
+        (b"no database" * 1000, "no whole pack"),
+    ):
+        copy = tmp_path / f"{len(damaged)}-{damaged[:1].hex()}"
+        copy.mkdir()
+        (copy / packs.IMAGES).write_bytes(damaged)
+        with pytest.raises(InputError, match=said):
+            load = LoadReIDImage()
+            for one in ("a.jpg", "b.jpg"):
+                assert load({"img_path": f"{copy}/{one}"})["img"].shape == (9, 5, 3)
