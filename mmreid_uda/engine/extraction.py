@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
-import torch.distributed as dist
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import get_world_size
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -18,6 +17,7 @@ from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.models.layers import cameras_of
 from mmreid_uda.utils import InputError, check_vectors, loading_processes
+from mmreid_uda.utils.dist import gather_turns, own_turns
 from mmreid_uda.utils.progress import Progress
 
 __all__ = ["extract_features", "unwrap", "with_pipeline"]
@@ -84,13 +84,12 @@ def extract_features(
     """
     algorithm = unwrap(model)
     device = next(algorithm.parameters()).device
-    size, rank, world_size = len(dataset), get_rank(), get_world_size()  # type: ignore[arg-type]
+    size = len(dataset)  # type: ignore[arg-type]
     if not size:
         raise InputError("found a dataset of 0 images to extract features of, expected at least 1.")
-    batches = torch.arange(size).split(batch_size)
-    own = list(batches[rank::world_size])
+    own = own_turns(torch.arange(size).split(batch_size))
     loader = DataLoader(
-        Subset(dataset, torch.cat(own).tolist() if own else []),
+        Subset(dataset, torch.cat(list(own)).tolist() if own else []),
         batch_size=batch_size,
         num_workers=loading_processes(num_workers),
         collate_fn=reid_collate,
@@ -110,28 +109,7 @@ def extract_features(
                 with algorithm.autocast_for_encoders(), known:
                     part = network(batch["inputs"])
             parts.append(part.float())
-        update(min(size, number * batch_size * world_size))
+        update(min(size, number * batch_size * get_world_size()))
     algorithm.train(was_training)
-    features = _gather_in_turn(parts, len(batches), batch_size, size, device)
+    features = gather_turns(parts, size, batch_size)
     return check_vectors(features, "features", names=getattr(dataset, "paths", None), zeros=True)
-
-
-def _gather_in_turn(
-    parts: list[Tensor], num_batches: int, batch_size: int, size: int, device: torch.device
-) -> Tensor:
-    """Put the batches that ranks took in turn back in order: (N, D) on every rank."""
-    world_size = get_world_size()
-    if world_size == 1:
-        return torch.cat(parts)
-    # Every rank pads to the same number of full batches; the width is rank 0's, which always has a batch.
-    width = torch.tensor(parts[0].shape[1] if parts else 0, device=device)
-    dist.broadcast(width, src=0)
-    turns = -(-num_batches // world_size)
-    padded = torch.zeros(turns * batch_size, int(width), device=device)
-    for turn, part in enumerate(parts):
-        padded[turn * batch_size : turn * batch_size + len(part)] = part
-    gathered = [torch.empty_like(padded) for _ in range(world_size)]
-    dist.all_gather(gathered, padded)
-    # (world, turns, batch, D) -> (turns, world, batch, D): the order in which batches were dealt out.
-    in_order = torch.stack(gathered).view(world_size, turns, batch_size, -1).transpose(0, 1)
-    return in_order.reshape(turns * world_size * batch_size, -1)[:size].contiguous()

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import get_comm_device, get_rank, get_world_size
 from torch import Tensor, nn
 
 from .errors import InputError
@@ -26,11 +26,15 @@ __all__ = [
     "cpu_group",
     "gather_batch",
     "gather_on_rank0",
+    "gather_turns",
     "launched_rank",
     "note_launcher",
     "noticing_lost_ranks",
+    "on_every_rank",
+    "own_turns",
     "rank0_says",
     "run_on_rank0",
+    "share_from_rank0",
     "shutdown_dist",
 ]
 
@@ -223,6 +227,129 @@ def gather_on_rank0(arrays: Sequence[np.ndarray]) -> list[list[np.ndarray]] | No
     return gathered if get_rank() == 0 else None
 
 
+def share_from_rank0(function: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Run a function on rank 0 only and give its arrays to every rank, without pickling them.
+
+    Args:
+        function: Called without arguments.
+
+    Returns:
+        Its arrays, the same on every rank; on rank 0 themselves.
+
+    Raises:
+        InputError: As :func:`run_on_rank0`, which errors are raised as.
+        RuntimeError: Likewise.
+    """
+    arrays: list[np.ndarray] = []
+
+    def run() -> list[tuple[tuple[int, ...], str]]:
+        arrays.extend(np.ascontiguousarray(array) for array in function())
+        return [(array.shape, array.dtype.str) for array in arrays]
+
+    kinds = run_on_rank0(run)
+    if get_world_size() == 1:
+        return arrays
+    if get_rank() != 0:
+        arrays = [np.empty(shape, dtype) for shape, dtype in kinds]
+    for array in arrays:
+        with noticing_lost_ranks("the results of rank 0 were handed out"):
+            dist.broadcast(torch.from_numpy(array), src=0, group=_waiting_group())
+    return arrays
+
+
+def own_turns(items: Sequence[T]) -> Sequence[T]:
+    """This rank's share of what is dealt to all ranks in turn.
+
+    Args:
+        items: The same on every rank.
+
+    Returns:
+        Every ``world_size``-th of them; all in a single process.
+    """
+    return items[get_rank() :: get_world_size()]
+
+
+def gather_turns(
+    parts: Sequence[Tensor], size: int, rows_per_turn: int, group: Any = None
+) -> Tensor:
+    """Put rows together again that :func:`own_turns` has dealt out, a block of them at each turn.
+
+    Args:
+        parts: Of each own turn its rows (rows_per_turn, D), on one device; those of the very last turn may be fewer. A
+            rank without a turn gives none.
+        size: N, rows of all turns.
+        rows_per_turn: Rows of a block.
+        group: Exchanges them; None is the training's. Tensors on a CPU may take :func:`cpu_group`.
+
+    Returns:
+        (N, D) in the order of the turns, the same on every rank.
+
+    Raises:
+        InputError: If another rank has ended.
+    """
+    world_size = get_world_size()
+    if world_size == 1:
+        return torch.cat(list(parts))
+    with noticing_lost_ranks("the rows of all ranks were gathered"):
+        # Every rank pads to the same number of full turns; width and device are rank 0's, which always has one.
+        box: list[Any] = [(parts[0].shape[1], parts[0].dtype) if parts else None]
+        dist.broadcast_object_list(box, src=0, group=_waiting_group())
+        (width, dtype), turns = box[0], -(-size // (rows_per_turn * world_size))
+        device = parts[0].device if parts else get_comm_device(group)
+        padded = torch.zeros(turns * rows_per_turn, width, device=device, dtype=dtype)
+        for turn, part in enumerate(parts):
+            padded[turn * rows_per_turn : turn * rows_per_turn + len(part)] = part
+        gathered = [torch.empty_like(padded) for _ in range(world_size)]
+        dist.all_gather(gathered, padded, group=group)
+    # (world, turns, rows, D) -> (turns, world, rows, D): the order in which turns were dealt out.
+    in_order = torch.stack(gathered).view(world_size, turns, rows_per_turn, width).transpose(0, 1)
+    return in_order.reshape(turns * world_size * rows_per_turn, width)[:size].contiguous()
+
+
+def on_every_rank(function: Callable[[], T]) -> list[T]:
+    """Run a function on every rank and give all (picklable) results to each of them.
+
+    An error of one rank is raised on every rank, so that none is left waiting: the own one where there is one, else
+    that of the first rank that has one, as :func:`run_on_rank0` does.
+
+    Args:
+        function: Called without arguments.
+
+    Returns:
+        The results in the order of the ranks.
+
+    Raises:
+        InputError: On every rank, if the function raises one on some rank.
+        RuntimeError: On the other ranks, if it raises another.
+    """
+    if get_world_size() == 1:
+        return [function()]
+    own, outcome = _outcome(function)
+    outcomes: list[Any] = [None] * get_world_size()
+    with noticing_lost_ranks("waiting for the results of all ranks"):
+        dist.all_gather_object(outcomes, outcome, group=_waiting_group())
+    if own is not None:
+        raise own
+    return [_value(outcome, rank) for rank, outcome in enumerate(outcomes)]
+
+
+def _outcome(function: Callable[[], Any]) -> tuple[Exception | None, tuple[bool, Any]]:
+    """The error of a function, and what other ranks are told: whether it succeeded, with its value or sentence."""
+    try:
+        return None, (True, function())
+    except Exception as error:
+        return error, (False, (isinstance(error, InputError), f"{error}"))
+
+
+def _value(outcome: tuple[bool, Any], rank: int) -> Any:
+    """The value of a rank's outcome; its error is raised."""
+    succeeded, value = outcome
+    if succeeded:
+        return value
+    is_input_error, message = value
+    raise InputError(message) if is_input_error else RuntimeError(f"rank {rank} failed: {message}")
+
+
 def run_on_rank0(function: Callable[[], T]) -> T:
     """Run a function on rank 0 only and give its (picklable) result to every rank.
 
@@ -244,20 +371,12 @@ def run_on_rank0(function: Callable[[], T]) -> T:
     box: list[Any] = [None]
     error: Exception | None = None
     if get_rank() == 0:
-        try:
-            box[0] = (True, function())
-        except Exception as caught:
-            error = caught
-            box[0] = (False, (isinstance(caught, InputError), f"{caught}"))
+        error, box[0] = _outcome(function)
     with noticing_lost_ranks("waiting for the result of rank 0"):
         dist.broadcast_object_list(box, src=0, group=_waiting_group())
     if error is not None:
         raise error
-    succeeded, value = box[0]
-    if succeeded:
-        return value
-    is_input_error, message = value
-    raise InputError(message) if is_input_error else RuntimeError(f"rank 0 failed: {message}")
+    return _value(box[0], 0)
 
 
 def _digest(value: Any) -> str:

@@ -1,18 +1,16 @@
 """The metric gives one process's figures on any number of ranks, and explains what is missing."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 
 from mmreid_uda.evaluation import ReIDMetric, evaluate_rank, expand_queries, rerank
+from mmreid_uda.evaluation.functional import budget
 from mmreid_uda.neighbors import center_cameras
 from mmreid_uda.registry import METRICS
 from mmreid_uda.structures import ReIDDataSample
@@ -270,46 +268,77 @@ def test_wrong_use_is_explained(tmp_path: Path) -> None:
         feed(metric, make_images()).evaluate(NUM_SAMPLES)
 
 
-def evaluate_on_one_rank(rank: int, folder: str, num_images: int) -> None:
-    """One of two processes: its share of the images as mmengine's sampler cuts it, padded to an equal length."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    torch.set_num_threads(1)
-    images = make_images()[:num_images]
-    outcome: dict[str, Any] = {}
-    for collect_device in (
-        "cpu",
-        "gpu",
-    ):  # the gloo group of the metric's own, and the training group
-        share = images[torch.tensor(list(DefaultSampler(images, shuffle=False, seed=0)))]
-        metric = feed(make_metric(collect_device=collect_device), share, batch_size=7 + rank)
+ALL_STEPS: dict[str, Any] = dict(
+    rerank=dict(k1=5, k2=2),
+    query_expansion=dict(k=3, database_side=True),
+    center_cameras=True,
+    verification=True,
+)
+
+
+def evaluate_on_rank(rank: int, folder: str, num_images: int) -> dict[str, Any]:
+    """A rank's share of the images as mmengine's sampler cuts it, padded to an equal length; in blocks of 4 queries."""
+    budget._MOST_ROWS = 4
+    images, outcome = make_images()[:num_images], {}
+    share = images[torch.tensor(list(DefaultSampler(images, shuffle=False, seed=0)))]
+    cases: dict[str, Any] = {
+        # The gloo group of the metric's own, and the training group.
+        "cpu": (dict(ALL_STEPS, collect_device="cpu"), share),
+        "gpu": (dict(rerank=dict(k1=5, k2=2, cameras=True), collect_device="gpu"), share),
+        # Everything on rank 1, nothing on rank 0.
+        "lopsided": (dict(protocol="cuhk03"), images if rank else images[:0]),
+        "timed": (dict(time_prior=dict(labels=write_labels(Path(folder, f"{rank}")))), share),
+    }
+    for name, (options, own) in cases.items():
+        metric = feed(make_metric(**options), own, batch_size=7 + rank)
+        metric.dataset_meta = known_times()
         try:
-            outcome[collect_device] = metric.evaluate(NUM_SAMPLES)
+            outcome[name] = {
+                key: value.hex() for key, value in metric.evaluate(NUM_SAMPLES).items()
+            }
         except InputError as error:
-            outcome[collect_device] = str(error)
-    if num_images == NUM_SAMPLES:  # everything on rank 1, nothing on rank 0
-        metric = make_metric()
-        outcome["lopsided"] = (feed(metric, images) if rank else metric).evaluate(NUM_SAMPLES)
-    Path(folder, f"{rank}.json").write_text(json.dumps(outcome))
-    dist.destroy_process_group()
+            outcome[name] = str(error)
+    return outcome
 
 
-def two_ranks(folder: Path, num_images: int) -> list[dict[str, Any]]:
-    mp.spawn(evaluate_on_one_rank, args=(str(folder), num_images), nprocs=2)
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+def known_times() -> dict[str, Any]:
+    images, rng = make_images(), np.random.default_rng(1)
+    return META | dict(cameras=images.camid.numpy(), times=rng.uniform(0, 50, NUM_SAMPLES))
+
+
+def write_labels(folder: Path) -> str:
+    """Pseudo-labels of a run, as a time prior learns from them."""
+    (folder / "pseudo_labels").mkdir(parents=True)
+    known = dict(known_times(), labels=make_images().pid.numpy())
+    np.savez(
+        folder / "pseudo_labels" / "epoch_001.npz",
+        **{name: known[name] for name in ("labels", "cameras", "times")},
+    )
+    return str(folder)
 
 
 @pytest.mark.slow
-def test_two_ranks_equal_one(tmp_path: Path) -> None:
+def test_two_ranks_equal_one_to_the_last_bit(
+    run_ranks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The number of images is odd, so that the sampler repeats one."""
     assert NUM_SAMPLES % 2 == 1
-    expected = expected_metrics(make_images())
-    assert (
-        two_ranks(tmp_path, NUM_SAMPLES)
-        == [{"cpu": expected, "gpu": expected, "lopsided": expected}] * 2
-    )
+    monkeypatch.setattr(budget, "_MOST_ROWS", 4)
+    first, second = run_ranks(evaluate_on_rank, args=(str(tmp_path), NUM_SAMPLES))
+    assert first == second
+    for name, options in {
+        "cpu": ALL_STEPS,
+        "gpu": dict(rerank=dict(k1=5, k2=2, cameras=True)),
+        "lopsided": dict(protocol="cuhk03"),
+        "timed": dict(time_prior=dict(labels=write_labels(tmp_path / "alone"))),
+    }.items():
+        metric = feed(make_metric(**options), make_images())
+        metric.dataset_meta = known_times()
+        expected = {key: value.hex() for key, value in metric.evaluate(NUM_SAMPLES).items()}
+        assert first[name] == expected
+        assert len(expected) > 5
 
 
-@pytest.mark.slow
-def test_an_error_is_raised_on_every_rank(tmp_path: Path) -> None:
-    for outcome in two_ranks(tmp_path, 90):
+def test_an_error_is_raised_on_every_rank(run_ranks: Any, tmp_path: Path) -> None:
+    for outcome in run_ranks(evaluate_on_rank, args=(str(tmp_path), 90)):
         assert all("90 different images" in message for message in outcome.values())

@@ -1,5 +1,6 @@
 """Two real processes: gathered batches, gradients, rank 0's errors, disagreement."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,11 @@ from mmreid_uda.utils.dist import (
     assert_same_on_ranks,
     broadcast_buffers,
     gather_batch,
+    gather_turns,
+    on_every_rank,
+    own_turns,
     run_on_rank0,
+    share_from_rank0,
 )
 
 WEIGHT = torch.linspace(-1, 1, 12).view(4, 3)
@@ -130,6 +135,13 @@ def test_two_ranks_have_the_loss_and_gradient_of_one(run_ranks):
 def everything_else(rank):
     found = {"order": gather_batch(torch.tensor([rank, rank + 10])).tolist()}
     found["rank0"] = run_on_rank0(lambda: f"made on {rank}")
+    found["results"] = on_every_rank(lambda: 10 * rank)
+    arrays = share_from_rank0(lambda: [np.arange(4).reshape(2, 2) + 9 * rank, np.array([not rank])])
+    found["shared"] = [array.tolist() for array in arrays]
+    parts = [
+        torch.tensor(turn) for turn in own_turns([[[0, 1], [2, 3]], [[4, 5], [6, 7]], [[8, 9]]])
+    ]
+    found["turns"] = gather_turns(parts, 5, 2).tolist()
     module = nn.BatchNorm1d(2)
     for tensor in (module.running_mean, module.weight.data, module.bias.data):
         tensor.fill_(rank)
@@ -140,6 +152,7 @@ def everything_else(rank):
     for name, function in dict(
         input=lambda: run_on_rank0(lambda: refuse(InputError)),
         other=lambda: run_on_rank0(lambda: refuse(RuntimeError)),
+        every=lambda: on_every_rank(lambda: refuse(InputError) if rank else 0),
         differ=lambda: assert_same_on_ranks({"labels": torch.arange(3), "weights": rank}),
     ).items():
         try:
@@ -160,6 +173,10 @@ def test_ranks_share_values_and_errors(run_ranks):
     assert second["buffers"] == second["apart"] == [0, 0]
     assert second["reduced"] == [1, 1], "DDP keeps these equal"
     assert first["input"] == second["input"] == ("InputError", "not like this")
+    assert first["every"] == second["every"] == ("InputError", "not like this")
+    assert first["results"] == second["results"] == [0, 10]
+    assert first["shared"] == second["shared"] == [[[0, 1], [2, 3]], [True]]
+    assert first["turns"] == second["turns"] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
     assert second["other"] == ("RuntimeError", "rank 0 failed: not like this")
     for found in (first, second):
         assert found["differ"][0] == "InputError"

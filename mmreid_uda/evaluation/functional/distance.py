@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmreid_uda.utils import InputError, check_vectors, in_threads, single_threaded_products
+from mmreid_uda.utils.dist import own_turns
 
 from .budget import rows_within
 
@@ -101,6 +102,7 @@ def distance_blocks(
     normalize: bool = True,
     block_size: int | None = None,
     reuse_memory: bool = False,
+    over_ranks: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Squared Euclidean distances, a block of queries at a time, so that no Q×G matrix is ever held.
 
@@ -114,6 +116,8 @@ def distance_blocks(
         normalize: Compare L2-normalised rows, as nearly all papers do; False compares them as they are.
         block_size: Queries per block; None chooses it from the size of the gallery (at most 512).
         reuse_memory: Every block overwrites the one before.
+        over_ranks: Leave the blocks of other ranks out; ranks take them in turn, so that a block is the same whatever
+            their number.
 
     Yields:
         ``(start, block)``: the index of the block's first query, and its distances, float32 (rows, G), ``>= 0``.
@@ -128,7 +132,8 @@ def distance_blocks(
     gallery_scales, gallery_squares = row_scales(gallery, normalize)
     fill = _fill_on_cpu if query.device.type == "cpu" else _fill_on_device
     buffer = query.new_empty(min(block_size, len(query)), len(gallery)) if reuse_memory else None
-    for start in range(0, len(query), block_size):
+    starts = range(0, len(query), block_size)
+    for start in own_turns(starts) if over_ranks else starts:
         part = slice(start, start + block_size)
         rows = query[part] * (-2 * query_scales[part, None])
         if buffer is None:

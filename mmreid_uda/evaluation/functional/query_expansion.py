@@ -11,6 +11,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor
 from torch.nn import functional
 
+from mmreid_uda.utils.dist import gather_turns
 from mmreid_uda.utils.progress import Progress
 from mmreid_uda.utils.values import Count, checked
 
@@ -33,6 +34,7 @@ def expand_queries(
     database_side: bool = False,
     block_size: int | None = None,
     max_memory: str | int | None = None,
+    over_ranks: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Move every query towards its first k gallery images: ``q <- (q + Σ cos(q, g)^α g) / |…|``.
 
@@ -48,6 +50,8 @@ def expand_queries(
             queries then meet the moved ones.
         block_size: Queries per block; None chooses it from the size of the gallery.
         max_memory: Budget for what is held beside the given features, such as ``'4GiB'``; None sets no limit.
+        over_ranks: Share the blocks among all ranks, which must all call this with the same features; the result is
+            that of one process, on every rank.
 
     Returns:
         Queries float32 (Q, D) and gallery float32 (G, D), rows of unit norm.
@@ -81,8 +85,8 @@ def expand_queries(
             held + block_size * row_bytes,
         )
     if database_side:
-        gallery = _expand(gallery, gallery, k, alpha, block_size, among_themselves=True)
-    return _expand(query, gallery, k, alpha, block_size), gallery
+        gallery = _expand(gallery, gallery, k, alpha, block_size, over_ranks, among_themselves=True)
+    return _expand(query, gallery, k, alpha, block_size, over_ranks), gallery
 
 
 def _expand(
@@ -91,13 +95,19 @@ def _expand(
     k: int,
     alpha: float,
     block_size: int,
+    over_ranks: bool,
     among_themselves: bool = False,
 ) -> Tensor:
     """Move unit rows towards their first k in the gallery, themselves left out if they are the gallery: (N, D)."""
-    expanded = torch.empty_like(rows)
+    expanded = []
     k = min(k, len(gallery) - among_themselves)
     blocks = distance_blocks(
-        rows, gallery, normalize=False, block_size=block_size, reuse_memory=True
+        rows,
+        gallery,
+        normalize=False,
+        block_size=block_size,
+        reuse_memory=True,
+        over_ranks=over_ranks,
     )
     for start, block in Progress("query expansion", len(rows), "images").watch(blocks):
         if among_themselves:
@@ -107,5 +117,5 @@ def _expand(
         total = rows[start : start + len(block)].clone()
         for place in range(k):
             total += weights[:, place, None] * gallery[columns[:, place]]
-        expanded[start : start + len(block)] = functional.normalize(total, dim=1)
-    return expanded
+        expanded.append(functional.normalize(total, dim=1))
+    return gather_turns(expanded, len(rows), block_size) if over_ranks else torch.cat(expanded)

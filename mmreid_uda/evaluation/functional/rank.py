@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.dist import on_every_rank, own_turns
 from mmreid_uda.utils.progress import Progress
 from mmreid_uda.utils.values import Count, checked
 
@@ -18,9 +19,9 @@ from .budget import log_memory, rows_within
 from .distance import as_rows, distance_blocks
 from .match_ranks import SCRATCH, count_match_ranks, runs_compiled
 from .protocol import CMC, AveragePrecision, Protocol, SameCamera, SingleShot
-from .roc import PairCounter, VerificationResult
+from .roc import PairCounter, PairCounts, VerificationResult, read_counts
 
-__all__ = ["RankResult", "checked_blocks", "evaluate_rank"]
+__all__ = ["RankResult", "checked_blocks", "evaluate_rank", "require_all"]
 
 Array = Tensor | np.ndarray
 Distances = Array | Iterable[tuple[int, Tensor]]
@@ -87,6 +88,7 @@ def evaluate_rank(
     block_size: int | None = None,
     max_memory: str | int | None = None,
     verification: bool = False,
+    over_ranks: bool = False,
 ) -> RankResult:
     """Rank the gallery for every query and measure where its matches stand.
 
@@ -123,6 +125,10 @@ def evaluate_rank(
         max_memory: Budget for what is held beside features or given distances, such as ``'1GiB'``; None sets no limit.
         verification: Also count the distances of all pairs for the ROC of the decision "the same person?"; pairs that
             take no part in the ranking are left out.
+        over_ranks: Share the queries among all ranks, which must all call this with the same arguments, in blocks that
+            they take in turn. Distances that are given as blocks are each rank's own ones, as
+            :func:`.distance_blocks` and :func:`.rerank` give them. The figures are those of one process, to the last
+            bit and on every rank.
 
     Returns:
         The figures.
@@ -157,15 +163,24 @@ def evaluate_rank(
             normalize=normalize,
             block_size=block_size,
             reuse_memory=True,
+            over_ranks=over_ranks,
         )
         distances = Progress("ranking", rules.num_queries, "queries").watch(blocks)
     shots = SingleShot(rules, seed) if protocol == "cuhk03" else None
     pairs = PairCounter(rules) if verification else None
 
-    blocks = checked_blocks(distances, rules.num_queries, rules.num_gallery)
-    average_precision, inverse_penalty, hits = _rank_blocks(
-        blocks, rules, shots, pairs, max_rank, ap
-    )
+    def rank() -> tuple[list[_Ranked], PairCounts | None]:
+        blocks = checked_blocks(distances, rules.num_queries, rules.num_gallery, over_ranks)
+        ranked = list(_rank_blocks(blocks, rules, shots, pairs, max_rank, ap))
+        return ranked, None if pairs is None else pairs.counts()
+
+    by_rank, counts = zip(*(on_every_rank(rank) if over_ranks else [rank()]))
+    ranked = sorted((one for some in by_rank for one in some), key=lambda one: one.start)
+    require_all(((one.start, len(one.ap)) for one in ranked), rules.num_queries)
+    average_precision = np.concatenate([one.ap for one in ranked])
+    inverse_penalty = np.concatenate([one.inverse_penalty for one in ranked])
+    # In the order of the queries: a mean over drawn galleries is rounded.
+    hits = sum((one.hits for one in ranked), np.zeros(max_rank + 1))
     num_valid = int(np.isfinite(average_precision).sum())
     if num_valid == 0:
         raise InputError(rules.no_match_message())
@@ -177,8 +192,25 @@ def evaluate_rank(
         num_queries=rules.num_queries,
         num_valid=num_valid,
         ap=average_precision,
-        verification=None if pairs is None else pairs.result(),
+        verification=None if pairs is None else read_counts(counts),
     )
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """Figures of a block of queries.
+
+    Args:
+        start: Index of the first query.
+        ap: float64 (rows,), average precision, NaN where a query has no match.
+        inverse_penalty: float64 (rows,), likewise.
+        hits: float64 (max_rank + 1,): how often the first match had which place, all later places in the last bin.
+    """
+
+    start: int
+    ap: np.ndarray
+    inverse_penalty: np.ndarray
+    hits: np.ndarray
 
 
 def _rank_blocks(
@@ -188,39 +220,37 @@ def _rank_blocks(
     pairs: PairCounter | None,
     max_rank: int,
     rule: str,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Measure every query.
+) -> Iterator[_Ranked]:
+    """Measure the queries of each block.
 
     Args:
-        blocks: Distances of all queries.
+        blocks: Distances.
         rules: The protocol.
         shots: Galleries of the CUHK03 protocol, or None.
         pairs: Is given every block as well, or None.
         max_rank: Length of the CMC curve.
         rule: Way to measure the average precision.
 
-    Returns:
-        Average precision and inverse negative penalty, float64 (Q,), NaN where a query has no match; and how often the
-        first match had which place, float64 (max_rank + 1,), all later places in the last bin.
+    Yields:
+        The figures of each block.
     """
-    average_precision = np.full(rules.num_queries, np.nan)
-    inverse_penalty = np.full(rules.num_queries, np.nan)
-    hits = np.zeros(max_rank + 1)
     for start, block in blocks:
+        average_precision, inverse_penalty = np.full((2, len(block)), np.nan)
         block = rules.without_junk(block)
         match_ranks, count = count_match_ranks(block, start, rules)
         rows = np.flatnonzero(count)
         match_ranks, count = match_ranks[rows], count[rows]
-        average_precision[start + rows] = _average_precision(match_ranks, count, rule)
+        average_precision[rows] = _average_precision(match_ranks, count, rule)
         last = np.take_along_axis(match_ranks, count[:, None] - 1, axis=1)[:, 0]
-        inverse_penalty[start + rows] = count / (last + 1)
+        inverse_penalty[rows] = count / (last + 1)
         if shots is None:
-            hits += np.bincount(np.minimum(match_ranks[:, 0], max_rank), minlength=max_rank + 1)
+            places = np.minimum(match_ranks[:, 0], max_rank)
+            hits = np.bincount(places, minlength=max_rank + 1).astype(np.float64)
         else:
-            hits += shots.hits(block, start, rows, max_rank)
+            hits = shots.hits(block, start, rows, max_rank)
         if pairs is not None:
             pairs.add(block, start)
-    return average_precision, inverse_penalty, hits
+        yield _Ranked(start, average_precision, inverse_penalty, hits)
 
 
 def _block_size(query_features: Array, rules: Protocol, max_memory: str | int | None) -> int:
@@ -255,7 +285,7 @@ def _average_precision(match_ranks: np.ndarray, count: np.ndarray, rule: str) ->
 
 
 def checked_blocks(
-    distances: Distances, num_queries: int, num_gallery: int
+    distances: Distances, num_queries: int, num_gallery: int, over_ranks: bool = False
 ) -> Iterator[tuple[int, Tensor]]:
     """Cut a matrix of distances into blocks, or pass blocks on, with their shapes checked.
 
@@ -263,6 +293,7 @@ def checked_blocks(
         distances: (Q, G), or blocks ``(start, (rows, G))``.
         num_queries: Q.
         num_gallery: G.
+        over_ranks: Take this rank's blocks of a matrix alone; of blocks, let those of other ranks be missing.
 
     Yields:
         ``(start, block)``, floating point, in order.
@@ -271,26 +302,48 @@ def checked_blocks(
         InputError: Queries are missing or twice, or the gallery has another size.
     """
     covered = 0
-    for start, block in _split_matrix(distances):
-        if start != covered or block.dim() != 2 or block.shape[1] != num_gallery:
+    for start, block in _split_matrix(distances, over_ranks):
+        in_order = start >= covered if over_ranks else start == covered
+        if not in_order or block.dim() != 2 or block.shape[1] != num_gallery:
             raise InputError(
                 f"distances {tuple(block.shape)} of query {start} on were given, but the next block belongs to query "
                 f"{covered} and {num_gallery} gallery images."
             )
-        covered += len(block)
+        covered = start + len(block)
         yield start, block
+
+
+def require_all(parts: Iterable[tuple[int, int]], num_queries: int) -> None:
+    """Refuse queries that are missing or twice.
+
+    Args:
+        parts: First query and number of queries of each part, in order.
+        num_queries: Q.
+
+    Raises:
+        InputError: The parts are not all queries, each once.
+    """
+    covered = 0
+    for start, size in parts:
+        if start != covered:
+            raise InputError(
+                f"found distances of query {start} on after those of the first {covered}, expected each query once: "
+                "with over_ranks=True give each rank its own blocks."
+            )
+        covered += size
     if covered != num_queries:
         raise InputError(
             f"distances of {covered} queries were given, but there are {num_queries} query pids."
         )
 
 
-def _split_matrix(distances: Distances) -> Iterator[tuple[int, Tensor]]:
+def _split_matrix(distances: Distances, over_ranks: bool) -> Iterator[tuple[int, Tensor]]:
     if not isinstance(distances, (Tensor, np.ndarray)):
         yield from distances
         return
     matrix = torch.as_tensor(distances).detach()
-    for start in range(0, len(matrix), _ROWS):
+    starts = range(0, len(matrix), _ROWS)
+    for start in own_turns(starts) if over_ranks else starts:
         rows = matrix[start : start + _ROWS]
         is_wide = rows.dtype.is_floating_point and rows.element_size() >= 4
         yield start, rows if is_wide else rows.float()

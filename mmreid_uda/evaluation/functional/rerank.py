@@ -21,6 +21,7 @@ from mmreid_uda.neighbors.knn import (
     search_bytes,
 )
 from mmreid_uda.utils import InputError, kernels_available, over_rows
+from mmreid_uda.utils.dist import share_from_rank0
 from mmreid_uda.utils.progress import Progress
 from mmreid_uda.utils.values import Count, Fraction, checked
 
@@ -49,6 +50,7 @@ def rerank(
     query_cameras: np.ndarray | None = None,
     gallery_cameras: np.ndarray | None = None,
     camera_lists: CameraLists = OFFICIAL,
+    over_ranks: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Mix the Jaccard distance of k-reciprocal neighbourhoods into the distances of queries to gallery.
 
@@ -78,6 +80,8 @@ def rerank(
         query_cameras: int (Q,), the camera of each query, negative = unknown; None for plain neighbourhoods.
         gallery_cameras: int (G,), those of the gallery, by the same numbers.
         camera_lists: What counts as neighbourhood with cameras.
+        over_ranks: Share search and blocks among all ranks, which must all call this with the same features. Each rank
+            then gives its own blocks alone, taken in turn, and each is that of one process.
 
     Yields:
         ``(start, block)``: the index of the block's first query, and its final distances, float32 (rows, G), in [0, 1].
@@ -102,24 +106,39 @@ def rerank(
     held += search_bytes(len(images), images.shape[1], needed, precision)
     rows = _block_size(max_memory, held, query, gallery)
     log_memory("re-ranking", len(query), len(gallery), rows, held)
-    options: dict[str, Any] = dict(precision=precision, with_min_similarity=True)
+    options: dict[str, Any] = dict(
+        precision=precision, with_min_similarity=True, over_ranks=over_ranks
+    )
     neighbors: Neighbors | CameraNeighbors | None
     if cameras is None:
         neighbors = find_neighbors(images, *needed, **options)
     else:
         neighbors = find_camera_neighbors(images, cameras, *needed, **options)
-    assert neighbors is not None and neighbors.min_similarity is not None
-    encodings = jaccard_encodings(
-        images, neighbors, k1, k2, variant="full", camera_lists=camera_lists
-    )
-    farthest = np.maximum(2 - 2 * neighbors.min_similarity[: len(query)], np.finfo(np.float32).tiny)
+
+    def encode() -> list[np.ndarray]:
+        nonlocal neighbors
+        assert neighbors is not None and neighbors.min_similarity is not None
+        made = jaccard_encodings(
+            images, neighbors, k1, k2, variant="full", camera_lists=camera_lists
+        )
+        nearness = neighbors.min_similarity[: len(query)]
+        neighbors = None
+        return [made.data, made.indices, made.indptr, nearness]
+
+    *arrays, nearness = share_from_rank0(encode) if over_ranks else encode()
+    encodings = sparse.csr_array(tuple(arrays), shape=(len(images), len(images)))
+    farthest = np.maximum(2 - 2 * nearness, np.finfo(np.float32).tiny)
     scales = np.float32(lambda_value) / farthest
-    del neighbors
     of_queries, of_gallery = _split(encodings, len(query))
     held = 4 * images.numel() + 2 * (encodings.data.nbytes + encodings.indices.nbytes)
     block_size = block_size or _block_size(max_memory, held, query, gallery)
     blocks = distance_blocks(
-        query, gallery, normalize=False, block_size=block_size, reuse_memory=reuse_memory
+        query,
+        gallery,
+        normalize=False,
+        block_size=block_size,
+        reuse_memory=reuse_memory,
+        over_ranks=over_ranks,
     )
     for start, block in Progress("re-ranking", len(query), "queries").watch(blocks):
         part = slice(start, start + len(block))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from mmreid_uda.utils import InputError, in_threads, num_threads
 from .match_ranks import runs_compiled
 from .protocol import Protocol
 
-__all__ = ["FALSE_POSITIVE_RATES", "PairCounter", "VerificationResult"]
+__all__ = ["FALSE_POSITIVE_RATES", "PairCounter", "PairCounts", "VerificationResult", "read_counts"]
 
 FALSE_POSITIVE_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 """Where papers sample the ROC."""
@@ -59,6 +60,10 @@ class VerificationResult:
         return {
             key: 100 * rate for key, rate in {**rates, "AUC": self.auc, "EER": self.eer}.items()
         }
+
+
+PairCounts = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Bins with pairs, ascending, and the numbers of pairs of one person and of two in each: int64, (bins,) each."""
 
 
 class PairCounter:
@@ -133,14 +138,7 @@ class PairCounter:
         Raises:
             InputError: There are no positives, or no negatives.
         """
-        _, positives, negatives = self._counts()
-        result = _read_roc(positives, negatives)
-        if not result.num_positives or not result.num_negatives:
-            raise InputError(
-                f"found {result.num_positives} pairs of one person and {result.num_negatives} pairs of two, expected "
-                f"some of both for verification: check the pids, or switch verification off."
-            )
-        return result
+        return read_counts([self.counts()])
 
     def num_pairs(self) -> tuple[int, int]:
         """How many pairs were counted so far.
@@ -148,7 +146,7 @@ class PairCounter:
         Returns:
             Those of one person, and of two.
         """
-        _, positives, negatives = self._counts()
+        _, positives, negatives = self.counts()
         return int(positives.sum()), int(negatives.sum())
 
     def threshold(self, fpr: float) -> tuple[float, float, float]:
@@ -160,7 +158,7 @@ class PairCounter:
         Returns:
             The distance, below which pairs are accepted, and the true and false positive rates measured there.
         """
-        used, positives, negatives = self._counts()
+        used, positives, negatives = self.counts()
         allowed = math.floor(fpr * negatives.sum() * (1 + 1e-12))
         last = int(np.searchsorted(negatives.cumsum(), allowed, "right"))  # bins that are accepted
         keys = np.array([used[last - 1] + 1 if last else 0], np.int32) + np.int32(_FIRST_KEY)
@@ -171,11 +169,40 @@ class PairCounter:
             float(negatives[:last].sum() / max(negatives.sum(), 1)),
         )
 
-    def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Bins with pairs, ascending, and the numbers of both kinds in each."""
+    def counts(self) -> PairCounts:
+        """What was counted so far.
+
+        Returns:
+            The counts, for :func:`read_counts`.
+        """
         negatives = sum(self._negatives[1:], self._negatives[0])
         used = np.flatnonzero(negatives + self._positives)
         return used, self._positives[used], negatives[used]
+
+
+def read_counts(parts: Sequence[PairCounts]) -> VerificationResult:
+    """Read the ROC off what several counters have counted.
+
+    Args:
+        parts: Of each counter, such as one on every rank, its :meth:`PairCounter.counts`.
+
+    Returns:
+        The figures of all pairs together.
+
+    Raises:
+        InputError: There are no positives, or no negatives.
+    """
+    used, place = np.unique(np.concatenate([part[0] for part in parts]), return_inverse=True)
+    sums = np.zeros((2, len(used)), np.int64)
+    for kind, total in enumerate(sums, 1):
+        np.add.at(total, place, np.concatenate([part[kind] for part in parts]))
+    result = _read_roc(*sums)
+    if not result.num_positives or not result.num_negatives:
+        raise InputError(
+            f"found {result.num_positives} pairs of one person and {result.num_negatives} pairs of two, expected "
+            f"some of both for verification: check the pids, or switch verification off."
+        )
+    return result
 
 
 def _keys(distances: Tensor) -> Tensor:

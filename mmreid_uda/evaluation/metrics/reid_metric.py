@@ -8,7 +8,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather, gather, get_comm_device, is_distributed
+import torch.distributed as dist
+from mmengine.dist import get_comm_device, get_rank, is_distributed
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
@@ -24,7 +25,12 @@ from mmreid_uda.neighbors.centering import center_cameras
 from mmreid_uda.neighbors.knn import Precision
 from mmreid_uda.registry import METRICS
 from mmreid_uda.utils import InputError, parse_size
-from mmreid_uda.utils.dist import cpu_group, run_on_rank0
+from mmreid_uda.utils.dist import (
+    cpu_group,
+    noticing_lost_ranks,
+    on_every_rank,
+    run_on_rank0,
+)
 from mmreid_uda.utils.files import require_suffix, require_writable, write_arrays
 from mmreid_uda.utils.values import Count, Fraction
 
@@ -55,9 +61,9 @@ class ExpansionOptions(TypedDict, total=False):
 class ReIDMetric(BaseMetric):
     """Rank the gallery of every test set for its queries: ``market1501/mAP``, ``market1501/R1``, ...
 
-    The features of all ranks are gathered as tensors and put in the order of ``sample_idx``, so that the figures
-    neither depend on the number of ranks nor on the images that a sampler repeats to fill up the last batch. Rank 0
-    evaluates, every rank returns the same dict.
+    Every rank gets the features of all, in the order of ``sample_idx``, so that the figures neither depend on the
+    number of ranks nor on the images that a sampler repeats to fill up the last batch. Ranks share the queries: on CPUs
+    the figures are those of one process to the last bit.
 
     Gallery images of the query's identity *and* camera are left out. A test set without cameras, or with
     ``same_camera='keep'``, is handled by ``ReIDTestDataset``: it numbers the cameras per image file, and the rule then
@@ -88,7 +94,8 @@ class ReIDMetric(BaseMetric):
         max_rank: Length of the CMC curve.
         protocol: ``'market'`` or ``'cuhk03'``, see :func:`~mmreid_uda.evaluation.functional.evaluate_rank`.
         ap: ``'precision'`` or ``'trapezoid'``, see :func:`~mmreid_uda.evaluation.functional.evaluate_rank`.
-        max_memory: What an evaluation may hold beside the features, such as ``'4GiB'``; None sets no limit.
+        max_memory: What an evaluation may hold beside the features on each rank, such as ``'4GiB'``; None sets no
+            limit.
         device: Where distances are computed: ``'auto'`` (a GPU if there is one), ``'cpu'``, ``'cuda'``.
         dump_features: Path of an ``.npz`` file to which rank 0 writes ``features``, ``pid``, ``camid``,
             ``is_query``, ``is_gallery``, ``set_id``, ``sample_idx`` and ``set_names`` at each evaluation; None writes
@@ -186,11 +193,8 @@ class ReIDMetric(BaseMetric):
         Raises:
             InputError: Images are missing, or a test set has no query with a match; raised on every rank.
         """
-        try:
-            parts = self._gather()
-        finally:
-            self.results.clear()
-        metrics = run_on_rank0(lambda: self.compute_metrics(parts, size))
+        features, labels = self._collect((self.dataset_meta or {}).get("num_samples", size))
+        metrics = self._figures(features, labels, over_ranks=True)
         return {
             f"{self.prefix}/{key}" if self.prefix else key: value for key, value in metrics.items()
         }
@@ -211,27 +215,33 @@ class ReIDMetric(BaseMetric):
         Raises:
             InputError: Images are missing, or a test set has no query with a match.
         """
+        parts, labels = _split(results)
+        order = _first_of_each(labels, (self.dataset_meta or {}).get("num_samples", size))
+        return self._figures(torch.cat(parts)[order], labels[order], over_ranks=False)
+
+    def _figures(self, features: Tensor, labels: Tensor, over_ranks: bool) -> dict[str, float]:
+        """Figures of all test sets, from their images in order, each once."""
         meta = self.dataset_meta or {}
         if "set_names" not in meta:
             raise InputError(
                 "ReIDMetric does not know the names of the test sets: set the loader's dataset to "
                 "type='ReIDTestDataset', whose metainfo has them."
             )
-        features, labels = _merge(results, meta.get("num_samples", size))
         if self.dump_features is not None:
-            _dump(Path(self.dump_features), features, labels, meta["set_names"])
+            path = Path(self.dump_features)
+            run_on_rank0(lambda: _dump(path, features, labels, meta["set_names"]))
         metrics: dict[str, float] = {}
         for set_id, name in enumerate(meta["set_names"]):
             inside = labels[:, _LABELS.index("set_id")] == set_id
             try:
-                of_set = self._evaluate_set(name, features, labels, inside)
+                of_set = self._evaluate_set(name, features, labels, inside, over_ranks)
             except InputError as error:
                 raise InputError(f"test set {name!r}: {error}") from None
             metrics.update({f"{name}/{key}": value for key, value in of_set.items()})
         return metrics
 
     def _evaluate_set(
-        self, name: str, features: Tensor, labels: Tensor, inside: Tensor
+        self, name: str, features: Tensor, labels: Tensor, inside: Tensor, over_ranks: bool
     ) -> dict[str, float]:
         """Figures of one test set.
 
@@ -240,18 +250,21 @@ class ReIDMetric(BaseMetric):
             features: float32 (N, D), of all sets.
             labels: int64 (N, 6).
             inside: bool (N,), the images of this set.
+            over_ranks: Share the queries among all ranks.
         """
         parts = [
             inside & (labels[:, _LABELS.index(role)] == 1) for role in ("is_query", "is_gallery")
         ]
-        query, gallery = (features[part].to(self.device) for part in parts)
+        query, gallery = (_rows(features, part).to(self.device) for part in parts)
         (query_pids, query_camids), (gallery_pids, gallery_camids) = (
             labels[part][:, :2].unbind(1) for part in parts
         )
 
         def rank(*features: Tensor | None, distances: Any = None) -> RankResult:
             arguments = (*features, query_pids, gallery_pids, query_camids, gallery_camids)
-            return evaluate_rank(*arguments, distances=distances, **self.options)
+            return evaluate_rank(
+                *arguments, distances=distances, over_ranks=over_ranks, **self.options
+            )
 
         result = rank(query, gallery)
         if result.num_valid < result.num_queries:
@@ -262,7 +275,9 @@ class ReIDMetric(BaseMetric):
             )
         results, max_memory = {"": result}, self.options["max_memory"]
         if self.rerank is not None:
-            options = dict(self.rerank, max_memory=max_memory, reuse_memory=True)
+            options = dict(
+                self.rerank, max_memory=max_memory, reuse_memory=True, over_ranks=over_ranks
+            )
             if options.pop("cameras", False):
                 options.update(
                     query_cameras=query_camids.numpy(), gallery_cameras=gallery_camids.numpy()
@@ -270,7 +285,13 @@ class ReIDMetric(BaseMetric):
             distances = rerank(query, gallery, **options)
             results["rerank_"] = rank(None, None, distances=distances)
         if self.query_expansion is not None:
-            expanded = expand_queries(query, gallery, **self.query_expansion, max_memory=max_memory)
+            expanded = expand_queries(
+                query,
+                gallery,
+                **self.query_expansion,
+                max_memory=max_memory,
+                over_ranks=over_ranks,
+            )
             results["qe_"] = rank(*expanded)
         if self.center_cameras:
             # Each image once, also one that is query and gallery. Unknown cameras have a number for each image.
@@ -283,7 +304,9 @@ class ReIDMetric(BaseMetric):
         if self.time_prior is not None:
             known = [self._known(what, name) for what in ("cameras", "times")]
             sides = [values[part.numpy()] for part in parts for values in known]
-            timed = self.time_prior.distances(distance_blocks(query, gallery), *sides)
+            timed = self.time_prior.distances(
+                distance_blocks(query, gallery, over_ranks=over_ranks), *sides
+            )
             results["time_"] = rank(None, None, distances=timed)
         return {
             f"{prefix}{key}": value
@@ -305,28 +328,31 @@ class ReIDMetric(BaseMetric):
             )
         return np.asarray(values)
 
-    def _gather(self) -> list[tuple[Tensor, Tensor]]:
-        """Bring the results of all ranks to rank 0; the others get an empty list."""
-        if not is_distributed():
-            return self.results.copy()
+    def _collect(self, expected: int | None) -> tuple[Tensor, Tensor]:
+        """Features and labels of the images of all ranks, in the order of ``sample_idx``, each once; on every rank.
+
+        A batch goes straight to its place on every rank, so that none holds all features twice.
+        """
+        parts, labels = _split(self.results)
+        self.results.clear()
+        known = on_every_rank(lambda: (labels, [part.shape for part in parts]))
+        labels = torch.cat([of_rank for of_rank, _ in known])
+        order = _first_of_each(labels, expected)
+        place = torch.full((len(labels),), -1).index_copy_(0, order, torch.arange(len(order)))
+        shapes = [(rank, shape) for rank, (_, shapes) in enumerate(known) for shape in shapes]
+        features = torch.empty(len(order), shapes[0][1][1])
         group = cpu_group() if self.collect_device == "cpu" else None
-        device = get_comm_device(group)
-        counts = torch.tensor([len(labels) for _, labels in self.results]).sum()
-        dimension = self.results[0][0].shape[1] if self.results else 0
-        shape = torch.tensor([int(counts), dimension], device=device)
-        shapes = torch.stack(all_gather(shape, group)).tolist()
-        most, dimension = (max(column) for column in zip(*shapes))
-        # Every rank sends the same shape: rows of zeros fill up, and are cut off again.
-        features = torch.zeros(most, dimension)
-        labels = torch.zeros(most, len(_LABELS), dtype=torch.int64)
-        if self.results:
-            own_features, own_labels = (torch.cat(parts) for parts in zip(*self.results))
-            features[: len(own_features)] = own_features
-            labels[: len(own_labels)] = own_labels
-        gathered = zip(
-            shapes, gather(features.to(device), 0, group), gather(labels.to(device), 0, group)
-        )
-        return [(some[:count].cpu(), marks[:count].cpu()) for (count, _), some, marks in gathered]
+        start = 0
+        for rank, shape in shapes:
+            part = parts.pop(0) if rank == get_rank() else torch.empty(shape)
+            if is_distributed():
+                part = part.to(get_comm_device(group))
+                with noticing_lost_ranks("features were handed out"):
+                    dist.broadcast(part, src=rank, group=group)
+            rows = place[start : start + len(part)]
+            features[rows[rows >= 0]] = part.cpu()[rows >= 0]
+            start += len(part)
+        return features, labels[order]
 
 
 def _step_options(given: bool | Mapping[str, Any]) -> dict[str, Any] | None:
@@ -336,21 +362,30 @@ def _step_options(given: bool | Mapping[str, Any]) -> dict[str, Any] | None:
     return {} if given else None
 
 
-def _merge(parts: list[tuple[Tensor, Tensor]], expected: int | None) -> tuple[Tensor, Tensor]:
-    """Put the images in the order of ``sample_idx``, each once."""
-    if parts:
-        features, labels = (torch.cat(tensors) for tensors in zip(*parts))
-        _, first = np.unique(labels[:, _LABELS.index("sample_idx")].numpy(), return_index=True)
-        features, labels = features[first], labels[first]
-    else:
-        features, labels = torch.zeros(0, 0), torch.zeros(0, len(_LABELS), dtype=torch.int64)
-    if len(labels) == 0 or (expected is not None and len(labels) != expected):
+def _split(results: Sequence[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], Tensor]:
+    """Features of each batch, and labels int64 (N, 6) of all."""
+    none = torch.zeros(0, len(_LABELS), dtype=torch.int64)
+    return [part for part, _ in results], torch.cat([none, *(marks for _, marks in results)])
+
+
+def _first_of_each(labels: Tensor, expected: int | None) -> Tensor:
+    """Where each image is met first, in the order of ``sample_idx``: int64 (images,)."""
+    _, first = np.unique(labels[:, _LABELS.index("sample_idx")].numpy(), return_index=True)
+    if len(first) == 0 or (expected is not None and len(first) != expected):
         raise InputError(
-            f"{len(labels)} different images reached ReIDMetric, but the test sets have {expected}: use "
+            f"{len(first)} different images reached ReIDMetric, but the test sets have {expected}: use "
             f"sampler=dict(type='DefaultSampler', shuffle=False) and drop_last=False in val_dataloader and "
             f"test_dataloader."
         )
-    return features, labels
+    return torch.from_numpy(first)
+
+
+def _rows(features: Tensor, chosen: Tensor) -> Tensor:
+    """The rows of a mask (N,); a view where they stand together, as those of a gallery mostly do."""
+    places = chosen.nonzero()[:, 0]
+    if len(places) and int(places[-1]) - int(places[0]) + 1 == len(places):
+        return features[int(places[0]) : int(places[-1]) + 1]
+    return features[chosen]
 
 
 def _dump(path: Path, features: Tensor, labels: Tensor, set_names: Sequence[str]) -> None:
