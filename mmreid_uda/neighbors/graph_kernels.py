@@ -14,8 +14,10 @@ from .kernels import FAST, dot
 __all__ = [
     "average_encodings",
     "bfs_order",
+    "choose_prefixes",
     "distances_within",
     "expand_sets",
+    "near_distances",
     "reciprocal_sets",
     "renumber",
     "unite_sets",
@@ -24,29 +26,38 @@ __all__ = [
 
 
 @njit(nogil=True, cache=True)
-def reciprocal_sets(first, last, ranks, members, sizes):
-    """``k_reciprocal_sets`` of :mod:`.jaccard_scipy`, as lists.
+def reciprocal_sets(first, last, ranks, half, members, sizes, half_members, half_sizes):
+    """``k_reciprocal_sets`` of :mod:`.jaccard_scipy`, as lists: of all ranks, and of the first of them.
 
     Args:
         first: First row.
         last: One behind the last row.
         ranks: int32 (N, k), the neighbours that count; -1 where a list has ended.
+        half: Of how many of them the second sets are made, 0..k.
         members: int32 (N, k), the result, in the order of the ranks.
         sizes: int32 (N,), the result: members of each row.
+        half_members: int32 (N, half), the result for the second sets.
+        half_sizes: int32 (N,), likewise.
     """
     for row in range(first, last):
-        size = 0
+        size, half_size = 0, 0
         for place in range(ranks.shape[1]):
             neighbor = ranks[row, place]
             if neighbor < 0:
                 break
-            mutual = False
+            mutual, near = False, False
             for back in range(ranks.shape[1]):
                 mutual |= ranks[neighbor, back] == row
-            if mutual:
-                members[row, size] = neighbor
-                size += 1
-        sizes[row] = size
+            if not mutual:
+                continue
+            members[row, size] = neighbor
+            size += 1
+            if place < half:
+                for back in range(half):
+                    near |= ranks[neighbor, back] == row
+                half_members[row, half_size] = neighbor
+                half_size += int(near)
+        sizes[row], half_sizes[row] = size, half_size
 
 
 @njit(nogil=True, cache=True)
@@ -324,6 +335,158 @@ def distances_within(
             distance = np.float32(1) - overlap / (np.float32(2) - overlap)
             partners[end], distances[end] = partner, distance
             end += int(distance <= limit)
+        counts[row - first] = end - start
+        found_by_all[0] += end - start
+        if found_by_all[0] > most:
+            counts[row + 1 - first :] = 0
+            break
+    return partners[:end].copy(), distances[:end].copy(), counts
+
+
+@njit(nogil=True, cache=True)
+def choose_prefixes(first, last, indptr, columns, weights, rank, needed, kept, sizes, rest, ends):
+    """Choose of each row its rarest columns, so many that the others weigh less than ``needed``.
+
+    Two rows of which no chosen column is common overlap by less than ``needed``: of the row whose chosen columns end
+    first, in the order of ranks, everything common stands behind that end.
+
+    Args:
+        first: First row.
+        last: One behind the last row.
+        indptr: int64 (N + 1,), where the rows of the encodings begin.
+        columns: int32 (nnz,).
+        weights: float32 (nnz,).
+        rank: int32 (N,), the place of each column, the rarest first.
+        needed: float64, > 0.
+        kept: bool (nnz,), False; the result: whether an entry is chosen.
+        sizes: int64 (N,), the result: chosen entries of each row.
+        rest: float64 (N,), the result: what the others weigh.
+        ends: int32 (N,), the result: the largest rank that is chosen, -1 where none is.
+    """
+    longest = 0
+    for row in range(first, last):
+        longest = max(longest, indptr[row + 1] - indptr[row])
+    keys = np.empty(longest, np.int64)
+    for row in range(first, last):
+        start, size = indptr[row], indptr[row + 1] - indptr[row]
+        for place in range(size):
+            keys[place] = np.int64(rank[columns[start + place]]) << 32 | place
+        keys[:size].sort()
+        behind = 0.0
+        while size > 0:
+            weight = weights[start + (keys[size - 1] & 0xFFFFFFFF)]
+            if behind + weight >= needed:
+                break
+            behind += weight
+            size -= 1
+        sizes[row], rest[row] = size, behind
+        ends[row] = keys[size - 1] >> 32 if size else -1
+        for place in range(size):
+            kept[start + (keys[place] & 0xFFFFFFFF)] = True
+
+
+@njit(nogil=True, cache=True)
+def near_distances(
+    first,
+    last,
+    indptr,
+    columns,
+    weights,
+    chosen_ptr,
+    chosen,
+    chosen_weights,
+    column_ptr,
+    rows,
+    row_weights,
+    rest,
+    ends,
+    needed,
+    limit,
+    found_by_all,
+    most,
+):
+    """:func:`distances_within` where the limit is low: only rows that share a chosen column are compared.
+
+    The overlap is summed over the columns in the same order, and so has the same last bit.
+
+    Args:
+        first: First row.
+        last: One behind the last row.
+        indptr: As there.
+        columns: As there.
+        weights: As there.
+        chosen_ptr: int64 (N + 1,), where the rows of the chosen entries begin, see :func:`choose_prefixes`.
+        chosen: int32 (m,), their columns.
+        chosen_weights: float32 (m,).
+        column_ptr: int (N + 1,), where the columns of the chosen entries begin.
+        rows: int32 (m,), ascending in each column.
+        row_weights: float32 (m,).
+        rest: float64 (N,), of :func:`choose_prefixes`.
+        ends: int32 (N,), likewise.
+        needed: float64, likewise: no larger than the overlap at the limit.
+        limit: As there.
+        found_by_all: As there.
+        most: As there.
+
+    Returns:
+        As there.
+    """
+    num, end = len(indptr) - 1, 0
+    partners, distances = np.empty(1024, np.int32), np.empty(1024, np.float32)
+    counts = np.empty(last - first, np.int64)
+    entry_point = np.full(num, -1, np.int64)
+    overlaps, found = np.zeros(num, np.float32), np.empty(num + 1, np.uint32)
+    own = np.zeros(num, np.float32)
+    # Less than this in the chosen columns cannot be made up for by the others.
+    least = needed - rest.max()
+    for row in range(first, last):
+        start, met = end, 0
+        for entry in range(chosen_ptr[row], chosen_ptr[row + 1]):
+            column, weight = chosen[entry], chosen_weights[entry]
+            begin, stop = entry_point[column], column_ptr[column + 1]
+            if begin < 0:
+                begin = column_ptr[column]
+                begin += np.searchsorted(rows[begin:stop], row)
+            while begin < stop and rows[begin] <= row:
+                begin += 1
+            entry_point[column] = begin
+            for place in range(np.uint32(begin), np.uint32(stop)):
+                partner = np.uint32(rows[place])
+                overlap = overlaps[partner]
+                found[np.uintp(met)] = partner
+                met += int(overlap == 0)
+                overlaps[partner] = overlap + min(weight, row_weights[place])
+        if end + met > len(partners):
+            more = max(len(partners), met)
+            partners = np.concatenate((partners, np.empty(more, np.int32)))
+            distances = np.concatenate((distances, np.empty(more, np.float32)))
+        if met:
+            for entry in range(indptr[row], indptr[row + 1]):
+                own[columns[entry]] = weights[entry]
+        for place in range(met):
+            partner = found[place]
+            most_possible = np.float64(overlaps[partner])
+            overlaps[partner] = 0
+            if most_possible < least:
+                continue
+            # What else is common stands behind the end of the one that ends first.
+            if ends[row] < ends[partner]:
+                most_possible += rest[row]
+            elif ends[row] > ends[partner]:
+                most_possible += rest[partner]
+            else:
+                most_possible += min(rest[row], rest[partner])
+            if most_possible < needed:
+                continue
+            overlap = np.float32(0)
+            for entry in range(indptr[partner], indptr[partner + np.uint32(1)]):
+                overlap += min(own[columns[entry]], weights[entry])
+            distance = np.float32(1) - overlap / (np.float32(2) - overlap)
+            partners[end], distances[end] = partner, distance
+            end += int(distance <= limit)
+        if met:
+            for entry in range(indptr[row], indptr[row + 1]):
+                own[columns[entry]] = 0
         counts[row - first] = end - start
         found_by_all[0] += end - start
         if found_by_all[0] > most:

@@ -14,6 +14,13 @@ from .rank_lists import RankLists
 
 __all__ = ["averaged_encodings", "pairs_within"]
 
+# Below this overlap too many pairs share a column of which it could depend: all overlaps are summed then.
+_LEAST_OVERLAP = 0.35
+# What the columns that are not looked up may weigh, of the overlap that is needed; at 1 too many pairs are compared.
+_SHARE_BEHIND = 0.8
+# Relative error of a float32 sum for each of its terms, and of a second such sum.
+_ROUNDING = 1.3e-7
+
 
 def averaged_encodings(
     features: np.ndarray, lists: RankLists, farthest: np.ndarray | None
@@ -29,8 +36,14 @@ def averaged_encodings(
         float32 (N, N), sorted indices.
     """
     num = len(features)
-    join = kernels.unite_sets if lists.united else kernels.expand_sets
-    expanded = over_rows(join, num, *_reciprocal_sets(lists.sets), *_reciprocal_sets(lists.others))
+    if lists.united:
+        *sets, _, _ = _reciprocal_sets(lists.sets, 0)
+        *others, _, _ = _reciprocal_sets(lists.others, 0)
+        expanded = over_rows(kernels.unite_sets, num, *sets, *others)
+    else:
+        expanded = over_rows(
+            kernels.expand_sets, num, *_reciprocal_sets(lists.sets, lists.others.shape[1])
+        )
     columns, counts = (np.concatenate(part) for part in zip(*expanded))
     indptr = _indptr(counts)
     scale = np.empty(0, np.float32) if farthest is None else farthest
@@ -62,7 +75,9 @@ def pairs_within(
     """Step 6, as ``pairs_within`` of :mod:`.jaccard_scipy`; stops soon after ``max_pairs`` are found.
 
     Images are renumbered so that neighbours stand together, without which every overlap of a large set is a miss of
-    the cache. The entries of a row keep their order, and so overlaps their last bit.
+    the cache. Below a low limit only those pairs are compared that share one of the rare columns without which their
+    overlap would be too small (prefix filtering: Chaudhuri et al., ICDE 2006). Either way the entries of a row keep
+    their order, and so overlaps their last bit.
 
     Args:
         encodings: float32 (N, N), rows of non-negative weights that sum to 1, sorted indices.
@@ -75,24 +90,46 @@ def pairs_within(
     num = encodings.shape[0]
     order = kernels.bfs_order(encodings.indptr, encodings.indices)
     by_place = _renumbered(encodings, order)
-    by_column = by_place.tocsc()
-    found = over_rows(
-        kernels.distances_within,
-        num,
-        by_place.indptr,
-        by_place.indices,
-        by_place.data,
-        by_column.indptr,
-        by_column.indices,
-        by_column.data,
-        np.float32(max_distance),
-        np.zeros(1, np.int64),
-        np.iinfo(np.int64).max if max_pairs is None else max_pairs,
-    )
+    limit = np.float32(max_distance)
+    most = np.iinfo(np.int64).max if max_pairs is None else max_pairs
+    stop = (limit, np.zeros(1, np.int64), most)
+    needed = _needed_overlap(by_place, float(limit))
+    rows = (by_place.indptr, by_place.indices, by_place.data)
+    if needed < _LEAST_OVERLAP:
+        by_column = by_place.tocsc()
+        columns = (by_column.indptr, by_column.indices, by_column.data)
+        found = over_rows(kernels.distances_within, num, *rows, *columns, *stop)
+    else:
+        prefixes = _prefixes(by_place, _SHARE_BEHIND * needed)
+        found = over_rows(kernels.near_distances, num, *rows, *prefixes, needed, *stop)
     first = 0
     for partners, distances, counts in found:
         yield np.repeat(order[first : first + len(counts)], counts), order[partners], distances
         first += len(counts)
+
+
+def _needed_overlap(encodings: sparse.csr_array, limit: float) -> float:
+    """An overlap that every pair within the limit has, rounding of float32 sums included."""
+    longest = int(np.diff(encodings.indptr).max(initial=0))
+    return 2 * (1 - limit) / (2 - limit) - _ROUNDING * (8 + longest)
+
+
+def _prefixes(encodings: sparse.csr_array, needed: float) -> tuple[np.ndarray, ...]:
+    """What ``near_distances`` asks for: the chosen entries by row and by column, the weight of the others, the ends."""
+    num = encodings.shape[0]
+    order = np.argsort(np.bincount(encodings.indices, minlength=num), kind="stable")
+    rank = np.empty(num, np.int32)
+    rank[order] = np.arange(num, dtype=np.int32)
+    kept, sizes = np.zeros(encodings.nnz, np.bool_), np.empty(num, np.int64)
+    rest, ends = np.empty(num), np.empty(num, np.int32)
+    arrays = (encodings.indptr, encodings.indices, encodings.data, rank)
+    over_rows(kernels.choose_prefixes, num, *arrays, needed, kept, sizes, rest, ends)
+    chosen = sparse.csr_array(
+        (encodings.data[kept], encodings.indices[kept], _indptr(sizes)), shape=encodings.shape
+    )
+    columns = chosen.tocsc()
+    by_row = (chosen.indptr, chosen.indices, chosen.data)
+    return *by_row, columns.indptr, columns.indices, columns.data, rest, ends
 
 
 def _renumbered(encodings: sparse.csr_array, order: np.ndarray) -> sparse.csr_array:
@@ -110,12 +147,14 @@ def _renumbered(encodings: sparse.csr_array, order: np.ndarray) -> sparse.csr_ar
     return sparse.csr_array((new_weights, new_columns, new_indptr), shape=encodings.shape)
 
 
-def _reciprocal_sets(ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Members int32 (N, k) and sizes int32 (N,) of the mutual neighbours among int32 (N, k)."""
+def _reciprocal_sets(ranks: np.ndarray, half: int) -> tuple[np.ndarray, ...]:
+    """Members int32 (N, k) and sizes int32 (N,) of the mutual neighbours among int32 (N, k), and among the first."""
     ranks = np.ascontiguousarray(ranks)
-    members, sizes = np.empty_like(ranks), np.empty(len(ranks), np.int32)
-    over_rows(kernels.reciprocal_sets, len(ranks), ranks, members, sizes)
-    return members, sizes
+    members, halves = np.empty_like(ranks), np.empty((len(ranks), half), np.int32)
+    sizes, half_sizes = np.empty((2, len(ranks)), np.int32)
+    found = (members, sizes, halves, half_sizes)
+    over_rows(kernels.reciprocal_sets, len(ranks), ranks, half, *found)
+    return found
 
 
 def _indptr(counts: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ class RankLists:
 
     Args:
         sets: int32 (N, k), in which images must be mutual to be of an image's set.
-        others: int32 (N, l), the same for second sets.
+        others: int32 (N, l), the same for second sets; unless united, the first columns of ``sets``.
         united: Whether an image's set and its second set are united; else those second sets are added that belong to
             its members and share more than two thirds with its set.
         averaged: int32 (N, m), over whose encodings an image's is averaged, the image itself first.

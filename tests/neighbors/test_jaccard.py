@@ -174,12 +174,20 @@ def test_the_size_of_the_blocks_does_not_matter(monkeypatch):
     np.testing.assert_allclose(found.data, expected.data, atol=1e-6)
 
 
-def test_a_truncated_graph_is_the_whole_one_up_to_the_cut():
-    features = clustered(300, 20)
-    whole = dense(jaccard_graph(features, 20, 6))
-    graph = jaccard_graph(features, 20, 6, max_distance=0.5)
-    assert graph.data.max() <= 0.5 and graph.has_sorted_indices
-    np.testing.assert_array_equal(dense(graph), np.where(whole <= np.float32(0.5), whole, 1))
+@pytest.mark.parametrize(
+    "features", [clustered(300, 20), signs(180), np.repeat(signs(60), 3, axis=0)]
+)
+@pytest.mark.parametrize("k1, k2", [(20, 6), (11, 1)])
+def test_a_truncated_graph_is_the_whole_one_up_to_the_cut(features, k1, k2):
+    whole = dense(jaccard_graph(features, k1, k2))
+    stored = np.unique(whole[whole < 1])
+    # Distances that occur are limits as well: to the last bit they belong to the graph.
+    occurring = stored[np.linspace(1, len(stored) - 1, 5).astype(int)].tolist()
+    for limit in (0.02, 0.3, 0.5, 0.7, 0.78, 0.9, *occurring):
+        graph = jaccard_graph(features, k1, k2, max_distance=limit)
+        assert graph.has_sorted_indices
+        expected = np.where(whole <= np.float32(limit), whole, 1)
+        np.testing.assert_array_equal(dense(graph), expected, strict=True)
 
 
 def test_equal_encodings_are_stored_as_exact_zeros():
