@@ -107,5 +107,7 @@ class ClassifierHead(BaseHead, ResizingRows):
             Pooled features and float32 logits of all W·B images, with the gradient of this rank's part.
         """
         pooled, embedding = all_gather_with_grad(out.pooled), all_gather_with_grad(out.embedding)
-        logits = self._split(embedding) @ self.weight.transpose(1, 2)
+        # Branch by branch: the gradient of a batched product would not lie as the weight does, and be copied.
+        pairs = zip(self._split(embedding).unbind(), self.weight.unbind())
+        logits = torch.stack([F.linear(one, rows) for one, rows in pairs])
         return BranchOutput.of(self._split(pooled), logits)

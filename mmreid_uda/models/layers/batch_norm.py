@@ -16,6 +16,8 @@ from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import DomainName
 from mmreid_uda.utils.values import Count, checked
 
+from .informed import InformedLayer, informed_layers
+
 __all__ = ["DomainBN", "GhostBN", "convert_norm", "domain_split"]
 
 
@@ -131,7 +133,7 @@ class GhostBN(_BatchNorm):
 
 
 @MODELS.register_module()
-class DomainBN(nn.Module):
+class DomainBN(InformedLayer):
     """Domain-specific batch normalisation: separate affine weights and statistics for source and target.
 
     In train mode the batch must be ``[source | target]``; :func:`domain_split` tells where the target begins, without
@@ -258,7 +260,7 @@ def domain_split(module: nn.Module, num_source: int) -> Iterator[None]:
         >>> with domain_split(encoder, num_source=len(source_images)):
         ...     out = encoder(torch.cat([source_images, target_images]))
     """
-    layers = [layer for layer in module.modules() if isinstance(layer, DomainBN)]
+    layers = informed_layers(module, DomainBN)
     previous = [layer.num_source for layer in layers]
     try:
         for layer in layers:

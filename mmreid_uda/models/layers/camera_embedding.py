@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
 
+from .informed import InformedLayer, informed_layers
+
 __all__ = ["CameraEmbedding", "cameras_of"]
 
 
-class CameraEmbedding(nn.Module):
+class CameraEmbedding(InformedLayer):
     """``x + λ · E[camera]``: a learned vector for each camera, on all tokens or on the class token alone.
 
     Which cameras took the images says :func:`cameras_of`; algorithms do so for every batch that has annotations.
@@ -90,7 +92,7 @@ def cameras_of(module: nn.Module, samples: Any) -> Iterator[None]:
         >>> with cameras_of(encoder, data_samples):
         ...     out = encoder(images)
     """
-    layers = [layer for layer in module.modules() if isinstance(layer, CameraEmbedding)]
+    layers = informed_layers(module, CameraEmbedding)
     cameras = samples.get("camera") if layers and isinstance(samples, ReIDDataSample) else None
     previous = [layer.cameras for layer in layers]
     try:
