@@ -36,14 +36,14 @@ class Trial:
         config: Config file.
         options: Dotted keys -> values merged into it.
         device: ``cpu`` or ``cuda``; None takes a GPU if there is one.
-        clusters: Number of classes of the head, which the batch is of.
+        clusters: Number of classes of the head, which the batch is of. Defaults to 150.
 
     Raises:
         InputError: The config is of no algorithm of re-identification.
     """
 
     def __init__(
-        self, config: str, options: dict[str, Any] | None, device: str | None, clusters: int
+        self, config: str, options: dict[str, Any] | None, device: str | None, clusters: int = 150
     ) -> None:
         # The time does not depend on the weights: no first stage is needed.
         cfg = load_config(config, {**(options or {}), "stage1": None})
@@ -66,7 +66,7 @@ class Trial:
         labelled = hasattr(self.model, "on_source")  # PTL and its kin learn from labels alone
         [(width, height)] = [step.scale for step in cfg.test_pipeline if step.type == "Resize"]
         shape = (size, *([views] if views > 1 else []), height, width, 3)
-        self.batch = dict(
+        self.batch: dict[str, Any] = dict(
             inputs=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
             samples=dict(
                 gt_label=torch.arange(size) // (cfg.num_instances or 1) % clusters,

@@ -19,6 +19,7 @@ from mmreid_uda.utils import InputError, num_threads
 from mmreid_uda.utils.files import write_json
 
 __all__ = [
+    "FORGET_PEAK",
     "add_output_options",
     "added_memory",
     "fitted_exponent",
@@ -29,7 +30,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-_FORGET_PEAK = Path("/proc/self/clear_refs")
+FORGET_PEAK = Path("/proc/self/clear_refs")
 
 
 def add_output_options(parser: ToolParser, repetitions: int, figure: bool = False) -> None:
@@ -116,7 +117,7 @@ def added_memory(
     Raises:
         InputError: The process was ended, most likely for its memory.
     """
-    if not _FORGET_PEAK.exists():
+    if not FORGET_PEAK.exists():
         return None
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -145,7 +146,7 @@ def _measure(
     torch.set_num_threads(threads)
     work = prepare(*arguments, **{name: np.load(path) for name, path in paths.items()})
     gc.collect()
-    _FORGET_PEAK.write_text("5")
+    FORGET_PEAK.write_text("5")
     before = resident("VmRSS")
     work()
     return resident("VmHWM") - before
