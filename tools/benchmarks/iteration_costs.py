@@ -63,7 +63,7 @@ class Trial:
         self.students = [network.encoder for network in networks]
         self.teachers = [network.encoder for network in teachers]
         size, views = cfg.global_batch_size, len(self.students)
-        labelled = hasattr(self.model, "on_source")  # PTL and its kin learn from labels alone
+        labeled = hasattr(self.model, "on_source")  # PTL and its kin learn from labels alone
         [(width, height)] = [step.scale for step in cfg.test_pipeline if step.type == "Resize"]
         shape = (size, *([views] if views > 1 else []), height, width, 3)
         self.batch: dict[str, Any] = dict(
@@ -71,14 +71,14 @@ class Trial:
             samples=dict(
                 gt_label=torch.arange(size) // (cfg.num_instances or 1) % clusters,
                 sample_idx=torch.arange(size),
-                domain=torch.full((size,), int(not labelled)),
+                domain=torch.full((size,), int(not labeled)),
             ),
-            num_source=size if labelled else 0,
+            num_source=size if labeled else 0,
         )
         data = self.model.data_preprocessor(self.batch)
         self.inputs, self.samples = data["inputs"], data["data_samples"]
         self.views = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
-        if labelled:
+        if labeled:
             self.model.on_source(clusters)
         else:
             labels = torch.arange(2 * clusters) % clusters
@@ -217,10 +217,10 @@ def report(metrics: dict[str, Any]) -> str:
         f"{'milliseconds':32}" + "".join(f"{name:>22}" for name in names) + "   ratio (quartiles)"
     ]
     for config, one in metrics.items():
-        figures = "".join(f"{1e3 * one['seconds'][name]:22.1f}" for name in names)
+        cells = "".join(f"{1e3 * one['seconds'][name]:22.1f}" for name in names)
         low, high = one["ratio_quartiles"]
         lines.append(
-            f"{Path(config).stem:32}{figures}   {one['ratio']:.3f} ({low:.3f} to {high:.3f})"
+            f"{Path(config).stem:32}{cells}   {one['ratio']:.3f} ({low:.3f} to {high:.3f})"
         )
         if "memory_ratio" in one:
             lines.append(f"{'':32}added memory / that of {REFERENCE}: {one['memory_ratio']:.3f}")
