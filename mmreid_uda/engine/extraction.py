@@ -20,6 +20,8 @@ from mmreid_uda.utils import InputError, check_vectors, loading_processes
 from mmreid_uda.utils.dist import gather_turns, own_turns
 from mmreid_uda.utils.progress import Progress
 
+from .feature_file import FeatureFile, Place
+
 __all__ = ["extract_features", "unwrap", "with_pipeline"]
 
 
@@ -59,6 +61,7 @@ def extract_features(
     amp_dtype: torch.dtype | None = None,
     update: Callable[[int], Any] | None = None,
     network: Callable[[Tensor], Tensor] | None = None,
+    place: Place | None = None,
 ) -> Tensor:
     """Compute the test features of all images of a dataset, on all ranks together.
 
@@ -75,12 +78,14 @@ def extract_features(
             every half minute.
         network: Maps normalised images (B, 3, H, W) to the features (B, D) that are wanted of them, with parts of the
             model. Defaults to None: the model's test features.
+        place: Which file takes the features, if any does. Defaults to None: they stay in memory.
 
     Returns:
-        float32 (N, D) on the model's device, finite, in the order of the dataset, the same on every rank.
+        float32 (N, D) on the model's device, finite, in the order of the dataset, the same on every rank. In a file the
+        same, but on the CPU, see :meth:`.FeatureFile.mapped`.
 
     Raises:
-        InputError: The dataset is empty, or a feature is not finite.
+        InputError: The dataset is empty, or a feature is not finite; or as for :class:`.FeatureFile`.
     """
     algorithm = unwrap(model)
     device = next(algorithm.parameters()).device
@@ -99,6 +104,8 @@ def extract_features(
     was_training, parts = algorithm.training, []
     algorithm.eval()
     update = update or Progress("extracting features", size, "images").update
+    names = getattr(dataset, "paths", None)
+    file = None if own else FeatureFile.at(place, size, 0)
     for number, batch in enumerate(loader, 1):
         batch = algorithm.data_preprocessor(batch, False)
         with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
@@ -108,8 +115,15 @@ def extract_features(
                 known = cameras_of(algorithm, batch["data_samples"])
                 with algorithm.autocast_for_encoders(), known:
                     part = network(batch["inputs"])
+        if number == 1:
+            file = FeatureFile.at(place, size, part.shape[1])
+        if file is None:
             parts.append(part.float())
+        else:
+            start, stop = int(own[number - 1][0]), int(own[number - 1][-1]) + 1
+            file.write(start, part.float(), None if names is None else names[start:stop])
         update(min(size, number * batch_size * get_world_size()))
     algorithm.train(was_training)
-    features = gather_turns(parts, size, batch_size)
-    return check_vectors(features, "features", names=getattr(dataset, "paths", None), zeros=True)
+    if file is not None:
+        return file.mapped()
+    return check_vectors(gather_turns(parts, size, batch_size), "features", names=names, zeros=True)

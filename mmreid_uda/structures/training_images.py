@@ -15,8 +15,9 @@ Extract = Callable[[Callable[[Tensor], Tensor], Any], Tensor]
 """``extract(network, dataset)``: features of all images of a dataset, seen through the test pipeline.
 
 The network maps normalised images, float32 (B, 3, H, W), to features (B, D): an algorithm, one of its methods, or any
-function. All ranks call this together, and get the same float32 (N, D) on the model's device, finite, in the order of
-the dataset. The algorithm is in evaluation mode meanwhile.
+function. All ranks call this together, and get the same float32 (N, D), finite, in the order of the dataset: on the
+model's device or, where that would take too much memory, on the CPU as a map of a file, which no step needs to copy.
+The algorithm is in evaluation mode meanwhile.
 """
 
 

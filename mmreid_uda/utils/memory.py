@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 from fractions import Fraction
+from pathlib import Path
 
 from .errors import InputError
 
-__all__ = ["keep_freed_memory", "parse_size"]
+__all__ = ["keep_freed_memory", "machine_memory", "parse_size"]
 
 # Parameters of mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -46,6 +48,18 @@ def parse_size(text: str | int, key: str = "size") -> int:
             f"set {key}"
         )
     return int(Fraction(match[1]) * _UNITS[match[2]])
+
+
+def machine_memory() -> int:
+    """Memory of this machine, or what a container may take of it.
+
+    Returns:
+        Bytes.
+    """
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    told = limit.read_text().strip() if limit.is_file() else ""
+    return min(size, int(told)) if told.isdigit() else size
 
 
 def keep_freed_memory() -> bool:

@@ -24,6 +24,7 @@ __all__ = [
     "in_threads",
     "kernels_available",
     "loading_processes",
+    "local_ranks",
     "num_cores",
     "num_threads",
     "over_rows",
@@ -92,6 +93,16 @@ def num_cores() -> int:
 
 
 @checked
+def local_ranks() -> int:
+    """How many ranks share this machine, as their launcher says.
+
+    Returns:
+        The number, at least 1.
+    """
+    told = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1
+    return max(int(told), 1)
+
+
 def loading_processes(num_workers: Natural | Literal["auto"] | None = "auto") -> int:
     """How many processes of this rank load images.
 
@@ -108,12 +119,9 @@ def loading_processes(num_workers: Natural | Literal["auto"] | None = "auto") ->
         InputError: It is neither.
     """
     if num_workers is None or num_workers == "auto":
-        ranks = int(
-            os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1
-        )
         import torch
 
-        share = num_cores() // max(ranks, 1)
+        share = num_cores() // local_ranks()
         return max(1, min(8, share if torch.cuda.is_available() else share // 2))
     return num_workers
 

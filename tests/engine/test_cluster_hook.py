@@ -401,6 +401,33 @@ def test_what_is_clustered_is_what_the_model_says(tiny, tmp_path):
     assert features is images.features and (features.norm(dim=1) > 2.9).all()
 
 
+def test_labels_and_memory_of_features_on_disk_are_those_of_features_in_memory(tiny, tmp_path):
+    found = {}
+    for where in ("memory", "disk"):
+        options = {
+            "work_dir": str(tmp_path / where),
+            "train_cfg.max_epochs": 2,
+            "train_cfg.val_interval": 100,
+            "iters_per_epoch": 1,
+            "default_hooks.report": None,
+            "default_hooks.checkpoint.save_best": None,
+            "default_hooks.cluster.features": where,
+            "default_hooks.cluster.stability": True,
+        }
+        runner = build_runner(load_config(tiny(), options))
+        runner.train()
+        assert not (tmp_path / where / "features").exists()
+        saved = [
+            np.load(tmp_path / where / "pseudo_labels" / f"epoch_{epoch:03d}.npz")
+            for epoch in (1, 2)
+        ]
+        assert "ari_mirrored" in json.loads(str(saved[1]["statistics"]))
+        found[where] = [one["labels"].tolist() for one in saved], runner.model.state_dict()
+    assert found["memory"][0] == found["disk"][0]
+    for name, tensor in found["memory"][1].items():
+        assert torch.equal(tensor, found["disk"][1][name]), name
+
+
 def label_on_a_rank(rank, features):
     hook = ClusterHook(dict(type="KMeans", num_clusters=3), pipeline=[])
     jaccard = ClusterHook(dict(type="JaccardDBSCAN", k1=6, k2=2), pipeline=[])

@@ -36,6 +36,7 @@ from mmreid_uda.utils.files import write_arrays
 from mmreid_uda.utils.values import Count, Fraction, Natural
 
 from ..extraction import extract_features, unwrap, with_pipeline
+from ..feature_file import FeaturesIn, feature_files, place_of_features
 from ..links import LinksFile
 from ..optim import fit_moments
 
@@ -87,6 +88,10 @@ class ClusterHook(Hook):
         num_workers: Loading processes per rank during extraction. Defaults to ``'auto'``: as the machine has cores.
         amp_dtype: ``'bfloat16'`` or ``'float16'`` computes the features in mixed precision, which is faster on GPUs;
             pseudo-labels may then differ a little. Defaults to None: float32, also where training is mixed.
+        features: Where features are during the step: in ``'memory'``, a copy for every rank; or on ``'disk'``, in one
+            file in ``work_dir/features`` that all ranks map, which is removed afterwards. Ranks on several machines
+            need a work dir that they share. ``'auto'`` (default) takes the disk where all copies of a machine would
+            take more than a quarter of its memory; on a GPU, a quarter of the GPU's. Labels are the same.
         seed: Seed of the clusterer; defaults to the run's.
         stability: Cluster the mirrored images as well, and log how far both labels agree (``ari_mirrored``): a second
             extraction and clustering. Defaults to False.
@@ -119,6 +124,7 @@ class ClusterHook(Hook):
         batch_size: Count = 128,
         num_workers: Natural | Literal["auto"] = "auto",
         amp_dtype: Literal["bfloat16", "float16"] | None = None,
+        features: FeaturesIn = "auto",
         seed: int | None = None,
         stability: bool = False,
         save_labels: bool = True,
@@ -135,6 +141,7 @@ class ClusterHook(Hook):
         self.policy = policy
         self.batch_size, self.num_workers = batch_size, num_workers
         self.amp_dtype = getattr(torch, amp_dtype) if amp_dtype else None
+        self.features = features
         self.seed = seed
         self.stability = stability
         self.save_labels = save_labels
@@ -168,6 +175,11 @@ class ClusterHook(Hook):
         if runner.epoch % self.interval and bool((target.labels >= 0).any()):
             return
         self._links.refresh(target, runner)
+        with feature_files(runner.work_dir):
+            self._relabel(runner, target)
+
+    def _relabel(self, runner: Runner, target: ReIDDataset) -> None:
+        """Make new labels and hand them out."""
         started = time.monotonic()
         images, answers = self.collect(runner, also=[_MIRRORED] if self.stability else [])
         features = images.features
@@ -243,19 +255,28 @@ class ClusterHook(Hook):
             also: Names that are to be answered beside those of the clusterer.
 
         Returns:
-            The images with their features; and name -> array of each answer, None where the data have none.
+            The images with their features, which may be files and then last as long as
+            :func:`~mmreid_uda.engine.feature_file.feature_files`; and name -> array of each answer, None where the data
+            have none.
 
         Raises:
             InputError: A feature is NaN or infinite, or nobody answers a name.
         """
         dataset, model = runner.train_dataloader.dataset, unwrap(runner.model)
+        device = next(model.parameters()).device
         labels = dataset.labels[torch.from_numpy(dataset.domains == 0)]
         images = TrainingImages(_target(runner), dataset.source_datasets, labels, runner.epoch)
 
         def extract(network: Callable[[Tensor], Tensor], dataset: ReIDDataset) -> Tensor:
             seen = with_pipeline(dataset, self.pipeline)
             return extract_features(
-                model, seen, self.batch_size, self.num_workers, self.amp_dtype, network=network
+                model,
+                seen,
+                self.batch_size,
+                self.num_workers,
+                self.amp_dtype,
+                network=network,
+                place=place_of_features(runner.work_dir, self.features, device),
             )
 
         images.features = model.cluster_features(extract, images)

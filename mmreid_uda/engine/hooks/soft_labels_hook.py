@@ -17,6 +17,7 @@ from mmreid_uda.structures import SoftLabels
 from mmreid_uda.utils.files import write_arrays, write_json
 
 from ..extraction import unwrap
+from ..feature_file import feature_files
 from .cluster_hook import ClusterHook
 
 __all__ = ["SoftLabelsHook"]
@@ -77,9 +78,10 @@ class SoftLabelsHook(Hook):
         if not self.write:
             return
         [clusters] = [hook for hook in runner.hooks if isinstance(hook, ClusterHook)]
-        images, answers = clusters.collect(runner, also=("probabilities",))
-        assert images.features is not None
-        kept = clusters.label(runner, images.features, answers) >= 0
+        with feature_files(runner.work_dir):
+            images, answers = clusters.collect(runner, also=("probabilities",))
+            assert images.features is not None
+            kept = clusters.label(runner, images.features, answers) >= 0
         if is_main_process():
             target = images.target
             given = torch.from_numpy(target.true_labels)

@@ -311,7 +311,8 @@ class BaseReID(BaseModel):
             float32 (M, D), one source after the other; None without a source.
         """
         sources = [extract(self, source) for source in images.sources]
-        return torch.cat(sources) if sources else None
+        # Of a single source no copy: it may be a file.
+        return None if not sources else sources[0] if len(sources) == 1 else torch.cat(sources)
 
     def mirrored_features(self, extract: Extract, images: TrainingImages) -> Tensor:
         """Tested features of the mirrored images of the target: how firmly labels stand, without any label.

@@ -165,11 +165,11 @@ class FAT(BaseReID):
             float32 (N, K), softmax in evaluation mode.
         """
         assert images.features is not None
-        neck = self.encoder.neck
+        neck, device = self.encoder.neck, next(self.parameters()).device
         was_training = neck.training
         neck.eval()
         blocks = images.features.split(_BLOCK)
-        probabilities = [self.head.probabilities(neck(block)) for block in blocks]
+        probabilities = [self.head.probabilities(neck(block.to(device))) for block in blocks]
         neck.train(was_training)
         return torch.cat(probabilities)
 

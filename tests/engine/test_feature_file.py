@@ -1,0 +1,143 @@
+"""Features in a file: the rows of all ranks at their places, labels as of those in memory, and who cannot see it."""
+
+import errno
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmreid_uda.clustering import EvidenceClustering, JaccardDBSCAN
+from mmreid_uda.engine import extract_features
+from mmreid_uda.engine import feature_file as module
+from mmreid_uda.engine.feature_file import FeatureFile, feature_files, place_of_features
+from mmreid_uda.utils import InputError, without_kernels
+from mmreid_uda.utils.dist import own_turns, run_on_rank0
+
+NUM, DIM, BATCH = 90, 8, 8
+
+
+class Rows(torch.utils.data.Dataset):
+    """A network's answer is the row itself."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        rows = rng.standard_normal((9, DIM))[np.arange(NUM) % 9] + rng.normal(0, 0.2, (NUM, DIM))
+        self.rows = nn.functional.normalize(torch.from_numpy(rows).float(), dim=1)
+        self.paths = [f"{number}.png" for number in range(NUM)]
+
+    def __len__(self):
+        return NUM
+
+    def __getitem__(self, index):
+        return self.rows[index]
+
+
+class Identity(nn.Linear):
+    """An algorithm that tests what it is given."""
+
+    def data_preprocessor(self, batch, training):
+        return dict(inputs=batch, data_samples=None)
+
+    def forward(self, inputs, data_samples, mode):
+        return inputs
+
+
+def extract(folder, where):
+    place = place_of_features(folder, where, torch.device("cpu"))
+    return extract_features(Identity(1, 1), Rows(), BATCH, 0, place=place)
+
+
+@without_kernels()
+def cluster(features):
+    clustering = EvidenceClustering(JaccardDBSCAN(k1=6, k2=2))
+    nodes = clustering.prepare(features, over_ranks=True)
+    return run_on_rank0(lambda: clustering(nodes, seed=0, epoch=0)).tolist()
+
+
+def on_disk(rank, folder):
+    with feature_files(folder):
+        features = extract(folder, "disk")
+        assert (folder / "features" / "0.npy").exists()
+        found = features.numpy().copy(), cluster(features)
+        # Whoever changes features does it for himself.
+        features[rank] = 7
+        again = extract(folder, "disk")
+        assert np.array_equal(again, found[0])
+    return found
+
+
+@pytest.fixture(autouse=True)
+def collate(monkeypatch):
+    monkeypatch.setattr("mmreid_uda.engine.extraction.reid_collate", torch.stack)
+
+
+def on_disk_of_rank(rank, folder):
+    import mmreid_uda.engine.extraction as extraction
+
+    extraction.reid_collate = torch.stack
+    return on_disk(rank, folder)
+
+
+def test_rows_and_labels_are_those_of_memory_on_one_rank_and_two(run_ranks, tmp_path):
+    features = extract(tmp_path, "memory")
+    labels = cluster(features)
+    assert torch.equal(features, Rows().rows) and len(set(labels)) > 5
+    for found in (on_disk(0, tmp_path), *run_ranks(on_disk_of_rank, args=(tmp_path,))):
+        assert np.array_equal(found[0], features)
+        assert found[1] == labels
+    assert not (tmp_path / "features").exists()
+
+
+def wrong_on_a_rank(rank, folder):
+    return [sentence(rank, folder, kind) for kind in ("nan", "elsewhere", "stale")]
+
+
+def sentence(rank, folder, kind):
+    rows = Rows().rows.clone()
+    rows[12, 3] = torch.nan if kind == "nan" else 0
+    path = folder / f"{kind}.npy"
+    if rank and kind != "nan":  # another disk
+        path = folder / f"{kind}_of_another.npy"
+        if kind == "stale":
+            np.save(path, np.zeros((NUM, DIM), np.float32))
+    try:
+        file = FeatureFile(path, (NUM, DIM))
+        for turn in own_turns(torch.arange(NUM).split(BATCH)):
+            names = [f"{index}.png" for index in turn.tolist()]
+            file.write(int(turn[0]), rows[turn], names)
+        file.mapped()
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def test_what_is_wrong_on_one_rank_is_told_on_all(run_ranks, tmp_path):
+    for nan, elsewhere, stale in run_ranks(wrong_on_a_rank, args=(tmp_path,)):
+        assert "1 row with NaN" in nan and "'12.png'" in nan
+        assert "rank 1 cannot open" in elsewhere and "features='memory'" in elsewhere
+        assert "does not see the features of rank" in stale and "one file system" in stale
+
+
+def test_auto_takes_the_disk_beyond_a_quarter_of_the_memory(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "machine_memory", lambda: 4000)
+    cpu = torch.device("cpu")
+    for ranks, size, expected in ((1, 1000, None), (1, 1001, "0.npy"), (2, 501, "0.npy")):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
+        found = place_of_features(tmp_path, "auto", cpu)(size)
+        assert (found and found.name) == expected
+        assert place_of_features(tmp_path, "memory", cpu)(size) is None
+
+
+def test_no_room_is_told_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"0\.npy' cannot be written"):
+        FeatureFile(tmp_path / "file" / "0.npy", (NUM, DIM))
+
+    def full(descriptor, offset, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module.os, "posix_fallocate", full)
+    with pytest.raises(InputError, match="make room or name another place"):
+        FeatureFile(tmp_path / "0.npy", (NUM, DIM))
+    assert not (tmp_path / "0.npy").exists()
