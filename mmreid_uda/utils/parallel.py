@@ -92,7 +92,6 @@ def num_cores() -> int:
     return cores
 
 
-@checked
 def local_ranks() -> int:
     """How many ranks share this machine, as their launcher says.
 
@@ -103,6 +102,7 @@ def local_ranks() -> int:
     return max(int(told), 1)
 
 
+@checked
 def loading_processes(num_workers: Natural | Literal["auto"] | None = "auto") -> int:
     """How many processes of this rank load images.
 
