@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from mmreid_uda.neighbors.knn import unit_rows
 from mmreid_uda.structures import Evidence, Links
 from mmreid_uda.utils import InputError, check_vectors
 from mmreid_uda.utils.choices import CAMERA_MODES, CameraMode
+from mmreid_uda.utils.dist import run_on_rank0
 from mmreid_uda.utils.values import NonNegative, checked, closest
 
 from .camera_choice import choose_camera
@@ -389,13 +391,19 @@ class EvidenceClustering:
         return mapped
 
     def choose(
-        self, features: np.ndarray | Tensor, evidence: Evidence, **options: Any
+        self,
+        features: np.ndarray | Tensor,
+        evidence: Evidence,
+        *,
+        over_ranks: bool = False,
+        **options: Any,
     ) -> tuple[CameraMode, dict[str, float]]:
         """What ``camera='auto'`` stands for: cluster with every use of cameras and compare, see :func:`choose_camera`.
 
         Args:
             features: As in :meth:`prepare`.
             evidence: As in :meth:`prepare`.
+            over_ranks: As in :meth:`prepare`; rank 0 clusters, and every rank gets the result.
             **options: As in :meth:`__call__`: seed, epoch, extras.
 
         Returns:
@@ -408,7 +416,9 @@ class EvidenceClustering:
             # What the clusterer chooses with one use of cameras must not be kept for the next.
             trial = copy.deepcopy(self)
             trial._said = self._said
-            return trial(trial.prepare(features, evidence, camera=mode), **options)
+            nodes = trial.prepare(features, evidence, camera=mode, over_ranks=over_ranks)
+            work = partial(trial, nodes, **options)
+            return run_on_rank0(work) if over_ranks else work()
 
         no_centers = _CENTERED if "source_features" in self.requires else ()
         unaware = () if self.clusterer.camera_aware else _AWARE

@@ -14,7 +14,7 @@ from mmreid_uda.config import load_config
 from mmreid_uda.datasets.links import append_links
 from mmreid_uda.engine import build_runner
 from mmreid_uda.engine.hooks import ClusterHook
-from mmreid_uda.engine.hooks.cluster_hook import LABEL_METRICS
+from mmreid_uda.engine.label_report import LABEL_METRICS
 from mmreid_uda.engine.links import LinksFile
 from mmreid_uda.neighbors import jaccard_graph, unit_rows
 from mmreid_uda.registry import CLUSTERERS, HOOKS, REFINERS
@@ -438,14 +438,22 @@ def label_on_a_rank(rank, features):
     images = SimpleNamespace(target=SimpleNamespace(evidence=None))
     runner = SimpleNamespace(seed=1, epoch=2, train_dataloader=SimpleNamespace(dataset=images))
     labels = hook.label(runner, features, {}).numpy()
-    return labels, jaccard.distances(runner, nodes, 0.5, {}).toarray()
+    distances = jaccard.distances(runner, nodes, 0.5, {}).toarray()
+    chosen = hook.clustering.choose(
+        features, Evidence(np.arange(30) % 2), over_ranks=True, seed=1, epoch=2
+    )
+    return labels, distances, chosen
 
 
 def test_a_state_clusters_again_on_rank_0_for_all_and_gives_its_distances(run_ranks):
     features = unit_rows(np.random.default_rng(0).standard_normal((30, 4)))
     expected = KMeans(num_clusters=3)(features, seed=1, epoch=2)
     graph = jaccard_graph(features, 6, 2, max_distance=0.5).toarray()
-    for labels, distances in run_ranks(label_on_a_rank, args=(features,)):
+    alone = ClusterHook(dict(type="KMeans", num_clusters=3), pipeline=[]).clustering
+    choice = alone.choose(torch.from_numpy(features), Evidence(np.arange(30) % 2), seed=1, epoch=2)
+    assert choice[1]
+    for labels, distances, chosen in run_ranks(label_on_a_rank, args=(features,)):
+        assert chosen == choice
         assert labels.tolist() == expected.tolist()
         np.testing.assert_array_equal(distances, graph)
 

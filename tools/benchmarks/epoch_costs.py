@@ -22,7 +22,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from mmreid_uda.clustering import JaccardDBSCAN
 from mmreid_uda.config import load_config
-from mmreid_uda.engine import ReIDRunner, build_runner, unwrap
+from mmreid_uda.engine import ReIDRunner, build_runner, label_report, unwrap
 from mmreid_uda.engine.hooks import cluster_hook
 from mmreid_uda.utils import make_rng
 
@@ -249,14 +249,14 @@ def _watched(meter: Meter) -> Iterator[None]:
                 around(cluster_hook.extract_features, "collect features", None, True),
             ),
             (
-                cluster_hook,
+                label_report,
                 "label_health",
-                around(cluster_hook.label_health, "health figures", None, True),
+                around(label_report.label_health, "health figures", None, True),
             ),
             (
-                cluster_hook,
+                label_report,
                 "cluster_quality",
-                around(cluster_hook.cluster_quality, "quality figures", None, True),
+                around(label_report.cluster_quality, "quality figures", None, True),
             ),
             (
                 JaccardDBSCAN,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,14 +15,7 @@ from mmengine.runner import Runner
 from scipy import sparse
 from torch import Tensor
 
-from mmreid_uda.clustering import (
-    EvidenceClustering,
-    Nodes,
-    cluster_quality,
-    cluster_statistics,
-    health_warnings,
-    label_health,
-)
+from mmreid_uda.clustering import EvidenceClustering, Nodes, cluster_statistics
 from mmreid_uda.datasets import ReIDDataset
 from mmreid_uda.registry import CLUSTERERS, REFINERS
 from mmreid_uda.registry import HOOKS as _HOOKS
@@ -32,24 +23,19 @@ from mmreid_uda.structures import Extract, PseudoLabelState, TrainingImages
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import EvidenceOptions
 from mmreid_uda.utils.dist import broadcast_buffers, run_on_rank0
-from mmreid_uda.utils.files import write_arrays
 from mmreid_uda.utils.values import Count, Fraction, Natural
 
 from ..extraction import extract_features, unwrap, with_pipeline
 from ..feature_file import FeaturesIn, feature_files, place_of_features
+from ..label_report import LABEL_METRICS, health_of, report_labels, save_labels
 from ..links import LinksFile
 from ..optim import fit_moments
 
-__all__ = ["LABEL_METRICS", "ClusterHook"]
-
-LABEL_METRICS = "label_metrics"
-"""Under which the Runner's hub, and so a checkpoint, has the figures of all epochs so far."""
+__all__ = ["ClusterHook"]
 
 # Each step of the policy 'relax_eps' widens (or narrows) the radius by this factor.
 _RELAX_FACTOR = 1.15
 _RELAX_STEPS = 6
-# Prefix of the durations among the figures of a clusterer.
-_SECONDS = "seconds_"
 # Steps that are timed on rank 0.
 _TIMED = ("cluster", "refine", "health")
 # What the model is asked for to see how firmly labels stand.
@@ -190,9 +176,14 @@ class ClusterHook(Hook):
         seconds = dict(extract=extracted - started)
         if nodes.prepared != {}:
             seconds["knn"] = time.monotonic() - extracted
-        labels, statistics = run_on_rank0(
-            lambda: self._work(runner, features.cpu().numpy(), nodes, target, answers)
+        before = target.labels.numpy().copy()
+        labels, scale, statistics = run_on_rank0(
+            lambda: self._cluster(runner, features.cpu().numpy(), nodes, before, answers)
         )
+        labeled = time.monotonic()
+        mirrored = self._label_mirrored(runner, features, target, scale, statistics, answers)
+        health = run_on_rank0(lambda: health_of(labels, before, mirrored, target))
+        statistics.update(health, seconds_health=time.monotonic() - labeled)
         seconds.update({name: statistics.pop(f"seconds_{name}") for name in _TIMED})
         seconds["broadcast"] = time.monotonic() - started - sum(seconds.values())
         state = PseudoLabelState(
@@ -210,9 +201,9 @@ class ClusterHook(Hook):
         fit_moments(runner.optim_wrapper.optimizer, unwrap(runner.model))
         # Sums over classes are rounded in any order on a GPU.
         broadcast_buffers(unwrap(runner.model))
-        self._report(runner, state, seconds)
+        report_labels(runner, state, seconds, self.history)
         if self.save_labels and is_main_process():
-            self._save(runner, state, target)
+            save_labels(runner, state, target)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Put labels and the clusterer's state beside the weights."""
@@ -299,11 +290,9 @@ class ClusterHook(Hook):
         clustering, seed = copy.deepcopy(self.clustering), self._seed(runner)
         evidence = _target(runner).evidence
 
-        def cluster() -> np.ndarray:
-            nodes = clustering.prepare(features, evidence)
-            return clustering(nodes, seed=seed, epoch=runner.epoch, eps_scale=1.0, **answers)
-
-        return torch.from_numpy(run_on_rank0(cluster))
+        nodes = clustering.prepare(features, evidence, over_ranks=True)
+        options = dict(seed=seed, epoch=runner.epoch, eps_scale=1.0, **answers)
+        return torch.from_numpy(run_on_rank0(lambda: clustering(nodes, **options)))
 
     def distances(
         self,
@@ -340,8 +329,8 @@ class ClusterHook(Hook):
         if self.clustering.chosen is not None:
             return
         options: dict[str, Any] = dict(seed=self._seed(runner), epoch=runner.epoch, **answers)
-        self.clustering.chosen, metrics = run_on_rank0(
-            lambda: self.clustering.choose(features, target.evidence, **options)
+        self.clustering.chosen, metrics = self.clustering.choose(
+            features, target.evidence, over_ranks=True, **options
         )
         words = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
         runner.logger.info(
@@ -358,36 +347,32 @@ class ClusterHook(Hook):
         instances = sampler.num_instances[_TARGET]
         return sampler.global_batch_size // instances if instances else 2
 
-    def _work(
+    def _label_mirrored(
         self,
         runner: Runner,
-        features: np.ndarray,
-        nodes: Nodes,
+        features: Tensor,
         target: ReIDDataset,
+        scale: float,
+        statistics: dict[str, float],
         answers: dict[str, np.ndarray | None],
-    ) -> tuple[np.ndarray, dict[str, float]]:
-        """Rank 0's part: labels int64 (N,) that satisfy the limits, and figures for the log."""
-        before = target.labels.numpy().copy()
-        labels, scale, statistics = self._cluster(runner, features, nodes, before, answers)
-        started = time.monotonic()
-        mirrored, rows = None, answers.get(_MIRRORED)
-        if self.stability and rows is not None and "kept_previous" not in statistics:
-            clustering = copy.deepcopy(self.clustering)
-            # The image is the mirrored one of its mirrored image.
-            turned = {**answers, _MIRRORED: features}
-            options = dict(seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale, **turned)
-            mirrored = clustering(clustering.prepare(rows, target.evidence), **options)
+    ) -> np.ndarray | None:
+        """Labels int64 (N,) of the mirrored images, where they are asked for; all ranks call this together."""
+        rows = answers.get(_MIRRORED)
+        if not self.stability or rows is None or "kept_previous" in statistics:
+            return None
+        clustering = copy.deepcopy(self.clustering)
+        # The image is the mirrored one of its mirrored image.
+        turned = {**answers, _MIRRORED: features.cpu().numpy()}
+        options = dict(seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale, **turned)
+        nodes = clustering.prepare(rows, target.evidence, over_ranks=True)
+
+        def work() -> np.ndarray:
+            labels = clustering(nodes, **options)
             for refiner in self.refiners:
-                mirrored = refiner(mirrored, rows)
-        known = before if (before >= 0).any() else None
-        statistics.update(
-            label_health(labels, previous=known, mirrored=mirrored, evidence=target.evidence),
-            seconds_health=time.monotonic() - started,
-        )
-        # Agreement with the true identities, for the log alone, where the data have them.
-        if (target.true_labels >= 0).any():
-            statistics.update(cluster_quality(labels, target.true_labels))
-        return labels, statistics
+                labels = refiner(labels, rows)
+            return labels
+
+        return run_on_rank0(work)
 
     def _cluster(
         self,
@@ -450,43 +435,6 @@ class ClusterHook(Hook):
                 f"({statistics['outlier_ratio']:.1%} of the images without a cluster), expected at least {needed}"
             )
         return ""
-
-    def _report(self, runner: Runner, state: PseudoLabelState, seconds: dict[str, float]) -> None:
-        """Log the figures, what they warn of, and the seconds of the steps in their order."""
-        words, own = [], {}
-        for name, value in state.statistics.items():
-            if name.startswith(_SECONDS):
-                own[name.removeprefix(_SECONDS)] = value
-            else:
-                words.append(f"{name} {value:.4g}")
-        steps: dict[str, float] = {}
-        for name, value in seconds.items():
-            # What the clusterer says of its own steps stands in place of their sum.
-            steps.update(own if own and name == "cluster" else {name: value})
-        profile = " / ".join(f"{name} {value:.1f}" for name, value in steps.items())
-        runner.logger.info(
-            f"Pseudo-labels of epoch {state.epoch + 1}: {', '.join(words)} ({profile} s)"
-        )
-        self.history[state.epoch] = {
-            name: value for name, value in state.statistics.items() if not name.startswith(_SECONDS)
-        }
-        for warning in health_warnings(self.history):
-            if warning.epoch == state.epoch:
-                runner.logger.warning(f"Pseudo-labels of epoch {state.epoch + 1}: {warning.text}.")
-        runner.visualizer.add_scalars(
-            {f"cluster/{name}": value for name, value in state.statistics.items()}, step=state.epoch
-        )
-
-    def _save(self, runner: Runner, state: PseudoLabelState, target: ReIDDataset) -> None:
-        arrays = dict(
-            labels=state.labels.numpy(),
-            paths=np.array(target.paths),
-            statistics=np.array(json.dumps(state.statistics)),
-        )
-        if target.evidence.has_times:  # for a time prior
-            arrays.update(cameras=target.evidence.named_cameras, times=target.evidence.times)
-        name = f"epoch_{state.epoch + 1:03d}.npz"
-        write_arrays(Path(runner.work_dir, "pseudo_labels", name), arrays)
 
 
 def answer(name: str, model: Any, extract: Extract, images: TrainingImages) -> np.ndarray | None:

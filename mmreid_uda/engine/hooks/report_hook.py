@@ -13,7 +13,7 @@ from mmreid_uda.clustering import health_warnings
 from mmreid_uda.registry import HOOKS
 from mmreid_uda.utils.files import read_results, write_json
 
-from .cluster_hook import LABEL_METRICS
+from ..label_report import LABEL_METRICS
 
 __all__ = ["ReportHook"]
 
