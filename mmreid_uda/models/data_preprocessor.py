@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError
+from mmreid_uda.utils.parallel import kernels_available, over_rows
 from mmreid_uda.utils.values import RGB, PositiveRGB
 
 __all__ = ["ReIDDataPreprocessor"]
@@ -85,26 +87,32 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
         known = {} if batch.get("num_source") is None else {"num_source": batch["num_source"]}
         data_samples = ReIDDataSample(metainfo=known, **samples) if samples else None
         if images.dim() == 4:
-            return {"inputs": self.prepare(images, boxes), "data_samples": data_samples}
-        views = range(images.shape[1])
-        inputs = tuple(
-            self.prepare(images[:, view], None if boxes is None else boxes[:, view])
-            for view in views
-        )
+            single = None if boxes is None else boxes.unsqueeze(1)
+            return {
+                "inputs": self.prepare(images.unsqueeze(1), single),
+                "data_samples": data_samples,
+            }
+        inputs = tuple(self.prepare(images, boxes, view) for view in range(images.shape[1]))
         return {"inputs": inputs, "data_samples": data_samples}
 
-    def prepare(self, images: Tensor, boxes: Tensor | None = None) -> Tensor:
-        """Normalise one view and fill its erase boxes.
+    def prepare(self, images: Tensor, boxes: Tensor | None = None, view: int = 0) -> Tensor:
+        """Normalise one view and fill its erase boxes: on CPUs in one pass by a compiled kernel, with equal results.
 
         Args:
-            images: uint8 (B, H, W, 3).
-            boxes: int64 (B, 4): top, left, height, width; height 0 = none.
+            images: uint8 (B, V, H, W, 3).
+            boxes: int64 (B, V, 4): top, left, height, width; height 0 = none.
+            view: Which of the V views.
 
         Returns:
             float32 (B, 3, H, W).
         """
-        batch, height, width, _ = images.shape
+        batch, _, height, width, _ = images.shape
         normalized = torch.empty((batch, 3, height, width), device=images.device)
+        compiled = images.device.type == "cpu" and normalized.dtype == torch.float32
+        if compiled and kernels_available():
+            self._prepare_compiled(images, boxes, view, normalized)
+            return normalized
+        images, boxes = images[:, view], None if boxes is None else boxes[:, view]
         for channel in range(3):
             normalized[:, channel] = images[..., 2 - channel if self.bgr_to_rgb else channel]
         normalized.sub_(self.mean).div_(self.std)
@@ -112,6 +120,22 @@ class ReIDDataPreprocessor(BaseDataPreprocessor):
             # lerp gives its end exactly where the weight is 1, and its start where it is 0.
             normalized.lerp_(self.erase_value, box_masks(boxes, height, width))
         return normalized
+
+    def _prepare_compiled(
+        self, images: Tensor, boxes: Tensor | None, view: int, normalized: Tensor
+    ) -> None:
+        """Write what :meth:`prepare` gives, by a kernel in threads."""
+        from .normalizing_numba import normalize_images
+
+        if boxes is None:
+            boxes = torch.zeros((*images.shape[:2], 4), dtype=torch.int64)
+        mean, std, erase_value = (
+            one.float().flatten().numpy() for one in (self.mean, self.std, self.erase_value)
+        )
+        order = np.array([2, 1, 0] if self.bgr_to_rgb else [0, 1, 2])
+        pixels, places = images.contiguous().numpy(), boxes.contiguous().numpy()
+        options = pixels, view, mean, std, order, places, erase_value, normalized.numpy()
+        over_rows(normalize_images, len(images), *options)
 
 
 def box_masks(boxes: Tensor, height: int, width: int) -> Tensor:

@@ -8,6 +8,7 @@ from mmreid_uda.models import ReIDDataPreprocessor
 from mmreid_uda.registry import MODELS
 from mmreid_uda.structures import ReIDDataSample
 from mmreid_uda.utils import InputError, make_rng
+from mmreid_uda.utils.parallel import without_kernels
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
@@ -38,6 +39,29 @@ def test_normalizes_and_erases_as_the_slow_loop():
     assert inputs.shape == (4, 3, 64, 32) and inputs.dtype == torch.float32
     assert inputs.is_contiguous()
     np.testing.assert_allclose(inputs, slow(batch["inputs"], BOXES), atol=1e-5)
+
+
+@pytest.mark.parametrize("bgr_to_rgb", [True, False])
+def test_the_compiled_pass_gives_the_very_bits_of_torch(bgr_to_rgb):
+    pytest.importorskip("numba")
+    # One box reaches over the edge; with 1 and 2 views, more and fewer images than ranges of rows.
+    boxes = torch.tensor(
+        [[0, 0, 0, 0], [3, 2, 10, 5], [60, 30, 9, 9], [0, 0, 63, 31], [1, 1, 1, 1]]
+    )
+    preprocessor = ReIDDataPreprocessor(
+        bgr_to_rgb=bgr_to_rgb, mean=(1.1, 99.9, 200.3), erase_value=(0.1, -2.0, 1 / 3)
+    )
+    pairs = torch.stack([boxes, boxes.flip(0)], dim=1)
+    for batch in (
+        make_batch(5, 64, 33, erase_box=boxes),
+        make_batch(5, 2, 64, 33, erase_box=pairs),
+        make_batch(40, 7, 5),
+    ):
+        compiled = preprocessor(batch)["inputs"]
+        with without_kernels():
+            plain = preprocessor(batch)["inputs"]
+        for one, other in zip(compiled, plain):
+            assert torch.equal(one.view(torch.int32), other.view(torch.int32))
 
 
 def test_erased_pixels_are_the_constants_exactly():

@@ -1,11 +1,12 @@
 """Measure the loader beside the PIL pipeline of the papers' code: images per second on one core.
 
-Both read the same JPEG crops and make training batches: bicubic resize, flip, pad and crop, erasing. The PIL pipeline
-ends in normalised float batches, as in the papers' workers. Ours ends in uint8 batches, decoded by OpenCV and resized
-by OpenCV ("cv2", the small recipes) or Pillow ("pillow", the published ones); what is left to the device
-(normalisation and the filling of the erased boxes) is measured apart, here on the CPU, and added in the column "with
-preprocessor". With a cache, ours decodes and keeps every image in a first pass ("cold") and then takes it out of
-memory ("warm"). Only CPU time of this process and its one thread counts, so that other load on the machine matters
+All read the same JPEG crops and make training batches: bicubic resize, flip, pad and crop, erasing. The PIL pipeline
+ends in normalised float batches, as in the papers' workers; torchvision's own transforms do, too, where they are
+installed. Ours ends in uint8 batches, decoded by OpenCV and resized by OpenCV ("cv2", the small recipes) or to the
+pixels of Pillow ("pillow", the published ones); what is left to the device (normalisation and the filling of the erased
+boxes) is measured apart, here on the CPU, and added in the column "with preprocessor". With a cache, ours decodes and
+keeps every image in a first pass ("cold") and then takes it out of memory ("warm"). Freed memory is kept, as in a
+training on a CPU. Only CPU time of this process and its one thread counts, so that other load on the machine matters
 little. The pipelines take turns; the median over the repetitions is reported.
 
 Example:
