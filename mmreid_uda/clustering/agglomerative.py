@@ -70,7 +70,7 @@ class Agglomerative(JaccardClusterer):
         Raises:
             InputError: If too many images hang together.
         """
-        graph = self.graph(features, self.max_distance, seed, extras.get("neighbors"), epoch=epoch)
+        graph = self.graph(features, self.max_distance, seed, epoch=epoch, **extras)
         threshold = min(self.distance_threshold * eps_scale, self.max_distance)
         labels = np.empty(len(features), np.int64)
         rows = np.repeat(np.arange(len(features)), np.diff(graph.indptr))

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from scipy import sparse
 
 from mmreid_uda.neighbors.cameras import CameraLists
-from mmreid_uda.neighbors.jaccard import jaccard_from_encodings, source_distances
+from mmreid_uda.neighbors.jaccard import source_distances
 from mmreid_uda.neighbors.knn import CameraNeighbors, Neighbors, unit_rows
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, check_vectors
@@ -258,16 +258,16 @@ class JaccardDBSCAN(JaccardClusterer):
             ks: tuple[int, int] | None,
         ) -> Callable[[float], sparse.csr_array]:
             lists = self.camera_lists.scaled(*ks) if self.auto_k1 and ks else None
-            encodings, max_pairs = self.encode(
-                rows, seed, neighbors, epoch=epoch, ks=ks, camera_lists=lists
+            graph_up_to = self.encode(
+                rows,
+                seed,
+                neighbors,
+                epoch=epoch,
+                ks=ks,
+                camera_lists=lists,
+                ranks=extras.get("ranks"),
             )
-            return partial(
-                jaccard_from_encodings,
-                encodings,
-                from_source=from_source,
-                source_weight=self.source_weight,
-                max_pairs=max_pairs,
-            )
+            return partial(graph_up_to, from_source=from_source, source_weight=self.source_weight)
 
         return graph_of
 

@@ -60,7 +60,7 @@ class HDBSCAN(JaccardClusterer):
         self, features: np.ndarray, *, seed: int, epoch: int, eps_scale: float, **extras: Any
     ) -> np.ndarray:
         """Cluster; nothing here is random, and ``eps_scale`` has no meaning."""
-        graph = self.graph(features, self.max_distance, seed, extras.get("neighbors"), epoch=epoch)
+        graph = self.graph(features, self.max_distance, seed, epoch=epoch, **extras)
         self.info["mean_degree"] = graph.nnz / len(features)
         if len(features) < max(self.min_cluster_size, self.min_samples):
             return np.full(len(features), -1)

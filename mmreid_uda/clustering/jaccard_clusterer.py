@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from scipy import sparse
 from torch import Tensor
@@ -19,6 +22,7 @@ from mmreid_uda.neighbors.jaccard import (
     jaccard_from_encodings,
     neighbors_needed,
 )
+from mmreid_uda.neighbors.jaccard_ranks import JaccardRanks
 from mmreid_uda.neighbors.knn import (
     CameraNeighbors,
     Neighbors,
@@ -28,7 +32,8 @@ from mmreid_uda.neighbors.knn import (
     search_bytes,
     unit_rows,
 )
-from mmreid_uda.utils import InputError, check_vectors, parse_size
+from mmreid_uda.utils import InputError, check_vectors, kernels_available, parse_size
+from mmreid_uda.utils.dist import on_every_rank
 from mmreid_uda.utils.values import Count, Natural
 
 from .labels import Clusterer
@@ -125,6 +130,8 @@ class JaccardClusterer(Clusterer):
     ) -> dict[str, Any] | None:
         """Find the neighbours, on the device of the features; every rank takes a share of an exact search.
 
+        Every rank then gets all neighbours, for its share of the distances.
+
         Raises:
             InputError: The features or cameras are not as expected, there are too few images for camera-aware
                 distances, or the search is not exact.
@@ -157,7 +164,10 @@ class JaccardClusterer(Clusterer):
             intra, inter = (max(each) for each in zip(*needed))
             self._log_memory(len(rows), rows.shape[1], intra, inter)
             neighbors = find_camera_neighbors(rows, numbers, intra, inter, **options)
-        return None if neighbors is None else dict(neighbors=neighbors)
+        prepared = {} if neighbors is None else dict[str, Any](neighbors=neighbors)
+        if over_ranks and get_world_size() > 1 and all(on_every_rank(kernels_available)):
+            prepared["ranks"] = JaccardRanks(rows, neighbors)
+        return prepared or None
 
     def lists_searched(self, num: int) -> tuple[CameraLists, ...]:
         """The lists of camera-aware distances that a search must serve.
@@ -208,7 +218,8 @@ class JaccardClusterer(Clusterer):
         epoch: int = 1,
         ks: tuple[int, int] | None = None,
         camera_lists: CameraLists | None = None,
-    ) -> tuple[sparse.csr_array, int | None]:
+        ranks: JaccardRanks | None = None,
+    ) -> Callable[..., sparse.csr_array]:
         """What the distances are computed from.
 
         Args:
@@ -218,27 +229,33 @@ class JaccardClusterer(Clusterer):
             epoch: With cameras, the first, 0, may have lists of its own.
             ks: k1 and k2, no larger than those of the search; None takes those.
             camera_lists: Lists of a search with cameras, none longer than searched for; None takes those of the epoch.
+            ranks: Of :meth:`prepare`, where ranks share the work.
 
         Returns:
-            The encodings, float32 (N, N); and how many pairs of images within reach the budget allows, None = any.
+            What gives the graph up to a distance: :func:`~mmreid_uda.neighbors.jaccard_from_encodings` with encodings
+            and the budget given.
         """
         neighbors = self.found(features, seed, neighbors)
         held = 8 * len(features) * neighbors.num_columns
         k1, k2 = ks or (self.k1, self.k2)
-        if isinstance(neighbors, Neighbors):
-            neighbors = neighbors.first(neighbors_needed(len(features), k1, self.variant, k2))
-        encodings = jaccard_encodings(
-            features,
-            neighbors,
-            k1,
-            k2,
-            variant=self.variant,
-            camera_lists=camera_lists or (self.camera_lists if epoch else self.first_camera_lists),
-        )
-        if self.max_memory is None:
-            return encodings, None
-        # The encodings are there by row and by column.
-        return encodings, max(0, self.max_memory - held - 16 * encodings.nnz) // BYTES_PER_PAIR
+        lists = camera_lists or (self.camera_lists if epoch else self.first_camera_lists)
+        columns = neighbors_needed(len(features), k1, self.variant, k2)
+        find = None
+        if ranks is not None and neighbors is ranks.neighbors:
+            find = ranks.find
+            encodings = ranks.encode(columns, k1, k2, self.variant, lists)
+        else:
+            if isinstance(neighbors, Neighbors):
+                neighbors = neighbors.first(columns)
+            encodings = jaccard_encodings(
+                features, neighbors, k1, k2, variant=self.variant, camera_lists=lists
+            )
+        max_pairs = None
+        if self.max_memory is not None:
+            # The encodings are there by row and by column.
+            left = self.max_memory - held - 16 * encodings.nnz
+            max_pairs = max(0, left) // BYTES_PER_PAIR
+        return partial(jaccard_from_encodings, encodings, max_pairs=max_pairs, find=find)
 
     def graph(
         self,
@@ -263,8 +280,9 @@ class JaccardClusterer(Clusterer):
         Returns:
             Symmetric float32 (N, N), zero diagonal stored; a pair that is not stored is farther away.
         """
-        encodings, max_pairs = self.encode(unit_rows(features), seed, neighbors, epoch=epoch)
-        return jaccard_from_encodings(encodings, max_distance, max_pairs=max_pairs)
+        ranks = extras.get("ranks")
+        graph_of = self.encode(unit_rows(features), seed, neighbors, epoch=epoch, ranks=ranks)
+        return graph_of(max_distance)
 
     def _log_memory(self, num: int, dimensions: int, *lists: int) -> None:
         """Say what a long search for lists of so many neighbours takes, and refuse one that takes too much."""

@@ -15,8 +15,10 @@ __all__ = [
     "average_encodings",
     "bfs_order",
     "choose_prefixes",
+    "count_ends",
     "distances_within",
     "expand_sets",
+    "fill_symmetric",
     "near_distances",
     "reciprocal_sets",
     "renumber",
@@ -493,3 +495,37 @@ def near_distances(
             counts[row + 1 - first :] = 0
             break
     return partners[:end].copy(), distances[:end].copy(), counts
+
+
+@njit(nogil=True, cache=True)
+def count_ends(rows, columns, degrees):
+    """Count in how many pairs an image is.
+
+    Args:
+        rows: int32 (P,).
+        columns: int32 (P,).
+        degrees: int64 (N,), raised in place.
+    """
+    for pair in range(len(rows)):
+        degrees[rows[pair]] += 1
+        degrees[columns[pair]] += 1
+
+
+@njit(nogil=True, cache=True)
+def fill_symmetric(rows, columns, distances, ends, indices, data):
+    """Enter pairs into both of their rows.
+
+    Args:
+        rows: int32 (P,).
+        columns: int32 (P,).
+        distances: float32 (P,).
+        ends: int64 (N,), the next free entry of each row, moved on in place.
+        indices: int32 (nnz,), to fill.
+        data: float32 (nnz,), to fill.
+    """
+    for pair in range(len(rows)):
+        row, column, distance = rows[pair], columns[pair], distances[pair]
+        indices[ends[row]], data[ends[row]] = column, distance
+        indices[ends[column]], data[ends[column]] = row, distance
+        ends[row] += 1
+        ends[column] += 1

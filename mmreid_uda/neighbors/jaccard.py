@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy import sparse
 from torch import Tensor
 
 from mmreid_uda.utils import InputError, kernels_available
+from mmreid_uda.utils.row_shares import ALONE, RowShares
 from mmreid_uda.utils.values import Count, FractionBelowOne, PositiveFraction, checked
 
 from . import jaccard_scipy
@@ -23,8 +25,10 @@ from .rank_lists import plain_lists
 
 __all__ = [
     "BYTES_PER_PAIR",
+    "PairFinder",
     "Variant",
     "add_source_term",
+    "find_pairs",
     "jaccard_distances",
     "jaccard_encodings",
     "jaccard_from_encodings",
@@ -34,6 +38,10 @@ __all__ = [
 ]
 
 Variant = Literal["faiss", "full"]
+PairFinder = Callable[
+    [sparse.csr_array, float, "int | None"], Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]
+]
+"""As :func:`find_pairs`."""
 
 #: Memory that a pair within reach takes at most while the graph is put together.
 BYTES_PER_PAIR = 80
@@ -139,6 +147,7 @@ def jaccard_encodings(
     *,
     variant: Variant = "faiss",
     camera_lists: CameraLists = OFFICIAL,
+    shares: RowShares = ALONE,
 ) -> sparse.csr_array:
     """Steps 2 to 5: from neighbours to the encoding whose overlaps are the Jaccard similarity.
 
@@ -150,6 +159,7 @@ def jaccard_encodings(
         k2: As in :func:`jaccard_graph`.
         variant: As in :func:`jaccard_graph`.
         camera_lists: As in :func:`jaccard_graph`.
+        shares: Who encodes which rows, where kernels do; every process gets all encodings.
 
     Returns:
         float32 (N, N), rows of non-negative weights that sum to 1, sorted indices.
@@ -167,8 +177,8 @@ def jaccard_encodings(
     if kernels_available():
         from . import jaccard_numba
 
-        rows = torch.as_tensor(features).cpu().numpy()
-        return jaccard_numba.averaged_encodings(rows, lists, farthest)
+        rows = features.cpu().numpy() if isinstance(features, Tensor) else np.asarray(features)
+        return jaccard_numba.averaged_encodings(rows, lists, farthest, shares)
     return jaccard_scipy.averaged_encodings(features, lists, farthest)
 
 
@@ -180,6 +190,7 @@ def jaccard_from_encodings(
     from_source: np.ndarray | None = None,
     source_weight: FractionBelowOne = 0.0,
     max_pairs: int | None = None,
+    find: PairFinder | None = None,
 ) -> sparse.csr_array:
     """Steps 6 and 7: the distances of the pairs whose encodings share a column, with the source term if λ > 0.
 
@@ -189,6 +200,7 @@ def jaccard_from_encodings(
         from_source: float32 (N,), of :func:`source_distances`; needed if λ > 0.
         source_weight: λ, in [0, 1).
         max_pairs: As :func:`jaccard_distances`.
+        find: As :func:`jaccard_distances`.
 
     Returns:
         Symmetric float32 (N, N), zero diagonal stored, sorted indices.
@@ -197,7 +209,7 @@ def jaccard_from_encodings(
         InputError: If λ > 0 without ``from_source``, an argument is out of range, or there are more than ``max_pairs``.
     """
     if not source_weight:
-        return jaccard_distances(encodings, max_distance, max_pairs)
+        return jaccard_distances(encodings, max_distance, max_pairs, find)
     if from_source is None:
         raise InputError(
             f"found source_weight={source_weight} without source features, expected labelled source images: set "
@@ -205,12 +217,15 @@ def jaccard_from_encodings(
         )
     # The source term shrinks J by (1 - λ) and only adds: nothing beyond this reach comes back below max_distance.
     reach = min(1.0, max_distance / (1 - source_weight))
-    graph = jaccard_distances(encodings, reach, max_pairs)
+    graph = jaccard_distances(encodings, reach, max_pairs, find)
     return add_source_term(graph, from_source, source_weight, max_distance)
 
 
 def jaccard_distances(
-    encodings: sparse.csr_array, max_distance: float = 1.0, max_pairs: int | None = None
+    encodings: sparse.csr_array,
+    max_distance: float = 1.0,
+    max_pairs: int | None = None,
+    find: PairFinder | None = None,
 ) -> sparse.csr_array:
     """Step 6: ``J_ij = 1 - m/(2 - m)`` with ``m = Σ_l min(V_il, V_jl)``, for the pairs that share a column.
 
@@ -220,6 +235,7 @@ def jaccard_distances(
         encodings: float32 (N, N), rows of non-negative weights that sum to 1, sorted indices.
         max_distance: Keep distances up to this.
         max_pairs: Give up when more pairs than this are within reach; each takes :data:`BYTES_PER_PAIR`.
+        find: Finds the pairs; None is :func:`find_pairs`.
 
     Returns:
         Symmetric float32 (N, N), zero diagonal stored, sorted indices.
@@ -227,30 +243,57 @@ def jaccard_distances(
     Raises:
         InputError: If there are more than ``max_pairs``.
     """
+    num = encodings.shape[0]
     if kernels_available():
-        from .jaccard_numba import pairs_within
+        from .jaccard_numba import symmetric_graph
+
+        graph = symmetric_graph((find or find_pairs)(encodings, max_distance, max_pairs), num)
     else:
-        from .jaccard_scipy import pairs_within
-    parts, num_pairs = [], 0
-    for part in pairs_within(encodings, max_distance, max_pairs):
-        parts.append(part)
-        num_pairs += len(part[0])
-        if max_pairs is not None and num_pairs > max_pairs:
-            raise InputError(
-                f"found more than {max_pairs} pairs of images within a Jaccard distance of {max_distance:.3g}, which "
-                "would take more than max_memory: lower eps of the clusterer, raise its max_memory, or look whether "
-                "the features have collapsed."
-            )
-    rows, columns, distances = (np.concatenate(part) for part in zip(*parts))
-    del parts
-    distances[distances < NEAR_ZERO] = 0
-    diagonal = np.arange(encodings.shape[0], dtype=rows.dtype)
-    return _csr(
-        np.concatenate([rows, columns, diagonal]),
-        np.concatenate([columns, rows, diagonal]),
-        np.concatenate([distances, distances, np.zeros(len(diagonal), np.float32)]),
-        encodings.shape[0],
-    )
+        rows, columns, distances = (
+            np.concatenate(part)
+            for part in zip(*(find or find_pairs)(encodings, max_distance, max_pairs))
+        )
+        diagonal = np.arange(num, dtype=rows.dtype)
+        graph = sparse.coo_array(
+            (
+                np.concatenate([distances, distances, np.zeros(num, np.float32)]),
+                (
+                    np.concatenate([rows, columns, diagonal]),
+                    np.concatenate([columns, rows, diagonal]),
+                ),
+            ),
+            shape=(num, num),
+        ).tocsr()
+        graph.sort_indices()
+    graph.data[graph.data < NEAR_ZERO] = 0
+    return graph
+
+
+def find_pairs(
+    encodings: sparse.csr_array,
+    max_distance: float,
+    max_pairs: int | None = None,
+    shares: RowShares = ALONE,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The pairs that :func:`jaccard_distances` makes a graph of.
+
+    Args:
+        encodings: As there.
+        max_distance: As there.
+        max_pairs: As there.
+        shares: Who looks for which of them, where kernels do; the first process gets all of them, and the others none.
+
+    Returns:
+        Rows, columns and distances of some pairs ``row < column`` or ``row > column`` at a time, each pair once.
+
+    Raises:
+        InputError: If there are more than ``max_pairs``.
+    """
+    if kernels_available():
+        from . import jaccard_numba
+
+        return jaccard_numba.pairs_within(encodings, max_distance, max_pairs, shares)
+    return jaccard_scipy.pairs_within(encodings, max_distance, max_pairs)
 
 
 def source_distances(
@@ -298,16 +341,12 @@ def add_source_term(
     Returns:
         A new graph.
     """
-    rows = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
+    num = graph.shape[0]
+    rows = np.repeat(np.arange(num, dtype=graph.indices.dtype), np.diff(graph.indptr))
     columns = graph.indices
     pairwise = distances[rows] + distances[columns]
     values = np.float32(1 - weight) * graph.data + np.float32(weight) * pairwise
     keep = (values <= np.float32(max_distance)) | (rows == columns)
-    return _csr(rows[keep], columns[keep], values[keep], graph.shape[0])
-
-
-def _csr(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, num: int) -> sparse.csr_array:
-    """A square CSR matrix of distinct entries, zeros kept, indices sorted."""
-    graph = sparse.coo_array((values, (rows, columns)), shape=(num, num)).tocsr()
-    graph.sort_indices()
-    return graph
+    indptr = np.append(0, np.cumsum(np.bincount(rows[keep], minlength=num)))
+    indptr = indptr.astype(graph.indptr.dtype)
+    return sparse.csr_array((values[keep], columns[keep], indptr), shape=graph.shape)

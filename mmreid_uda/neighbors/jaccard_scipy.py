@@ -10,7 +10,7 @@ from scipy import sparse
 from torch import Tensor
 
 from .knn import Neighbors
-from .rank_lists import RankLists
+from .rank_lists import RankLists, too_many_pairs
 
 __all__ = [
     "averaged_encodings",
@@ -151,17 +151,24 @@ def pairs_within(
     Args:
         encodings: float32 (N, N), rows of non-negative weights that sum to 1, sorted indices.
         max_distance: Keep distances up to this.
-        max_pairs: The caller stops when it has more.
+        max_pairs: How many there may be; None = any.
 
     Yields:
         The pairs of a few rows at a time.
+
+    Raises:
+        InputError: There are more than ``max_pairs``.
     """
+    num_pairs = 0
     for first, overlaps in _upper_overlaps(encodings):
         rows = np.repeat(
             np.arange(first, first + overlaps.shape[0], dtype=np.int32), np.diff(overlaps.indptr)
         )
         distances = 1 - overlaps.data / (2 - overlaps.data)
         keep = distances <= np.float32(max_distance)
+        num_pairs += int(keep.sum())
+        if max_pairs is not None and num_pairs > max_pairs:
+            raise too_many_pairs(max_pairs, max_distance)
         yield rows[keep], overlaps.indices[keep], distances[keep]
 
 

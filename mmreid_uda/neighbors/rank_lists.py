@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmreid_uda.utils import InputError
+
 from .knn import Neighbors
 
-__all__ = ["RankLists", "plain_lists"]
+__all__ = ["RankLists", "plain_lists", "too_many_pairs"]
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,20 @@ def plain_lists(neighbors: Neighbors, k1: int, k2: int) -> RankLists:
     ranks = neighbors.indices
     half = int(np.around(k1 / 2)) + 1  # halves round to even, as in the papers: k1 = 5 gives 2 + 1
     return RankLists(ranks[:, : k1 + 1], ranks[:, :half], False, ranks[:, :k2], neighbors)
+
+
+def too_many_pairs(max_pairs: int, max_distance: float) -> InputError:
+    """What is raised where a graph outgrows its memory.
+
+    Args:
+        max_pairs: How many pairs are allowed.
+        max_distance: Within which they are.
+
+    Returns:
+        The error.
+    """
+    return InputError(
+        f"found more than {max_pairs} pairs of images within a Jaccard distance of {max_distance:.3g}, which would "
+        "take more than max_memory: lower eps of the clusterer, raise its max_memory, or look whether the features "
+        "have collapsed."
+    )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import pickle
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -20,6 +23,7 @@ from torch import Tensor, nn
 from .errors import InputError
 
 __all__ = [
+    "HeldByAll",
     "all_gather_with_grad",
     "assert_same_on_ranks",
     "broadcast_buffers",
@@ -371,12 +375,77 @@ def run_on_rank0(function: Callable[[], T]) -> T:
     box: list[Any] = [None]
     error: Exception | None = None
     if get_rank() == 0:
-        error, box[0] = _outcome(function)
+        with _leading():
+            error, box[0] = _outcome(function)
     with noticing_lost_ranks("waiting for the result of rank 0"):
         dist.broadcast_object_list(box, src=0, group=_waiting_group())
+        while isinstance(box[0], _Call):
+            # What ends the method ends it on rank 0 as well, whose result tells of it.
+            with suppress(Exception):
+                box[0].answer()
+            dist.broadcast_object_list(box, src=0, group=_waiting_group())
     if error is not None:
         raise error
     return _value(box[0], 0)
+
+
+class HeldByAll:
+    """An object that every rank holds, and of which rank 0 can call methods on all ranks.
+
+    It can while the others wait for it in :func:`run_on_rank0`. Ranks create such objects together, in one order.
+    """
+
+    def __init__(self) -> None:
+        self._number = next(_numbers)
+        _held[self._number] = self
+
+    def on_all_ranks(self, method: str, *arguments: Any) -> Any:
+        """Call a method on every rank; where others do not wait, on this one alone.
+
+        Args:
+            method: Its name. It is told whether all ranks take part, as ``together``; then whatever may fail on one of
+                them must fail on all, see :func:`on_every_rank`.
+            *arguments: Of the method, picklable.
+
+        Returns:
+            What the method returns on this rank.
+        """
+        together = _leaders > 0
+        if together:
+            with noticing_lost_ranks("rank 0 shared its work"):
+                box = [_Call(self._number, method, arguments)]
+                dist.broadcast_object_list(box, src=0, group=_waiting_group())
+        return getattr(self, method)(*arguments, together=together)
+
+
+_held: weakref.WeakValueDictionary[int, HeldByAll] = weakref.WeakValueDictionary()
+_numbers = itertools.count()
+# Calls of run_on_rank0 that this process, being rank 0 of several, is within.
+_leaders = 0
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A method that rank 0 calls on all ranks."""
+
+    number: int
+    method: str
+    arguments: tuple[Any, ...]
+
+    def answer(self) -> None:
+        """Take part in it."""
+        getattr(_held[self.number], self.method)(*self.arguments, together=True)
+
+
+@contextmanager
+def _leading() -> Iterator[None]:
+    """Inside, the other ranks wait for this one."""
+    global _leaders
+    _leaders += 1
+    try:
+        yield
+    finally:
+        _leaders -= 1
 
 
 def _digest(value: Any) -> str:

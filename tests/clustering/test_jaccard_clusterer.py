@@ -37,7 +37,7 @@ def test_labels_are_those_of_the_distances_with_three_averaged_in_the_first_epoc
     prepared = clusterer.prepare(features, cameras=CAMERAS)
     assert prepared["neighbors"].intra.indices.shape == (240, 4)
     options = dict(seed=0, prepared=prepared, cameras=CAMERAS)
-    encodings, _ = clusterer.encode(features, 0, prepared["neighbors"], epoch=epoch)
+    [encodings] = clusterer.encode(features, 0, prepared["neighbors"], epoch=epoch).args
     assert encodings[[5]].nnz <= 2 * k2 * 9
     labels = clusterer(features, epoch=epoch, **options)
     np.testing.assert_array_equal(labels, dbscan(graph, 0.5, 4))

@@ -12,9 +12,9 @@ import torch.multiprocessing as mp
 from processes import enter_rank
 
 from mmreid_uda.clustering import InfoMap, JaccardDBSCAN
-from mmreid_uda.neighbors import unit_rows
+from mmreid_uda.neighbors import jaccard_numba, unit_rows
 from mmreid_uda.utils import InputError, kernels_available, without_kernels
-from mmreid_uda.utils.dist import assert_same_on_ranks
+from mmreid_uda.utils.dist import assert_same_on_ranks, run_on_rank0
 
 pytestmark = pytest.mark.slow
 
@@ -49,9 +49,11 @@ def clustered(rank, name, kernels):
     clusterer = JaccardDBSCAN(**CLUSTERERS[name])
     cameras = CAMERAS if "cameras" in name else None
     prepared = clusterer.prepare(torch.from_numpy(features()), over_ranks=True, cameras=cameras)
-    if prepared is None:
+    labels = run_on_rank0(
+        lambda: clusterer(features(), seed=0, epoch=0, prepared=prepared, cameras=cameras)
+    )
+    if rank:
         return None
-    labels = clusterer(features(), seed=0, epoch=0, prepared=prepared, cameras=cameras)
     found = prepared["neighbors"]
     if cameras is not None:
         found = found.together()
@@ -73,6 +75,73 @@ def test_ranks_without_kernels_find_it_too(run_ranks):
         first, _ = run_ranks(clustered, args=(name, False))
         for ours, expected in zip(first, clustered(0, name, False)):
             np.testing.assert_array_equal(ours, expected)
+
+
+def distances(rank, name, kernels):
+    """Graphs up to several limits, one refused for its memory between them; and whether this rank took part."""
+    if not kernels:
+        with without_kernels():
+            return distances(rank, name, True)
+    clusterer = JaccardDBSCAN(**CLUSTERERS[name], max_memory="1GiB")
+    cameras = CAMERAS if "cameras" in name else None
+    prepared = clusterer.prepare(torch.from_numpy(features()), over_ranks=True, cameras=cameras)
+    options = dict(seed=0, epoch=0, prepared=prepared, cameras=cameras)
+
+    def graphs():
+        made = [clusterer.distances(features(), limit, **options) for limit in (0.4, 0.97)]
+        clusterer.max_memory = 1 << 16
+        with pytest.raises(InputError, match="more than 0 pairs"):
+            clusterer.distances(features(), 0.4, **options)
+        clusterer.max_memory = None
+        made.append(clusterer.distances(features(), 0.6, **options))
+        return [[graph.indptr, graph.indices, graph.data] for graph in made]
+
+    made = run_on_rank0(graphs)
+    ranks = (prepared or {}).get("ranks")
+    return made, ranks is not None and ranks._encodings is not None
+
+
+@pytest.mark.parametrize("name", ["faiss", "full", "cameras"])
+def test_ranks_together_make_the_graph_that_one_makes(run_ranks, name):
+    expected, alone = distances(0, name, True)
+    assert not alone, "one process shares nothing"
+    if not kernels_available():
+        pytest.skip("without kernels rank 0 makes the graph")
+    for made, took_part in run_ranks(distances, 3, args=(name, True)):
+        assert took_part
+        for arrays, wanted in zip(made, expected):
+            for array, one in zip(arrays, wanted):
+                np.testing.assert_array_equal(array, one, strict=True)
+
+
+def fail_on_rank_1(rank):
+    """Rank 1 fails in its share of the pairs; then all is well again."""
+    clusterer = JaccardDBSCAN(**CLUSTERERS["faiss"])
+    prepared = clusterer.prepare(torch.from_numpy(features()), over_ranks=True)
+    options = dict(seed=0, epoch=0, prepared=prepared)
+    concatenated = jaccard_numba._concatenated
+
+    def fail(parts):
+        raise MemoryError("no room for pairs")
+
+    said = []
+    for attempt in (fail, concatenated):
+        if rank:
+            jaccard_numba._concatenated = attempt
+        try:
+            labels = run_on_rank0(lambda: clusterer(features(), **options))
+        except RuntimeError as error:
+            said.append(str(error))
+    return said, labels
+
+
+def test_an_error_of_one_rank_ends_the_step_on_all_of_them_and_no_more(run_ranks):
+    if not kernels_available():
+        pytest.skip("without kernels rank 0 makes the graph")
+    expected = JaccardDBSCAN(**CLUSTERERS["faiss"])(features(), seed=0, epoch=0)
+    for said, labels in run_ranks(fail_on_rank_1):
+        assert len(said) == 1 and "rank 1 failed: no room for pairs" in said[0]
+        np.testing.assert_array_equal(labels, expected)
 
 
 def infomap_neighbors(rank):
