@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,16 +20,18 @@ from dense_jaccard import (
     expanded_set,
     reciprocal_neighbors,
 )
+from evaluation_ranks import measure_ranks
 from measuring import added_memory, take_turns
 from synthetic_features import make_features
 
 from mmreid_uda.evaluation import evaluate_rank, rerank
-from mmreid_uda.utils import kernels_available, num_threads, without_kernels
+from mmreid_uda.utils import InputError, kernels_available, num_threads, without_kernels
 
 __all__ = ["measure", "report"]
 
 RANKING, END_TO_END, RERANKING = "ranking", "end to end", "re-ranking"
 PYTHON, COMPILED, OFFICIAL, PLAIN, OURS = "python", "compiled", "official", "ours, plain", "ours"
+PEER = "torchreid"
 MAX_RANK = 50
 K1, K2, LAMBDA = 20, 6, 0.3
 _TOLERANCE = 1e-6
@@ -201,6 +206,21 @@ def rank_features_compiled(problem: Problem) -> tuple[np.ndarray, float, float]:
     return rank_compiled(replace(problem, distances=distances))
 
 
+def rank_by_peer(problem: Problem) -> tuple[np.ndarray, float]:
+    """Torchreid's evaluator, which NumPy's sort is part of: CMC (max_rank,) and mAP."""
+    import rank_cy
+
+    curve, mean = rank_cy.evaluate_cy(problem.distances, *problem.labels, MAX_RANK, False)
+    return np.asarray(curve), float(mean)
+
+
+def rank_features_by_peer(problem: Problem) -> tuple[np.ndarray, float]:
+    """Distances of all pairs as one matrix, then torchreid's evaluator."""
+    return rank_by_peer(
+        replace(problem, distances=squared_distances(problem.query, problem.gallery))
+    )
+
+
 def rerank_officially(problem: Problem) -> np.ndarray:
     """The official dense function (Zhong et al., CVPR 2017) and the three matrices that it asks for: float32 (Q, G)."""
     num_queries, query, gallery = problem.num_queries, problem.query, problem.gallery
@@ -257,11 +277,13 @@ SIDES: dict[str, dict[str, Callable[[Problem], Any]]] = {
     RANKING: {
         PYTHON: rank_in_python,
         COMPILED: rank_compiled,
+        PEER: rank_by_peer,
         PLAIN: without_kernels()(rank_ours),
         OURS: rank_ours,
     },
     END_TO_END: {
         COMPILED: rank_features_compiled,
+        PEER: rank_features_by_peer,
         PLAIN: without_kernels()(rank_features_ours),
         OURS: rank_features_ours,
     },
@@ -278,10 +300,27 @@ REFERENCES = {RANKING: COMPILED, END_TO_END: COMPILED, RERANKING: OFFICIAL}
 # ---- measurement
 
 
-def sides_of(part: str, skip_reference: bool) -> list[str]:
+def sides_of(part: str, skip_reference: bool, peer: Path | None) -> list[str]:
     """The sides of a part that can and shall run."""
     wanted = [OURS] if skip_reference else list(SIDES[part])
-    return [side for side in wanted if kernels_available() or side != COMPILED]
+    missing = {COMPILED} if not kernels_available() else set()
+    return [side for side in wanted if side not in missing and (peer or side != PEER)]
+
+
+def check_peer(folder: Path) -> None:
+    """Let this process, and those that it starts, find torchreid's evaluator.
+
+    Raises:
+        InputError: It is not there.
+    """
+    sys.path.insert(0, str(folder))
+    try:
+        importlib.import_module("rank_cy")
+    except ImportError as error:
+        raise InputError(
+            f"found no module rank_cy for this Python in {str(folder)!r} ({error}), expected torchreid's compiled "
+            "evaluator: see the head of benchmark_evaluation.py, or leave --peer out."
+        ) from error
 
 
 def time_part(part: str, problem: Problem, sides: list[str], repetitions: int) -> dict[str, Any]:
@@ -356,7 +395,7 @@ def check_reranking(problem: Problem) -> dict[str, float]:
 
 def measure_part(part: str, problem: Problem, args: argparse.Namespace) -> dict[str, Any]:
     """Time, memory and equality of one part."""
-    sides = sides_of(part, args.skip_reference)
+    sides = sides_of(part, args.skip_reference, args.peer)
     rows = time_part(part, problem, sides, args.repetitions)
     if not args.skip_memory:
         for side, size in measure_memory(part, problem, sides).items():
@@ -370,6 +409,12 @@ def measure_part(part: str, problem: Problem, args: argparse.Namespace) -> dict[
         metrics["memory_ratio"] = None if theirs is None else theirs / max(own, 1)
     if part == RANKING:
         metrics["difference"] = check_ranking(problem)
+        if PEER in rows:
+            (curve, mean), ours = rank_by_peer(problem), rank_ours(problem)
+            metrics["difference from torchreid"] = {
+                "cmc": float(np.abs(curve - ours[0]).max()),
+                "mAP": abs(mean - ours[1]),
+            }
     elif part == RERANKING and not args.skip_reference:
         metrics["difference"] = check_reranking(problem)
     return metrics
@@ -381,12 +426,17 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     Returns:
         ``parts``: per part, ``rows`` of seconds, CPU seconds and bytes per side, the quotients ``speedup``,
         ``cpu_speedup`` and ``memory_ratio`` of the reference and ours, and the largest ``difference`` between
-        their results; and the circumstances.
+        their results; ``over_ranks`` of :func:`measure_ranks`; and the circumstances.
     """
+    if args.peer is not None:
+        check_peer(args.peer)
     problem = make_problem(args)
     parts = [part for part in args.parts if part != RANKING or problem.distances is not None]
     return {
         "parts": {part: measure_part(part, problem, args) for part in parts},
+        "over_ranks": measure_ranks(
+            (problem.query, problem.gallery, *problem.labels), parts, args.ranks, args.repetitions
+        ),
         "num_queries": args.num_queries,
         "num_gallery": args.num_gallery,
         "dim": args.dim,
@@ -419,4 +469,10 @@ def report(metrics: dict[str, Any]) -> str:
             )
         if "difference" in measured:
             lines.append(f"{part:12}largest difference: {measured['difference']}")
+        if "difference from torchreid" in measured:
+            lines.append(f"{part:12}from torchreid: {measured['difference from torchreid']}")
+    for part, by_ranks in metrics["over_ranks"].items():
+        for ranks, row in by_ranks.items():
+            each = " + ".join(f"{seconds:.3f}" for seconds in row["cpu_seconds"])
+            lines.append(f"{part:12}{f'{ranks} ranks':14}{row['seconds']:10.3f}{'':4}CPU s {each}")
     return "\n".join(lines)

@@ -52,6 +52,23 @@ def test_memory_is_measured_for_our_side_alone(run_benchmark, tmp_path):
     assert 0 <= rows["ours"]["added_bytes"] < 2**27
 
 
+@pytest.mark.slow
+def test_two_ranks_share_the_queries_and_have_the_figures_of_one(run_benchmark, tmp_path):
+    path = tmp_path / "evaluation.json"
+    parts = ("--parts", "re-ranking", "--skip-reference", "--skip-memory")
+    result = run_benchmark("evaluation", *SIZE, *parts, "--ranks", 1, 2, "--json", path)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(path.read_text())["over_ranks"]["re-ranking"]
+    assert [len(rows[ranks]["cpu_seconds"]) for ranks in ("1", "2")] == [1, 2]
+    assert rows["1"]["mAP"] == rows["2"]["mAP"] > 0
+
+
+def test_a_peer_that_is_not_there_is_one_sentence(run_benchmark, tmp_path):
+    result = run_benchmark("evaluation", *SIZE, "--peer", tmp_path)
+    assert result.returncode == 2
+    assert "no module rank_cy for this Python" in result.stderr and "Traceback" not in result.stderr
+
+
 def test_an_empty_problem_is_one_sentence(run_benchmark):
     result = run_benchmark("evaluation", "--num-queries", 0)
     assert result.returncode == 2
