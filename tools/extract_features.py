@@ -22,6 +22,7 @@ from mmreid_uda.cli import (
     run_tool,
     writable,
 )
+from mmreid_uda.utils.threads import settle_threads
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,6 +44,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Extract and write."""
     args = parse_args()
+    settle_threads()
     from mmreid_uda.apis import save_features
 
     inferencer = inferencer_of_arguments(args, args.config, args.checkpoint)

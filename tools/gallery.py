@@ -34,6 +34,7 @@ from mmreid_uda.cli import (
 )
 from mmreid_uda.utils import InputError, loading_processes
 from mmreid_uda.utils.choices import SPLITS
+from mmreid_uda.utils.threads import settle_threads
 from mmreid_uda.utils.values import Fraction, OpenFraction, Positive
 
 if TYPE_CHECKING:
@@ -477,6 +478,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], None]]] = {
 def main() -> None:
     """Do what the command says."""
     args = parse_args()
+    settle_threads()
     COMMANDS[args.command][1](args)
 
 

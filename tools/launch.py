@@ -64,16 +64,14 @@ def main() -> None:
     tool, config, number, *flags = sys.argv[1:]
     if not number.isdigit() or int(number) < 1:
         stop(f"found {number!r} as the number of processes, expected 1 or more.")
+    sys.path.insert(0, str(TOOLS.parent))  # also of a checkout that is not installed
+    from mmreid_uda.utils.threads import settle_threads
+
+    settle_threads(int(number))
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    # Without this, every process takes all cores for itself.
-    threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // int(number))))
-    os.environ.setdefault("MKL_NUM_THREADS", threads)
     path = [str(TOOLS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)

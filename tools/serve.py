@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from mmreid_uda.cli import ToolParser, at_least, number, run_tool, writable_folder
 from mmreid_uda.utils.packages import import_package
+from mmreid_uda.utils.threads import settle_threads
 from mmreid_uda.utils.values import NonNegative
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def tell(text: str) -> None:
 def main() -> None:
     """Serve until a signal comes."""
     args = parse_args()
+    settle_threads()
     for package in ("fastapi", "uvicorn", "python_multipart"):
         import_package(package, "mmreid serve", "mmreid_uda[serve]")
     from mmreid_uda.serve import create_app

@@ -21,6 +21,7 @@ from mmreid_uda.cli import (
     writable,
 )
 from mmreid_uda.utils.files import write_json
+from mmreid_uda.utils.threads import settle_threads
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,6 +49,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load, build, test."""
     args = parse_args()
+    settle_threads()
     from mmengine.dist import is_main_process
 
     from mmreid_uda.checkpoint import find_checkpoint

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmreid_uda.cli import ToolParser, add_config_options, add_launcher, run_tool
+from mmreid_uda.utils.threads import settle_threads
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -74,6 +75,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
 def main() -> None:
     """Load, build, train."""
     args = parse_args()
+    settle_threads()
     from mmengine.dist import is_main_process
 
     from mmreid_uda.checkpoint import RENDERED, start_card

@@ -45,7 +45,9 @@ from mmreid_uda.utils import (
 )
 from mmreid_uda.utils.dist import noticing_lost_ranks, run_on_rank0
 from mmreid_uda.utils.files import require_writable_folder
+from mmreid_uda.utils.parallel import local_ranks
 from mmreid_uda.utils.run_lock import RunLock
+from mmreid_uda.utils.threads import describe_threads, settle_threads
 
 from .extraction import unwrap
 from .resume import (
@@ -161,6 +163,7 @@ class ReIDRunner(Runner):
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         super()._log_env(env_cfg)
+        self.logger.info(describe_threads())
         self.logger.info(f"Environment, config and order of hooks: {self.logger.log_file}")
 
     # ---- hooks
@@ -192,8 +195,8 @@ class ReIDRunner(Runner):
             env_cfg: As in mmengine.
         """
         if self._distributed:
-            threads = os.environ.setdefault("OMP_NUM_THREADS", "1")
-            os.environ.setdefault("MKL_NUM_THREADS", threads)
+            # For what this process starts; its own threads were settled before torch was loaded.
+            settle_threads(local_ranks())
         super().setup_env(env_cfg)
 
     @staticmethod
