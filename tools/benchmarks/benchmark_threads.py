@@ -55,6 +55,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--steps", type=at_least(2), default=10, help="steps of a process")
     parser.add_argument("--batch", type=at_least(2), default=64, help="images of 128 x 64 pixels")
+    parser.add_argument(
+        "--policies", choices=POLICIES, nargs="+", default=list(POLICIES), help="which of them"
+    )
     parser.add_argument("--run", choices=POLICIES, help=argparse.SUPPRESS)
     add_output_options(parser, 3)
     return parser.parse_args()
@@ -108,14 +111,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     bare = {name: value for name, value in os.environ.items() if name not in _CHOICES}
     for number in args.busy:
-        turns: dict[str, list[dict[str, Any]]] = {name: [] for name in POLICIES}
+        turns: dict[str, list[dict[str, Any]]] = {name: [] for name in args.policies}
         with _busy(number):
             for _ in range(args.repetitions):
-                for name, chosen in POLICIES.items():
+                for name in args.policies:
                     words = ["--run", name, "--steps", str(args.steps), "--batch", str(args.batch)]
                     done = subprocess.run(
                         [sys.executable, __file__, *words],
-                        env={**bare, **chosen},
+                        env={**bare, **POLICIES[name]},
                         stdout=subprocess.PIPE,
                         check=True,
                     )
