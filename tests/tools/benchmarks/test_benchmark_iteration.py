@@ -13,7 +13,6 @@ SMALL = ("--cfg-options", "input_size=64,32", "global_batch_size=8")
     ("config", "teaches"),
     [
         ("mmt/mmt-dbscan_mbv2_syntha2synthb", True),
-        ("ise/ise_mbv2_synthb", False),
         ("ptl/ptl_mbv2_synthb", False),
     ],
 )
