@@ -34,7 +34,7 @@ from .files import (
 )
 from .links import ImageFiles, read_links, resolve_links
 from .noise import LabelNoise, NoiseOptions
-from .packs import PACK_SUFFIX
+from .packs import PACK_SUFFIX, SPELLED_OTHERWISE
 from .unknown import known
 
 __all__ = ["ReIDDataset", "log_once", "plain_name", "sorted_ids"]
@@ -42,8 +42,6 @@ __all__ = ["ReIDDataset", "log_once", "plain_name", "sorted_ids"]
 
 # What records tell of an image, and the plural of it.
 _TOLD = {"pid": "identities", "camid": "cameras", "time": "times", "tracklet": "tracklets"}
-# An empty part, "." or ".." in a path: another spelling of the name.
-_SPELLED_OTHERWISE = re.compile(r"(^|/)\.{0,2}(/|$)")
 
 
 def natural_key(value: object) -> tuple[list[tuple[int, str]], str]:
@@ -494,7 +492,7 @@ class ReIDDataset(BaseDataset):
         prefix = os.path.join(self.root, "")
         inner = path[len(prefix) :]
         # os.path.relpath costs seconds on a hundred thousand paths: only for those that are spelled otherwise.
-        if not path.startswith(prefix) or _SPELLED_OTHERWISE.search(inner):
+        if not path.startswith(prefix) or SPELLED_OTHERWISE.search(inner):
             inner = os.path.relpath(path, self.root)
         if inner.startswith(".."):
             folder, name = os.path.split(path)

@@ -150,10 +150,11 @@ def read_file(path: str) -> bytes:
             if found is None:
                 raise
     pack, name = found
-    if pack.place(name) is None and os.path.exists(path):  # a table beside the packed images
+    place = pack.place(name)
+    if place is None:  # a table beside the packed images, or nothing
         with open(path, "rb") as file:
             return file.read()
-    return pack.read(name)
+    return pack.read(place)
 
 
 def file_state(path: str) -> tuple[int, int]:

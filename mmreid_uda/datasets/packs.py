@@ -5,9 +5,12 @@
 
 Of N images the file has ``names``, their sorted paths below the folder in UTF-8, each with a NUL behind it; ``ends``,
 int64 (N,), where each of them ends; ``files``, int64 (N,), the place of the first name of the file that each is, which
-is another one for links alone; and ``about``, the version of this layout, without which a file is no whole pack. Each
-file has a record by the place of its first name, in eight bytes, highest first: four bytes of CRC-32, lowest first, and
-the content.
+is another one for links alone; and ``about``, the version of this layout, without which a file is no whole pack.
+
+The records of the files, in the order of their first names, are joined to chunks of some MiB: small values would take
+whole pages. A chunk is found by the place of its first file, in eight bytes, highest first. A record is its length and
+CRC-32, four bytes each, lowest first, and the content; ``records``, int64 (N,), has where it begins: the place of the
+chunk times 2^32, and the byte in it.
 """
 
 from __future__ import annotations
@@ -15,27 +18,29 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import struct
 import threading
 import zlib
-from bisect import bisect_left
-from collections import deque
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, overload
-
-import numpy as np
 
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.packages import import_package
 
 __all__ = [
+    "HEAD",
     "IMAGES",
+    "LAYOUT",
     "PACK_SUFFIX",
+    "SPELLED_OTHERWISE",
     "Pack",
-    "PackWriter",
+    "chunk_key",
     "find_pack",
+    "forget_packs",
     "opened_pack",
-    "sorted_names",
 ]
 
 IMAGES = "images.lmdb"
@@ -43,9 +48,15 @@ IMAGES = "images.lmdb"
 PACK_SUFFIX = ".pack"
 """What the name of a pack may end in; it does not belong to the name of the dataset."""
 
-_LAYOUT = 1
-_CRC_BYTES = 4
-_COMMIT_BYTES = 32 << 20
+SPELLED_OTHERWISE = re.compile(r"(^|/)\.{0,2}(/|$)")
+"""An empty part, "." or ".." in a path: another spelling of the name."""
+
+LAYOUT = 1
+"""Version of the file's layout."""
+HEAD = struct.Struct("<II")
+"""Length and CRC-32 before each record."""
+# Names between two that a process keeps to find others.
+_STRIDE = 256
 _opened: dict[str, Pack] = {}
 _opening = threading.RLock()
 
@@ -60,6 +71,7 @@ class _Names(Sequence):
 
     def __init__(self, text: memoryview, ends: memoryview) -> None:
         self.text, self.ends = text, ends
+        self._signposts: list[bytes] | None = None
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -81,6 +93,18 @@ class _Names(Sequence):
             return bytes(self.text[self.start(first) : self.ends[last - 1]]).split(b"\0")
         return bytes(self.text[self.start(place) : self.ends[place]])
 
+    def find(self, name: bytes) -> int | None:
+        """The place of a name; None where it is not among them."""
+        if self._signposts is None:
+            self._signposts = [self[place] for place in range(0, len(self), _STRIDE)]
+        first = _STRIDE * (bisect_right(self._signposts, name) - 1)
+        if first < 0:
+            return None
+        last = min(first + _STRIDE, len(self))
+        text = b"\0" + bytes(self.text[self.start(first) : self.ends[last - 1] + 1])
+        found = text.find(b"\0" + name + b"\0")
+        return None if found < 0 else first + text.count(b"\0", 0, found)
+
 
 class Pack:
     """The images of a pack; a process that reads it maps the file, and holds none of it.
@@ -90,7 +114,7 @@ class Pack:
 
     Attributes:
         path: The file of images.
-        plan: What was packed and how, see :class:`PackWriter`.
+        plan: What was packed and how, see :class:`.pack_writer.PackWriter`.
 
     Raises:
         InputError: The package ``lmdb`` is missing, or the file is no whole pack.
@@ -121,6 +145,7 @@ class Pack:
         self.plan = bytes(transaction.get(b"plan")).decode()
         self._names = _Names(transaction.get(b"names"), transaction.get(b"ends").cast("q"))
         self._files = transaction.get(b"files").cast("q")
+        self._records = transaction.get(b"records").cast("q")
 
     def _what_is_wrong(self) -> str:
         """Why this is no whole pack; empty if it is one."""
@@ -132,14 +157,14 @@ class Pack:
             about = transaction.get(b"about")
         if about is None:
             return "it was not finished"
-        return "" if json.loads(about) == {"layout": _LAYOUT} else "it is of another version"
+        return "" if json.loads(about) == {"layout": LAYOUT} else "it is of another version"
 
     def __len__(self) -> int:
         return len(self._names)
 
     def close(self) -> None:
         """Forget the mapped file; nothing can be read any more."""
-        del self._names, self._files
+        del self._names, self._files, self._records
         self._env.close()
 
     def below(self, folder: str = "") -> list[str]:
@@ -200,9 +225,7 @@ class Pack:
         Returns:
             Its place among the sorted names; None where there is no such image.
         """
-        encoded = name.encode("utf-8", "surrogateescape")
-        place = bisect_left(self._names, encoded)
-        return place if place < len(self) and self._names[place] == encoded else None
+        return self._names.find(name.encode("utf-8", "surrogateescape"))
 
     def file(self, place: int) -> str:
         """The first name of the file that an image is, the same for all links to it.
@@ -215,37 +238,40 @@ class Pack:
         """
         return self._names[self._files[place]].decode("utf-8", "surrogateescape")
 
-    def read(self, name: str) -> bytes:
+    def read(self, place: int) -> bytes:
         """The content of an image.
 
         Args:
-            name: Path below the root with ``/``.
+            place: Of the image, see :meth:`place`.
 
         Returns:
             What the file held.
 
         Raises:
-            FileNotFoundError: There is no such image.
             OSError: Its bytes are not those that were packed.
         """
-        place = self.place(name)
-        if place is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        first, start = divmod(self._records[place], 1 << 32)
         with self._env.begin(buffers=True) as transaction:
-            record = transaction.get(_key(self._files[place]))
-            content = None if record is None else bytes(record[_CRC_BYTES:])
-            told = b"" if record is None else bytes(record[:_CRC_BYTES])
-        if content is None or _crc(content) != told:
-            raise OSError(errno.EIO, f"the pack '{self.root}' is damaged there, pack again", name)
-        return content
+            chunk = transaction.get(chunk_key(first), b"")
+            if start + HEAD.size <= len(chunk):
+                length, told = HEAD.unpack_from(chunk, start)
+                content = bytes(chunk[start + HEAD.size : start + HEAD.size + length])
+                if zlib.crc32(content) == told and len(content) == length:
+                    return content
+        name = os.path.join(self.root, self.file(place))
+        raise OSError(errno.EIO, f"the pack '{self.root}' is damaged there, pack again", name)
 
 
-def _key(place: int) -> bytes:
+def chunk_key(place: int) -> bytes:
+    """The key of a chunk.
+
+    Args:
+        place: Of its first file.
+
+    Returns:
+        Eight bytes that sort as the places do.
+    """
     return place.to_bytes(8, "big")
-
-
-def _crc(content: bytes) -> bytes:
-    return zlib.crc32(content).to_bytes(_CRC_BYTES, "little")
 
 
 def opened_pack(root: str) -> Pack:
@@ -268,8 +294,8 @@ def opened_pack(root: str) -> Pack:
         return _opened[root]
 
 
-def _forget() -> None:
-    """A process that was forked maps packs itself, when it reads from them."""
+def forget_packs() -> None:
+    """Close all packs; they are opened again when they are read. A process that was forked begins so."""
     global _opening
     _opening = threading.RLock()
     for pack in set(_opened.values()):
@@ -278,7 +304,7 @@ def _forget() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=forget_packs)
 
 
 def find_pack(path: str, known: bool = False) -> tuple[Pack, str] | None:
@@ -299,7 +325,9 @@ def find_pack(path: str, known: bool = False) -> tuple[Pack, str] | None:
     root = path.rstrip(os.sep) or path
     while True:
         if root in _opened or (not known and os.path.isfile(os.path.join(root, IMAGES))):
-            inner = os.path.relpath(path, root) if root else os.path.normpath(path)
+            inner = path[len(root) + bool(root) :]
+            if not inner or SPELLED_OTHERWISE.search(inner):
+                inner = os.path.normpath(inner or ".")
             inner = "" if inner == "." else inner.replace(os.sep, "/")
             if inner.split("/", 1)[0] == "..":
                 return None
@@ -308,104 +336,3 @@ def find_pack(path: str, known: bool = False) -> tuple[Pack, str] | None:
         if above == root:
             return None
         root = above
-
-
-def sorted_names(names: Iterable[str]) -> list[str]:
-    """Sort names as packs have them: by their bytes in UTF-8.
-
-    Args:
-        names: Paths with ``/``.
-
-    Returns:
-        Them, sorted.
-    """
-    return sorted(names, key=lambda name: name.encode("utf-8", "surrogateescape"))
-
-
-class PackWriter:
-    """Write images one after the other; what a kill left is kept, up to the last commit.
-
-    Args:
-        folder: Folder of the file, which is made.
-        names: Paths of the N images below the root with ``/``, as :func:`sorted_names` sorts them.
-        files: The place of the first name of the file that each of them is.
-        plan: What is to be packed and how: where a file of another plan lies there, it is written anew.
-
-    Attributes:
-        left: Places of the files whose content is to be added, in this order.
-
-    Raises:
-        InputError: The package ``lmdb`` is missing.
-    """
-
-    def __init__(self, folder: str, names: Sequence[str], files: Sequence[int], plan: str) -> None:
-        self._names, self._files = names, np.asarray(files, np.int64)
-        self._lmdb = import_package("lmdb", "a pack", "mmreid_uda[pack]")
-        os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, IMAGES)
-        options = {"subdir": False, "lock": False, "map_size": 1 << 26}
-        try:
-            self._env = self._lmdb.open(path, **options)
-            found = self._read(b"plan")
-        except self._lmdb.Error:  # what lies there is not one of ours
-            found = b""
-        if found != plan.encode():
-            if found is not None:
-                self._env.close()
-                os.unlink(path)
-                self._env = self._lmdb.open(path, **options)
-            self._write([(b"plan", plan.encode())])
-        places = np.flatnonzero(self._files == np.arange(len(names)))
-        self.left = deque(places[self._env.stat()["entries"] - 1 :].tolist())
-        self._waiting: list[tuple[bytes, bytes]] = []
-        self._bytes = 0
-
-    def _read(self, key: bytes) -> bytes | None:
-        with self._env.begin() as transaction:
-            return transaction.get(key)
-
-    def _write(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        """Write all of them or, if killed, none; the file grows as far as needed."""
-        while True:
-            try:
-                with self._env.begin(write=True) as transaction:
-                    for key, value in pairs:
-                        transaction.put(key, value)
-                return
-            except self._lmdb.MapFullError:
-                self._env.set_mapsize(2 * self._env.info()["map_size"])
-
-    def add(self, content: bytes) -> None:
-        """Write the next file of :attr:`left`.
-
-        Args:
-            content: What it holds.
-        """
-        self._waiting.append((_key(self.left.popleft()), _crc(content) + content))
-        self._bytes += len(content)
-        if self._bytes >= _COMMIT_BYTES:
-            self.commit()
-
-    def commit(self) -> None:
-        """Have all images that were added on the disk."""
-        self._write(self._waiting)
-        self._waiting, self._bytes = [], 0
-
-    def finish(self) -> None:
-        """Write the names, and close; all files must have been added."""
-        self.commit()
-        encoded = [name.encode("utf-8", "surrogateescape") + b"\0" for name in self._names]
-        ends = np.cumsum([len(name) for name in encoded], dtype=np.int64) - 1
-        self._write(
-            [
-                (b"names", b"".join(encoded)),
-                (b"ends", ends.tobytes()),
-                (b"files", self._files.tobytes()),
-                (b"about", json.dumps({"layout": _LAYOUT}).encode()),
-            ]
-        )
-        self.close()
-
-    def close(self) -> None:
-        """Close the file as it is."""
-        self._env.close()

@@ -24,6 +24,7 @@ from mmreid_uda.datasets import (
     ReIDTestDataset,
     VehicleID,
     build_dataset,
+    pack_writer,
     packs,
 )
 from mmreid_uda.datasets.files import decodable, list_images, read_file, subfolders, walk_images
@@ -190,7 +191,7 @@ def test_workers_open_the_pack_themselves_and_give_the_folder_s_batches(tmp_path
     # Forked from a process that has it open, and one that was spawned, which has not.
     workers = DataLoader(packed, 4, collate_fn=reid_collate, num_workers=2)
     assert workers.multiprocessing_context is None and read_by(workers) == expected
-    packs._forget()
+    packs.forget_packs()
     assert read_by(DataLoader(pickle.loads(pickle.dumps(packed)), 4, collate_fn=reid_collate)) == (
         expected
     )
@@ -198,15 +199,15 @@ def test_workers_open_the_pack_themselves_and_give_the_folder_s_batches(tmp_path
 
 def _killed_while_packing(crops, out):
     """Commits after every image, and a kill before the 21st of 40."""
-    packs._COMMIT_BYTES = 1
-    add = packs.PackWriter.add
+    pack_writer._CHUNK_BYTES = 1
+    add = pack_writer.PackWriter.add
 
     def killed(self, content):
         if len(self.left) == 20:
             os.kill(os.getpid(), signal.SIGKILL)
         add(self, content)
 
-    packs.PackWriter.add = killed
+    pack_writer.PackWriter.add = killed
     pack_folder(crops, out)
 
 
@@ -223,9 +224,9 @@ def test_a_killed_packing_goes_on_and_never_looks_whole(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="was not finished"):
         FolderReIDDataset(str(half), labels="unlabeled")
     left = []
-    add = packs.PackWriter.add
+    add = pack_writer.PackWriter.add
     monkeypatch.setattr(
-        packs.PackWriter, "add", lambda self, content: left.append(1) or add(self, content)
+        pack_writer.PackWriter, "add", lambda self, content: left.append(1) or add(self, content)
     )
     pack_folder(str(crops), str(out))
     assert len(left) == 20 and not half.exists()
@@ -242,7 +243,9 @@ def test_a_killed_packing_goes_on_and_never_looks_whole(tmp_path, monkeypatch):
 
 def test_images_that_changed_since_a_packing_was_cut_off_are_read_again(tmp_path):
     write_images(tmp_path / "crops", "a.jpg", "b.jpg")
-    half = packs.PackWriter(str(tmp_path / ".crops.pack.part"), ["a.jpg", "b.jpg"], [0, 1], "other")
+    half = pack_writer.PackWriter(
+        str(tmp_path / ".crops.pack.part"), ["a.jpg", "b.jpg"], [0, 1], "other"
+    )
     half.add(b"old")
     half.commit()
     half.close()

@@ -100,7 +100,8 @@ def pack_folder(folder: str, out: str, size: tuple[int, int] | None = None) -> s
         walk_images,
         walk_others,
     )
-    from mmreid_uda.datasets.packs import IMAGES, PackWriter, opened_pack, sorted_names
+    from mmreid_uda.datasets.pack_writer import PackWriter, sorted_names
+    from mmreid_uda.datasets.packs import IMAGES, opened_pack
     from mmreid_uda.utils.files import said_to_be_unwritable
     from mmreid_uda.utils.progress import show_progress
     from mmreid_uda.utils.run_lock import alone
