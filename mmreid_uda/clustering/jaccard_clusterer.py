@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from mmengine.dist import get_world_size
+from mmengine.dist import get_rank, get_world_size
 from mmengine.logging import print_log
 from scipy import sparse
 from torch import Tensor
 
-from mmreid_uda.neighbors.approximate import find_neighbors_approximately
+from mmreid_uda.neighbors.approximate import (
+    approximate_bytes,
+    find_camera_neighbors_approximately,
+    find_neighbors_approximately,
+    find_neighbors_in_file,
+)
 from mmreid_uda.neighbors.cameras import CameraLists, Fill, camera_numbers
 from mmreid_uda.neighbors.jaccard import (
     BYTES_PER_PAIR,
@@ -40,6 +45,8 @@ from .labels import Clusterer
 
 __all__ = ["JaccardClusterer"]
 
+_SEARCHES = ("exact", "ivf", "pq", "hnsw")
+_FILE = "file:"
 # Fewer images take no time worth a line in the log.
 _MANY = 10_000
 # Images of either list in the query expansion of the first epoch.
@@ -56,10 +63,15 @@ class JaccardClusterer(Clusterer):
         k2: Neighbours of the local query expansion. Defaults to 6.
         variant: ``'faiss'`` (default; SpCL, Cluster-Contrast, ISE) or ``'full'`` (MMT, ABMT), see
             :func:`~mmreid_uda.neighbors.jaccard_graph`.
-        search: ``'exact'`` (default), or, for a million images and more, ``'ivf'`` or ``'hnsw'``, approximate indexes
-            of faiss; what they miss is measured and stands as ``recall`` in :attr:`info`. Only for the 'faiss' variant.
-        nprobe: Of the search ``'ivf'``, see :func:`~mmreid_uda.neighbors.find_neighbors_approximately`.
-        ef_search: Of the search ``'hnsw'``, likewise.
+        search: ``'exact'`` (default), or, for a million images and more, ``'ivf'``, ``'pq'`` or ``'hnsw'``, see
+            :func:`~mmreid_uda.neighbors.find_neighbors_approximately`; or ``'file:PATH'``, neighbours that another
+            engine has found, see :func:`~mmreid_uda.neighbors.read_neighbors`. What is missed is measured and stands as
+            ``recall`` in :attr:`info`. Only for the 'faiss' variant.
+        nprobe: Of ``'ivf'`` and ``'pq'``. Defaults to 64.
+        ef_search: Of ``'hnsw'``. Defaults to 64.
+        refine: Whether, and for how many nearest of an image, their nearest are candidates, too. Defaults to 0.
+        warm_start: Whether the neighbours of the last call are candidates, too, if there were as many images; a resumed
+            run begins without. Defaults to False.
         precision: Of the exact search: ``'float32'`` (default), or ``'int8'``: find candidates on rows rounded to 8
             bits and rank them by float32 similarities, where the CPU is faster so, see
             :func:`~mmreid_uda.neighbors.knn`.
@@ -88,9 +100,11 @@ class JaccardClusterer(Clusterer):
         k1: Count = 30,
         k2: Count = 6,
         variant: Variant = "faiss",
-        search: Literal["exact", "ivf", "hnsw"] = "exact",
+        search: str = "exact",
         nprobe: Count = 64,
         ef_search: Count = 64,
+        refine: Natural = 0,
+        warm_start: bool = False,
         precision: Precision = "float32",
         max_memory: str | int | None = None,
         k1_intra: Count = 5,
@@ -103,6 +117,11 @@ class JaccardClusterer(Clusterer):
         camera_warm_up: bool = True,
     ) -> None:
         super().__init__()
+        if search not in _SEARCHES and not search.startswith(_FILE):
+            raise InputError(
+                f"found search={search!r} for {type(self).__name__}, expected one of {', '.join(_SEARCHES)}, or "
+                f"'{_FILE}PATH': mend clusterer.search."
+            )
         if search != "exact" and variant == "full":
             raise InputError(
                 f"found search={search!r} with variant='full' for {type(self).__name__}, which needs the farthest "
@@ -111,6 +130,9 @@ class JaccardClusterer(Clusterer):
         self.k1, self.k2, self.variant = k1, k2, variant
         self.search, self.precision = search, precision
         self.nprobe, self.ef_search = nprobe, ef_search
+        self.refine, self.warm_start = refine, warm_start
+        self.recall = 1.0
+        self.last_found: np.ndarray | None = None
         self.camera_lists = CameraLists(
             k1_intra, k1_inter, k2_intra, k2_inter, camera_sets, camera_expansion, fill
         )
@@ -128,46 +150,77 @@ class JaccardClusterer(Clusterer):
         over_ranks: bool = False,
         cameras: np.ndarray | None = None,
     ) -> dict[str, Any] | None:
-        """Find the neighbours, on the device of the features; every rank takes a share of an exact search.
+        """Find the neighbours, on the device of the features; every rank takes a share.
 
         Every rank then gets all neighbours, for its share of the distances.
 
         Raises:
             InputError: The features or cameras are not as expected, there are too few images for camera-aware
-                distances, or the search is not exact.
+                distances, or the index knows no cameras.
         """
         rows = unit_rows(check_vectors(features, "features to cluster"))
         numbers = camera_numbers(cameras, len(rows))
-        if self.search != "exact":
-            if numbers is not None:
-                raise InputError(
-                    f"found search={self.search!r} with cameras for {type(self).__name__}, whose indexes know none: "
-                    "set search='exact', or leave the cameras out of the distance."
-                )
-            # Not shared: rank 0 makes the index when it clusters.
-            return {}
         options: dict[str, Any] = dict(
             precision=self.precision,
             with_min_similarity=self.variant == "full",
             over_ranks=over_ranks,
         )
-        neighbors: Neighbors | CameraNeighbors | None
+        lists: tuple[int, ...]
         if numbers is None:
-            k = neighbors_needed(len(rows), self.k1, self.variant, self.k2)
-            self._log_memory(len(rows), rows.shape[1], k)
-            neighbors = find_neighbors(rows, k, **options)
+            lists = (neighbors_needed(len(rows), self.k1, self.variant, self.k2),)
         else:
             # The epoch, and so which lists it will be, is not known yet.
             needed = [
-                lists.needed(numbers, self.k1, self.k2) for lists in self.lists_searched(len(rows))
+                one.needed(numbers, self.k1, self.k2) for one in self.lists_searched(len(rows))
             ]
-            intra, inter = (max(each) for each in zip(*needed))
-            self._log_memory(len(rows), rows.shape[1], intra, inter)
-            neighbors = find_camera_neighbors(rows, numbers, intra, inter, **options)
+            lists = tuple(max(each) for each in zip(*needed))
+        self._log_memory(len(rows), rows.shape[1], *lists)
+        neighbors: Neighbors | CameraNeighbors | None
+        if self.search != "exact":
+            neighbors = self._approximately(rows, numbers, lists, over_ranks)
+        elif numbers is None:
+            neighbors = find_neighbors(rows, *lists, **options)
+        else:
+            neighbors = find_camera_neighbors(rows, numbers, *lists, **options)
         prepared = {} if neighbors is None else dict[str, Any](neighbors=neighbors)
         if over_ranks and get_world_size() > 1 and all(on_every_rank(kernels_available)):
             prepared["ranks"] = JaccardRanks(rows, neighbors)
         return prepared or None
+
+    def _approximately(
+        self,
+        features: np.ndarray | Tensor,
+        cameras: np.ndarray | None,
+        lists: tuple[int, ...],
+        over_ranks: bool,
+    ) -> Neighbors | CameraNeighbors | None:
+        """Neighbours of an index or a file; None on other ranks than 0, if the search is shared."""
+        rows = features.cpu().numpy() if isinstance(features, Tensor) else features
+        options: dict[str, Any] = dict(refine=self.refine, over_ranks=over_ranks)
+        found: tuple[Neighbors | CameraNeighbors, float]
+        if self.search.startswith(_FILE):
+            path = self.search.removeprefix(_FILE)
+            found = find_neighbors_in_file(rows, lists, path, cameras=cameras, **options)
+        else:
+            if self.last_found is not None and len(self.last_found) == len(rows):
+                options["previous"] = self.last_found
+            options["nprobe"] = self.nprobe
+            if cameras is None:
+                options["ef_search"] = self.ef_search
+                kind: Any = self.search
+                found = find_neighbors_approximately(rows, lists[0], kind, **options)
+            elif self.search == "ivf":
+                found = find_camera_neighbors_approximately(rows, cameras, *lists, **options)
+            else:
+                raise InputError(
+                    f"found search={self.search!r} with cameras for {type(self).__name__}, whose index knows none: "
+                    "set search='ivf' or 'exact', or leave the cameras out of the distance."
+                )
+        neighbors, self.recall = found
+        if self.warm_start:
+            each = neighbors if isinstance(neighbors, Neighbors) else neighbors.together()
+            self.last_found = each.indices
+        return neighbors if not over_ranks or get_rank() == 0 else None
 
     def lists_searched(self, num: int) -> tuple[CameraLists, ...]:
         """The lists of camera-aware distances that a search must serve.
@@ -186,27 +239,20 @@ class JaccardClusterer(Clusterer):
         seed: int,
         neighbors: Neighbors | CameraNeighbors | None = None,
     ) -> Neighbors | CameraNeighbors:
-        """The neighbours of :meth:`prepare`, or those of an approximate search.
+        """The neighbours of :meth:`prepare`; what an approximate search has missed is noted.
 
         Args:
             features: float32 (N, D), rows of unit norm.
-            seed: Of the approximate search.
-            neighbors: What :meth:`prepare` found; None searches approximately.
+            seed: Of the run.
+            neighbors: What :meth:`prepare` found; None searches here.
 
         Returns:
             The neighbours.
         """
-        if neighbors is not None:
-            return neighbors
-        neighbors, recall = find_neighbors_approximately(
-            features,
-            neighbors_needed(len(features), self.k1, self.variant, self.k2),
-            self.search,  # type: ignore[arg-type]
-            nprobe=self.nprobe,
-            ef_search=self.ef_search,
-            seed=seed,
-        )
-        self.info["recall"] = recall
+        if neighbors is None:
+            neighbors = (self.prepare(features) or {})["neighbors"]
+        if self.search != "exact":
+            self.info["recall"] = self.recall
         return neighbors
 
     def encode(
@@ -224,8 +270,8 @@ class JaccardClusterer(Clusterer):
 
         Args:
             features: float32 (N, D), rows of unit norm.
-            seed: Of the approximate search.
-            neighbors: What :meth:`prepare` found; None searches approximately.
+            seed: Of the run.
+            neighbors: As :meth:`found`.
             epoch: With cameras, the first, 0, may have lists of its own.
             ks: k1 and k2, no larger than those of the search; None takes those.
             camera_lists: Lists of a search with cameras, none longer than searched for; None takes those of the epoch.
@@ -286,12 +332,16 @@ class JaccardClusterer(Clusterer):
 
     def _log_memory(self, num: int, dimensions: int, *lists: int) -> None:
         """Say what a long search for lists of so many neighbours takes, and refuse one that takes too much."""
-        needed = search_bytes(num, dimensions, lists, self.precision)
+        if self.search == "exact":
+            needed = search_bytes(num, dimensions, lists, self.precision)
+        else:
+            kind = self.search.partition(":")[0]
+            needed = approximate_bytes(num, dimensions, lists, kind, self.nprobe, self.refine)
         budget = "" if self.max_memory is None else f" of {self.max_memory / 2**20:.0f} MiB"
         if num >= _MANY:
             print_log(
                 f"clustering: {num} features of {dimensions} dimensions, {sum(lists)} neighbours each, "
-                f"{self.precision}: "
+                f"{self.precision if self.search == 'exact' else self.search}: "
                 f"{needed / 2**20:.0f} MiB{budget} beside the features",
                 logger="current",
             )

@@ -28,6 +28,7 @@ __all__ = [
     "faster_precision",
     "rank_lists",
     "search_by_kernels",
+    "search_rows",
 ]
 
 Precision = Literal["float32", "int8"]
@@ -43,8 +44,9 @@ _DEVIATIONS = 6.5
 _INT8 = 127
 # Rows searched anew together.
 _ROWS_AGAIN = 256
-# Rows of the products that are timed, how often, and how much faster int8 must be, whose candidates are ranked anew.
-_TIMED_ROWS, _TIMES, _GAIN = 128, 3, 1.25
+# Size of the products that are timed (128 rows of 2048 dimensions), how often, and how much faster int8 must be, whose
+# candidates are ranked anew; with fewer dimensions that costs more than the products gain.
+_TIMED, _TIMES, _GAIN, _FEWEST_DIMENSIONS = 128 * 128 * 2048, 5, 1.25, 256
 
 _clock = time.perf_counter
 _chosen: dict[int, Precision] = {}
@@ -84,7 +86,7 @@ def search_by_kernels(
     if with_min_similarity:
         far = Wanted(max(1, min(FAR_CANDIDATES, num - 1)), farthest=True)
         searches.append(Lists.empty(num, far, np.int32))
-    _search(_int8_product(rows, _scale(rows), size), searches, blocks, size)
+    _search(_int8_product(rows, size), searches, blocks, size)
     return searches
 
 
@@ -123,13 +125,15 @@ def faster_precision(rows: Tensor, over_ranks: bool) -> Precision:
         over_ranks: Take the choice of rank 0; all ranks must call this then.
 
     Returns:
-        ``'int8'`` where its products take less time by a quarter, else ``'float32'``.
+        ``'int8'`` where its products take less time by a quarter and rows have 256 dimensions or more, else
+        ``'float32'``.
     """
     dimensions = rows.shape[1]
 
     def choose() -> Precision:
         if dimensions not in _chosen:
-            _chosen[dimensions] = _timed(rows)
+            few = dimensions < _FEWEST_DIMENSIONS
+            _chosen[dimensions] = "float32" if few else _timed(rows)
         return _chosen[dimensions]
 
     _chosen[dimensions] = run_on_rank0(choose) if over_ranks else choose()
@@ -138,23 +142,23 @@ def faster_precision(rows: Tensor, over_ranks: bool) -> Precision:
 
 def _timed(rows: Tensor) -> Precision:
     """Time the products of a small block, by one thread as in the search."""
-    block = rows[:_TIMED_ROWS]
-    products = [
-        _float_product(block.numpy(), len(block)),
-        _int8_product(block, _scale(block), len(block)),
-    ]
+    block = rows[: min(KERNEL_BLOCK, int((_TIMED / rows.shape[1]) ** 0.5))]
+    products = _float_product(block.numpy(), len(block)), _int8_product(block, len(block))
 
-    def fastest(product: Callable[[int, int], np.ndarray]) -> float:
-        product(0, 0)  # prepares what further products use
-        seconds = []
-        for _ in range(_TIMES):
-            started = _clock()
+    def seconds(product: Callable[[int, int], np.ndarray]) -> float:
+        started = _clock()
+        product(0, 0)
+        return _clock() - started
+
+    def measure(_: None) -> list[tuple[float, ...]]:
+        # The first time prepares what further products use. They take turns: neither has the quieter moment.
+        for product in products:
             product(0, 0)
-            seconds.append(_clock() - started)
-        return min(seconds)
+        return [tuple(map(seconds, products)) for _ in range(_TIMES)]
 
     with single_threaded_products():
-        [[float32, int8]] = in_threads(lambda both: list(map(fastest, both)), [products])
+        [turns] = in_threads(measure, [None])
+    float32, int8 = map(min, zip(*turns))
     choice: Precision = "int8" if int8 * _GAIN < float32 else "float32"
     operations = 2e-9 * len(block) ** 2 * rows.shape[1]
     print_log(
@@ -225,12 +229,13 @@ def _float_product(rows: np.ndarray, size: int) -> Callable[[int, int], np.ndarr
     return product
 
 
-def _int8_product(rows: Tensor, scale: float, size: int) -> Callable[[int, int], np.ndarray]:
-    """Scores of two blocks of rows rounded to multiples of ``scale``: int32, similarity / scale²."""
+def _int8_product(rows: Tensor, size: int) -> Callable[[int, int], np.ndarray]:
+    """Scores of two blocks of rounded rows: int32, similarity / scale²."""
     from . import kernels
 
     rounded = torch.empty(rows.shape, dtype=torch.int8)
-    over_rows(kernels.round_rows, len(rows), rows.numpy(), np.float32(1 / scale), rounded.numpy())
+    factor = np.float32(1 / _scale(rows))
+    over_rows(kernels.round_rows, len(rows), rows.numpy(), factor, rounded.numpy())
 
     def product(first: int, second: int) -> np.ndarray:
         left, right = rounded[first : first + size], rounded[second : second + size]
@@ -261,7 +266,9 @@ def _rank_candidates(rows: np.ndarray, wanted: Wanted, candidates: Lists, scale:
     if num_candidates < num:
         # The last candidate is within the margin: there may be more of them.
         uncertain = (candidates.scores[:, -1] >= limits) & (candidates.indices[:, -1] < num)
-        _search_rows(rows, np.flatnonzero(uncertain), lists)
+        chosen = np.flatnonzero(uncertain)
+        again = search_rows(rows, chosen, wanted)
+        lists.indices[chosen], lists.scores[chosen] = again.indices, again.scores
     return lists
 
 
@@ -275,35 +282,42 @@ def _find_min_similarity(rows: np.ndarray, candidates: Lists, scale: float) -> n
     found = (candidates.indices, candidates.scores, limits)
     over_rows(kernels.rescore_min_similarity, num, rows, *found, lists.min_similarity)
     if num_candidates < num - 1:
-        _search_rows(rows, np.flatnonzero(candidates.scores[:, -1] >= limits), lists)
+        chosen = np.flatnonzero(candidates.scores[:, -1] >= limits)
+        again = search_rows(rows, chosen, lists.wanted, with_min_similarity=True)
+        lists.min_similarity[chosen] = again.min_similarity
     return lists.min_similarity
 
 
-def _search_rows(rows: np.ndarray, chosen: np.ndarray, lists: Lists) -> None:
-    """Search some rows anew and put their lists in place.
+def search_rows(
+    rows: np.ndarray, chosen: np.ndarray, wanted: Wanted, with_min_similarity: bool = False
+) -> Lists:
+    """Search some rows alone.
 
     Args:
         rows: float32 (N, D).
         chosen: int64 (M,), the rows to search.
-        lists: Those of all rows, float32, changed in place; ``min_similarity`` too, if it is there.
+        wanted: Who competes.
+        with_min_similarity: Whether the smallest similarities are asked for.
+
+    Returns:
+        Their lists, float32.
     """
     from . import kernels
 
-    def search(members: np.ndarray) -> None:
-        with_min_similarity = bool(lists.min_similarity.size)
-        wanted, num_members = lists.wanted, len(members)
-        found = Lists.empty(num_members, wanted, np.float32, with_min_similarity)
-        found.indices[:] = len(rows)
+    lists = Lists.empty(len(chosen), wanted, np.float32, with_min_similarity)
+    lists.indices[:] = len(rows)
+
+    def search(part: slice) -> None:
+        members = chosen[part]
+        found = [array[part] for array in lists.arrays]
         own = wanted.cameras[members] if wanted.cameras.size else wanted.cameras
         for start in range(0, len(rows), KERNEL_BLOCK):
             scores = rows[members] @ rows[start : start + KERNEL_BLOCK].T
             inside = np.flatnonzero((members >= start) & (members < start + KERNEL_BLOCK))
             scores[inside, members[inside] - start] = np.inf
-            kernels.merge_topk(scores, 0, start, own, wanted.cameras, wanted.same, *found.arrays)
-        lists.indices[members], lists.scores[members] = found.indices, found.scores
-        if with_min_similarity:
-            lists.min_similarity[members] = found.min_similarity
+            kernels.merge_topk(scores, 0, start, own, wanted.cameras, wanted.same, *found)
 
-    parts = np.array_split(chosen, max(1, -(-len(chosen) // _ROWS_AGAIN)))
+    ends = np.linspace(0, len(chosen), max(1, -(-len(chosen) // _ROWS_AGAIN)) + 1).astype(int)
     with single_threaded_products():
-        in_threads(search, parts)
+        in_threads(search, list(map(slice, ends[:-1], ends[1:])))
+    return lists

@@ -10,6 +10,8 @@ __all__ = [
     "dot",
     "merge_topk",
     "merge_topk_columns",
+    "merge_topk_scattered",
+    "rank_candidates",
     "rescore",
     "rescore_min_similarity",
     "round_rows",
@@ -125,6 +127,46 @@ def merge_topk_columns(
                 )
 
 
+@njit(nogil=True, fastmath=FAST, cache=True)
+def merge_topk_scattered(block, rows, columns, first, cameras, same, indices, similarities):
+    """:func:`merge_topk` for similarities of rows with columns that do not follow each other.
+
+    Args:
+        block: (R, C), float32 or int32.
+        rows: int32 (R,), the places of the block's rows in the lists.
+        columns: int32 (C,), the images that the block's columns are.
+        first: Image whose list is the first; an image does not compete for a place in its own list.
+        cameras: As for :func:`merge_topk`.
+        same: As for :func:`merge_topk`.
+        indices: int32 (n, k), the lists so far, changed in place.
+        similarities: (n, k), the type of the block, descending, changed in place.
+    """
+    num_columns, last_place = block.shape[1], indices.shape[1] - 1
+    for local in range(block.shape[0]):
+        row = rows[local]
+        image = first + row
+        threshold = similarities[row, last_place]
+        for start in range(0, num_columns, _CHUNK):
+            stop = min(start + _CHUNK, num_columns)
+            largest = block[local, start]
+            for place in range(start, stop):
+                largest = max(largest, block[local, place])
+            if largest < threshold:
+                continue
+            for place in range(start, stop):
+                value, column = block[local, place], columns[place]
+                if (
+                    (
+                        value > threshold
+                        or (value == threshold and column < indices[row, last_place])
+                    )
+                    and column != image
+                    and (not cameras.size or (cameras[column] == cameras[image]) == same)
+                ):
+                    _insert(indices, similarities, row, column, value)
+                    threshold = similarities[row, last_place]
+
+
 @njit(inline="always", fastmath=FAST)
 def dot(features, i, j):
     """The product of two rows.
@@ -208,3 +250,40 @@ def rescore_min_similarity(first, last, features, candidates, scores, limits, mi
             min_similarity[row] = min(
                 min_similarity[row], dot(features, row, candidates[row, place])
             )
+
+
+@njit(nogil=True, fastmath=FAST, cache=True)
+def rank_candidates(
+    first, last, offset, features, candidates, cameras, same, itself, indices, similarities
+):
+    """Rank candidates, whoever named them, by their exact similarities.
+
+    Args:
+        first: First row of the lists.
+        last: One behind the last row.
+        offset: Image whose list is the first.
+        features: float32 (N, D).
+        candidates: int32 (n, c), ascending in each row; what is outside 0..N-1 is nobody, and who is named twice counts
+            once.
+        cameras: As for :func:`merge_topk`.
+        same: As for :func:`merge_topk`.
+        itself: bool; whether the row itself is the first of its list; else it stands nowhere.
+        indices: int32 (n, k), filled with N; the result.
+        similarities: float32 (n, k), filled with -inf; the result, +inf for the row itself.
+    """
+    for row in range(first, last):
+        image, before = offset + row, -1
+        if itself:
+            indices[row, 0], similarities[row, 0] = image, np.inf
+        for place in range(candidates.shape[1]):
+            index = candidates[row, place]
+            if index in (before, image) or index < 0 or index >= len(features):
+                continue
+            before = index
+            if cameras.size and (cameras[index] == cameras[image]) != same:
+                continue
+            similarity = dot(features, image, index)
+            if similarity > similarities[row, -1] or (
+                similarity == similarities[row, -1] and index < indices[row, -1]
+            ):
+                _insert(indices, similarities, row, index, similarity)

@@ -17,6 +17,7 @@ from mmreid_uda.utils import (
     num_threads,
 )
 from mmreid_uda.utils.values import checked
+from mmreid_uda.utils.vectors import as_tensor
 
 from .compiled_search import (
     FAR_CANDIDATES,
@@ -153,7 +154,7 @@ def find_neighbors(
     Raises:
         InputError: As :func:`knn`.
     """
-    rows = torch.as_tensor(features)
+    rows = as_tensor(features)
     require_neighbors(rows.shape, k)
     found = _find(
         rows,
@@ -197,7 +198,7 @@ def find_camera_neighbors(
     Raises:
         InputError: As :func:`knn`.
     """
-    rows = torch.as_tensor(features)
+    rows = as_tensor(features)
     require_neighbors(rows.shape, k_intra)
     require_neighbors(rows.shape, k_inter)
     found = _find(
@@ -296,8 +297,10 @@ def unit_rows(features: np.ndarray | Tensor) -> np.ndarray | Tensor:
     Returns:
         float32 (N, D); the same memory if all rows have unit norm already, as far as float32 can tell.
     """
-    rows = torch.as_tensor(features).to(torch.float32)
+    rows = as_tensor(features).to(torch.float32)
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    if not bool(((norms - 1).abs() < _UNIT).all()):
-        rows = rows / norms
-    return rows if isinstance(features, Tensor) else rows.numpy()
+    given, unit = isinstance(features, Tensor), bool(((norms - 1).abs() < _UNIT).all())
+    if unit and features.dtype == (torch.float32 if given else np.float32):
+        return features
+    rows = rows if unit else rows / norms
+    return rows if given else rows.numpy()

@@ -5,21 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from mmreid_uda.utils import InputError, check_vectors, make_rng
 from mmreid_uda.utils.choices import IndexKind
 from mmreid_uda.utils.packages import import_package
 from mmreid_uda.utils.values import Count, checked, fit
+from mmreid_uda.utils.vectors import as_tensor
 
+from .inverted_lists import number_of_lists
 from .knn import search_all, unit_rows
 
-__all__ = ["VectorIndex", "build_engine", "import_faiss", "set_search_width"]
+__all__ = [
+    "EF_CONSTRUCTION",
+    "LINKS",
+    "VectorIndex",
+    "build_engine",
+    "import_faiss",
+    "set_search_width",
+    "training_seed",
+]
 
-# Lists of an inverted file: 4·sqrt(N), and images enough to train each (faiss asks for 39).
-_LISTS_PER_ROOT, _IMAGES_PER_LIST = 4, 39
 # Links of an image in the graph, and candidates looked at while it is built.
-_LINKS, _EF_CONSTRUCTION = 32, 80
+LINKS, EF_CONSTRUCTION = 32, 80
 _MADE_ANEW = "extract them anew with a checkpoint that gives such features"
 
 
@@ -58,9 +65,7 @@ class VectorIndex:
     ) -> None:
         rows = unit_rows(check_vectors(features, "features of the gallery", _MADE_ANEW))
         self.kind, self.nprobe, self.ef_search = kind, nprobe, ef_search
-        self._engine: Any = (
-            torch.from_numpy(rows) if kind == "flat" else build_engine(rows, kind, seed)
-        )
+        self._engine: Any = as_tensor(rows) if kind == "flat" else build_engine(rows, kind, seed)
 
     def __len__(self) -> int:
         return len(self._engine) if self.kind == "flat" else int(self._engine.ntotal)
@@ -94,7 +99,7 @@ class VectorIndex:
         rows = unit_rows(rows)
         k = min(k, len(self))
         if self.kind == "flat":
-            return search_all(torch.from_numpy(rows), self._engine, k)
+            return search_all(as_tensor(rows), self._engine, k)
         # A walk that keeps fewer candidates than k cannot give k.
         set_search_width(self._engine, self.kind, self.nprobe, max(self.ef_search, k))
         similarities, indices = self._engine.search(rows, k)
@@ -180,26 +185,38 @@ def build_engine(rows: np.ndarray, kind: str, seed: int) -> Any:
     return _inverted_file(faiss, rows, seed) if kind == "ivf" else _graph(faiss, rows)
 
 
+def training_seed(seed: int) -> int:
+    """The seed of k-means.
+
+    Args:
+        seed: Of the search.
+
+    Returns:
+        A number that faiss takes.
+    """
+    return int(make_rng(seed, "inverted file").integers(2**31))
+
+
 def set_search_width(engine: Any, kind: str, nprobe: int, ef_search: int) -> None:
-    """Say how many lists (``'ivf'``) or candidates (``'hnsw'``) a search looks at.
+    """Say how many lists or candidates a search looks at.
 
     Args:
         engine: faiss's index, changed in place.
-        kind: ``'ivf'`` or ``'hnsw'``.
-        nprobe: Lists, of ``'ivf'``.
+        kind: ``'hnsw'``; others are inverted files.
+        nprobe: Lists of an inverted file.
         ef_search: Candidates, of ``'hnsw'``.
     """
-    if kind == "ivf":
-        engine.nprobe = min(nprobe, engine.nlist)
-    else:
+    if kind == "hnsw":
         engine.hnsw.efSearch = ef_search
+    else:
+        engine.nprobe = min(nprobe, engine.nlist)
 
 
 def _inverted_file(faiss: Any, rows: np.ndarray, seed: int) -> Any:
     num, dim = rows.shape
-    lists = max(1, min(int(_LISTS_PER_ROOT * num**0.5), num // _IMAGES_PER_LIST))
+    lists = number_of_lists(num)
     engine = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
-    engine.cp.seed = int(make_rng(seed, "inverted file").integers(2**31))
+    engine.cp.seed = training_seed(seed)
     engine.cp.min_points_per_centroid = 1  # faiss would warn of a small gallery on stdout
     engine.train(rows)
     engine.add(rows)
@@ -207,8 +224,8 @@ def _inverted_file(faiss: Any, rows: np.ndarray, seed: int) -> Any:
 
 
 def _graph(faiss: Any, rows: np.ndarray) -> Any:
-    engine = faiss.IndexHNSWFlat(rows.shape[1], _LINKS, faiss.METRIC_INNER_PRODUCT)
-    engine.hnsw.efConstruction = _EF_CONSTRUCTION
+    engine = faiss.IndexHNSWFlat(rows.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
+    engine.hnsw.efConstruction = EF_CONSTRUCTION
     engine.add(rows)
     return engine
 

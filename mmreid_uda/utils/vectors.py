@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
@@ -12,7 +13,7 @@ from .errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DIVERGED", "check_vectors"]
+__all__ = ["DIVERGED", "as_tensor", "check_vectors"]
 
 DIVERGED = (
     "training has most likely diverged, or the checkpoint is damaged: lower optim_wrapper.optimizer.lr, train without "
@@ -57,7 +58,8 @@ def check_vectors(
         zeros: Whether rows of zeros are allowed, which have no direction. Defaults to False.
 
     Returns:
-        float32 (N, D), contiguous; a tensor if one was given. The same memory if it was that already.
+        float32 (N, D), contiguous; a tensor if one was given. The same memory if it was that already, also where it is
+        read-only, as an array mapped from a file.
 
     Raises:
         InputError: A wrong type or shape, no rows; or rows that are NaN, infinite, beyond what squares in float32 can
@@ -66,7 +68,7 @@ def check_vectors(
     import torch
 
     given = isinstance(vectors, torch.Tensor)
-    rows = vectors if given else _as_tensor(vectors, what, hint)
+    rows = vectors if given else as_tensor(array := _as_array(vectors, what, hint))
     if rows.ndim != 2 or not rows.numel() or rows.is_complex():
         raise InputError(
             f"found {what} of type {str(rows.dtype).removeprefix('torch.')} and shape {tuple(rows.shape)}, expected "
@@ -89,21 +91,33 @@ def check_vectors(
             f"found {' and '.join(found)} among the {len(rows)} {what} (the first is {name}), expected finite numbers"
             f"{'' if zeros else ' that are not all zero'}; {hint}."
         )
-    return rows if given else rows.numpy()
+    return rows if given else array
 
 
-def _as_tensor(vectors: Any, what: str, hint: str) -> Tensor:
-    """The numbers as a tensor."""
+def as_tensor(array: np.ndarray | Tensor) -> Tensor:
+    """Share the memory of an array, also of one that is read-only, of which torch would warn.
+
+    Args:
+        array: Of a type that torch knows, contiguous; or a tensor already.
+
+    Returns:
+        A tensor, which must not be written to if the array must not.
+    """
     import torch
 
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable.*")
+        return torch.as_tensor(array)
+
+
+def _as_array(vectors: Any, what: str, hint: str) -> np.ndarray:
+    """The numbers as a contiguous float32 array."""
     try:
         array = np.asarray(vectors)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"values of type {array.dtype}")
-        # PyTorch knows neither longdouble nor unsigned integers of all sizes, nor arrays that are read-only.
-        if array.dtype != np.float32 or not array.flags.writeable:
-            array = array.astype(np.float32)
-        return torch.from_numpy(np.ascontiguousarray(array))
+        # PyTorch knows neither longdouble nor unsigned integers of all sizes.
+        return np.ascontiguousarray(array, np.float32)
     except (TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise InputError(

@@ -83,7 +83,7 @@ def test_a_source_term_goes_with_cameras(features):
 @pytest.mark.parametrize(
     "options, num, message",
     [
-        (dict(search="hnsw"), 240, "search='exact'"),
+        (dict(search="hnsw"), 240, "set search='ivf' or 'exact'"),
         (dict(), 20, "found 20 images .* k1_inter=20, expected at least 22"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 from mmreid_uda.clustering import dbscan
 from mmreid_uda.neighbors import (
     CameraLists,
+    compiled_search,
     find_camera_neighbors,
     find_neighbors,
     jaccard_encodings,
@@ -208,7 +209,10 @@ def test_equals_the_literal_steps_on_random_cases(seed):
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("features", [clustered(300, 20), np.repeat(SIGNS, 2, 0)])
 @pytest.mark.parametrize("block_size", [16, 100, None])
-def test_lists_equal_a_full_sort_within_and_across_cameras(features, block_size, precision):
+def test_lists_equal_a_full_sort_within_and_across_cameras(
+    features, block_size, precision, monkeypatch
+):
+    monkeypatch.setitem(compiled_search._chosen, features.shape[1], precision)
     num = len(features)
     cameras = np.random.default_rng(1).choice(4, num, p=[0.6, 0.3, 0.08, 0.02]).astype(np.int32)
     found = find_camera_neighbors(

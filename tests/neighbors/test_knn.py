@@ -126,10 +126,13 @@ def test_rows_that_int8_cannot_tell_apart_are_searched_anew(engine, monkeypatch)
     # 300 rows within a rounding step of each other: every candidate list is full of possible neighbours.
     features = unit_rows(1 + 1e-3 * np.random.default_rng(0).standard_normal((300, 256)))
     again = []
-    search = compiled_search._search_rows
-    monkeypatch.setattr(
-        compiled_search, "_search_rows", lambda *args: (again.append(len(args[1])), search(*args))
-    )
+    search = compiled_search.search_rows
+
+    def search_rows(rows, chosen, *args, **options):
+        again.append(len(chosen))
+        return search(rows, chosen, *args, **options)
+
+    monkeypatch.setattr(compiled_search, "search_rows", search_rows)
     indices, similarities = knn(features, 10, precision="int8")
     np.testing.assert_array_equal(indices[:, 0], np.arange(300))
     expected = np.sort(features.astype(np.float64) @ features.T.astype(np.float64), axis=1)
@@ -175,15 +178,16 @@ class Clock:
 @pytest.mark.parametrize(
     "float32, int8, choice",
     [
-        ((4, 2, 9), (1.5, 7, 8), "int8"),
-        ((4, 2, 9), (1.9, 7, 8), "float32"),  # ranking the candidates would eat that up
-        ((1, 1, 1), (50, 40, 60), "float32"),  # no instructions for bytes
+        ((4, 2, 9, 4, 4), (1.5, 7, 8, 7, 7), "int8"),
+        ((4, 2, 9, 4, 4), (1.9, 7, 8, 7, 7), "float32"),  # ranking the candidates would eat that up
+        ((1, 1, 1, 1, 1), (50, 40, 60, 50, 50), "float32"),  # no instructions for bytes
     ],
 )
 def test_the_precision_that_is_faster_here_is_taken_timed_once_and_told(
     float32, int8, choice, monkeypatch
 ):
-    clock, rows = Clock(*float32, *int8), torch.from_numpy(gaussian(150, 25))
+    clock = Clock(*np.stack([float32, int8], 1).ravel())
+    rows = torch.from_numpy(gaussian(150, 256))
     monkeypatch.setattr(compiled_search, "_clock", clock)
     monkeypatch.setattr(compiled_search, "_chosen", {})
     told = []
@@ -191,9 +195,16 @@ def test_the_precision_that_is_faster_here_is_taken_timed_once_and_told(
     for _ in range(2):
         assert compiled_search.faster_precision(rows, over_ranks=False) == choice
     assert not clock.ticks
-    rates = [2e-9 * 128**2 * 25 / min(times) for times in (int8, float32)]
+    rates = [2e-9 * 150**2 * 256 / min(times) for times in (int8, float32)]
     assert len(told) == 1
     assert all(f"{rate:.3g} " in told[0] for rate in rates) and f"{choice} is taken" in told[0]
+
+
+def test_few_dimensions_are_not_timed(monkeypatch):
+    monkeypatch.setattr(compiled_search, "_clock", Clock())
+    monkeypatch.setattr(compiled_search, "_chosen", {})
+    rows = torch.from_numpy(gaussian(150, 255))
+    assert compiled_search.faster_precision(rows, over_ranks=False) == "float32"
 
 
 def test_ranks_take_the_choice_of_rank_0(monkeypatch):

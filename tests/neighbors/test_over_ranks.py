@@ -12,7 +12,14 @@ import torch.multiprocessing as mp
 from processes import enter_rank
 
 from mmreid_uda.clustering import InfoMap, JaccardDBSCAN
-from mmreid_uda.neighbors import jaccard_numba, unit_rows
+from mmreid_uda.neighbors import (
+    approximate,
+    compiled_search,
+    find_neighbors,
+    jaccard_numba,
+    unit_rows,
+    write_neighbors,
+)
 from mmreid_uda.utils import InputError, kernels_available, without_kernels
 from mmreid_uda.utils.dist import assert_same_on_ranks, run_on_rank0
 
@@ -42,6 +49,7 @@ def features():
 
 
 def clustered(rank, name, kernels):
+    compiled_search._chosen[64] = "int8"  # where that is asked for, also if it is slow here
     knn_module.KERNEL_BLOCK = knn_module.TORCH_BLOCK = 256  # several blocks for each rank
     if not kernels:
         with without_kernels():
@@ -142,6 +150,31 @@ def test_an_error_of_one_rank_ends_the_step_on_all_of_them_and_no_more(run_ranks
     for said, labels in run_ranks(fail_on_rank_1):
         assert len(said) == 1 and "rank 1 failed: no room for pairs" in said[0]
         np.testing.assert_array_equal(labels, expected)
+
+
+def approximate_neighbors(rank, search, width):
+    pytest.importorskip("faiss").omp_set_num_threads(1)
+    approximate._ROWS = 200  # an odd number of blocks
+    clusterer = JaccardDBSCAN(k1=20, search=search, nprobe=width, refine=4, warm_start=True)
+    prepared = [clusterer.prepare(torch.from_numpy(features()), over_ranks=True) for _ in range(2)]
+    lists = [(one or {}).get("neighbors") for one in prepared]
+    return [one and (one.indices, one.similarities) for one in lists], clusterer.recall
+
+
+@pytest.mark.parametrize("search, width", [("ivf", 3), ("pq", 3), ("file", 0)])
+def test_ranks_together_search_approximately_as_one(run_ranks, search, width, tmp_path):
+    if search == "file":
+        write_neighbors(tmp_path / "found.npz", find_neighbors(features(), 25).indices[:, ::-2])
+        search = f"file:{tmp_path / 'found.npz'}"
+    (first, recall), (second, same) = run_ranks(
+        approximate_neighbors, 2, args=(search, max(width, 1))
+    )
+    assert second == [None, None] and recall == same < 1
+    alone, expected = approximate_neighbors(0, search, max(width, 1))
+    assert recall == expected
+    for ours, theirs in zip(first, alone):
+        for one, other in zip(ours, theirs):
+            np.testing.assert_array_equal(one, other)
 
 
 def infomap_neighbors(rank):
