@@ -29,7 +29,7 @@ from .compiled_search import (
     search_by_kernels,
 )
 from .lists import CameraNeighbors, Neighbors, Wanted, joined
-from .torch_search import TORCH_BLOCK, search_by_torch
+from .torch_search import GPU_BLOCK, TORCH_BLOCK, search_by_torch
 
 __all__ = [
     "CameraNeighbors",
@@ -231,7 +231,9 @@ def _find(
     compiled = rows.device.type == "cpu" and kernels_available()
     if compiled and precision == "int8":
         precision = faster_precision(rows, over_ranks)
-    size = block_size or (KERNEL_BLOCK if compiled else TORCH_BLOCK)
+    size = block_size or (
+        KERNEL_BLOCK if compiled else TORCH_BLOCK if rows.device.type == "cpu" else GPU_BLOCK
+    )
     starts = range(0, len(rows), size)
     blocks = [(first, second) for first in starts for second in starts[first // size :]]
     if over_ranks:

@@ -11,18 +11,38 @@ from mmreid_uda.utils.progress import Progress
 
 from .lists import Lists, Wanted
 
-__all__ = ["TORCH_BLOCK", "search_by_torch"]
+__all__ = ["GPU_BLOCK", "TORCH_BLOCK", "search_by_torch"]
 
 TORCH_BLOCK = 2048
+# On a GPU, whose memory holds the block (256 MiB) and its sortable keys (512 MiB) at once.
+GPU_BLOCK = 8192
 # Low half of a merge key: (similarity, then lower index first) as one sortable integer.
 _INDEX_BITS = 32
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
 
 
 def search_by_torch(
-    rows: Tensor, wanted: Sequence[Wanted], blocks: Sequence[tuple[int, int]], size: int
+    rows: Tensor,
+    wanted: Sequence[Wanted],
+    blocks: Sequence[tuple[int, int]],
+    size: int,
+    waiting: bool | None = None,
 ) -> list[Lists]:
-    """As :func:`_search`, with torch on the device of the rows; ``min_similarity`` comes for free."""
+    """Let the similarities of blocks compete, on the device of the rows.
+
+    Args:
+        rows: float32 (N, D).
+        wanted: Who competes.
+        blocks: First rows and first columns.
+        size: Rows of a block.
+        waiting: Whether a block may be looked at before the next one is begun, which saves work on a CPU; a GPU would
+            stand still. None knows by the device. The lists are the same.
+
+    Returns:
+        A list for each that is wanted; ``min_similarity`` comes for free.
+    """
+    if waiting is None:
+        waiting = rows.device.type == "cpu"
     nowhere = _encode(
         torch.tensor(-torch.inf, device=rows.device), torch.tensor(len(rows), device=rows.device)
     )
@@ -36,10 +56,10 @@ def search_by_torch(
             competing = block
             if len(camera):
                 same = camera[part, None] == camera[None, others]
-                if one.same and not bool(same.any()):
+                if waiting and one.same and not bool(same.any()):
                     continue
                 competing = block.masked_fill(~same if one.same else same, -torch.inf)
-            _merge_topk(keys, part, competing, others.start)
+            _merge_topk(keys, part, competing, others.start, waiting)
 
     progress = Progress("finding neighbours", len(blocks), "blocks")
     for number, (first, second) in enumerate(blocks):
@@ -61,7 +81,7 @@ def search_by_torch(
     return results
 
 
-def _merge_topk(keys: Tensor, rows: slice, block: Tensor, first_column: int) -> None:
+def _merge_topk(keys: Tensor, rows: slice, block: Tensor, first_column: int, waiting: bool) -> None:
     """Let a block of similarities compete for the places in the running lists of its rows.
 
     Args:
@@ -69,9 +89,16 @@ def _merge_topk(keys: Tensor, rows: slice, block: Tensor, first_column: int) -> 
         rows: The rows of the block.
         block: float32 (R, C); +inf marks a row itself, -inf what does not compete.
         first_column: Index of the block's first column.
+        waiting: Whether ties may be looked at; else all entries are made sortable, which needs no look.
     """
-    values, columns = _top(block, min(keys.shape[1], block.shape[1]))
-    candidates = torch.cat([keys[rows], _encode(values, columns + first_column)], 1)
+    k = min(keys.shape[1], block.shape[1])
+    if waiting:
+        values, columns = _top(block, k)
+        best = _encode(values, columns + first_column)
+    else:
+        columns = torch.arange(first_column, first_column + block.shape[1], device=block.device)
+        best = _encode(block, columns).topk(k, dim=1, sorted=False).values
+    candidates = torch.cat([keys[rows], best], 1)
     keys[rows] = candidates.topk(keys.shape[1], dim=1).values
 
 
