@@ -17,6 +17,7 @@ Examples:
     python tools/benchmarks/benchmark_clustering.py --num-samples 130000 --skip-reference
     python tools/benchmarks/benchmark_clustering.py --skip-reference --sides camera-aware
     python tools/benchmarks/benchmark_clustering.py --skip-reference --growth 4000 8000 16000 32000
+    python tools/benchmarks/benchmark_clustering.py --dim 256 --skip-reference --growth 8192 32768 131072
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Measure and show."""
     args = parse_args()
-    from clustering_costs import draw, measure, report
+    from clustering_costs import measure
+    from clustering_report import draw, report
 
     show(args, measure(args), report, draw)
 

@@ -20,7 +20,7 @@ from dense_jaccard import (
     expanded_set,
     reciprocal_neighbors,
 )
-from measuring import added_memory, fitted_exponent, take_turns
+from measuring import added_memory, fitted_exponent, processor, take_turns
 from sklearn.cluster import DBSCAN
 from synthetic_features import IMAGES_PER_ID, NUM_CAMERAS, NUM_SAMPLES, make_features
 from torch import Tensor
@@ -45,7 +45,6 @@ from mmreid_uda.utils import (
     num_threads,
     without_kernels,
 )
-from mmreid_uda.visualization import new_figure, write_picture
 
 REFERENCE, FLOAT32, INT8, CAMERAS = "reference", "float32", "int8", "camera-aware"
 PLAIN, CLUSTERER = "without kernels", "JaccardDBSCAN"
@@ -54,7 +53,6 @@ PLAIN, CLUSTERER = "without kernels", "JaccardDBSCAN"
 _WARM_UP = 256
 _FLOOR_BLOCKS = (1024, 2048, 4096)
 _ROWS_AT_ONCE = 1024
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -85,11 +83,13 @@ class Run:
     Args:
         labels: int64 (N,), -1 = outlier.
         seconds: Per step, in order; the first is 'knn'.
+        cpu: Seconds of all threads, per step; empty where only their sum is known.
         cpu_seconds: Of all threads and steps.
     """
 
     labels: np.ndarray
     seconds: dict[str, float]
+    cpu: dict[str, float]
     cpu_seconds: float
 
     @property
@@ -103,17 +103,19 @@ class Clock:
     """Seconds since the last lap, by name."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
     last: float = field(default_factory=time.perf_counter)
-    cpu_start: float = field(default_factory=time.process_time)
+    cpu_last: float = field(default_factory=time.process_time)
 
     def lap(self, name: str) -> None:
         """End a step."""
-        now = time.perf_counter()
+        now, cpu_now = time.perf_counter(), time.process_time()
         self.seconds[name], self.last = now - self.last, now
+        self.cpu[name], self.cpu_last = cpu_now - self.cpu_last, cpu_now
 
     def run(self, labels: np.ndarray) -> Run:
         """End the run."""
-        return Run(labels, self.seconds, time.process_time() - self.cpu_start)
+        return Run(labels, self.seconds, self.cpu, sum(self.cpu.values()))
 
 
 def load_features(args: argparse.Namespace, num: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -293,7 +295,9 @@ def configured(features: np.ndarray, settings: Settings) -> Run:
     for step in ("jaccard", "dbscan"):
         clock.seconds[step] = clusterer.info[f"seconds_{step}"]
         clock.seconds["knn"] -= clock.seconds[step]
-    return clock.run(labels)
+    run = clock.run(labels)
+    run.cpu.clear()
+    return run
 
 
 SIDES: dict[str, Callable[[np.ndarray, Settings], Run]] = {
@@ -342,6 +346,9 @@ def medians(runs: list[Run]) -> dict[str, Any]:
             step: statistics.median(run.seconds[step] for run in runs) for step in runs[0].seconds
         },
         "cpu_seconds": statistics.median(run.cpu_seconds for run in runs),
+        "cpu_steps": {
+            step: statistics.median(run.cpu[step] for run in runs) for step in runs[0].cpu
+        },
         "num_clusters": int(runs[0].labels.max()) + 1,
         "outlier_ratio": float((runs[0].labels < 0).mean()),
     }
@@ -451,7 +458,20 @@ def measure_growth(args: argparse.Namespace, settings: Settings) -> dict[str, An
             f"exponent_{key}": fitted_exponent(growth["num_samples"], metrics[key])
             for key in ("seconds", "after_knn")
         }
+        # Seconds of a core tell of the work, where other processes share the machine.
+        cpu = {
+            step: [row["cpu_steps"][step] for row in rows[side]]
+            for step in rows[side][0]["cpu_steps"]
+        }
+        cpu["after kNN"] = [
+            sum(spent for step, spent in row["cpu_steps"].items() if step != "knn")
+            for row in rows[side]
+        ]
+        cpu_exponents = {
+            step: fitted_exponent(growth["num_samples"], spent) for step, spent in cpu.items()
+        }
         growth["sides"][side] = metrics | exponents
+        growth["sides"][side] |= {"cpu": cpu, "cpu_exponents": cpu_exponents}
     return growth
 
 
@@ -493,6 +513,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "features": args.features or f"synthetic, seed {args.seed}",
         "repetitions": args.repetitions,
         "threads": num_threads(),
+        "processor": processor(),
         "reference_search": reference_search(args.gpu),
         "sides": sides,
         "speedup": quotient(FLOAT32),
@@ -528,92 +549,3 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.growth:
         metrics["growth"] = measure_growth(args, settings)
     return metrics
-
-
-# ---- what is shown
-
-
-def report(metrics: dict[str, Any]) -> str:
-    """Lay the figures out as tables."""
-    lines = [
-        f"{metrics['num_samples']} × {metrics['dim']} features ({metrics['features']}), k1={metrics['k1']}, "
-        f"k2={metrics['k2']}, eps={metrics['eps']}, {metrics['threads']} threads, median of "
-        f"{metrics['repetitions']}",
-        f"{'seconds':16}{'all':>9}{'kNN':>9}{'after':>9}{'CPU':>9}{'× ref.':>8}{'after ×':>9}{'+MiB':>8}"
-        f"{'clusters':>10}",
-    ]
-    sides = metrics["sides"]
-    beside = sides.get(REFERENCE)
-    for side, row in sides.items():
-        quotients = [
-            f"{beside[key] / row[key]:.1f}" if beside else "-" for key in ("seconds", "after_knn")
-        ]
-        added = "-" if row["added_bytes"] is None else f"{row['added_bytes'] / _MIB:.0f}"
-        lines.append(
-            f"{side:16}{row['seconds']:9.3f}{row['knn']:9.3f}{row['after_knn']:9.3f}{row['cpu_seconds']:9.2f}"
-            f"{quotients[0]:>8}{quotients[1]:>9}{added:>8}{row['num_clusters']:10}"
-        )
-    for side, row in sides.items():
-        steps = ", ".join(f"{step} {seconds:.4f}" for step, seconds in row["steps"].items())
-        lines.append(f"{side:16}{steps}")
-    lines.append(
-        f"floor {metrics['gemm_floor_seconds']:.3f} s at {metrics['product_rate'] / 1e9:.0f} GFLOP/s; float32 takes "
-        f"{metrics['gemm_floor_ratio']:.2f} floors"
-    )
-    if metrics["camera_after_knn"]:
-        memory = metrics["camera_memory"]
-        lines.append(
-            f"camera-aware beside float32: {metrics['camera_after_knn']:.2f} times the seconds after the search, "
-            f"{'unknown' if memory is None else f'{memory:.2f} times'} the memory"
-        )
-    for side, share in metrics["same_neighbors"].items():
-        lines.append(f"images with the neighbours of float32 in the search of {side}: {share:.4%}")
-    if beside:
-        lines.append(
-            f"from the same ranks and similarities: largest difference of distances "
-            f"{metrics['max_distance_difference']:.1e}, labels equal: {metrics['labels_equal']}"
-        )
-    if metrics["growth"]:
-        lines += report_growth(metrics["growth"])
-    return "\n".join(lines)
-
-
-def report_growth(growth: dict[str, Any]) -> list[str]:
-    """The lines of the growth over N."""
-    lines = []
-    for side, row in growth["sides"].items():
-        for key, name in (("seconds", "all"), ("after_knn", "after kNN")):
-            values = ", ".join(
-                f"{num}: {seconds:.3f}" for num, seconds in zip(growth["num_samples"], row[key])
-            )
-            lines.append(f"{side:16}{name}: {values} s; N^{row[f'exponent_{key}']:.2f}")
-    return lines
-
-
-def draw(metrics: dict[str, Any], path: str) -> None:
-    """Draw the seconds of the sides, and their growth if it was measured."""
-    growth = metrics["growth"]
-    panels = 2 if growth else 1
-    figure, axes = new_figure(1, panels, (5.5 * panels, 4))
-    left = axes[0, 0]
-    names = list(metrics["sides"])
-    for key, name in (("seconds", "all"), ("after_knn", "after kNN")):
-        values = [metrics["sides"][side][key] for side in names]
-        offset = 0.2 if key == "seconds" else -0.2
-        bars = left.barh(np.arange(len(names)) - offset, values, 0.4, label=name)
-        left.bar_label(bars, fmt="%.3g", padding=2)
-    left.axvline(metrics["gemm_floor_seconds"], color="black", linestyle=":", label="GEMM floor")
-    left.set_yticks(range(len(names)), names)
-    left.invert_yaxis()
-    left.set(xscale="log", xlabel="seconds", title=f"{metrics['num_samples']} × {metrics['dim']}")
-    left.margins(x=0.15)
-    left.legend()
-    if growth:
-        right = axes[0, 1]
-        for side, row in growth["sides"].items():
-            for key, name in (("seconds", "all"), ("after_knn", "after kNN")):
-                label = f"{side}, {name}: N^{row[f'exponent_{key}']:.2f}"
-                right.plot(growth["num_samples"], row[key], marker="o", label=label)
-        right.set(xscale="log", yscale="log", xlabel="N", ylabel="seconds", title="growth")
-        right.legend()
-    write_picture(path, figure)

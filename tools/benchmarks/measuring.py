@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +24,7 @@ __all__ = [
     "add_output_options",
     "added_memory",
     "fitted_exponent",
+    "processor",
     "resident",
     "show",
     "take_turns",
@@ -31,6 +33,8 @@ __all__ = [
 T = TypeVar("T")
 
 FORGET_PEAK = Path("/proc/self/clear_refs")
+# Instructions that the speed of products hangs on.
+_INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "sve")
 
 
 def add_output_options(parser: ToolParser, repetitions: int, figure: bool = False) -> None:
@@ -96,6 +100,22 @@ def take_turns(sides: Mapping[str, Callable[[], T]], repetitions: int) -> dict[s
 def fitted_exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
     """Exponent e of ``cost ~ size**e``: the slope of the least-squares line through the logarithms."""
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
+
+
+def processor() -> str:
+    """The model of the CPU, and those of its instructions that the speed of products hangs on.
+
+    Returns:
+        Such as ``'AMD EPYC (avx2, avx512f)'``; what Python knows of it where the system does not tell.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    about = {name.strip(): value for name, _, value in (line.partition(":") for line in lines)}
+    known = set((about.get("flags") or about.get("Features", "")).split())
+    instructions = ", ".join(name for name in _INSTRUCTIONS if name in known)
+    return f"{about.get('model name', platform.machine()).strip()} ({instructions or 'no vectors known'})"
 
 
 def added_memory(

@@ -177,4 +177,7 @@ def test_growth_has_a_row_per_size_and_the_figure_is_drawn(metrics, folder):
     assert len(row["seconds"]) == 2
     slope = np.log(row["seconds"][1] / row["seconds"][0]) / np.log(2)
     assert row["exponent_seconds"] == pytest.approx(slope)
+    after = [row["cpu"][step] for step in ("encodings", "distances", "dbscan")]
+    np.testing.assert_allclose(row["cpu"]["after kNN"], np.sum(after, 0))
+    assert set(row["cpu_exponents"]) == set(row["cpu"])
     assert (folder / "clustering.png").read_bytes().startswith(b"\x89PNG")
