@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmreid_uda.neighbors.cameras import OFFICIAL, CameraLists, camera_numbers
 from mmreid_uda.neighbors.jaccard import jaccard_encodings, neighbors_needed
+from mmreid_uda.neighbors.jaccard_ranks import JaccardRanks
 from mmreid_uda.neighbors.knn import (
     CameraNeighbors,
     Neighbors,
@@ -21,8 +22,9 @@ from mmreid_uda.neighbors.knn import (
     search_bytes,
 )
 from mmreid_uda.utils import InputError, kernels_available, over_rows
-from mmreid_uda.utils.dist import share_from_rank0
+from mmreid_uda.utils.dist import on_every_rank
 from mmreid_uda.utils.progress import Progress
+from mmreid_uda.utils.row_shares import ALONE, RowShares
 from mmreid_uda.utils.values import Count, Fraction, checked
 
 from .budget import log_memory, rows_within
@@ -80,8 +82,8 @@ def rerank(
         query_cameras: int (Q,), the camera of each query, negative = unknown; None for plain neighbourhoods.
         gallery_cameras: int (G,), those of the gallery, by the same numbers.
         camera_lists: What counts as neighbourhood with cameras.
-        over_ranks: Share search and blocks among all ranks, which must all call this with the same features. Each rank
-            then gives its own blocks alone, taken in turn, and each is that of one process.
+        over_ranks: Share search, encodings and blocks among all ranks, which must all call this with the same features.
+            Each rank then gives its own blocks alone, taken in turn, and each is that of one process.
 
     Yields:
         ``(start, block)``: the index of the block's first query, and its final distances, float32 (rows, G), in [0, 1].
@@ -114,19 +116,16 @@ def rerank(
         neighbors = find_neighbors(images, *needed, **options)
     else:
         neighbors = find_camera_neighbors(images, cameras, *needed, **options)
-
-    def encode() -> list[np.ndarray]:
-        nonlocal neighbors
-        assert neighbors is not None and neighbors.min_similarity is not None
-        made = jaccard_encodings(
-            images, neighbors, k1, k2, variant="full", camera_lists=camera_lists
-        )
-        nearness = neighbors.min_similarity[: len(query)]
-        neighbors = None
-        return [made.data, made.indices, made.indptr, nearness]
-
-    *arrays, nearness = share_from_rank0(encode) if over_ranks else encode()
-    encodings = sparse.csr_array(tuple(arrays), shape=(len(images), len(images)))
+    shares = ALONE
+    if over_ranks:
+        neighbors = JaccardRanks(images, neighbors).neighbors
+        shares = RowShares(all(on_every_rank(kernels_available)))
+    assert neighbors is not None and neighbors.min_similarity is not None
+    encodings = jaccard_encodings(
+        images, neighbors, k1, k2, variant="full", camera_lists=camera_lists, shares=shares
+    )
+    nearness = neighbors.min_similarity[: len(query)]
+    del neighbors
     farthest = np.maximum(2 - 2 * nearness, np.finfo(np.float32).tiny)
     scales = np.float32(lambda_value) / farthest
     of_queries, of_gallery = _split(encodings, len(query))
