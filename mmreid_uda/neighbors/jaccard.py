@@ -24,6 +24,7 @@ from .knn import CameraNeighbors, Neighbors, find_camera_neighbors, find_neighbo
 from .rank_lists import plain_lists
 
 __all__ = [
+    "BYTES_PER_ENTRY",
     "BYTES_PER_PAIR",
     "PairFinder",
     "Variant",
@@ -45,6 +46,8 @@ PairFinder = Callable[
 
 #: Memory that a pair within reach takes at most while the graph is put together.
 BYTES_PER_PAIR = 80
+#: Memory that an entry of the encodings takes, with what is made of it while pairs are looked for (measured: 29).
+BYTES_PER_ENTRY = 32
 # Below this a distance is rounding of two equal encodings.
 NEAR_ZERO = 1e-6
 # Rows and columns of a block of similarities to the source.
