@@ -79,7 +79,7 @@ class JaccardClusterer(Clusterer):
             bits and rank them by float32 similarities, where the CPU is faster so, see
             :func:`~mmreid_uda.neighbors.knn`.
         max_memory: What clustering may take beside the features, such as ``'4GiB'``; None (default) sets no limit. It
-            is compared with what the search needs, and then with lists, encodings and pairs of the graph; one that would
+            is compared with what the search needs, then with lists, encodings and pairs of the graph; one that would
             grow beyond it is refused.
         k1_intra: Neighbours within a camera, if the call has cameras; this and the next are those of
             :class:`~mmreid_uda.neighbors.CameraLists`. Defaults to 5.
