@@ -12,6 +12,7 @@ from mmreid_uda.utils import in_threads, num_threads, over_rows
 from mmreid_uda.utils.row_shares import ALONE, RowShares
 
 from . import graph_kernels as kernels
+from . import pair_kernels
 from .rank_lists import RankLists, too_many_pairs
 
 __all__ = ["averaged_encodings", "pairs_within", "symmetric_graph"]
@@ -112,7 +113,7 @@ def pairs_within(
     most = np.iinfo(np.int64).max if max_pairs is None else max_pairs
 
     def renumber() -> tuple[np.ndarray, sparse.csr_array]:
-        order = kernels.bfs_order(encodings.indptr, encodings.indices)
+        order = pair_kernels.bfs_order(encodings.indptr, encodings.indices)
         return order, _renumbered(encodings, order)
 
     order, by_place = shares.each(renumber)
@@ -126,11 +127,11 @@ def pairs_within(
         kernel: Callable[..., Any]
         arguments: tuple[Any, ...]
         if rare:
-            kernel, arguments = kernels.near_distances, (*rows, *prefixes, needed, *stop)
+            kernel, arguments = pair_kernels.near_distances, (*rows, *prefixes, needed, *stop)
         else:
             by_column = by_place.tocsc()
             columns = (by_column.indptr, by_column.indices, by_column.data)
-            kernel, arguments = kernels.distances_within, (*rows, *columns, *stop)
+            kernel, arguments = pair_kernels.distances_within, (*rows, *columns, *stop)
         # Rows meet those behind them: dealt out in turn, no process has all of the long ones.
         ranges = min(max(num, 1), _RANGES * num_threads() * shares.num)
         bounds = [num * part // ranges for part in range(ranges + 1)]
@@ -164,14 +165,14 @@ def symmetric_graph(
     parts = list(parts)
     degrees = np.ones(num, np.int64)
     for rows, columns, _ in parts:
-        kernels.count_ends(rows, columns, degrees)
+        pair_kernels.count_ends(rows, columns, degrees)
     indptr = _indptr(degrees)
     indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
     # The diagonal comes first in each row, until rows are sorted.
     indices[indptr[:-1]], data[indptr[:-1]] = np.arange(num), 0
     ends = indptr[:-1] + 1
     while parts:
-        kernels.fill_symmetric(*parts.pop(), ends, indices, data)
+        pair_kernels.fill_symmetric(*parts.pop(), ends, indices, data)
     if indptr[-1] <= np.iinfo(np.int32).max:
         indptr = indptr.astype(np.int32)
     graph = sparse.csr_array((data, indices, indptr), shape=(num, num))
@@ -198,7 +199,7 @@ def _prefixes(
         rank = np.empty(num, np.int32)
         rank[order] = np.arange(num, dtype=np.int32)
         arrays = (indptr, encodings.indices, encodings.data, rank, needed, kept, sizes, rest, ends)
-        _over(kernels.choose_prefixes, shares.own(num), *arrays)
+        _over(pair_kernels.choose_prefixes, shares.own(num), *arrays)
 
     shares.each(choose)
     bounds = shares.bounds(num)
@@ -225,7 +226,7 @@ def _renumbered(encodings: sparse.csr_array, order: np.ndarray) -> sparse.csr_ar
     new_indptr = _indptr(np.diff(indptr)[order])
     new_columns, new_weights = np.empty_like(columns), np.empty_like(weights)
     over_rows(
-        kernels.renumber,
+        pair_kernels.renumber,
         len(order),
         *(order, place_of, indptr, columns, weights, new_indptr, new_columns, new_weights),
     )
