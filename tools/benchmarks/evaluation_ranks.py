@@ -64,7 +64,7 @@ def measure_ranks(
         if step in _STEPS
     }
     for step, rows in found.items():
-        told = {value for row in rows.values() for value in row.pop("figures")}
+        told = {value for row in rows.values() for value in row.pop("metrics")}
         if len(told) > 1:
             raise InputError(
                 f"found other figures of {step} on other ranks, expected those of one process: {sorted(told)}."
@@ -96,7 +96,7 @@ def _run(arrays: Sequence[np.ndarray], step: str, ranks: int, repetitions: int) 
         "seconds": max(part["seconds"] for part in parts),
         "cpu_seconds": [part["cpu_seconds"] for part in parts],
         "mAP": parts[0]["mAP"],
-        "figures": [part["figures"] for part in parts],
+        "metrics": [part["metrics"] for part in parts],
     }
 
 
@@ -118,7 +118,7 @@ def _work(
         result = _STEPS[step](arrays)
         seconds.append(time.perf_counter() - started)
         cpu.append(time.process_time() - used)
-    figures = " ".join(float(value).hex() for value in (result.mAP, result.mINP, *result.cmc))
-    row = dict(seconds=min(seconds), cpu_seconds=min(cpu), mAP=result.mAP, figures=figures)
+    metrics = " ".join(float(value).hex() for value in (result.mAP, result.mINP, *result.cmc))
+    row = dict(seconds=min(seconds), cpu_seconds=min(cpu), mAP=result.mAP, metrics=metrics)
     write_json(Path(folder, f"{rank}.json"), row)
     shutdown_dist(together=True)
