@@ -60,7 +60,12 @@ def test_the_form_is_that_of_the_exact_search(engine, index, width):
 
 
 @pytest.mark.parametrize(
-    "index, widths", [("ivf", (2, 10, 51)), ("pq", (2, 51)), ("hnsw", (20, 500))]
+    "index, widths",
+    [
+        ("ivf", (2, 10, 51)),
+        pytest.param("pq", (2, 51), marks=pytest.mark.slow),
+        ("hnsw", (20, 500)),
+    ],
 )
 def test_the_recall_is_measured_and_grows_with_the_width_of_the_search(index, widths):
     recalls = []
