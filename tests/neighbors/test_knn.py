@@ -187,7 +187,7 @@ def test_the_precision_that_is_faster_here_is_taken_timed_once_and_told(
     float32, int8, choice, monkeypatch
 ):
     clock = Clock(*np.stack([float32, int8], 1).ravel())
-    rows = torch.from_numpy(gaussian(150, 256))
+    rows = torch.from_numpy(gaussian(150, 512))
     monkeypatch.setattr(compiled_search, "_clock", clock)
     monkeypatch.setattr(compiled_search, "_chosen", {})
     told = []
@@ -195,7 +195,7 @@ def test_the_precision_that_is_faster_here_is_taken_timed_once_and_told(
     for _ in range(2):
         assert compiled_search.faster_precision(rows, over_ranks=False) == choice
     assert not clock.ticks
-    rates = [2e-9 * 150**2 * 256 / min(times) for times in (int8, float32)]
+    rates = [2e-9 * 150**2 * 512 / min(times) for times in (int8, float32)]
     assert len(told) == 1
     assert all(f"{rate:.3g} " in told[0] for rate in rates) and f"{choice} is taken" in told[0]
 
@@ -203,7 +203,7 @@ def test_the_precision_that_is_faster_here_is_taken_timed_once_and_told(
 def test_few_dimensions_are_not_timed(monkeypatch):
     monkeypatch.setattr(compiled_search, "_clock", Clock())
     monkeypatch.setattr(compiled_search, "_chosen", {})
-    rows = torch.from_numpy(gaussian(150, 255))
+    rows = torch.from_numpy(gaussian(150, 511))
     assert compiled_search.faster_precision(rows, over_ranks=False) == "float32"
 
 
