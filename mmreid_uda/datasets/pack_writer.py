@@ -16,7 +16,9 @@ from .packs import HEAD, IMAGES, LAYOUT, chunk_key
 
 __all__ = ["PackWriter", "sorted_names"]
 
-_CHUNK_BYTES = 4 << 20
+# Whoever asks lmdb for a value has all its pages read; four pages with their head hold what this allows.
+_CHUNK_BYTES = (16 << 10) - 16
+_COMMIT_BYTES = 4 << 20
 
 
 def sorted_names(names: Iterable[str]) -> list[str]:
@@ -70,7 +72,8 @@ class PackWriter:
         self._starts = np.zeros(len(names), np.int64)
         self.left = deque(np.flatnonzero(self._files == np.arange(len(names))).tolist())
         self._chunk = bytearray()
-        self._first = 0
+        self._first = self._bytes = 0
+        self._waiting: list[tuple[bytes, bytes]] = []
         self._take_up()
 
     def _take_up(self) -> None:
@@ -106,18 +109,26 @@ class PackWriter:
             content: What it holds.
         """
         place = self.left.popleft()
+        if self._chunk and len(self._chunk) + HEAD.size + len(content) > _CHUNK_BYTES:
+            self._end_chunk()
         if not self._chunk:
             self._first = place
         self._starts[place] = (self._first << 32) + len(self._chunk)
         self._chunk += HEAD.pack(len(content), zlib.crc32(content)) + content
-        if len(self._chunk) >= _CHUNK_BYTES:
+        self._bytes += len(content)
+        if self._bytes >= _COMMIT_BYTES:
             self.commit()
+
+    def _end_chunk(self) -> None:
+        if self._chunk:
+            self._waiting.append((chunk_key(self._first), bytes(self._chunk)))
+            self._chunk = bytearray()
 
     def commit(self) -> None:
         """Have all images that were added on the disk."""
-        if self._chunk:
-            self._write([(chunk_key(self._first), bytes(self._chunk))])
-            self._chunk = bytearray()
+        self._end_chunk()
+        self._write(self._waiting)
+        self._waiting, self._bytes = [], 0
 
     def finish(self) -> None:
         """Write the names, and close; all files must have been added."""

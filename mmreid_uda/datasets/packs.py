@@ -7,7 +7,7 @@ Of N images the file has ``names``, their sorted paths below the folder in UTF-8
 int64 (N,), where each of them ends; ``files``, int64 (N,), the place of the first name of the file that each is, which
 is another one for links alone; and ``about``, the version of this layout, without which a file is no whole pack.
 
-The records of the files, in the order of their first names, are joined to chunks of some MiB: small values would take
+The records of the files, in the order of their first names, are joined to chunks of 16 KiB: small values would take
 whole pages. A chunk is found by the place of its first file, in eight bytes, highest first. A record is its length and
 CRC-32, four bytes each, lowest first, and the content; ``records``, int64 (N,), has where it begins: the place of the
 chunk times 2^32, and the byte in it.

@@ -199,7 +199,7 @@ def test_workers_open_the_pack_themselves_and_give_the_folder_s_batches(tmp_path
 
 def _killed_while_packing(crops, out):
     """Commits after every image, and a kill before the 21st of 40."""
-    pack_writer._CHUNK_BYTES = 1
+    pack_writer._COMMIT_BYTES = 1
     add = pack_writer.PackWriter.add
 
     def killed(self, content):
