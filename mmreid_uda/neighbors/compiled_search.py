@@ -37,6 +37,9 @@ Precision = Literal["float32", "int8"]
 KERNEL_BLOCK = 512
 # The coarse search keeps this many candidates more than neighbours; rows that would need more are searched again.
 SPARE_CANDIDATES = 18
+# So many where its products are in float32 all the same, and what may separate two similarities that differ by the
+# order of their sums alone: thirty times what was met at 2,048 dimensions.
+_SPARE_OF_FLOATS, _ORDER_OF_SUMS = 4, 1e-5
 # As many candidates has the search for the farthest row.
 FAR_CANDIDATES = 12
 # Margin of the coarse search, in standard deviations of its error: one pair in 10^9 may err by more.
@@ -57,7 +60,7 @@ def search_by_kernels(
     wanted: Sequence[Wanted],
     blocks: Sequence[tuple[int, int]],
     size: int,
-    precision: Precision,
+    coarse: Precision | None,
     with_min_similarity: bool,
 ) -> list[Lists]:
     """Let the similarities of blocks compete.
@@ -67,33 +70,38 @@ def search_by_kernels(
         wanted: Who competes.
         blocks: First rows and first columns.
         size: Rows of a block.
-        precision: ``'int8'`` gives lists of candidates, for :func:`rank_lists`.
+        coarse: What candidates are found by, for :func:`rank_lists`; None finds the neighbours themselves.
         with_min_similarity: Whether the farthest rows are asked for as well.
 
     Returns:
-        A list for each that is wanted; of ``'int8'`` one more, of the farthest, if they are asked for.
+        A list for each that is wanted; of candidates one more, of the farthest, if they are asked for.
     """
     num = len(rows)
-    if precision == "float32":
+    if coarse is None:
         searches = [
             Lists.empty(num, one, np.float32, with_min_similarity and one is wanted[0])
             for one in wanted
         ]
         _search(_float_product(rows.numpy(), size), searches, blocks, size)
         return searches
-    spare = [replace(one, k=min(one.k + SPARE_CANDIDATES, num)) for one in wanted]
-    searches = [Lists.empty(num, one, np.int32) for one in spare]
+    spare, far, dtype = (
+        (SPARE_CANDIDATES, FAR_CANDIDATES, np.int32)
+        if coarse == "int8"
+        else (_SPARE_OF_FLOATS, _SPARE_OF_FLOATS, np.float32)
+    )
+    searches = [Lists.empty(num, replace(one, k=min(one.k + spare, num)), dtype) for one in wanted]
     if with_min_similarity:
-        far = Wanted(max(1, min(FAR_CANDIDATES, num - 1)), farthest=True)
-        searches.append(Lists.empty(num, far, np.int32))
-    _search(_int8_product(rows, size), searches, blocks, size)
+        farthest = Wanted(max(1, min(far, num - 1)), farthest=True)
+        searches.append(Lists.empty(num, farthest, dtype))
+    product = _int8_product(rows, size) if coarse == "int8" else _float_product(rows.numpy(), size)
+    _search(product, searches, blocks, size)
     return searches
 
 
 def rank_lists(
     rows: Tensor, wanted: Sequence[Wanted], searches: list[Lists], with_min_similarity: bool
 ) -> list[Lists]:
-    """The exact lists from those of the search in ``'int8'``.
+    """The exact lists from those of a coarse search, bit for bit the same whatever found the candidates.
 
     Args:
         rows: As :func:`search_by_kernels`.
@@ -104,36 +112,38 @@ def rank_lists(
     Returns:
         A list for each that is wanted; the first has the smallest similarities.
     """
-    scale, candidates = _scale(rows), list(searches)
+    candidates = list(searches)
+    margin = _ORDER_OF_SUMS if candidates[0].scores.dtype == np.float32 else _margin(_scale(rows))
     farthest = candidates.pop() if with_min_similarity else None
     ranked = [
-        _rank_candidates(rows.numpy(), one, found, scale) for one, found in zip(wanted, candidates)
+        _rank_candidates(rows.numpy(), one, found, margin) for one, found in zip(wanted, candidates)
     ]
     if farthest is not None:
-        ranked[0].min_similarity = _find_min_similarity(rows.numpy(), farthest, scale)
+        ranked[0].min_similarity = _find_min_similarity(rows.numpy(), farthest, margin)
     return ranked
 
 
-def faster_precision(rows: Tensor, over_ranks: bool) -> Precision:
-    """What finds the neighbours faster on this CPU; products of both are timed when D is met first.
+def faster_precision(rows: Tensor, over_ranks: bool) -> Precision | None:
+    """What finds candidates faster on this CPU; products of both are timed when D is met first.
 
     Without instructions for products of bytes (avx512_vnni, avx_vnni, amx_int8) int8 gains nothing, and by torch's own
-    loop it is slower many times. The lists are those of the same similarities, but for the rounding of their last bits.
+    loop it is slower many times. The neighbours are the same bit for bit: a clock must not decide about results.
 
     Args:
         rows: float32 (N, D), on the CPU.
         over_ranks: Take the choice of rank 0; all ranks must call this then.
 
     Returns:
-        ``'int8'`` where its products take less time by a quarter and rows have 512 dimensions or more, else
-        ``'float32'``.
+        ``'int8'`` where its products take less time by a quarter, else ``'float32'``; None with fewer than 512
+        dimensions, where candidates gain nothing on any CPU.
     """
     dimensions = rows.shape[1]
+    if dimensions < _FEWEST_DIMENSIONS:
+        return None
 
     def choose() -> Precision:
         if dimensions not in _chosen:
-            few = dimensions < _FEWEST_DIMENSIONS
-            _chosen[dimensions] = "float32" if few else _timed(rows)
+            _chosen[dimensions] = _timed(rows)
         return _chosen[dimensions]
 
     _chosen[dimensions] = run_on_rank0(choose) if over_ranks else choose()
@@ -254,57 +264,96 @@ def _margin(scale: float) -> int:
     return int(np.ceil(2 * _DEVIATIONS / np.sqrt(6) / scale))
 
 
-def _rank_candidates(rows: np.ndarray, wanted: Wanted, candidates: Lists, scale: float) -> Lists:
+def _rank_candidates(rows: np.ndarray, wanted: Wanted, candidates: Lists, margin: float) -> Lists:
     """The exact lists from those of the coarse search."""
-    from . import kernels
-
     num, num_candidates = candidates.indices.shape
-    limits = candidates.scores[:, wanted.k - 1].astype(np.int64) - _margin(scale)
-    lists = Lists.empty(num, wanted, np.float32)
-    found = (candidates.indices, candidates.scores, limits, wanted.itself)
-    over_rows(kernels.rescore, num, rows, *found, lists.indices, lists.scores)
+    limits = _below(candidates.scores[:, wanted.k - 1], margin)
+    lists = _rescored(rows, wanted, candidates, limits)
     if num_candidates < num:
         # The last candidate is within the margin: there may be more of them.
         uncertain = (candidates.scores[:, -1] >= limits) & (candidates.indices[:, -1] < num)
         chosen = np.flatnonzero(uncertain)
-        again = search_rows(rows, chosen, wanted)
+        spare = replace(wanted, k=min(wanted.k + _SPARE_OF_FLOATS, num))
+        again = search_rows(rows, chosen, spare)
+        again = _rescored(rows, wanted, again, np.full(len(chosen), -np.inf, np.float32), chosen)
         lists.indices[chosen], lists.scores[chosen] = again.indices, again.scores
     return lists
 
 
-def _find_min_similarity(rows: np.ndarray, candidates: Lists, scale: float) -> np.ndarray:
+def _below(scores: np.ndarray, margin: float) -> np.ndarray:
+    """Scores less a margin, which int32 might not hold."""
+    return (
+        scores.astype(np.int64) - int(margin)
+        if scores.dtype == np.int32
+        else scores - np.float32(margin)
+    )
+
+
+def _rescored(
+    rows: np.ndarray,
+    wanted: Wanted,
+    candidates: Lists,
+    limits: np.ndarray,
+    chosen: np.ndarray | None = None,
+) -> Lists:
+    """Lists of the candidates with scores above the limits, by similarities that are summed in one order.
+
+    Args:
+        rows: float32 (N, D).
+        wanted: Who competes.
+        candidates: Of M rows.
+        limits: (M,), of the type of the scores or wider.
+        chosen: int64 (M,), which rows; None for all.
+
+    Returns:
+        Lists of M rows, float32.
+    """
+    from . import kernels
+
+    if chosen is None:
+        chosen = np.arange(len(rows))
+    lists = Lists.empty(len(chosen), wanted, np.float32)
+    lists.indices[:] = len(rows)
+    found = (candidates.indices, candidates.scores, limits, wanted.itself)
+    over_rows(kernels.rescore, len(chosen), rows, chosen, *found, lists.indices, lists.scores)
+    return lists
+
+
+def _find_min_similarity(rows: np.ndarray, candidates: Lists, margin: float) -> np.ndarray:
     """The smallest similarity of each row, float32 (N,), from the farthest of the coarse search."""
     from . import kernels
 
     num, num_candidates = candidates.indices.shape
-    limits = candidates.scores[:, 0].astype(np.int64) - _margin(scale)
-    lists = Lists.empty(num, Wanted(1), np.float32, with_min_similarity=True)
-    found = (candidates.indices, candidates.scores, limits)
-    over_rows(kernels.rescore_min_similarity, num, rows, *found, lists.min_similarity)
+    limits = _below(candidates.scores[:, 0], margin)
+    smallest = np.full(num, np.inf, np.float32)
+    everyone = np.arange(num)
+    found = (candidates.indices, candidates.scores)
+    over_rows(kernels.rescore_min_similarity, num, rows, everyone, *found, limits, smallest)
     if num_candidates < num - 1:
         chosen = np.flatnonzero(candidates.scores[:, -1] >= limits)
-        again = search_rows(rows, chosen, lists.wanted, with_min_similarity=True)
-        lists.min_similarity[chosen] = again.min_similarity
-    return lists.min_similarity
+        farthest = Wanted(min(_SPARE_OF_FLOATS, num - 1), farthest=True)
+        again = search_rows(rows, chosen, farthest)
+        found = (again.indices, again.scores, np.full(len(chosen), -np.inf, np.float32))
+        anew = np.full(len(chosen), np.inf, np.float32)
+        over_rows(kernels.rescore_min_similarity, len(chosen), rows, chosen, *found, anew)
+        smallest[chosen] = anew
+    return smallest
 
 
-def search_rows(
-    rows: np.ndarray, chosen: np.ndarray, wanted: Wanted, with_min_similarity: bool = False
-) -> Lists:
+def search_rows(rows: np.ndarray, chosen: np.ndarray, wanted: Wanted) -> Lists:
     """Search some rows alone.
 
     Args:
         rows: float32 (N, D).
         chosen: int64 (M,), the rows to search.
         wanted: Who competes.
-        with_min_similarity: Whether the smallest similarities are asked for.
 
     Returns:
-        Their lists, float32.
+        Their lists, float32; of the farthest with the sign of the similarities turned.
     """
     from . import kernels
 
-    lists = Lists.empty(len(chosen), wanted, np.float32, with_min_similarity)
+    lists = Lists.empty(len(chosen), wanted, np.float32)
     lists.indices[:] = len(rows)
 
     def search(part: slice) -> None:
@@ -315,6 +364,8 @@ def search_rows(
             scores = rows[members] @ rows[start : start + KERNEL_BLOCK].T
             inside = np.flatnonzero((members >= start) & (members < start + KERNEL_BLOCK))
             scores[inside, members[inside] - start] = np.inf
+            if wanted.farthest:
+                np.negative(scores, out=scores)
             kernels.merge_topk(scores, 0, start, own, wanted.cameras, wanted.same, *found)
 
     ends = np.linspace(0, len(chosen), max(1, -(-len(chosen) // _ROWS_AGAIN)) + 1).astype(int)

@@ -202,28 +202,31 @@ def round_rows(first, last, features, factor, rounded):
 
 
 @njit(nogil=True, fastmath=FAST, cache=True)
-def rescore(first, last, features, candidates, scores, limits, itself, indices, similarities):
+def rescore(
+    first, last, features, images, candidates, scores, limits, itself, indices, similarities
+):
     """Rank the candidates of a coarse search by their exact similarities.
 
     Args:
-        first: First row.
+        first: First row of the lists.
         last: One behind the last row.
         features: float32 (N, D).
-        candidates: int32 (N, c), by descending score; N where there are no more.
-        scores: int32 (N, c).
-        limits: int64 (N,): a candidate below cannot be among the row's neighbours.
+        images: int64 (M,), whose list each row is.
+        candidates: int32 (M, c), by descending score; N where there are no more.
+        scores: (M, c), int32 or float32.
+        limits: (M,), int64 or float32: a candidate below cannot be among the row's neighbours.
         itself: bool; whether the row itself is the first of them, and stays it.
-        indices: int32 (N, k), filled with N; the result.
-        similarities: float32 (N, k), filled with -inf; the result, +inf for the row itself.
+        indices: int32 (M, k), filled with N; the result.
+        similarities: float32 (M, k), filled with -inf; the result, +inf for the row itself.
     """
     for row in range(first, last):
         if itself:
-            indices[row, 0], similarities[row, 0] = row, np.inf
+            indices[row, 0], similarities[row, 0] = images[row], np.inf
         for place in range(int(itself), candidates.shape[1]):
             index = candidates[row, place]
             if scores[row, place] < limits[row] or index == len(features):
                 break
-            similarity = dot(features, row, index)
+            similarity = dot(features, images[row], index)
             if similarity > similarities[row, -1] or (
                 similarity == similarities[row, -1] and index < indices[row, -1]
             ):
@@ -231,24 +234,27 @@ def rescore(first, last, features, candidates, scores, limits, itself, indices, 
 
 
 @njit(nogil=True, fastmath=FAST, cache=True)
-def rescore_min_similarity(first, last, features, candidates, scores, limits, min_similarity):
+def rescore_min_similarity(
+    first, last, features, images, candidates, scores, limits, min_similarity
+):
     """The smallest exact similarity among the candidates of a coarse search for the farthest rows.
 
     Args:
-        first: First row.
+        first: First row of the lists.
         last: One behind the last row.
         features: float32 (N, D).
-        candidates: int32 (N, c), by descending score.
-        scores: int32 (N, c), the higher the farther.
-        limits: int64 (N,): a candidate below cannot be the farthest.
-        min_similarity: float32 (N,), filled with inf; the result.
+        images: int64 (M,), whose list each row is.
+        candidates: int32 (M, c), by descending score.
+        scores: (M, c), int32 or float32, the higher the farther.
+        limits: (M,), int64 or float32: a candidate below cannot be the farthest.
+        min_similarity: float32 (M,), filled with inf; the result.
     """
     for row in range(first, last):
         for place in range(candidates.shape[1]):
             if scores[row, place] < limits[row]:
                 break
             min_similarity[row] = min(
-                min_similarity[row], dot(features, row, candidates[row, place])
+                min_similarity[row], dot(features, images[row], candidates[row, place])
             )
 
 

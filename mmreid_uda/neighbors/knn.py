@@ -69,8 +69,9 @@ def knn(
         precision: ``'float32'``, or ``'int8'``: candidates are found on rows rounded to 8 bits and ranked by their
             float32 similarities; rows for which the rounding could have hidden a neighbour are searched anew in
             float32. The error of a rounded similarity is a sum of independent rounding errors; the margin is 6.5 of
-            its standard deviations. Needs numba and a CPU that multiplies bytes faster, which is timed at the first
-            use (:func:`~mmreid_uda.neighbors.compiled_search.faster_precision`), else 'float32' is done.
+            its standard deviations. Where the CPU multiplies bytes no faster, which is timed at the first use
+            (:func:`~mmreid_uda.neighbors.compiled_search.faster_precision`), candidates are found in float32 and ranked
+            likewise: the clock changes no bit. On a GPU, without numba, or below 512 dimensions it is 'float32'.
         block_size: Rows and columns of a block of similarities (``4·block_size²`` bytes each); None chooses it.
 
     Returns:
@@ -229,8 +230,7 @@ def _find(
     """Neighbours for every list that is wanted; the first has the row itself, and the smallest similarity."""
     rows = rows.to(torch.float32).contiguous()
     compiled = rows.device.type == "cpu" and kernels_available()
-    if compiled and precision == "int8":
-        precision = faster_precision(rows, over_ranks)
+    coarse = faster_precision(rows, over_ranks) if compiled and precision == "int8" else None
     size = block_size or (
         KERNEL_BLOCK if compiled else TORCH_BLOCK if rows.device.type == "cpu" else GPU_BLOCK
     )
@@ -239,14 +239,14 @@ def _find(
     if over_ranks:
         blocks = blocks[get_rank() :: get_world_size()]
     if compiled:
-        searches = search_by_kernels(rows, wanted, blocks, size, precision, with_min_similarity)
+        searches = search_by_kernels(rows, wanted, blocks, size, coarse, with_min_similarity)
     else:
         searches = search_by_torch(rows, wanted, blocks, size)
     if over_ranks:
         searches = joined(searches)
         if not searches:
             return None
-    if compiled and precision == "int8":
+    if coarse:
         searches = rank_lists(rows, wanted, searches, with_min_similarity)
     min_similarity = searches[0].min_similarity
     searches[0].scores[:, 0] = torch.einsum("nd,nd->n", rows, rows).cpu().numpy()

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from mmreid_uda.neighbors import compiled_search, find_neighbors, knn, unit_rows
-from mmreid_uda.utils import InputError
+from mmreid_uda.neighbors import (
+    compiled_search,
+    find_camera_neighbors,
+    find_neighbors,
+    knn,
+    unit_rows,
+)
+from mmreid_uda.utils import InputError, kernels_available
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -204,20 +210,48 @@ def test_few_dimensions_are_not_timed(monkeypatch):
     monkeypatch.setattr(compiled_search, "_clock", Clock())
     monkeypatch.setattr(compiled_search, "_chosen", {})
     rows = torch.from_numpy(gaussian(150, 511))
-    assert compiled_search.faster_precision(rows, over_ranks=False) == "float32"
+    assert compiled_search.faster_precision(rows, over_ranks=False) is None
 
 
 def test_ranks_take_the_choice_of_rank_0(monkeypatch):
-    rows = torch.from_numpy(gaussian(20, 24))
-    monkeypatch.setattr(compiled_search, "_chosen", {24: "int8"})
+    rows = torch.from_numpy(gaussian(20, 600))
+    monkeypatch.setattr(compiled_search, "_chosen", {600: "int8"})
     monkeypatch.setattr(compiled_search, "run_on_rank0", lambda function: "float32")
     assert compiled_search.faster_precision(rows, over_ranks=False) == "int8"
     assert compiled_search.faster_precision(rows, over_ranks=True) == "float32"
     assert compiled_search.faster_precision(rows, over_ranks=False) == "float32"
 
 
-def test_int8_is_float32_where_it_is_slow(engine, monkeypatch):
-    monkeypatch.setattr(knn_module, "faster_precision", lambda *args: "float32")
+@pytest.mark.parametrize(
+    "features",
+    [
+        heavy_tailed(700),
+        signs(300),  # full of ties
+        unit_rows(1 + 1e-3 * np.random.default_rng(0).standard_normal((300, 256))),  # one crowd
+        gaussian(4, 600),
+    ],
+)
+@pytest.mark.parametrize("with_cameras", [False, True])
+def test_what_finds_the_candidates_changes_no_bit(features, with_cameras, monkeypatch):
+    if not kernels_available():
+        pytest.skip("candidates are for kernels")
+    cameras = np.random.default_rng(1).integers(0, 3, len(features)).astype(np.int32)
+    k, results = min(9, len(features)), []
+    for choice in ("int8", "float32"):
+        monkeypatch.setattr(knn_module, "faster_precision", lambda *args, took=choice: took)
+        options = dict(precision="int8", with_min_similarity=True, block_size=128)
+        if with_cameras:
+            found = find_camera_neighbors(features, cameras, k, k, **options)
+            parts = (found.intra, found.inter)
+        else:
+            parts = (find_neighbors(features, k, **options),)
+        results.append([array for part in parts for array in vars(part).values()])
+    for one, other in zip(*results):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_int8_is_float32_with_few_dimensions(engine, monkeypatch):
+    monkeypatch.setattr(knn_module, "faster_precision", compiled_search.faster_precision)
     features = gaussian(300)
     for found, expected in zip(knn(features, 9, precision="int8"), knn(features, 9)):
         np.testing.assert_array_equal(found, expected)

@@ -136,8 +136,8 @@ def _agreement(
 ) -> dict[str, float]:
     from mmreid_uda.clustering import cluster_quality
 
-    figures = cluster_quality(found, identities)
-    row = {"ari": figures["ari"], "f": figures["f_score"]}
+    quality = cluster_quality(found, identities)
+    row = {"ari": quality["ari"], "f": quality["f_score"]}
     if exact is not None:
         row["ari_with_exact"] = cluster_quality(found, exact)["ari"]
     return row
