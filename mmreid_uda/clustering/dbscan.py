@@ -272,12 +272,13 @@ class JaccardDBSCAN(JaccardClusterer):
         return graph_of
 
     def state_dict(self) -> dict[str, Any]:
-        """The frozen radius and the choice, each None before the first call or if there is none."""
+        """The frozen radius and the choice, each None before the first call or if there is none; and of the search."""
         chosen = None if self.chosen is None else asdict(self.chosen)
-        return dict(frozen_eps=self.frozen_eps, chosen=chosen)
+        return dict(frozen_eps=self.frozen_eps, chosen=chosen, **super().state_dict())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the frozen radius and the choice."""
+        """Take it over."""
+        super().load_state_dict(state)
         self.frozen_eps = state["frozen_eps"]
         chosen = state.get("chosen")
         # Of a run that is resumed with numbers in place of 'auto', these hold.
@@ -294,10 +295,12 @@ class JaccardDBSCAN(JaccardClusterer):
     ) -> Choice:
         """What ``'auto'`` stands for: cluster with all candidates, also halves of the features."""
         views, rng = [(features, neighbors)], make_rng(seed, "halves of features")
+        last_found = self.last_found
         for half in (half for _ in range(SPLITS) for half in split_features(features, rng)):
             rows = unit_rows(half)
             prepared = self.prepare(rows, cameras=extras.get("cameras")) or {}
             views.append((rows, self.found(rows, seed, prepared.get("neighbors"))))
+        self.last_found = last_found  # halves are no epoch
         settings = [(self.k1, self.k2)]
         if self.auto_k1:
             settings = [(k1, k2_for(k1)) for k1 in k1_candidates(len(features))]

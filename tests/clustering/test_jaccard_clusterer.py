@@ -105,3 +105,20 @@ def test_every_use_of_cameras_finds_people_across_them(features, camera):
     plain = EvidenceClustering(clustering.clusterer)
     labels = plain(plain.prepare(features, evidence), **options)
     assert cluster_quality(labels, PIDS)["recall"] < 0.5
+
+
+@pytest.mark.parametrize("clusterer", [JaccardDBSCAN, HDBSCAN])
+def test_a_warm_start_goes_on_where_it_was_stopped(clusterer):
+    rng = np.random.default_rng(0)
+    first = unit_rows(rng.standard_normal((3000, 16), np.float32))
+    second = unit_rows(first + 0.1 * rng.standard_normal(first.shape, np.float32))
+    options = dict(k1=10, search="ivf", nprobe=2, warm_start=True)
+    through, cold = clusterer(**options), clusterer(**options)
+    through(first, seed=0, epoch=0)
+    resumed = clusterer(**options)
+    resumed.load_state_dict(through.state_dict())
+    found = [one.prepare(second)["neighbors"] for one in (through, resumed, cold)]
+    np.testing.assert_array_equal(found[0].indices, found[1].indices)
+    # The lists of before are worth something, or nothing was tested.
+    assert through.recall == resumed.recall > cold.recall + 0.05
+    assert "last_found" not in clusterer(k1=10, search="ivf").state_dict()
