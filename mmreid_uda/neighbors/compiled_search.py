@@ -333,9 +333,9 @@ def _find_min_similarity(rows: np.ndarray, candidates: Lists, margin: float) -> 
         chosen = np.flatnonzero(candidates.scores[:, -1] >= limits)
         farthest = Wanted(min(_SPARE_OF_FLOATS, num - 1), farthest=True)
         again = search_rows(rows, chosen, farthest)
-        found = (again.indices, again.scores, np.full(len(chosen), -np.inf, np.float32))
-        anew = np.full(len(chosen), np.inf, np.float32)
-        over_rows(kernels.rescore_min_similarity, len(chosen), rows, chosen, *found, anew)
+        none, anew = (np.full(len(chosen), sign * np.inf, np.float32) for sign in (-1, 1))
+        named = (chosen, again.indices, again.scores, none, anew)
+        over_rows(kernels.rescore_min_similarity, len(chosen), rows, *named)
         smallest[chosen] = anew
     return smallest
 
