@@ -11,12 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from mmengine.logging import print_log
 from scipy import sparse
+from torch import Tensor
 
 from mmreid_uda.neighbors.cameras import CameraLists
 from mmreid_uda.neighbors.jaccard import source_distances
 from mmreid_uda.neighbors.knn import CameraNeighbors, Neighbors, unit_rows
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError, check_vectors
+from mmreid_uda.utils.row_shares import ALONE, RowShares
 from mmreid_uda.utils.seeding import make_rng
 from mmreid_uda.utils.values import (
     Count,
@@ -156,6 +158,7 @@ class JaccardDBSCAN(JaccardClusterer):
     """
 
     honors_constraints = True
+    prepared_with = ("source_features",)
 
     def __init__(
         self,
@@ -188,6 +191,22 @@ class JaccardDBSCAN(JaccardClusterer):
     def requires(self) -> tuple[str, ...]:
         """``source_features`` float (M, D), if there is a source term."""
         return ("source_features",) if self.source_weight else ()
+
+    def prepare(
+        self,
+        features: np.ndarray | Tensor,
+        *,
+        over_ranks: bool = False,
+        cameras: np.ndarray | None = None,
+        source_features: np.ndarray | None = None,
+    ) -> dict[str, Any] | None:
+        """As :meth:`JaccardClusterer.prepare`, and how far the images are from those of the sources, if that counts."""
+        rows = unit_rows(check_vectors(features, "features to cluster"))
+        prepared = super().prepare(rows, over_ranks=over_ranks, cameras=cameras)
+        if self.source_weight and source_features is not None:
+            from_source = _from_source(rows, source_features, RowShares(over_ranks))
+            prepared = prepared and dict(prepared, from_source=from_source)
+        return prepared
 
     def lists_searched(self, num: int) -> tuple[CameraLists, ...]:
         """Those of the largest candidate, where k1 is to be chosen."""
@@ -247,10 +266,9 @@ class JaccardDBSCAN(JaccardClusterer):
         self, features: np.ndarray, seed: int, epoch: int, extras: dict[str, Any]
     ) -> Callable[..., Callable[[float], sparse.csr_array]]:
         """Maps rows, their neighbours and (k1, k2), or None, to what gives their graph up to any limit."""
-        from_source = None
-        if self.source_weight:
-            source = unit_rows(check_vectors(extras["source_features"], "features of the sources"))
-            from_source = source_distances(features, source)
+        from_source = extras.get("from_source")
+        if self.source_weight and from_source is None:
+            from_source = _from_source(features, extras["source_features"])
 
         def graph_of(
             rows: np.ndarray,
@@ -358,3 +376,11 @@ class JaccardDBSCAN(JaccardClusterer):
         if self.freeze_eps:
             self.frozen_eps = eps
         return graph, eps
+
+
+def _from_source(
+    rows: np.ndarray | Tensor, source_features: np.ndarray, shares: RowShares = ALONE
+) -> np.ndarray:
+    """float32 (N,), of :func:`source_distances`."""
+    source = unit_rows(check_vectors(source_features, "features of the sources"))
+    return source_distances(rows, source, shares=shares)

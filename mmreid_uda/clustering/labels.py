@@ -48,6 +48,9 @@ class Clusterer(ABC):
     #: Of the arrays in :attr:`requires`, those with a row for each image that is clustered, labels or vectors: where
     #: several images are clustered as one, they are put together in the same way.
     per_image: ClassVar[tuple[str, ...]] = ("true_labels", "mirrored_features")
+    #: Of the arrays in :attr:`requires`, those that are arguments of :meth:`prepare`, too: where they are given there,
+    #: ranks share what is made of them.
+    prepared_with: ClassVar[tuple[str, ...]] = ()
     #: Whether :meth:`cluster` takes ``constraints`` and obeys them; for others they are obeyed around it.
     honors_constraints: ClassVar[bool] = False
 

@@ -123,6 +123,7 @@ class EvidenceClustering:
         camera: CameraMode | None = None,
         over_ranks: bool = False,
         known: Nodes | None = None,
+        extras: dict[str, Any] | None = None,
     ) -> Nodes:
         """Make the nodes, and find their neighbours.
 
@@ -132,6 +133,7 @@ class EvidenceClustering:
             camera: In place of the one configured or chosen.
             over_ranks: Share the work among all ranks, which must all call this.
             known: Nodes of an earlier call on one process: where nothing else is clustered, their neighbours are taken.
+            extras: Those of :meth:`__call__`; what is made of them before clustering is shared only if given here.
 
         Returns:
             The nodes.
@@ -141,9 +143,8 @@ class EvidenceClustering:
         """
         images = torch.as_tensor(check_vectors(features, "features to cluster"))
         if evidence is None:
-            return replace(
-                Nodes(images), prepared=self.clusterer.prepare(images, over_ranks=over_ranks)
-            )
+            nodes = Nodes(images)
+            return replace(nodes, prepared=self._prepared(nodes, over_ranks, extras))
         mode = camera or self.chosen or "none"
         if self._asked_in_vain(mode, evidence):
             mode = "none"
@@ -157,19 +158,26 @@ class EvidenceClustering:
             nodes = replace(nodes, of_image=numbers[nodes.numbers(len(evidence))])
             constraints = constraints.contracted()
         aware = nodes.first(evidence.cameras) if mode in _AWARE else None
-        features = nodes.pool(images)
+        nodes = replace(
+            nodes, features=nodes.pool(images), cameras=aware, constraints=constraints, info=info
+        )
         prepared = None
-        if known is not None and known.same_input(features, aware):
+        if known is not None and known.same_input(nodes.features, aware):
             prepared = known.prepared
         if prepared is None:
-            prepared = self.clusterer.prepare(features, over_ranks=over_ranks, cameras=aware)
-        return replace(
-            nodes,
-            features=features,
-            cameras=aware,
-            constraints=constraints,
-            info=info,
-            prepared=prepared,
+            prepared = self._prepared(nodes, over_ranks, extras)
+        return replace(nodes, prepared=prepared)
+
+    def _prepared(
+        self, nodes: Nodes, over_ranks: bool, extras: dict[str, Any] | None
+    ) -> dict[str, Any] | None:
+        """What the clusterer makes of nodes and extras beforehand."""
+        known = {name: (extras or {}).get(name) for name in self.clusterer.prepared_with}
+        return self.clusterer.prepare(
+            nodes.features,
+            over_ranks=over_ranks,
+            cameras=nodes.cameras,
+            **self._of_nodes(nodes, known),
         )
 
     def _asked_in_vain(self, mode: CameraMode, evidence: Evidence) -> bool:
@@ -416,7 +424,9 @@ class EvidenceClustering:
             # What the clusterer chooses with one use of cameras must not be kept for the next.
             trial = copy.deepcopy(self)
             trial._said = self._said
-            nodes = trial.prepare(features, evidence, camera=mode, over_ranks=over_ranks)
+            nodes = trial.prepare(
+                features, evidence, camera=mode, over_ranks=over_ranks, extras=options
+            )
             work = partial(trial, nodes, **options)
             return run_on_rank0(work) if over_ranks else work()
 

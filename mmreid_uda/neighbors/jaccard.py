@@ -17,6 +17,7 @@ from torch import Tensor
 from mmreid_uda.utils import InputError, kernels_available
 from mmreid_uda.utils.row_shares import ALONE, RowShares
 from mmreid_uda.utils.values import Count, FractionBelowOne, PositiveFraction, checked
+from mmreid_uda.utils.vectors import as_tensor
 
 from . import jaccard_scipy
 from .cameras import OFFICIAL, CameraLists, camera_numbers
@@ -304,27 +305,40 @@ def source_distances(
     source_features: np.ndarray | Tensor,
     *,
     block_size: int = _BLOCK_SIZE,
+    shares: RowShares = ALONE,
 ) -> np.ndarray:
     """Distance of every row to the nearest source image, ``min_j 1 - exp(-|F_i - S_j|²)``, divided by the largest.
 
+    Similarities are multiplied on the device of ``features``, to which the others go block by block. A block is the
+    same whoever multiplies it, so that processes that share find what one finds, to the last bit.
+
     Args:
         features: float32 (N, D), rows of unit norm.
-        source_features: float32 (M, D), rows of unit norm, M >= 1.
+        source_features: float32 (M, D), rows of unit norm, M >= 1, on any device.
         block_size: Rows and columns of a block of similarities. Defaults to 2048.
+        shares: Who multiplies which rows; every process gets all distances.
 
     Returns:
         float32 (N,), in [0, 1].
+
+    Raises:
+        InputError: Of another process that shares.
     """
-    target = torch.as_tensor(features).float()
-    source = torch.as_tensor(source_features).float().to(target.device)
-    nearest = torch.cat(
-        [
-            torch.stack([(rows @ part.T).amax(1) for part in source.split(block_size)]).amax(0)
-            for rows in target.split(block_size)
-        ]
-    )
+    target, source = as_tensor(features).float(), as_tensor(source_features).float()
+    first, behind = (block_size * block for block in shares.own(-(-len(target) // block_size)))
+
+    def find() -> list[np.ndarray]:
+        own = target[first:behind]
+        nearest = own.new_full((len(own),), -torch.inf)
+        for part in source.split(block_size):
+            columns = part.to(target.device).T
+            for rows, best in zip(own.split(block_size), nearest.split(block_size)):
+                torch.maximum(best, (rows @ columns).amax(1), out=best)
+        return [nearest.cpu().numpy()]
+
+    nearest = torch.from_numpy(shares.joined(find)[0])
     distances = 1 - torch.exp(-(2 - 2 * nearest).clamp_(min=0))
-    return (distances / distances.max().clamp(min=torch.finfo(torch.float32).tiny)).cpu().numpy()
+    return (distances / distances.max().clamp(min=torch.finfo(torch.float32).tiny)).numpy()
 
 
 def add_source_term(

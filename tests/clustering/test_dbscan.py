@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.cluster import DBSCAN
 
 from mmreid_uda.clustering import GroundTruthLabels, JaccardDBSCAN, dbscan, renumber, rho_eps
-from mmreid_uda.neighbors import jaccard_graph, unit_rows
+from mmreid_uda.neighbors import jaccard_graph, source_distances, unit_rows
 from mmreid_uda.neighbors.knn import search_bytes
 from mmreid_uda.registry import CLUSTERERS
 from mmreid_uda.utils import InputError
@@ -213,6 +213,10 @@ def test_source_term_needs_and_uses_source_features():
     with pytest.raises(InputError, match="source_features"):
         clusterer(features, seed=0, epoch=0)
     labels = clusterer(features, seed=0, epoch=0, source_features=source)
+    prepared = clusterer.prepare(features, source_features=source)
+    np.testing.assert_array_equal(prepared["from_source"], source_distances(features, source))
+    before = clusterer(features, seed=0, epoch=0, source_features=source, prepared=prepared)
+    np.testing.assert_array_equal(before, labels)
     graph = jaccard_graph(
         features, 20, 6, variant="full", source_features=source, source_weight=0.1, max_distance=0.5
     )

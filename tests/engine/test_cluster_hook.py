@@ -2,7 +2,9 @@
 
 import json
 import re
+import sys
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -442,7 +444,13 @@ def label_on_a_rank(rank, features):
     chosen = hook.clustering.choose(
         features, Evidence(np.arange(30) % 2), over_ranks=True, seed=1, epoch=2
     )
-    return labels, distances, chosen
+    # Every rank compares its share of the images with the sources.
+    weighted = ClusterHook(dict(type="JaccardDBSCAN", k1=6, source_weight=0.1), pipeline=[])
+    dbscan = sys.modules["mmreid_uda.clustering.dbscan"]
+    with mock.patch.object(dbscan, "source_distances", wraps=dbscan.source_distances) as compare:
+        from_source = weighted.label(runner, features, dict(source_features=features[:9].numpy()))
+    together = [call.kwargs["shares"].together for call in compare.call_args_list]
+    return labels, distances, chosen, from_source.numpy(), together
 
 
 def test_a_state_clusters_again_on_rank_0_for_all_and_gives_its_distances(run_ranks):
@@ -452,8 +460,13 @@ def test_a_state_clusters_again_on_rank_0_for_all_and_gives_its_distances(run_ra
     alone = ClusterHook(dict(type="KMeans", num_clusters=3), pipeline=[]).clustering
     choice = alone.choose(torch.from_numpy(features), Evidence(np.arange(30) % 2), seed=1, epoch=2)
     assert choice[1]
-    for labels, distances, chosen in run_ranks(label_on_a_rank, args=(features,)):
+    weighted = JaccardDBSCAN(k1=6, source_weight=0.1)(
+        features, seed=1, epoch=2, source_features=features[:9]
+    )
+    outcomes = run_ranks(label_on_a_rank, args=(features,))
+    for labels, distances, chosen, from_source, together in outcomes:
         assert chosen == choice
+        assert from_source.tolist() == weighted.tolist() and together == [True]
         assert labels.tolist() == expected.tolist()
         np.testing.assert_array_equal(distances, graph)
 

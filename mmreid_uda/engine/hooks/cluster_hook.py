@@ -172,7 +172,7 @@ class ClusterHook(Hook):
         assert features is not None
         extracted = time.monotonic()
         self._choose(runner, features, target, answers)
-        nodes = self.clustering.prepare(features, target.evidence, over_ranks=True)
+        nodes = self.clustering.prepare(features, target.evidence, over_ranks=True, extras=answers)
         seconds = dict(extract=extracted - started)
         if nodes.prepared != {}:
             seconds["knn"] = time.monotonic() - extracted
@@ -290,7 +290,7 @@ class ClusterHook(Hook):
         clustering, seed = copy.deepcopy(self.clustering), self._seed(runner)
         evidence = _target(runner).evidence
 
-        nodes = clustering.prepare(features, evidence, over_ranks=True)
+        nodes = clustering.prepare(features, evidence, over_ranks=True, extras=answers)
         options = dict(seed=seed, epoch=runner.epoch, eps_scale=1.0, **answers)
         return torch.from_numpy(run_on_rank0(lambda: clustering(nodes, **options)))
 
@@ -364,7 +364,7 @@ class ClusterHook(Hook):
         # The image is the mirrored one of its mirrored image.
         turned = {**answers, _MIRRORED: features.cpu().numpy()}
         options = dict(seed=self._seed(runner), epoch=runner.epoch, eps_scale=scale, **turned)
-        nodes = clustering.prepare(rows, target.evidence, over_ranks=True)
+        nodes = clustering.prepare(rows, target.evidence, over_ranks=True, extras=turned)
 
         def work() -> np.ndarray:
             labels = clustering(nodes, **options)
