@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from mmengine.dist import get_rank, get_world_size
+from torch import Tensor
 
 from .dist import cpu_group, noticing_lost_ranks, on_every_rank
 
@@ -98,6 +99,17 @@ class RowShares:
                 part = array[bounds[rank] : bounds[rank + 1]]
                 if part.size:
                     dist.broadcast(torch.from_numpy(part), src=rank, group=cpu_group())
+
+    def add(self, numbers: Tensor) -> None:
+        """Add up whole numbers of all processes, which no order of them changes.
+
+        Args:
+            numbers: int64, of one shape, on the device of each process; holds the sums afterwards.
+        """
+        if self.num > 1:
+            with noticing_lost_ranks("the sums of all ranks were added up"):
+                group = None if numbers.is_cuda else cpu_group()
+                dist.all_reduce(numbers, group=group)
 
     def joined(self, work: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
         """Put the arrays of all processes behind each other.

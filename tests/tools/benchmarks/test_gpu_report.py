@@ -12,7 +12,7 @@ import torch
 from deployment import call_tool
 from gpu_checks import suite
 from gpu_checks.algorithms import ALGORITHMS, config_name
-from gpu_checks.clustering import lloyd, moved
+from gpu_checks.clustering import dense_lloyd, moved
 from gpu_checks.dense import (
     dense_dbscan,
     dense_encodings,
@@ -189,7 +189,7 @@ def test_the_dense_ranking_is_ours(people):
 
 def test_lloyd_lowers_the_sum_of_squares(people):
     rows = people[0]
-    once, often = (lloyd(rows, rows[:12].clone(), count) for count in (1, 20))
+    once, often = (dense_lloyd(rows, rows[:12].clone(), count) for count in (1, 20))
     distances = torch.cdist(rows, rows[:12]).square().amin(1).sum().item()
     assert often < once < distances
 
