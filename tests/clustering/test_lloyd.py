@@ -64,12 +64,13 @@ def test_equals_a_slow_loop_whatever_ends_it(monkeypatch, limit, tolerance):
     assert found.inertia == pytest.approx(inertia, rel=1e-6)
 
 
-def test_clusters_that_lose_all_rows_get_the_farthest():
+@pytest.mark.parametrize("limit", [1, 2, 300])
+def test_clusters_that_lose_all_rows_get_the_farthest(limit):
     rows = blobs(60, 5, 4, noise=0.2)
     rows[[1, 2]] = rows[0]  # three equal centres, of which two are left without rows
     start = np.array([0, 1, 2, 3])
-    found = lloyd(torch.from_numpy(rows), start)
-    labels, inertia, iterations = slow_lloyd(rows, start)
+    found = lloyd(torch.from_numpy(rows), start, limit)
+    labels, inertia, iterations = slow_lloyd(rows, start, limit)
     np.testing.assert_array_equal(found.labels, labels)
     assert set(labels) == {0, 1, 2, 3}
     assert (found.iterations, found.inertia) == (iterations, pytest.approx(inertia, rel=1e-6))

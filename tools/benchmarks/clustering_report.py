@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from clustering_costs import REFERENCE
+from clustering_sides import REFERENCE
 
 from mmreid_uda.visualization import new_figure, write_picture
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import benchmark_clustering as tool
 import clustering_costs as costs
+import clustering_sides as of_sides
 import numpy as np
 import pytest
 import torch
@@ -26,23 +27,23 @@ def folder(tmp_path_factory):
 
 
 def test_the_reference_gives_the_distances_and_labels_of_the_notes():
-    settings = costs.Settings(k1=4, k2=2, eps=0.5, min_samples=2, gpu=False)
-    ranks = costs.reference_ranks(EIGHT, settings)
+    settings = of_sides.Settings(k1=4, k2=2, eps=0.5, min_samples=2, gpu=False)
+    ranks = of_sides.reference_ranks(EIGHT, settings)
     rows = torch.from_numpy(EIGHT)
-    encodings = costs.reference_encodings(
+    encodings = of_sides.reference_encodings(
         ranks, settings, lambda i, others: rows[[i]] @ rows[others].T
     )
-    distances = costs.reference_distances(encodings)
+    distances = of_sides.reference_distances(encodings)
     expected = [
         [0 if i == j else FAISS.get((min(i, j), max(i, j)), 1) for i in range(8)] for j in range(8)
     ]
     np.testing.assert_allclose(distances, expected, atol=1e-5)
-    labels = costs.reference(EIGHT, settings).labels
+    labels = of_sides.reference(EIGHT, settings).labels
     np.testing.assert_array_equal(labels, [0, 0, 0, 1, 1, 1, 2, 2])
 
 
 def test_the_sides_of_the_command_line_are_those_that_there_are():
-    assert (*costs.SIDES,) == tool.SIDES
+    assert (*of_sides.SIDES,) == tool.SIDES
 
 
 def test_a_changed_distance_is_noticed():
