@@ -19,6 +19,8 @@ DISTRIBUTIONS = {
     "umap": "umap-learn",
     "yaml": "pyyaml",
 }
+# What a flag names the folder of, to be measured beside.
+PEERS = {"rank_cy"}
 # Asked for by name where a config or a flag names them, by import_package.
 BY_NAME = re.compile(r'import_package\(\s*"(\w+)')
 
@@ -48,7 +50,7 @@ def foreign():
     for folder in ("mmreid_uda", "tools"):
         files = list((REPOSITORY / folder).rglob("*.py"))
         own = (
-            {"mmreid_uda", "projects"}
+            {"mmreid_uda", "projects", *PEERS}
             | {path.stem for path in files}
             | {p.parent.name for p in files}
         )
