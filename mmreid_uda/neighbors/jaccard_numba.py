@@ -112,6 +112,10 @@ def pairs_within(
     limit = np.float32(max_distance)
     most = np.iinfo(np.int64).max if max_pairs is None else max_pairs
 
+    if not encodings.data.all():  # kernels tell by its overlap whether they have met a pair
+        encodings = encodings.copy()
+        encodings.eliminate_zeros()
+
     def renumber() -> tuple[np.ndarray, sparse.csr_array]:
         order = pair_kernels.bfs_order(encodings.indptr, encodings.indices)
         return order, _renumbered(encodings, order)
@@ -133,7 +137,8 @@ def pairs_within(
             columns = (by_column.indptr, by_column.indices, by_column.data)
             kernel, arguments = pair_kernels.distances_within, (*rows, *columns, *stop)
         # Rows meet those behind them: dealt out in turn, no process has all of the long ones.
-        ranges = min(max(num, 1), _RANGES * num_threads() * shares.num)
+        # Each has a range, be it one without rows: what is sent has a form.
+        ranges = max(shares.num, min(num, _RANGES * num_threads() * shares.num))
         bounds = [num * part // ranges for part in range(ranges + 1)]
         parts = in_threads(
             lambda part: _numbered(

@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from mmreid_uda.clustering import rho_eps, stores_share
 from mmreid_uda.neighbors import (
@@ -197,6 +198,18 @@ def test_equal_encodings_are_stored_as_exact_zeros():
     np.testing.assert_array_equal(graph.data, 0)
 
 
+def test_a_column_of_weight_zero_is_not_in_common():
+    # Collapsed features give such "full" weights: kernels must not take a pair for a new one again and again.
+    weights = sparse.csr_array(np.full((60, 60), 0.5, np.float32))
+    weights.data *= np.eye(60, k=0).ravel() + np.eye(60, k=1).ravel()
+    weights.data[-1] = 1
+    for limit in (0.5, 1.0):
+        graph = jaccard_distances(weights, limit)
+        near = np.eye(60) + (np.eye(60, k=1) + np.eye(60, k=-1)) * (limit == 1)
+        np.testing.assert_array_equal(dense(graph) < 1, near > 0)
+        assert graph.nnz <= 60 + 2 * 60 * 59
+
+
 def test_source_distances_of_the_notes():
     target = unit_rows(np.array([[1, 0], [0.8, 0.6], [0, 1]]))
     source = unit_rows(np.array([[1, 0.1], [0.6, -0.8]]))
@@ -211,8 +224,6 @@ def test_source_distances_of_the_notes():
 
 def jaccard_distances_of_one_block(num):
     """A graph in which all images are at distance zero from each other."""
-    from scipy import sparse
-
     return jaccard_distances(sparse.csr_array(np.full((num, num), 1 / num, np.float32)))
 
 
