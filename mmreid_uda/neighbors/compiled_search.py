@@ -266,6 +266,8 @@ def _margin(scale: float) -> int:
 
 def _rank_candidates(rows: np.ndarray, wanted: Wanted, candidates: Lists, margin: float) -> Lists:
     """The exact lists from those of the coarse search."""
+    from . import kernels
+
     num, num_candidates = candidates.indices.shape
     limits = _below(candidates.scores[:, wanted.k - 1], margin)
     lists = _rescored(rows, wanted, candidates, limits)
@@ -275,9 +277,27 @@ def _rank_candidates(rows: np.ndarray, wanted: Wanted, candidates: Lists, margin
         chosen = np.flatnonzero(uncertain)
         spare = replace(wanted, k=min(wanted.k + _SPARE_OF_FLOATS, num))
         again = search_rows(rows, chosen, spare)
-        again = _rescored(rows, wanted, again, np.full(len(chosen), -np.inf, np.float32), chosen)
-        lists.indices[chosen], lists.scores[chosen] = again.indices, again.scores
+        anew = _rescored(rows, wanted, again, np.full(len(chosen), -np.inf, np.float32), chosen)
+        lists.indices[chosen], lists.scores[chosen] = anew.indices, anew.scores
+        crowded = chosen[_crowded(again, wanted.k - 1) & (again.indices[:, -1] < num)]
+        lists.indices[crowded], lists.scores[crowded] = num, -np.inf
+        everyone, rule = np.arange(num, dtype=np.int32)[None], (wanted.cameras, wanted.same)
+
+        def rank_all(row: int) -> None:
+            own = lists.indices[row : row + 1], lists.scores[row : row + 1]
+            kernels.rank_candidates(0, 1, row, rows, everyone, *rule, wanted.itself, *own)
+
+        in_threads(rank_all, crowded.tolist())
     return lists
+
+
+def _crowded(lists: Lists, place: int) -> np.ndarray:
+    """Whether the last may be as near as the one at a place, and so may others that found none: bool (M,).
+
+    Products sum in an order of their own; of so many that are alike, only those of :func:`.kernels.dot` with all rows
+    tell which come first.
+    """
+    return lists.scores[:, -1] >= lists.scores[:, place] - np.float32(_ORDER_OF_SUMS)
 
 
 def _below(scores: np.ndarray, margin: float) -> np.ndarray:
@@ -337,6 +357,11 @@ def _find_min_similarity(rows: np.ndarray, candidates: Lists, margin: float) -> 
         named = (chosen, again.indices, again.scores, none, anew)
         over_rows(kernels.rescore_min_similarity, len(chosen), rows, *named)
         smallest[chosen] = anew
+        for row in chosen[_crowded(again, 0)].tolist():
+            others = np.delete(everyone, row).astype(np.int32)[None]
+            of_row = np.array([row]), others, np.zeros(others.shape, np.float32), none[:1]
+            smallest[row] = np.inf
+            kernels.rescore_min_similarity(0, 1, rows, *of_row, smallest[row : row + 1])
     return smallest
 
 
