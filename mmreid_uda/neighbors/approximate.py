@@ -17,7 +17,13 @@ from mmreid_uda.utils import (
     make_rng,
     num_threads,
 )
-from mmreid_uda.utils.dist import cpu_group, gather_turns, own_turns, share_from_rank0
+from mmreid_uda.utils.dist import (
+    cpu_group,
+    gather_turns,
+    own_turns,
+    require_same_kernels,
+    share_from_rank0,
+)
 from mmreid_uda.utils.parallel import single_threaded_products
 from mmreid_uda.utils.progress import Progress
 from mmreid_uda.utils.values import Count, Natural, checked
@@ -145,7 +151,8 @@ def find_camera_neighbors_approximately(
     rows = check_vectors(features, "features to cluster")
     require_neighbors(rows.shape, k_intra)
     require_neighbors(rows.shape, k_inter)
-    wanted = [Wanted(k_intra, cameras, same=True), Wanted(k_inter, cameras)]
+    numbers = _numbered(cameras)
+    wanted = [Wanted(k_intra, numbers, same=True), Wanted(k_inter, numbers)]
     search = _Search(rows, wanted, seed, over_ranks)
     found = search(search.index("ivf", nprobe, 0), refine, previous)
     return _of_cameras(found), search.recall(found, num_checked)
@@ -188,7 +195,8 @@ def find_neighbors_in_file(
         wanted = [Wanted(k) for k in lists]
     else:
         _require_kernels()
-        wanted = [Wanted(k, cameras, same) for k, same in zip(lists, (True, False))]
+        numbers = _numbered(cameras)
+        wanted = [Wanted(k, numbers, same) for k, same in zip(lists, (True, False))]
     file = read_neighbors(path, rows)
     search = _Search(rows, wanted, seed, over_ranks)
 
@@ -235,6 +243,11 @@ def _require_kernels() -> None:
         )
 
 
+def _numbered(cameras: np.ndarray) -> np.ndarray:
+    """Cameras int32 (N,) from 0 on, which can be counted, whatever numbers they have."""
+    return np.unique(cameras, return_inverse=True)[1].astype(np.int32)
+
+
 def _of_cameras(found: Sequence[Neighbors]) -> CameraNeighbors:
     """Both lists, with -1 where they have ended."""
     parts = []
@@ -255,6 +268,8 @@ class _Search:
         self, rows: np.ndarray, wanted: Sequence[Wanted], seed: int, over_ranks: bool
     ) -> None:
         self.rows, self.wanted, self.seed, self.over_ranks = rows, wanted, seed, over_ranks
+        if over_ranks:
+            require_same_kernels()
         starts = range(0, len(rows), _ROWS)
         self.own = own_turns(starts) if over_ranks else starts
 
@@ -263,6 +278,13 @@ class _Search:
     ) -> list[Neighbors]:
         """All steps; N stands where a list has ended."""
         name, in_threads_too = engine
+        if previous is not None:
+            shape, dtype = np.shape(previous), np.asarray(previous).dtype
+            if len(shape) != 2 or shape[0] != len(self.rows) or dtype.kind not in "iu":
+                raise InputError(
+                    f"found previous neighbours of type {dtype} and shape {shape}, expected whole numbers "
+                    f"({len(self.rows)}, neighbours): give what was found for the same images, or None."
+                )
 
         def find(first: int) -> list[np.ndarray]:
             named = name(first)

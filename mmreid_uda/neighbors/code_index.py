@@ -45,7 +45,7 @@ def build_codes(rows: np.ndarray, kind: str, seed: int) -> Any:
         engine.hnsw.efConstruction = EF_CONSTRUCTION
     else:
         coarse = faiss.IndexFlatIP(dim)
-        if kind == "ivf":
+        if kind == "ivf" or num == 1:  # two images are the least that codes are made of
             engine = faiss.IndexIVFScalarQuantizer(coarse, dim, lists, half, metric)
         else:
             # Not more centers than images to train them.

@@ -16,6 +16,7 @@ from mmreid_uda.utils import (
     kernels_available,
     num_threads,
 )
+from mmreid_uda.utils.dist import require_same_kernels
 from mmreid_uda.utils.values import checked
 from mmreid_uda.utils.vectors import as_tensor
 
@@ -153,7 +154,7 @@ def find_neighbors(
         The neighbours; on other ranks than 0 None, if ``over_ranks``.
 
     Raises:
-        InputError: As :func:`knn`.
+        InputError: As :func:`knn`; or some ranks have compiled kernels and others do not.
     """
     rows = as_tensor(features)
     require_neighbors(rows.shape, k)
@@ -197,7 +198,7 @@ def find_camera_neighbors(
         similarity -inf. On other ranks than 0 None, if ``over_ranks``.
 
     Raises:
-        InputError: As :func:`knn`.
+        InputError: As :func:`find_neighbors`.
     """
     rows = as_tensor(features)
     require_neighbors(rows.shape, k_intra)
@@ -229,6 +230,8 @@ def _find(
 ) -> list[Neighbors] | None:
     """Neighbours for every list that is wanted; the first has the row itself, and the smallest similarity."""
     rows = rows.to(torch.float32).contiguous()
+    if over_ranks and rows.device.type == "cpu":
+        require_same_kernels()
     compiled = rows.device.type == "cpu" and kernels_available()
     coarse = faster_precision(rows, over_ranks) if compiled and precision == "int8" else None
     size = block_size or (

@@ -21,6 +21,7 @@ from mmengine.dist import get_comm_device, get_rank, get_world_size
 from torch import Tensor, nn
 
 from .errors import InputError
+from .parallel import kernels_available
 
 __all__ = [
     "HeldByAll",
@@ -37,6 +38,7 @@ __all__ = [
     "on_every_rank",
     "own_turns",
     "rank0_says",
+    "require_same_kernels",
     "run_on_rank0",
     "share_from_rank0",
     "shutdown_dist",
@@ -481,6 +483,15 @@ def assert_same_on_ranks(what: dict[str, Any]) -> None:
                 f"{name} on rank(s) {strangers} differs from rank 0: every process must see the same files, "
                 "configuration and package versions; compare data_root and the installed packages of the machines."
             )
+
+
+def require_same_kernels() -> None:
+    """Check that all ranks compute with compiled kernels, or none: how work is dealt out depends on them.
+
+    Raises:
+        InputError: On every rank, if some do and others do not.
+    """
+    assert_same_on_ranks({"the use of compiled kernels (package numba)": kernels_available()})
 
 
 def broadcast_buffers(model: nn.Module) -> None:

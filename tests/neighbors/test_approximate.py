@@ -197,6 +197,22 @@ def test_neighbors_found_before_are_candidates(engine):
     assert (found.indices == EXACT.indices).mean() > 0.6
 
 
+@pytest.mark.parametrize("found", [EXACT.similarities, EXACT.indices[:7], EXACT.indices[:, 0]])
+def test_what_are_no_neighbors_of_before_is_one_sentence(found):
+    with pytest.raises(InputError, match=r"previous neighbours of type .* \(2000, neighbours\)"):
+        find_neighbors_approximately(FEATURES, 20, nprobe=1, previous=found)
+
+
+def test_cameras_have_any_numbers():
+    if not kernels_available():
+        pytest.skip("cameras need kernels")
+    cameras = np.repeat([-7, 2**31 - 1, 0], [60, 38, 2]).astype(np.int32)
+    found, _ = find_camera_neighbors_approximately(FEATURES[:100], cameras, 5, 8)
+    exact = find_camera_neighbors(FEATURES[:100], cameras, 5, 8)
+    np.testing.assert_array_equal(found.intra.indices, exact.intra.indices)
+    np.testing.assert_array_equal(found.inter.indices, exact.inter.indices)
+
+
 def test_lists_within_and_across_cameras():
     if not kernels_available():
         pytest.skip("cameras need kernels")
@@ -266,11 +282,12 @@ def test_the_memory_is_told_before_and_grows_with_what_is_asked(kind):
     assert least(1_000_000) < {"hnsw": 2, "file": 0.6}.get(kind, 1.2) * 1_000_000 * 1024
 
 
-def test_one_neighbor_and_one_image():
-    found, recall = find_neighbors_approximately(FEATURES[:50], 1)
+@pytest.mark.parametrize("index", ["ivf", "pq", "hnsw"])
+def test_one_neighbor_and_one_image(index):
+    found, recall = find_neighbors_approximately(FEATURES[:50], 1, index)
     np.testing.assert_array_equal(found.indices, np.arange(50)[:, None])
     assert recall == 1
-    assert find_neighbors_approximately(FEATURES[:1], 1)[0].indices.tolist() == [[0]]
+    assert find_neighbors_approximately(FEATURES[:1], 1, index)[0].indices.tolist() == [[0]]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ def features():
 
 
 def clustered(rank, name, kernels):
-    compiled_search._chosen[64] = "int8"  # where that is asked for, also if it is slow here
+    # Where int8 is asked for, also if it is slow here.
+    compiled_search._chosen[64], compiled_search._FEWEST_DIMENSIONS = "int8", 1
     knn_module.KERNEL_BLOCK = knn_module.TORCH_BLOCK = 256  # several blocks for each rank
     if not kernels:
         with without_kernels():
@@ -94,6 +95,9 @@ def distances(rank, name, kernels):
     cameras = CAMERAS if "cameras" in name else None
     prepared = clusterer.prepare(torch.from_numpy(features()), over_ranks=True, cameras=cameras)
     options = dict(seed=0, epoch=0, prepared=prepared, cameras=cameras)
+    # Not a row for each rank.
+    rows = torch.from_numpy(features()[:2])
+    few = dict(prepared=JaccardDBSCAN().prepare(rows, over_ranks=True), cameras=None)
 
     def graphs():
         made = [clusterer.distances(features(), limit, **options) for limit in (0.4, 0.97)]
@@ -102,6 +106,7 @@ def distances(rank, name, kernels):
             clusterer.distances(features(), 0.4, **options)
         clusterer.max_memory = None
         made.append(clusterer.distances(features(), 0.6, **options))
+        made.append(JaccardDBSCAN().distances(features()[:2], 0.6, **(options | few)))
         return [[graph.indptr, graph.indices, graph.data] for graph in made]
 
     made = run_on_rank0(graphs)
@@ -120,6 +125,22 @@ def test_ranks_together_make_the_graph_that_one_makes(run_ranks, name):
         for arrays, wanted in zip(made, expected):
             for array, one in zip(arrays, wanted):
                 np.testing.assert_array_equal(array, one, strict=True)
+
+
+def prepare_with_kernels_on_one(rank, search):
+    if rank:
+        with without_kernels():
+            return prepare_with_kernels_on_one(0, search)
+    with pytest.raises(InputError, match=r"numba.* on rank\(s\) \[1\] differs from rank 0"):
+        JaccardDBSCAN(search=search).prepare(torch.from_numpy(features()), over_ranks=True)
+    return True
+
+
+def test_ranks_of_which_some_have_kernels_deal_nothing_out(run_ranks):
+    if not kernels_available():
+        pytest.skip("no rank has kernels")
+    assert run_ranks(prepare_with_kernels_on_one, 2, args=("exact",)) == [True, True]
+    assert run_ranks(prepare_with_kernels_on_one, 2, args=("ivf",)) == [True, True]
 
 
 def fail_on_rank_1(rank):
