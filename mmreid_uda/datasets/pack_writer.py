@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +60,7 @@ class PackWriter:
         os.makedirs(folder, exist_ok=True)
         path = os.path.join(folder, IMAGES)
         options = {"subdir": False, "lock": False, "map_size": 1 << 26}
+        self._env: Any = None
         try:
             self._env = self._lmdb.open(path, **options)
             found = self._read(b"plan")
@@ -65,7 +68,8 @@ class PackWriter:
             found = b""
         if found != plan.encode():
             if found is not None:
-                self._env.close()
+                if self._env is not None:
+                    self._env.close()
                 os.unlink(path)
                 self._env = self._lmdb.open(path, **options)
             self._write([(b"plan", plan.encode())])
@@ -92,7 +96,11 @@ class PackWriter:
             return transaction.get(key)
 
     def _write(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        """Write all of them or, if killed, none; the file grows as far as needed."""
+        """Write all of them or, if killed, none; the file grows as far as needed.
+
+        Raises:
+            OSError: The disk is full, or fails.
+        """
         while True:
             try:
                 with self._env.begin(write=True) as transaction:
@@ -101,6 +109,9 @@ class PackWriter:
                 return
             except self._lmdb.MapFullError:
                 self._env.set_mapsize(2 * self._env.info()["map_size"])
+            except self._lmdb.Error as error:
+                full = isinstance(error, self._lmdb.DiskError)
+                raise OSError(errno.ENOSPC if full else errno.EIO, f"{error}") from error
 
     def add(self, content: bytes) -> None:
         """Write the next file of :attr:`left`.

@@ -325,7 +325,7 @@ def find_pack(path: str, known: bool = False) -> tuple[Pack, str] | None:
     root = path.rstrip(os.sep) or path
     while True:
         if root in _opened or (not known and os.path.isfile(os.path.join(root, IMAGES))):
-            inner = path[len(root) + bool(root) :]
+            inner = path[len(root) :].lstrip(os.sep)
             if not inner or SPELLED_OTHERWISE.search(inner):
                 inner = os.path.normpath(inner or ".")
             inner = "" if inner == "." else inner.replace(os.sep, "/")

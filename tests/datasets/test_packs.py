@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -101,6 +102,9 @@ def test_a_pack_stands_for_its_folder_with_names_of_any_kind(tmp_path):
     assert walk_images(f"{tmp_path}/crops.pack/cam2/") == ["7.jpg", "7/1.jpg"]
     assert subfolders(f"{tmp_path}/crops.pack") == subfolders(str(crops))
     assert list_images(f"{tmp_path}/crops.pack/cam2") == ["7.jpg"]
+    assert walk_images(f"{tmp_path}/crops.pack//cam2//") == ["7.jpg", "7/1.jpg"]
+    assert len(walk_images(f"{tmp_path}/crops.pack//")) == 11
+    assert read_file(f"{tmp_path}/crops.pack//cam2/7.jpg") == (crops / "cam2/7.jpg").read_bytes()
     # Other spellings, links to the pack, a folder inside it, and the folder that it lies in.
     (tmp_path / "link").symlink_to(tmp_path / "crops.pack")
     inside = build_dataset(f"{tmp_path}/link/./cam2/../cam2", "train", labels="unlabeled")
@@ -250,7 +254,38 @@ def test_images_that_changed_since_a_packing_was_cut_off_are_read_again(tmp_path
     half.commit()
     half.close()
     pack_folder(str(tmp_path / "crops"), str(tmp_path / "crops.pack"))
+    (tmp_path / ".junk.pack.part").mkdir()
+    (tmp_path / ".junk.pack.part" / packs.IMAGES).write_bytes(b"no database" * 1000)
+    pack_folder(str(tmp_path / "crops"), str(tmp_path / "junk.pack"))
     assert read_file(f"{tmp_path}/crops.pack/a.jpg") == (tmp_path / "crops" / "a.jpg").read_bytes()
+
+
+def _packed_without_room(crops, out, said):
+    """No file may be larger than 64 KiB."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+    with pytest.raises(InputError) as error:
+        pack_folder(crops, out)
+    said.send(str(error.value))
+
+
+def test_a_full_disk_is_told_in_a_sentence_and_what_is_packed_stays_right(tmp_path):
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    for number in range(9):
+        content = make_rng(number, "pack").integers(0, 256, 30_000, np.uint8)
+        (crops / f"{number}.jpg").write_bytes(content.tobytes())
+    told, said = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(
+        target=_packed_without_room, args=(str(crops), str(tmp_path / "crops.pack"), said)
+    )
+    process.start()
+    said.close()
+    assert "crops.pack' cannot be written" in told.recv()
+    process.join()
+    pack_folder(str(crops), str(tmp_path / "crops.pack"))
+    for path in crops.iterdir():
+        assert read_file(f"{tmp_path}/crops.pack/{path.name}") == path.read_bytes()
 
 
 def test_damage_and_lacks_are_told_in_a_sentence(tmp_path, monkeypatch):
@@ -260,6 +295,10 @@ def test_damage_and_lacks_are_told_in_a_sentence(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"lost\.jpg' cannot be read"):
         pack_folder(str(crops), str(out))
     (crops / "lost.jpg").unlink()
+    (crops / "list.txt").symlink_to(crops / "nowhere.txt")
+    with pytest.raises(InputError, match=r"crops/list\.txt' cannot be read"):
+        pack_folder(str(crops), str(out))
+    (crops / "list.txt").unlink()
     with pytest.raises(InputError, match="in the folder"):
         pack_folder(str(crops), str(crops / "a.pack"))
     pack_folder(str(crops), str(out))

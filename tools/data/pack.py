@@ -157,12 +157,12 @@ def pack_folder(folder: str, out: str, size: tuple[int, int] | None = None) -> s
 
 @contextlib.contextmanager
 def said_unreadable() -> Iterator[None]:
-    """Put the error about an image that cannot be read into a sentence."""
+    """Put the error about a file that cannot be read into a sentence."""
     try:
         yield
     except OSError as error:
         raise InputError(
-            f"the image '{error.filename}' cannot be read ({error.strerror}), expected every image of the folder; "
+            f"the file '{error.filename}' cannot be read ({error.strerror}), expected every file of the folder; "
             "restore or remove it, and call again: what is packed is kept"
         ) from error
 
@@ -198,7 +198,9 @@ def _copy(folder: str, out: str, names: Sequence[str]) -> list[str]:
     large = []
     for name in names:
         source, place = os.path.join(folder, name), os.path.join(out, name)
-        if os.path.getsize(source) > _LARGEST:
+        with said_unreadable(), open(source, "rb"):
+            size = os.path.getsize(source)
+        if size > _LARGEST:
             large.append(name)
             continue
         os.makedirs(os.path.dirname(place), exist_ok=True)
