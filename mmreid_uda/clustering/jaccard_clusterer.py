@@ -234,7 +234,7 @@ class JaccardClusterer(Clusterer):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take it over."""
         found = state.get("last_found")
-        self.last_found = found.numpy() if self.warm_start and found is not None else None
+        self.last_found = found.cpu().numpy() if self.warm_start and found is not None else None
 
     def lists_searched(self, num: int) -> tuple[CameraLists, ...]:
         """The lists of camera-aware distances that a search must serve.

@@ -46,6 +46,8 @@ def feature_files(work_dir: str | Path) -> Iterator[None]:
     Yields:
         Nothing.
     """
+    if get_rank() == 0:  # what a killed run has left takes room, and names
+        shutil.rmtree(_folder(work_dir), ignore_errors=True)
     try:
         yield
         # On some file systems of the network a map is lost with its file: it stays until all have done.

@@ -129,6 +129,15 @@ def test_auto_takes_the_disk_beyond_a_quarter_of_the_memory(monkeypatch, tmp_pat
         assert place_of_features(tmp_path, "memory", cpu)(size) is None
 
 
+def test_what_a_killed_run_has_left_makes_room(tmp_path):
+    left = tmp_path / "features" / "1.npy"  # one that stands for a second file would be overwritten
+    left.parent.mkdir()
+    left.touch()
+    with feature_files(tmp_path):
+        assert not left.exists()
+        assert place_of_features(tmp_path, "disk", torch.device("cpu"))(1).name == "0.npy"
+
+
 def test_no_room_is_told_before_the_work(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"0\.npy' cannot be written"):
