@@ -55,8 +55,9 @@ class Progress:
             return
         self._reported = now
         rate = done / max(now - self._started, 1e-9)
+        told = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"  # a block may take several seconds
         print_log(
-            f"{self.step}: {done}/{self.total} {self.items}, {rate:.0f} {self.items}/s",
+            f"{self.step}: {done}/{self.total} {self.items}, {told} {self.items}/s",
             logger="current",
         )
 
