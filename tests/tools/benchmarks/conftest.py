@@ -9,7 +9,8 @@ def run_benchmark():
     """Run ``tools/benchmarks/benchmark_<name>.py`` on one thread and return the completed process."""
 
     def run(name, *arguments):
-        script = f"tools/benchmarks/benchmark_{name}.py"
+        stem = name if name == "scale" else f"benchmark_{name}"
+        script = f"tools/benchmarks/{stem}.py"
         environment = dict(PYTHONPATH=str(REPOSITORY), OMP_NUM_THREADS="1")
         return run_script(script, *arguments, env=environment, timeout=400)
 
