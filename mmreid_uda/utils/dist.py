@@ -334,9 +334,13 @@ def on_every_rank(function: Callable[[], T]) -> list[T]:
     outcomes: list[Any] = [None] * get_world_size()
     with noticing_lost_ranks("waiting for the results of all ranks"):
         dist.all_gather_object(outcomes, outcome, group=_waiting_group())
-    if own is not None:
-        raise own
-    return [_value(outcome, rank) for rank, outcome in enumerate(outcomes)]
+    try:
+        if own is not None:
+            raise own
+        return [_value(outcome, rank) for rank, outcome in enumerate(outcomes)]
+    except Exception as error:
+        error.known_to_all = True  # type: ignore[attr-defined]
+        raise
 
 
 def _outcome(function: Callable[[], Any]) -> tuple[Exception | None, tuple[bool, Any]]:
@@ -405,19 +409,24 @@ class HeldByAll:
         """Call a method on every rank; where others do not wait, on this one alone.
 
         Args:
-            method: Its name. It is told whether all ranks take part, as ``together``; then whatever may fail on one of
-                them must fail on all, see :func:`on_every_rank`.
+            method: Its name. It is told whether all ranks take part, as ``together``. What fails on one of them is told
+                to the others when they call :func:`on_every_rank` next; what they exchange otherwise must follow such
+                a call, with nothing between that may fail.
             *arguments: Of the method, picklable.
 
         Returns:
             What the method returns on this rank.
+
+        Raises:
+            InputError: As :func:`on_every_rank`.
+            RuntimeError: Likewise.
         """
-        together = _leaders > 0
-        if together:
-            with noticing_lost_ranks("rank 0 shared its work"):
-                box = [_Call(self._number, method, arguments)]
-                dist.broadcast_object_list(box, src=0, group=_waiting_group())
-        return getattr(self, method)(*arguments, together=together)
+        if not _leaders:
+            return getattr(self, method)(*arguments, together=False)
+        call = _Call(self._number, method, arguments)
+        with noticing_lost_ranks("rank 0 shared its work"):
+            dist.broadcast_object_list([call], src=0, group=_waiting_group())
+        return call.answer()
 
 
 _held: weakref.WeakValueDictionary[int, HeldByAll] = weakref.WeakValueDictionary()
@@ -434,9 +443,21 @@ class _Call:
     method: str
     arguments: tuple[Any, ...]
 
-    def answer(self) -> None:
-        """Take part in it."""
-        getattr(_held[self.number], self.method)(*self.arguments, together=True)
+    def answer(self) -> Any:
+        """Take part in it, to its end on all ranks."""
+        try:
+            result = getattr(_held[self.number], self.method)(*self.arguments, together=True)
+        except Exception as error:
+            if not getattr(error, "known_to_all", False):
+                with suppress(Exception):
+                    on_every_rank(functools.partial(_fail, error))
+            raise
+        on_every_rank(lambda: None)
+        return result
+
+
+def _fail(error: Exception) -> None:
+    raise error
 
 
 @contextmanager

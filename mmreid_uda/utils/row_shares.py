@@ -164,23 +164,25 @@ class RowShares:
         check(sizes)
         if self.num == 1:
             return [own]
+
+        def room() -> list[list[np.ndarray]]:
+            return [own] + [
+                [np.empty((size, *one.shape[1:]), one.dtype) for size, one in zip(sizes[rank], own)]
+                for rank in range(1, self.num if self.rank == 0 else 1)
+            ]
+
+        gathered = self.each(room)
         if self.rank:
             with noticing_lost_ranks(_DOING):
                 for array in own:
                     if array.size:
                         dist.send(torch.from_numpy(array), 0, group=cpu_group())
             return None
-        gathered = [own]
-        for rank in range(1, self.num):
-            parts = [
-                np.empty((size, *array.shape[1:]), array.dtype)
-                for size, array in zip(sizes[rank], own)
-            ]
+        for rank, parts in enumerate(gathered[1:], 1):
             with noticing_lost_ranks(_DOING):
                 for part in parts:
                     if part.size:
                         dist.recv(torch.from_numpy(part), rank, group=cpu_group())
-            gathered.append(parts)
         return gathered
 
     def _sizes(

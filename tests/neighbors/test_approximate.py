@@ -158,7 +158,8 @@ def test_candidates_are_ranked_by_the_rows_whoever_names_them(engine, cameras):
         assert np.isneginf(lists.scores[expected == 90]).all()
 
 
-def test_a_row_is_compared_with_the_members_of_the_nearest_lists():
+def test_a_row_is_compared_with_the_members_of_the_nearest_lists(monkeypatch):
+    monkeypatch.setattr(inverted_lists, "_MEMBERS", 16)  # lists in several parts
     centers = inverted_lists.train_centers(faiss, FEATURES, 0)
     nearest = np.argsort(-(FEATURES @ centers.T), axis=1)[:, :7]
     found, _ = find_neighbors_approximately(FEATURES, 20, nprobe=7)
@@ -213,7 +214,7 @@ def test_cameras_have_any_numbers():
     np.testing.assert_array_equal(found.inter.indices, exact.inter.indices)
 
 
-def test_lists_within_and_across_cameras():
+def test_lists_within_and_across_cameras(monkeypatch):
     if not kernels_available():
         pytest.skip("cameras need kernels")
     cameras = np.random.default_rng(0).choice(4, 2000, p=[0.6, 0.3, 0.095, 0.005]).astype(np.int32)
@@ -230,6 +231,15 @@ def test_lists_within_and_across_cameras():
             assert np.isneginf(ours.similarities[ours.indices < 0]).all()
         hits = [len(set(a) & set(b)) for a, b in zip(found.inter.indices, exact.inter.indices)]
         assert recall >= least - 1e-3 and np.mean(hits) / 8 > least - 0.06
+    widths = set()
+    ranked = approximate.rank_candidates
+    monkeypatch.setattr(
+        approximate,
+        "rank_candidates",
+        lambda *args: widths.add(args[2].shape[1]) or ranked(*args),
+    )
+    find_camera_neighbors_approximately(FEATURES, cameras, 15, 8, nprobe=8, refine=5)
+    assert widths == {15, 8, 15 + 36, 8 + 36}, "three of either list, and theirs"
     with without_kernels(), pytest.raises(InputError, match="no numba"):
         find_camera_neighbors_approximately(FEATURES, cameras, 15, 8)
 

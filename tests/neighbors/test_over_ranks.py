@@ -17,6 +17,7 @@ from mmreid_uda.neighbors import (
     compiled_search,
     find_neighbors,
     jaccard_numba,
+    jaccard_ranks,
     unit_rows,
     write_neighbors,
 )
@@ -144,24 +145,28 @@ def test_ranks_of_which_some_have_kernels_deal_nothing_out(run_ranks):
 
 
 def fail_on_rank_1(rank):
-    """Rank 1 fails in its share of the pairs; then all is well again."""
+    """Rank 1 fails in its share of the pairs, and between the shares; then all is well again."""
     clusterer = JaccardDBSCAN(**CLUSTERERS["faiss"])
     prepared = clusterer.prepare(torch.from_numpy(features()), over_ranks=True)
     options = dict(seed=0, epoch=0, prepared=prepared)
-    concatenated = jaccard_numba._concatenated
 
-    def fail(parts):
+    def fail(*args, **options):
         raise MemoryError("no room for pairs")
 
     said = []
-    for attempt in (fail, concatenated):
-        if rank:
-            jaccard_numba._concatenated = attempt
-        try:
-            labels = run_on_rank0(lambda: clusterer(features(), **options))
-        except RuntimeError as error:
-            said.append(str(error))
-    return said, labels
+    for module, name in (
+        (jaccard_numba, "_concatenated"),
+        (jaccard_ranks, "jaccard_encodings"),
+        (jaccard_ranks, "find_pairs"),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            if rank:
+                patch.setattr(module, name, fail)
+            try:
+                run_on_rank0(lambda: clusterer(features(), **options))
+            except RuntimeError as error:
+                said.append(str(error))
+    return said, run_on_rank0(lambda: clusterer(features(), **options))
 
 
 def test_an_error_of_one_rank_ends_the_step_on_all_of_them_and_no_more(run_ranks):
@@ -169,7 +174,7 @@ def test_an_error_of_one_rank_ends_the_step_on_all_of_them_and_no_more(run_ranks
         pytest.skip("without kernels rank 0 makes the graph")
     expected = JaccardDBSCAN(**CLUSTERERS["faiss"])(features(), seed=0, epoch=0)
     for said, labels in run_ranks(fail_on_rank_1):
-        assert len(said) == 1 and "rank 1 failed: no room for pairs" in said[0]
+        assert len(said) == 3 and all("rank 1 failed: no room for pairs" in one for one in said)
         np.testing.assert_array_equal(labels, expected)
 
 
