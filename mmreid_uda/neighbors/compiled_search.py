@@ -44,6 +44,8 @@ _SPARE_OF_FLOATS, _ORDER_OF_SUMS = 4, 1e-5
 FAR_CANDIDATES = 12
 # Margin of the coarse search, in standard deviations of its error: one pair in 10^9 may err by more.
 _DEVIATIONS = 6.5
+# And no less than so many times the largest error in a sample, which of errors by chance is 4.6 deviations.
+_SEEN = 1.25
 _INT8 = 127
 # Rows searched anew together.
 _ROWS_AGAIN = 256
@@ -113,7 +115,7 @@ def rank_lists(
         A list for each that is wanted; the first has the smallest similarities.
     """
     candidates = list(searches)
-    margin = _ORDER_OF_SUMS if candidates[0].scores.dtype == np.float32 else _margin(_scale(rows))
+    margin = _ORDER_OF_SUMS if candidates[0].scores.dtype == np.float32 else _margin(rows)
     farthest = candidates.pop() if with_min_similarity else None
     ranked = [
         _rank_candidates(rows.numpy(), one, found, margin) for one, found in zip(wanted, candidates)
@@ -254,14 +256,26 @@ def _int8_product(rows: Tensor, size: int) -> Callable[[int, int], np.ndarray]:
     return product
 
 
-def _margin(scale: float) -> int:
+def _margin(rows: Tensor) -> int:
     """Scores that may separate a row's true neighbour from one that only looks like it.
 
     A rounded entry is off by at most scale/2, evenly: variance scale²/12. A similarity of unit rows is off by the sum
     of two such errors weighted with unit vectors, so its variance is scale²/6 however the rows look. Both of two rows
-    that are compared may be off by the margin.
+    that are compared may be off by the margin. Errors of few different values go together: the margin is no less than
+    what a sample of rows shows.
     """
-    return int(np.ceil(2 * _DEVIATIONS / np.sqrt(6) / scale))
+    scale = _scale(rows)
+    by_chance = _DEVIATIONS / np.sqrt(6) / scale
+    return int(np.ceil(2 * max(by_chance, _SEEN * _largest_error(rows, scale))))
+
+
+def _largest_error(rows: Tensor, scale: float) -> float:
+    """By how much rounding shifts the scores of a row against each other at most, in a sample."""
+    sample = rows[:: -(-len(rows) // KERNEL_BLOCK)].double() / scale
+    rounded = sample.round()
+    errors = (sample @ sample.T - rounded @ rounded.T).fill_diagonal_(0)
+    means = errors.sum(1, keepdim=True) / max(1, len(sample) - 1)
+    return float((errors - means).fill_diagonal_(0).abs().max())
 
 
 def _rank_candidates(rows: np.ndarray, wanted: Wanted, candidates: Lists, margin: float) -> Lists:

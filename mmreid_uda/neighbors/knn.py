@@ -69,8 +69,9 @@ def knn(
         k: Neighbours per row, itself included, ``1 <= k <= N``.
         precision: ``'float32'``, or ``'int8'``: candidates are found on rows rounded to 8 bits and ranked by their
             float32 similarities; rows for which the rounding could have hidden a neighbour are searched anew in
-            float32. The error of a rounded similarity is a sum of independent rounding errors; the margin is 6.5 of
-            its standard deviations. Where the CPU multiplies bytes no faster, which is timed at the first use
+            float32. The error of a rounded similarity is mostly a sum of independent rounding errors; the margin is 6.5
+            of its standard deviations, or 1.25 times the largest error in a sample of rows. Where the CPU multiplies
+            bytes no faster, which is timed at the first use
             (:func:`~mmreid_uda.neighbors.compiled_search.faster_precision`), candidates are found in float32 and ranked
             likewise: the clock changes no bit. On a GPU, without numba, or below 512 dimensions it is 'float32'.
         block_size: Rows and columns of a block of similarities (``4·block_size²`` bytes each); None chooses it.

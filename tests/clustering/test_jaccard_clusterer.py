@@ -127,3 +127,9 @@ def test_a_warm_start_goes_on_where_it_was_stopped(clusterer):
     # The lists of before are worth something, or nothing was tested.
     assert through.recall == resumed.recall > cold.recall + 0.05
     assert "last_found" not in clusterer(k1=10, search="ivf").state_dict()
+
+
+def test_what_lists_and_encodings_take_is_no_room_for_pairs(features):
+    graph_of = JaccardDBSCAN(k1=10, max_memory="1MiB").encode(features, seed=0)
+    taken = 8 * len(features) * 10 + 32 * graph_of.args[0].nnz
+    assert graph_of.keywords["max_pairs"] == (2**20 - taken) // 80

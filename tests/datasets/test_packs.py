@@ -28,7 +28,14 @@ from mmreid_uda.datasets import (
     pack_writer,
     packs,
 )
-from mmreid_uda.datasets.files import decodable, list_images, read_file, subfolders, walk_images
+from mmreid_uda.datasets.files import (
+    decodable,
+    is_file,
+    list_images,
+    read_file,
+    subfolders,
+    walk_images,
+)
 from mmreid_uda.datasets.links import append_links
 from mmreid_uda.datasets.transforms import LoadReIDImage, reid_collate
 from mmreid_uda.utils import InputError, make_rng
@@ -102,6 +109,7 @@ def test_a_pack_stands_for_its_folder_with_names_of_any_kind(tmp_path):
     assert walk_images(f"{tmp_path}/crops.pack/cam2/") == ["7.jpg", "7/1.jpg"]
     assert subfolders(f"{tmp_path}/crops.pack") == subfolders(str(crops))
     assert list_images(f"{tmp_path}/crops.pack/cam2") == ["7.jpg"]
+    assert not any(is_file(f"{tmp_path}/crops.pack/{one}") for one in (" .jpg", "cam2", "cam2/7"))
     assert walk_images(f"{tmp_path}/crops.pack//cam2//") == ["7.jpg", "7/1.jpg"]
     assert len(walk_images(f"{tmp_path}/crops.pack//")) == 11
     assert read_file(f"{tmp_path}/crops.pack//cam2/7.jpg") == (crops / "cam2/7.jpg").read_bytes()
@@ -159,6 +167,7 @@ def test_tables_and_links_lie_beside_the_packed_images(tmp_path):
     shop = tmp_path / "shop"
     write_images(shop, "door/a\u0301.jpg", "door/b.jpg", "hall/c.jpg")
     (shop / "copy.jpg").symlink_to(shop / "hall" / "c.jpg")
+    (shop / "hall" / "z.jpg").symlink_to(shop / "door" / "b.jpg")
     rows = [
         "door/a\u0301.jpg,1,door,0.5,t1",
         "door/b.jpg,2,door,1.5,t1",
@@ -175,6 +184,7 @@ def test_tables_and_links_lie_beside_the_packed_images(tmp_path):
         for one in ("shop", "shop.pack")
     )
     assert len(packed) == 3 and len(packed.evidence.links) == 1
+    assert read_file(f"{packed.root}/hall/z.jpg") == (shop / "door" / "b.jpg").read_bytes()
     assert_same(packed, plain)
     links = [{"path_a": "door/b.jpg", "path_b": "copy.jpg", "kind": "cannot"}]
     append_links(str(tmp_path / "shop.pack" / "links.csv"), links)
@@ -202,11 +212,12 @@ def test_workers_open_the_pack_themselves_and_give_the_folder_s_batches(tmp_path
 
 
 def _killed_while_packing(crops, out):
-    """Commits after every image, and a kill before the 21st of 40."""
-    pack_writer._COMMIT_BYTES = 1
+    """Commits after every fourth image, and a kill before the 21st of 40."""
     add = pack_writer.PackWriter.add
 
     def killed(self, content):
+        if len(self.left) % 4 == 0:
+            self.commit()
         if len(self.left) == 20:
             os.kill(os.getpid(), signal.SIGKILL)
         add(self, content)

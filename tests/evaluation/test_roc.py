@@ -5,10 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from mmreid_uda.evaluation.functional import FALSE_POSITIVE_RATES, RankResult, evaluate_rank
 from mmreid_uda.evaluation.functional import roc as roc_module
+from mmreid_uda.evaluation.functional.protocol import Protocol
 from mmreid_uda.utils import InputError
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -68,6 +70,17 @@ def test_equals_the_list_of_all_pairs(seed: int, levels: int | None) -> None:
     scores = -np.concatenate([positives, negatives])
     assert found.auc == pytest.approx(roc_auc_score(is_positive, scores), abs=1e-12)
     assert 0.5 < found.auc < 1 and 0 < found.eer < 0.5
+
+
+def test_counts_of_several_counters_are_read_as_those_of_one() -> None:
+    distances, *labels = problem(5, 40)
+    rules = Protocol(*labels, "remove", None, None)
+    counters = [roc_module.PairCounter(rules) for _ in range(3)]
+    for number, start in enumerate(range(0, 40, 7)):
+        block = rules.without_junk(torch.from_numpy(distances[start : start + 7]))
+        counters[number % 3].add(block, start)
+    found = roc_module.read_counts([counter.counts() for counter in counters])
+    assert found == evaluate(distances, *labels).verification
 
 
 def test_blocks_and_threads_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
