@@ -50,12 +50,19 @@ def features():
 
 
 def clustered(rank, name, kernels):
-    # Where int8 is asked for, also if it is slow here.
-    compiled_search._chosen[64], compiled_search._FEWEST_DIMENSIONS = "int8", 1
-    knn_module.KERNEL_BLOCK = knn_module.TORCH_BLOCK = 256  # several blocks for each rank
-    if not kernels:
+    with pytest.MonkeyPatch.context() as patch:
+        # Where int8 is asked for, also if it is slow here; and several blocks for each rank.
+        patch.setattr(compiled_search, "_FEWEST_DIMENSIONS", 1)
+        patch.setattr(compiled_search, "_chosen", {64: "int8"})
+        patch.setattr(knn_module, "KERNEL_BLOCK", 256)
+        patch.setattr(knn_module, "TORCH_BLOCK", 256)
+        if kernels:
+            return _clustered(rank, name)
         with without_kernels():
-            return clustered(rank, name, True)
+            return _clustered(rank, name)
+
+
+def _clustered(rank, name):
     clusterer = JaccardDBSCAN(**CLUSTERERS[name])
     cameras = CAMERAS if "cameras" in name else None
     prepared = clusterer.prepare(torch.from_numpy(features()), over_ranks=True, cameras=cameras)
