@@ -46,6 +46,7 @@ PAGES = {
         "which_method",
         "evaluation",
         "clustering",
+        "scale",
         "tuning",
         "inference",
         "gallery",

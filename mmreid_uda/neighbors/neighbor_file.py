@@ -18,7 +18,7 @@ __all__ = ["NeighborFile", "features_fingerprint", "read_neighbors", "write_neig
 
 _FORMAT = (
     "expected 'indptr', whole numbers (N + 1,) from 0 on, and 'indices', whole numbers in 0..N-1, -1 for nobody "
-    "(docs/clustering.md has the format)"
+    "(docs/scale.md has the format)"
 )
 # Rows that the fingerprint reads, spread over all.
 _ROWS_READ = 1024
