@@ -163,6 +163,16 @@ def test_published_sets_find_their_folders_in_a_pack(tmp_path):
     assert packed.version == "V1"
 
 
+def test_what_is_too_large_is_left_out_and_told(tmp_path, monkeypatch):
+    write_images(tmp_path / "crops", "a.jpg")
+    (tmp_path / "crops" / "film.mp4").write_bytes(bytes(9))
+    (tmp_path / "crops" / "list.txt").write_bytes(bytes(8))
+    monkeypatch.setattr(sys.modules["pack"], "_LARGEST", 8)
+    told = pack_folder(str(tmp_path / "crops"), str(tmp_path / "crops.pack"))
+    assert "left out" in told and "'film.mp4'" in told
+    assert sorted(os.listdir(tmp_path / "crops.pack")) == [packs.IMAGES, "list.txt"]
+
+
 def test_tables_and_links_lie_beside_the_packed_images(tmp_path):
     shop = tmp_path / "shop"
     write_images(shop, "door/a\u0301.jpg", "door/b.jpg", "hall/c.jpg")
@@ -249,6 +259,8 @@ def test_a_killed_packing_goes_on_and_never_looks_whole(tmp_path, monkeypatch):
         read_file(f"{out}/{one:03}.jpg") for one in range(40)
     ]
     assert "already" in pack_folder(str(crops), str(out))
+    with pytest.raises(InputError, match="pack of other images"):
+        pack_folder(str(crops), str(out), size=(4, 2))
     write_images(crops, "041.jpg")
     with pytest.raises(InputError, match="pack of other images"):
         pack_folder(str(crops), str(out))
@@ -295,6 +307,8 @@ def test_a_full_disk_is_told_in_a_sentence_and_what_is_packed_stays_right(tmp_pa
     assert "crops.pack' cannot be written" in told.recv()
     process.join()
     pack_folder(str(crops), str(tmp_path / "crops.pack"))
+    stat = packs.opened_pack(str(tmp_path / "crops.pack"))._env.stat()
+    assert stat["entries"] == 6 + 9, "images of more than 16 KiB have chunks of their own"
     for path in crops.iterdir():
         assert read_file(f"{tmp_path}/crops.pack/{path.name}") == path.read_bytes()
 

@@ -232,6 +232,8 @@ def test_ranks_take_the_choice_of_rank_0(monkeypatch):
         unit_rows(np.where(np.random.default_rng(0).random((300, 512)) < 0.5, 1, 0.31)),
         # More that are alike to rounding than candidates in float32, not more than in int8.
         unit_rows(np.repeat(gaussian(12, 512), 25, axis=0) + 1e-5 * gaussian(300, 512)),
+        # The same of the farthest.
+        unit_rows(np.repeat(gaussian(12, 512), 8, axis=0) + 1e-7 * gaussian(96, 512)),
         gaussian(4, 600),
     ],
 )

@@ -40,7 +40,7 @@ def test_neighbors_in_any_order_become_those_of_the_exact_search(engine, tmp_pat
 
 def test_a_row_with_too_few_is_searched_exactly_and_wrong_ones_cost_recall(engine, tmp_path):
     named = EXACT.indices.copy()
-    named[::2, 15:] = -1  # too few
+    named[::2, 15:], named[::4, 15:] = -1, 400  # too few: neither is anybody
     named[1::4] = RNG.integers(
         0, 400, (100, 30)
     )  # strangers: of 30 random ones, few are twice the same
