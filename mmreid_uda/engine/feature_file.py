@@ -174,9 +174,11 @@ class FeatureFile:
                 header = dict(descr="<f4", fortran_order=False, shape=self.shape)
                 np.lib.format.write_array_header_1_0(file, header)
                 # Now, and not in the middle of the work, it turns out whether there is room.
-                os.posix_fallocate(
-                    file.fileno(), 0, file.tell() + 4 * self.shape[0] * self.shape[1]
-                )
+                size = file.tell() + 4 * self.shape[0] * self.shape[1]
+                if hasattr(os, "posix_fallocate"):  # not on every system
+                    os.posix_fallocate(file.fileno(), 0, size)
+                else:
+                    file.truncate(size)
 
     @contextmanager
     def _gone_if_incomplete(self) -> Iterator[None]:

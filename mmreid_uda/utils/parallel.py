@@ -96,10 +96,10 @@ def local_ranks() -> int:
     """How many ranks share this machine, as their launcher says.
 
     Returns:
-        The number, at least 1.
+        The number, at least 1; also where it says something else than a number.
     """
-    told = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1
-    return max(int(told), 1)
+    told = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or ""
+    return max(int(told), 1) if told.isdecimal() else 1
 
 
 @checked

@@ -456,6 +456,8 @@ def test_loading_processes_follow_the_machine(monkeypatch):
     assert loading_processes("auto") == 4
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "64")
     assert loading_processes("auto") == 1
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4(x2)")
+    assert loading_processes("auto") == 8
     for wrong in (-1, 1.5, True, "many"):
         with pytest.raises(InputError, match="num_workers"):
             loading_processes(wrong)
