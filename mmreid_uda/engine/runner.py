@@ -64,6 +64,8 @@ __all__ = ["ReIDRunner"]
 _OWN_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
 # Longer records, such as the whole config, go to the log's file alone: the console is for figures.
 _CONSOLE_LINES = 30
+# Runs that this process began, by their second.
+_begun: dict[str, int] = {}
 
 
 @RUNNERS.register_module()
@@ -189,7 +191,7 @@ class ReIDRunner(Runner):
     # ---- processes and data
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
-        """Join the other processes; threads are limited as by ``tools/dist_train.sh``, which mmengine would warn of.
+        """Join the other processes, with threads as ``tools/dist_train.sh`` has them, and name the run by its second.
 
         Args:
             env_cfg: As in mmengine.
@@ -198,6 +200,10 @@ class ReIDRunner(Runner):
             # For what this process starts; its own threads were settled before torch was loaded.
             settle_threads(local_ranks())
         super().setup_env(env_cfg)
+        # mmengine names logs and pictures by the second, and gives the second of two such runs those of the first.
+        runs = _begun[self._timestamp] = _begun.get(self._timestamp, 0) + 1
+        if runs > 1:
+            self._timestamp += f"_{runs}"
 
     @staticmethod
     def build_dataloader(

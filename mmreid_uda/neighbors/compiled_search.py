@@ -46,6 +46,8 @@ FAR_CANDIDATES = 12
 _DEVIATIONS = 6.5
 # And no less than so many times the largest error in a sample, which of errors by chance is 4.6 deviations.
 _SEEN = 1.25
+# Entries of that sample: 512 rows of 2,048 dimensions, fewer of more.
+_SAMPLED = 512 * 2048
 _INT8 = 127
 # Rows searched anew together.
 _ROWS_AGAIN = 256
@@ -271,7 +273,8 @@ def _margin(rows: Tensor) -> int:
 
 def _largest_error(rows: Tensor, scale: float) -> float:
     """By how much rounding shifts the scores of a row against each other at most, in a sample."""
-    sample = rows[:: -(-len(rows) // KERNEL_BLOCK)].double() / scale
+    size = max(1, min(KERNEL_BLOCK, _SAMPLED // rows.shape[1]))
+    sample = rows[:: -(-len(rows) // size)].double() / scale
     rounded = sample.round()
     errors = (sample @ sample.T - rounded @ rounded.T).fill_diagonal_(0)
     means = errors.sum(1, keepdim=True) / max(1, len(sample) - 1)

@@ -21,7 +21,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmreid_uda.checkpoint import load_from_local, non_finite, noted_checkpoint, write_checkpoint
 from mmreid_uda.compat import quiet
-from mmreid_uda.engine import ReIDRunner, checkpoint_to_resume, finished_note, read_resumable
+from mmreid_uda.config import load_config
+from mmreid_uda.engine import (
+    ReIDRunner,
+    build_runner,
+    checkpoint_to_resume,
+    finished_note,
+    read_resumable,
+)
 from mmreid_uda.engine.hooks import CheckpointHook, FiniteHook
 from mmreid_uda.utils import InputError, loading_processes, num_cores
 from mmreid_uda.utils.run_lock import RunLock
@@ -547,3 +554,18 @@ def test_looking_at_a_loss_waits_for_no_device(tmp_path):
         assert not waits.found
         hook.after_train_iter(runner, 49, outputs={"loss": torch.tensor(1.0)})
     assert waits.found == ["_local_scalar_dense"]
+
+
+def test_two_runs_of_one_second_share_nothing(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmengine.runner.runner.time.strftime", lambda *_: "20300101_000000")
+    runs = [
+        build_runner(load_config(tiny(), {"work_dir": str(tmp_path / name)}))
+        for name in ("one", "two")
+    ]
+    assert len({run.experiment_name for run in runs}) == 2
+    for run, name in zip(runs, ("one", "two")):
+        run.logger.info(f"this is {name}")
+        [log] = (tmp_path / name).glob("*/*.log")
+        assert f"this is {name}" in log.read_text()
+    assert runs[0].message_hub is not runs[1].message_hub
+    assert runs[0].visualizer is not runs[1].visualizer
