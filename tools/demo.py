@@ -18,6 +18,7 @@ import numpy as np
 
 from mmreid_uda.cli import ToolParser, run_tool, writable_folder
 from mmreid_uda.utils.files import write_json
+from mmreid_uda.utils.threads import settle_threads
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -121,6 +122,7 @@ def draw(runner: Runner, path: Path) -> None:
 def main() -> None:
     """Render, train, evaluate, draw, summarise."""
     args = parse_args()
+    settle_threads()
     from mmreid_uda.config import load_config, require_tests
     from mmreid_uda.engine import build_runner
 

@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.config import Config
 
 from mmreid_uda.datasets import ReIDDataset, build_dataset
-from mmreid_uda.datasets.files import decodable_files, file_state, is_folder, read_file
+from mmreid_uda.datasets.files import decodable_files, file_state, is_file, is_folder, read_file
 from mmreid_uda.gallery import Filter, Gallery, Items, Sightings, content_id
 from mmreid_uda.gallery.items import is_text
 from mmreid_uda.utils import InputError
@@ -171,7 +171,7 @@ def _found(word: str, cfg: Config, split: Split | None, options: dict[str, Any])
     if is_folder(word) or word.lower().endswith(".csv"):
         spec = dict(_entry(word), **options)
         return Found.of_dataset(build_dataset(spec, "train", labels="unlabeled"))
-    if os.path.exists(word):
+    if is_file(word):
         return Found.of_files([str(one) for one in list_inputs(word)])
     if cfg.get("data_root") is None:
         cfg = Config({"data_root": "data", **cfg})
@@ -307,9 +307,7 @@ def _merged(items: Items, now: Found) -> Items:
     So files of one content take no turns, however often they are added.
     """
     paths = [os.path.abspath(path) for path in now.paths]
-    copies = np.array(
-        [old != new and os.path.exists(old) for old, new in zip(items.paths, paths)], bool
-    )
+    copies = np.array([old != new and is_file(old) for old, new in zip(items.paths, paths)], bool)
 
     def told(name: str) -> np.ndarray:
         before, after = getattr(items, name), getattr(now, name)

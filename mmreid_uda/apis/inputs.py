@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,9 +118,10 @@ def name_images(
     paths: list[str] = []
     dataset: ReIDDataset | None = None
     for name in names:
-        if split is None and os.path.exists(name):
+        there = is_file(name) or is_folder(name)
+        if split is None and there:
             paths += map(str, list_inputs(name))
-        elif split is not None and os.path.exists(name) and name not in known_datasets(cfg):
+        elif there and name not in known_datasets(cfg):
             raise InputError(
                 f"found --split {split} for the files in {name!r}, expected it with datasets only; leave it out."
             )

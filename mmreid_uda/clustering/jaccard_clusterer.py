@@ -39,6 +39,7 @@ from mmreid_uda.neighbors.knn import (
     search_bytes,
     unit_rows,
 )
+from mmreid_uda.neighbors.vector_index import import_faiss
 from mmreid_uda.utils import InputError, check_vectors, kernels_available, parse_size
 from mmreid_uda.utils.dist import on_every_rank
 from mmreid_uda.utils.values import Count, Natural
@@ -49,6 +50,8 @@ __all__ = ["JaccardClusterer"]
 
 _SEARCHES = ("exact", "ivf", "pq", "hnsw")
 _FILE = "file:"
+# Indexes of codes, which know no cameras.
+_CODES = ("pq", "hnsw")
 # Fewer images take no time worth a line in the log.
 _MANY = 10_000
 # Entries of an image's encoding for each of its neighbours, about (measured: 1.9 to 2.1).
@@ -94,10 +97,10 @@ class JaccardClusterer(Clusterer):
             Defaults to True.
 
     Raises:
-        InputError: If a parameter is out of range.
+        InputError: If a parameter is out of range, or the package faiss is missing that the search needs.
     """
 
-    #: Whether the distances can know of cameras.
+    #: Whether the distances can know of cameras; not with a search that knows none.
     camera_aware = True
 
     def __init__(
@@ -132,8 +135,11 @@ class JaccardClusterer(Clusterer):
                 f"found search={search!r} with variant='full' for {type(self).__name__}, which needs the farthest "
                 "image of each, too: set variant='faiss', or search='exact'."
             )
+        if search in _SEARCHES[1:]:
+            import_faiss()  # complain when the config is read, not after an extraction
         self.k1, self.k2, self.variant = k1, k2, variant
         self.search, self.precision = search, precision
+        self.camera_aware = self.camera_aware and search not in _CODES
         self.nprobe, self.ef_search = nprobe, ef_search
         self.refine, self.warm_start = refine, warm_start
         self.recall = 1.0

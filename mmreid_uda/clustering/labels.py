@@ -44,7 +44,7 @@ class Clusterer(ABC):
     #: Figures of the last call, for the log.
     info: dict[str, float]
     #: Whether distances can be made with the cameras in mind; then :meth:`cluster` takes ``cameras``.
-    camera_aware: ClassVar[bool] = False
+    camera_aware: bool = False
     #: Of the arrays in :attr:`requires`, those with a row for each image that is clustered, labels or vectors: where
     #: several images are clustered as one, they are put together in the same way.
     per_image: ClassVar[tuple[str, ...]] = ("true_labels", "mirrored_features")
@@ -212,7 +212,8 @@ class Clusterer(ABC):
             if not self.camera_aware:
                 raise InputError(
                     f"found cameras for {type(self).__name__}, whose distances know none, expected a clusterer on "
-                    "Jaccard distances: set evidence.camera='center', or clusterer.type='JaccardDBSCAN'."
+                    "Jaccard distances: set evidence.camera='center', or clusterer.type='JaccardDBSCAN' with "
+                    "search='exact' or 'ivf'."
                 )
             needed["cameras"] = cameras
         return needed

@@ -92,7 +92,7 @@ class EvidenceClustering:
         if camera in _AWARE and not clusterer.camera_aware:
             raise InputError(
                 f"found evidence.camera={camera!r} with {type(clusterer).__name__}, whose distances know no cameras: "
-                "set evidence.camera='center', or clusterer.type='JaccardDBSCAN'."
+                "set evidence.camera='center', or clusterer.type='JaccardDBSCAN' with search='exact' or 'ivf'."
             )
         if camera in _CENTERED and "source_features" in clusterer.requires:
             raise InputError(

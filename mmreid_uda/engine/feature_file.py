@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import mmap
 import os
-import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,10 +30,12 @@ Place = Callable[[int], Path | None]
 """Asked on rank 0 with the bytes of all features, it names the file that takes them; None: they stay in memory."""
 
 # Takes no memory into account for pages of a private map that nobody writes to: the file may be larger than memory.
-_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if os.uname().sysname == "Linux" else 0)
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 # Features that would take more of the memory go to the disk.
 _SHARE_OF_MEMORY = 0.25
+# Files of the folder by other names are somebody else's.
+_OURS = "clustering-{}.npy"
 
 
 @contextmanager
@@ -47,21 +49,21 @@ def feature_files(work_dir: str | Path) -> Iterator[None]:
         Nothing.
     """
     if get_rank() == 0:  # what a killed run has left takes room, and names
-        shutil.rmtree(_folder(work_dir), ignore_errors=True)
+        _remove_ours(work_dir)
     try:
         yield
         # On some file systems of the network a map is lost with its file: it stays until all have done.
         on_every_rank(lambda: None)
     finally:
         if get_rank() == 0:
-            shutil.rmtree(_folder(work_dir), ignore_errors=True)
+            _remove_ours(work_dir)
 
 
 def place_of_features(work_dir: str | Path, where: FeaturesIn, device: torch.device) -> Place:
     """Decide by their size which file takes features.
 
     Args:
-        work_dir: The run's, for ``features/0.npy`` and so on.
+        work_dir: The run's, for ``features/clustering-0.npy`` and so on.
         where: ``'auto'`` takes a file where the copies of all ranks of this machine would take more than a quarter of
             its memory, or those on a GPU a quarter of the GPU's.
         device: That of the model.
@@ -76,14 +78,28 @@ def place_of_features(work_dir: str | Path, where: FeaturesIn, device: torch.dev
             memory = torch.cuda.get_device_properties(device).total_memory
         if where == "memory" or (where == "auto" and num_bytes <= memory * _SHARE_OF_MEMORY):
             return None
-        folder = _folder(work_dir)
-        return folder / f"{len(list(folder.glob('*.npy')))}.npy"
+        return _folder(work_dir) / _OURS.format(len(_ours(work_dir)))
 
     return place
 
 
 def _folder(work_dir: str | Path) -> Path:
     return Path(work_dir) / "features"
+
+
+def _ours(work_dir: str | Path) -> list[Path]:
+    return list(_folder(work_dir).glob(_OURS.format("*")))
+
+
+def _remove_ours(work_dir: str | Path) -> None:
+    """Remove files of features, and their folder unless it holds something else or is a link."""
+    left = _ours(work_dir)
+    for path in left:
+        with suppress(OSError):
+            path.unlink()
+    if left:
+        with suppress(OSError):
+            _folder(work_dir).rmdir()
 
 
 class FeatureFile:
@@ -193,7 +209,9 @@ class FeatureFile:
             # A buffer would write what it has read of the rows of others.
             self._file = self.path.open("r+b", buffering=0)
             np.lib.format.read_magic(self._file)
-            np.lib.format.read_array_header_1_0(self._file)
+            shape = np.lib.format.read_array_header_1_0(self._file)[0]
+            if shape != self.shape:  # left on the disk of another machine
+                raise ValueError(f"it is of shape {shape}")
         except (OSError, ValueError) as error:
             raise self._unseen(f"cannot open {str(self.path)!r} of rank 0 ({error})") from error
         self._offset = self._file.tell()

@@ -43,6 +43,8 @@ def settle_threads(ranks: int = 1) -> None:
         os.environ.setdefault("MKL_NUM_THREADS", threads)
     if "LOCAL_RANK" in os.environ or "SLURM_PROCID" in os.environ:
         return
+    if os.environ.pop(_FOUND, None):  # of whoever has started this process, at its own start
+        os.environ.pop("OMP_WAIT_POLICY", None)
     if any(name in os.environ for name in _WAITING) or os.environ.get("OMP_NUM_THREADS") == "1":
         return
     busy = busy_cores()

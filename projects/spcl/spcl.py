@@ -161,11 +161,13 @@ class SelfPacedDBSCAN(JaccardClusterer):
             self.threshold, self.measured_at = float(np.sort(independence)[last]), epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """The threshold and the epoch it was measured at."""
-        return dict(threshold=self.threshold, measured_at=self.measured_at)
+        """The threshold and the epoch it was measured at; and of the search."""
+        own = dict(threshold=self.threshold, measured_at=self.measured_at)
+        return dict(own, **super().state_dict())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the threshold."""
+        """Take it over."""
+        super().load_state_dict(state)
         self.threshold, self.measured_at = state["threshold"], state["measured_at"]
 
 

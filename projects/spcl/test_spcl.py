@@ -222,6 +222,11 @@ def test_the_threshold_is_of_the_first_epoch_and_survives_a_stop():
     labels = [one(easy, seed=0, epoch=1) for one in (clusterer, resumed)]
     assert clusterer.threshold == resumed.threshold == of_hard
     assert labels[0].tolist() == labels[1].tolist()
+    # So do the lists that the next search starts from.
+    warm = [SelfPacedDBSCAN(k1=8, k2=3, search="ivf", warm_start=True) for _ in range(2)]
+    warm[0](hard, seed=0, epoch=0)
+    warm[1].load_state_dict(warm[0].state_dict())
+    assert warm[1].last_found.tolist() == warm[0].last_found.tolist()
 
 
 def test_images_without_any_cluster_are_classes_of_their_own():

@@ -85,13 +85,22 @@ def test_a_source_term_goes_with_cameras(features):
 @pytest.mark.parametrize(
     "options, num, message",
     [
-        (dict(search="hnsw"), 240, "set search='ivf' or 'exact'"),
+        (dict(search="hnsw"), 240, "with search='exact' or 'ivf'"),
         (dict(), 20, "found 20 images .* k1_inter=20, expected at least 22"),
     ],
 )
 def test_what_cameras_do_not_go_with_is_named(features, options, num, message):
     with pytest.raises(InputError, match=message):
         JaccardDBSCAN(**options)(features[:num], seed=0, epoch=0, cameras=CAMERAS[:num])
+
+
+def test_a_search_that_knows_no_cameras_is_refused_at_once_and_auto_leaves_them_out(features):
+    clusterer = JaccardDBSCAN(k1=8, k2=3, search="pq")
+    for camera in ("jaccard", "both"):
+        with pytest.raises(InputError, match="with search='exact' or 'ivf'"):
+            EvidenceClustering(clusterer, camera=camera)
+    clustering = EvidenceClustering(clusterer, camera="auto")
+    assert clustering.choose(features, Evidence(CAMERAS), seed=0, epoch=1)[0] == "center"
 
 
 @pytest.mark.parametrize("camera", ["center", "jaccard", "both", "auto"])

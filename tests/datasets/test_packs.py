@@ -11,12 +11,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 sys.path.append(str(Path(__file__).parents[2] / "tools" / "data"))
 from pack import folder_of, pack_folder
 
-from mmreid_uda.apis.inputs import list_inputs
+from mmreid_uda.apis.ingest import Ingest, find_images
+from mmreid_uda.apis.inputs import list_inputs, name_images
 from mmreid_uda.datasets import (
     MSMT17,
     CSVReIDDataset,
@@ -38,6 +40,7 @@ from mmreid_uda.datasets.files import (
 )
 from mmreid_uda.datasets.links import append_links
 from mmreid_uda.datasets.transforms import LoadReIDImage, reid_collate
+from mmreid_uda.gallery import FileGallery, GallerySettings, Items
 from mmreid_uda.utils import InputError, make_rng
 
 pytest.importorskip("lmdb")
@@ -124,6 +127,24 @@ def test_a_pack_stands_for_its_folder_with_names_of_any_kind(tmp_path):
     assert len(kept) == 10 and not decodable(f"{tmp_path}/crops.pack/broken.jpg")
     with pytest.raises(InputError, match="does not exist"):
         LoadReIDImage()({"img_path": f"{tmp_path}/crops.pack/cam2/8.jpg"})
+
+
+def test_images_in_a_pack_are_named_as_files_are_and_copies_take_no_turns(tmp_path):
+    write_images(tmp_path / "crops", "door/a.jpg", "hall/b.jpg")
+    content = (tmp_path / "crops" / "door" / "a.jpg").read_bytes()
+    (tmp_path / "crops" / "hall" / "copy.jpg").write_bytes(content)
+    pack_folder(str(tmp_path / "crops"), str(tmp_path / "crops.pack"))
+    for word in (f"{tmp_path}/crops.pack/door", f"{tmp_path}/crops.pack/hall/b.jpg"):
+        expected = [word if word.endswith(".jpg") else f"{word}/a.jpg"]
+        assert find_images([word]).paths == name_images(Config({}), [word]).paths == expected
+    gallery = FileGallery(Items.of(None, []), GallerySettings())
+    found, ingest = find_images([f"{tmp_path}/crops.pack"]), Ingest(gallery, unit_features, 1)
+    assert ingest(found).added == 2
+    assert (report := ingest(found)).changed == 0 and report.present == 3
+
+
+def unit_features(paths):
+    return np.eye(4, dtype=np.float32)[: len(paths)]
 
 
 def test_published_sets_find_their_folders_in_a_pack(tmp_path):
@@ -276,7 +297,11 @@ def test_images_that_changed_since_a_packing_was_cut_off_are_read_again(tmp_path
     half.add(b"old")
     half.commit()
     half.close()
+    for left in ("crops.csv", "lists/train.txt"):
+        (tmp_path / ".crops.pack.part" / left).parent.mkdir(exist_ok=True)
+        (tmp_path / ".crops.pack.part" / left).touch()
     pack_folder(str(tmp_path / "crops"), str(tmp_path / "crops.pack"))
+    assert os.listdir(tmp_path / "crops.pack") == [packs.IMAGES]
     (tmp_path / ".junk.pack.part").mkdir()
     (tmp_path / ".junk.pack.part" / packs.IMAGES).write_bytes(b"no database" * 1000)
     pack_folder(str(tmp_path / "crops"), str(tmp_path / "junk.pack"))

@@ -58,7 +58,7 @@ def cluster(features):
 def on_disk(rank, folder):
     with feature_files(folder):
         features = extract(folder, "disk")
-        assert (folder / "features" / "0.npy").exists()
+        assert (folder / "features" / "clustering-0.npy").exists()
         found = features.numpy().copy(), cluster(features)
         # Whoever changes features does it for himself.
         features[rank] = 7
@@ -90,7 +90,7 @@ def test_rows_and_labels_are_those_of_memory_on_one_rank_and_two(run_ranks, tmp_
 
 
 def wrong_on_a_rank(rank, folder):
-    return [sentence(rank, folder, kind) for kind in ("nan", "elsewhere", "stale")]
+    return [sentence(rank, folder, kind) for kind in ("nan", "elsewhere", "stale", "shape")]
 
 
 def sentence(rank, folder, kind):
@@ -99,8 +99,8 @@ def sentence(rank, folder, kind):
     path = folder / f"{kind}.npy"
     if rank and kind != "nan":  # another disk
         path = folder / f"{kind}_of_another.npy"
-        if kind == "stale":
-            np.save(path, np.zeros((NUM, DIM), np.float32))
+        if kind != "elsewhere":
+            np.save(path, np.zeros((NUM, DIM + (kind == "shape")), np.float32))
     try:
         file = FeatureFile(path, (NUM, DIM))
         for turn in own_turns(torch.arange(NUM).split(BATCH)):
@@ -113,29 +113,41 @@ def sentence(rank, folder, kind):
 
 
 def test_what_is_wrong_on_one_rank_is_told_on_all(run_ranks, tmp_path):
-    for nan, elsewhere, stale in run_ranks(wrong_on_a_rank, args=(tmp_path,)):
+    for nan, elsewhere, stale, shape in run_ranks(wrong_on_a_rank, args=(tmp_path,)):
         assert "1 row with NaN" in nan and "'12.png'" in nan
         assert "rank 1 cannot open" in elsewhere and "features='memory'" in elsewhere
         assert "does not see the features of rank" in stale and "one file system" in stale
+        assert "rank 1 cannot open" in shape and "it is of shape (90, 9)" in shape
 
 
 def test_auto_takes_the_disk_beyond_a_quarter_of_the_memory(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "machine_memory", lambda: 4000)
     cpu = torch.device("cpu")
-    for ranks, size, expected in ((1, 1000, None), (1, 1001, "0.npy"), (2, 501, "0.npy")):
+    name = "clustering-0.npy"
+    for ranks, size, expected in ((1, 1000, None), (1, 1001, name), (2, 501, name)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
         found = place_of_features(tmp_path, "auto", cpu)(size)
         assert (found and found.name) == expected
         assert place_of_features(tmp_path, "memory", cpu)(size) is None
 
 
-def test_what_a_killed_run_has_left_makes_room(tmp_path):
-    left = tmp_path / "features" / "1.npy"  # one that stands for a second file would be overwritten
-    left.parent.mkdir()
-    left.touch()
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_a_killed_run_has_left_makes_room_and_files_of_others_stay(tmp_path, linked):
+    folder = tmp_path / "features"
+    if linked:  # to a faster disk
+        (tmp_path / "fast").mkdir()
+        folder.symlink_to(tmp_path / "fast")
+    folder.mkdir(exist_ok=True)
+    # The one that stands for a second file would be overwritten.
+    for name in ("clustering-1.npy", "0.npy", "gallery.npz"):
+        (folder / name).touch()
+    place = place_of_features(tmp_path, "disk", torch.device("cpu"))
     with feature_files(tmp_path):
-        assert not left.exists()
-        assert place_of_features(tmp_path, "disk", torch.device("cpu"))(1).name == "0.npy"
+        assert sorted(path.name for path in folder.iterdir()) == ["0.npy", "gallery.npz"]
+        for number in range(2):
+            assert place(1).name == f"clustering-{number}.npy"
+            place(1).touch()
+    assert sorted(path.name for path in folder.iterdir()) == ["0.npy", "gallery.npz"]
 
 
 def test_no_room_is_told_before_the_work(tmp_path, monkeypatch):

@@ -319,6 +319,8 @@ def test_a_missing_package_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(InputError, match=r"pip install mmreid_uda\[cpu\]"):
         find_neighbors_approximately(FEATURES, 5)
+    with pytest.raises(InputError, match=r"pip install mmreid_uda\[cpu\]"):
+        JaccardDBSCAN(search="pq")  # before any feature is extracted
 
 
 @pytest.mark.parametrize("index", ["ivf", "hnsw"])

@@ -52,6 +52,14 @@ def test_waiting_threads_sleep_beside_busy_processes_and_their_number_stays(bare
     assert "1.1 cores were busy" in describe_threads()
 
 
+def test_a_process_looks_for_itself_at_what_the_one_that_has_started_it_has_found(bare):
+    bare(1.1)
+    settle_threads()
+    bare(0.0)
+    settle_threads()
+    assert chosen() == {} and "MMREID_BUSY_CORES" not in os.environ
+
+
 @pytest.mark.parametrize(
     "name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "LOCAL_RANK"]
 )

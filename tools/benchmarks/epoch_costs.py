@@ -132,17 +132,21 @@ class Meter:
         self._mark = now
 
 
-def draw_thumbnails(folder: Path, images: int, seed: int = 0) -> None:
+def draw_thumbnails(folder: Path, images: int, seed: int = 0) -> Path:
     """Draw people as textures: training images, and a few others as query and gallery; nothing if they are there.
 
     Args:
-        folder: Of ``train``, ``query`` and ``gallery``.
+        folder: Has a folder for each number of images.
         images: N, number of training images.
         seed: Of the textures.
+
+    Returns:
+        Folder of ``train``, ``query`` and ``gallery``.
     """
-    done = folder / f"{images}.done"
+    folder = folder / str(images)
+    done = folder / "done"
     if done.exists():
-        return
+        return folder
     rng = make_rng(seed, "thumbnails")
     light = rng.uniform(0.6, 1.0, (CAMERAS, 1, 1, 3))
     people = -(-images // IMAGES_PER_PERSON)
@@ -163,6 +167,7 @@ def draw_thumbnails(folder: Path, images: int, seed: int = 0) -> None:
             own.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(own / f"{person}_c{camera}_{number}.jpg"), noisy)
     done.touch()
+    return folder
 
 
 def _config(args: argparse.Namespace, folder: Path, work_dir: str) -> Any:
@@ -284,8 +289,7 @@ def _watch_model(meter: Meter, model: Any) -> None:
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Draw, train an epoch, and add up: a row for each part, in the order of the phases."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(args.folder or Path(temporary, "images"))
-        draw_thumbnails(folder, args.images)
+        folder = draw_thumbnails(Path(args.folder or temporary), args.images)
         cfg, full = _config(args, folder, str(Path(temporary, "run")))
         run = cfg.train_dataloader.batch_sampler.iters_per_epoch
         meter = Meter()

@@ -194,8 +194,15 @@ def _content(path: str, size: tuple[int, int] | None) -> tuple[bytes, bool]:
 
 
 def _copy(folder: str, out: str, names: Sequence[str]) -> list[str]:
-    """Copy files as they are; those that were too large."""
+    """Copy files as they are, in place of what a packing of other files has left; those that were too large."""
+    from mmreid_uda.datasets.packs import IMAGES
+
     large = []
+    for left in list(Path(out).iterdir()):
+        if left.is_dir():
+            shutil.rmtree(left)
+        elif left.name != IMAGES:
+            left.unlink()
     for name in names:
         source, place = os.path.join(folder, name), os.path.join(out, name)
         with said_unreadable(), open(source, "rb"):

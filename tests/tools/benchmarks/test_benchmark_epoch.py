@@ -5,7 +5,7 @@ import mmap
 
 import numpy as np
 import pytest
-from epoch_costs import Meter
+from epoch_costs import Meter, draw_thumbnails
 from measuring import FORGET_PEAK
 
 
@@ -46,6 +46,13 @@ def test_the_peak_of_a_part_holds_that_of_those_inside():
         np.frombuffer(block, np.uint8)[:] = 1
     assert meter.peaks["start", "inner"] > 5e7
     assert meter.peaks["start", "outer"] >= meter.peaks["start", "inner"]
+
+
+def test_each_number_of_images_has_a_folder_of_its_own(tmp_path):
+    for images in (40, 25, 40):
+        folder = draw_thumbnails(tmp_path, images)
+        assert len(list((folder / "train").rglob("*.jpg"))) == images
+    assert len(list((folder / "query").rglob("*.jpg"))) == 2 * 3
 
 
 @pytest.mark.slow
