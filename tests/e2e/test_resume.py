@@ -8,40 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
+from same_state import assert_same_run
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def load(path):
-    return torch.load(path, map_location="cpu", weights_only=False)
-
-
-def assert_same_state(first, second, where="checkpoint"):
-    """Every tensor of two nested structures is equal, bit for bit."""
-    assert type(first) is type(second), where
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), where
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), where
-        for key in first:
-            assert_same_state(first[key], second[key], f"{where}.{key}")
-    elif isinstance(first, (list, tuple)):
-        assert len(first) == len(second), where
-        for number, (one, other) in enumerate(zip(first, second)):
-            assert_same_state(one, other, f"{where}[{number}]")
-    elif isinstance(first, (int, float, str)):
-        assert first == second, where
-
-
-def compare(one, other):
-    first, second = load(one), load(other)
-    for part in ("state_dict", "optimizer", "param_schedulers", "pseudo_labels"):
-        assert_same_state(first[part], second[part], part)
-    assert first["meta"]["epoch"] == second["meta"]["epoch"] == 4
-    assert first["meta"]["iter"] == second["meta"]["iter"]
-    memory = first["state_dict"]["head.memory.centroids"]
-    assert memory.shape[0] == first["pseudo_labels"]["labels"].max() + 1 > 1
 
 
 @pytest.mark.slow
@@ -63,7 +32,7 @@ def test_two_and_two_epochs_are_four(tiny, run_tool, tmp_path, results, processe
     status, output = run_tool(tool, stop, "--work-dir", halves, processes=processes, check=False)
     assert status != 0 and "stopped after epoch 2" in output
     run_tool(tool, config, "--work-dir", halves, "--resume", processes=processes)
-    compare(whole / "epoch_4.pth", halves / "epoch_4.pth")
+    assert_same_run(whole / "epoch_4.pth", halves / "epoch_4.pth", 4)
     assert results(whole) == results(halves)
 
 
@@ -89,4 +58,4 @@ def test_a_killed_run_continues_from_its_last_checkpoint(tiny, run_tool, tmp_pat
     assert (killed / "epoch_2.pth").exists() and not (killed / "epoch_4.pth").exists()
     _, output = run_tool("tools/train.py", config, "--work-dir", killed, "--resume")
     assert "resumed epoch: 2" in output or "resumed epoch: 3" in output
-    compare(whole / "epoch_4.pth", killed / "epoch_4.pth")
+    assert_same_run(whole / "epoch_4.pth", killed / "epoch_4.pth", 4)
