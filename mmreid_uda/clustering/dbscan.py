@@ -181,6 +181,12 @@ class JaccardDBSCAN(JaccardClusterer):
         widest = max(K1_CANDIDATES)
         ks = (widest, k2_for(widest)) if k1 == "auto" else (k1, k2)
         super().__init__(*ks, **kwargs)
+        if self.path and "auto" in (k1, eps):
+            raise InputError(
+                f"found {'k1' if k1 == 'auto' else 'eps'}='auto' with search={self.search!r}, expected numbers for k1 "
+                "and eps: they are chosen by the neighbours of halves of the features, and a file names those of the "
+                "whole; mend clusterer.k1 and clusterer.eps, or set clusterer.search='ivf'."
+            )
         self.eps, self.min_samples = eps, min_samples
         self.rho, self.near_zero, self.freeze_eps = rho, near_zero, freeze_eps
         self.source_weight = source_weight
@@ -313,12 +319,13 @@ class JaccardDBSCAN(JaccardClusterer):
     ) -> Choice:
         """What ``'auto'`` stands for: cluster with all candidates, also halves of the features."""
         views, rng = [(features, neighbors)], make_rng(seed, "halves of features")
-        last_found = self.last_found
+        kept = self.last_found, self.recall
         for half in (half for _ in range(SPLITS) for half in split_features(features, rng)):
+            self.last_found = None  # halves know nothing of each other
             rows = unit_rows(half)
             prepared = self.prepare(rows, cameras=extras.get("cameras")) or {}
             views.append((rows, self.found(rows, seed, prepared.get("neighbors"))))
-        self.last_found = last_found  # halves are no epoch
+        self.last_found, self.recall = kept
         settings = [(self.k1, self.k2)]
         if self.auto_k1:
             settings = [(k1, k2_for(k1)) for k1 in k1_candidates(len(features))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -39,6 +40,12 @@ from mmreid_uda.neighbors.knn import (
     search_bytes,
     unit_rows,
 )
+from mmreid_uda.neighbors.neighbor_file import (
+    NeighborFile,
+    open_neighbors,
+    read_sample,
+    require_features,
+)
 from mmreid_uda.neighbors.vector_index import import_faiss
 from mmreid_uda.utils import InputError, check_vectors, kernels_available, parse_size
 from mmreid_uda.utils.dist import on_every_rank
@@ -72,13 +79,14 @@ class JaccardClusterer(Clusterer):
             :func:`~mmreid_uda.neighbors.jaccard_graph`.
         search: ``'exact'`` (default), or, for a million images and more, ``'ivf'``, ``'pq'`` or ``'hnsw'``, see
             :func:`~mmreid_uda.neighbors.find_neighbors_approximately`; or ``'file:PATH'``, neighbours that another
-            engine has found, see :func:`~mmreid_uda.neighbors.read_neighbors`. What is missed is measured and stands as
-            ``recall`` in :attr:`info`. Only for the 'faiss' variant.
+            engine has found, see :func:`~mmreid_uda.neighbors.read_neighbors`; a sample in it must be of the features
+            that :meth:`begin` is told of first. What is missed is measured and stands as ``search_recall`` in
+            :attr:`info`. Only for the 'faiss' variant.
         nprobe: Of ``'ivf'`` and ``'pq'``. Defaults to 64.
         ef_search: Of ``'hnsw'``. Defaults to 64.
         refine: Whether, and for how many nearest of an image, their nearest are candidates, too. Defaults to 0.
-        warm_start: Whether the neighbours of the last call are candidates, too, if there were as many images; then they
-            are in every checkpoint, 4 bytes each. Defaults to False.
+        warm_start: Whether the neighbours of the last call are candidates of a search that is not exact, too, if there
+            were as many images; then they are in every checkpoint, 4 bytes each. Defaults to False.
         precision: Of the exact search: ``'float32'`` (default), or ``'int8'``: find candidates on rows rounded to 8
             bits and rank them by float32 similarities, where the CPU is faster so, see
             :func:`~mmreid_uda.neighbors.knn`.
@@ -144,6 +152,9 @@ class JaccardClusterer(Clusterer):
         self.refine, self.warm_start = refine, warm_start
         self.recall = 1.0
         self.last_found: np.ndarray | None = None
+        # By the sample in it, the file of which the features were seen; and how its images are put together.
+        self.seen_sample = ""
+        self._of_image: np.ndarray | None = None
         self.camera_lists = CameraLists(
             k1_intra, k1_inter, k2_intra, k2_inter, camera_sets, camera_expansion, fill
         )
@@ -153,6 +164,27 @@ class JaccardClusterer(Clusterer):
             else self.camera_lists
         )
         self.max_memory = None if max_memory is None else parse_size(max_memory, "max_memory")
+
+    @property
+    def path(self) -> str:
+        """The file or folder of neighbours; empty where they are searched for."""
+        return self.search.removeprefix(_FILE) if self.search.startswith(_FILE) else ""
+
+    def require_images(self, num: int) -> None:
+        """Refuse a file of neighbours that cannot be read, or is of another number of images."""
+        if self.path:
+            open_neighbors(self.path, num)
+
+    def begin(self, features: np.ndarray | Tensor, of_image: np.ndarray | None = None) -> None:
+        """Compare the sample in a file with the features, unless it was theirs in an earlier call.
+
+        So what is made of the features, and what they become while they are trained, may have their candidates.
+        """
+        self._of_image = of_image
+        sample = read_sample(self.path) if self.path else None
+        if _digest(sample) not in ("", self.seen_sample):
+            require_features(self.path, sample, _rows_in_memory(features))
+            self.seen_sample = _digest(sample)
 
     def prepare(
         self,
@@ -185,10 +217,11 @@ class JaccardClusterer(Clusterer):
                 one.needed(numbers, self.k1, self.k2) for one in self.lists_searched(len(rows))
             ]
             lists = tuple(max(each) for each in zip(*needed))
-        self._log_memory(len(rows), rows.shape[1], *lists)
+        file = self._file(rows) if self.path else None
+        self._log_memory(len(rows), rows.shape[1], *lists, file=file)
         neighbors: Neighbors | CameraNeighbors | None
         if self.search != "exact":
-            neighbors = self._approximately(rows, numbers, lists, over_ranks)
+            neighbors = self._approximately(rows, numbers, lists, over_ranks, file)
         elif numbers is None:
             neighbors = find_neighbors(rows, *lists, **options)
         else:
@@ -198,23 +231,37 @@ class JaccardClusterer(Clusterer):
             prepared["ranks"] = JaccardRanks(rows, neighbors)
         return prepared or None
 
+    def _file(self, rows: np.ndarray | Tensor) -> NeighborFile:
+        """The file of neighbours, of these rows or of the images that they were made of."""
+        num = len(rows) if self._of_image is None else len(self._of_image)
+        file = open_neighbors(self.path, num, self._of_image)
+        if _digest(file.sample) not in ("", self.seen_sample):
+            require_features(self.path, file.sample, _rows_in_memory(rows))
+        return file
+
     def _approximately(
         self,
         features: np.ndarray | Tensor,
         cameras: np.ndarray | None,
         lists: tuple[int, ...],
         over_ranks: bool,
+        file: NeighborFile | None,
     ) -> Neighbors | CameraNeighbors | None:
         """Neighbours of an index or a file; None on other ranks than 0, if the search is shared."""
-        rows = features.cpu().numpy() if isinstance(features, Tensor) else features
+        rows = _rows_in_memory(features)
         options: dict[str, Any] = dict(refine=self.refine, over_ranks=over_ranks)
+        if self.last_found is not None and len(self.last_found) == len(rows):
+            options["previous"] = self.last_found
+        elif self.last_found is not None:
+            print_log(
+                f"clustering: found neighbours of {len(self.last_found)} images or tracklets from the last clustering, "
+                f"and {len(rows)} now: warm_start leaves them out",
+                logger="current",
+            )
         found: tuple[Neighbors | CameraNeighbors, float]
-        if self.search.startswith(_FILE):
-            path = self.search.removeprefix(_FILE)
-            found = find_neighbors_in_file(rows, lists, path, cameras=cameras, **options)
+        if file is not None:
+            found = find_neighbors_in_file(rows, lists, file, cameras=cameras, **options)
         else:
-            if self.last_found is not None and len(self.last_found) == len(rows):
-                options["previous"] = self.last_found
             options["nprobe"] = self.nprobe
             if cameras is None:
                 options["ef_search"] = self.ef_search
@@ -235,10 +282,14 @@ class JaccardClusterer(Clusterer):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run starts the search from, if it starts from anything."""
-        return {} if self.last_found is None else {"last_found": torch.from_numpy(self.last_found)}
+        state: dict[str, Any] = {"seen_sample": self.seen_sample} if self.seen_sample else {}
+        if self.last_found is not None:
+            state["last_found"] = torch.from_numpy(self.last_found)
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take it over."""
+        self.seen_sample = state.get("seen_sample", "")
         found = state.get("last_found")
         self.last_found = found.cpu().numpy() if self.warm_start and found is not None else None
 
@@ -272,7 +323,7 @@ class JaccardClusterer(Clusterer):
         if neighbors is None:
             neighbors = (self.prepare(features) or {})["neighbors"]
         if self.search != "exact":
-            self.info["recall"] = self.recall
+            self.info["search_recall"] = self.recall
         return neighbors
 
     def encode(
@@ -349,13 +400,16 @@ class JaccardClusterer(Clusterer):
         graph_of = self.encode(unit_rows(features), seed, neighbors, epoch=epoch, ranks=ranks)
         return graph_of(max_distance)
 
-    def _log_memory(self, num: int, dimensions: int, *lists: int) -> None:
+    def _log_memory(
+        self, num: int, dimensions: int, *lists: int, file: NeighborFile | None = None
+    ) -> None:
         """Say what a long step with lists of so many neighbours takes, and refuse a search that takes too much."""
         if self.search == "exact":
             needed = search_bytes(num, dimensions, lists, self.precision)
         else:
             kind = self.search.partition(":")[0]
-            needed = approximate_bytes(num, dimensions, lists, kind, self.nprobe, self.refine)
+            options = (kind, self.nprobe, self.refine, file)
+            needed = approximate_bytes(num, dimensions, lists, *options)
         budget = "" if self.max_memory is None else f", of {self.max_memory / 2**20:.0f} MiB"
         if num >= _MANY:
             held = 8 * num * sum(lists)
@@ -369,7 +423,19 @@ class JaccardClusterer(Clusterer):
                 logger="current",
             )
         if self.max_memory is not None and needed > self.max_memory:
+            less = "or lower k1"
+            if file is not None:
+                less = f"lower k1, or name fewer than {file.widest} candidates in {self.path!r}"
             raise InputError(
                 f"found max_memory of {self.max_memory / 2**20:.0f} MiB for {type(self).__name__}, expected at least "
-                f"{needed / 2**20:.0f} MiB to find the neighbours of {num} images: raise it, or lower k1."
+                f"{needed / 2**20:.0f} MiB to find the neighbours of {num} images: raise it, {less}."
             )
+
+
+def _digest(sample: np.ndarray | None) -> str:
+    return "" if sample is None else hashlib.sha256(sample.tobytes()).hexdigest()[:16]
+
+
+def _rows_in_memory(features: np.ndarray | Tensor) -> np.ndarray:
+    """The same rows for NumPy; no copy of those on a CPU or in a file."""
+    return features.cpu().numpy() if isinstance(features, Tensor) else features

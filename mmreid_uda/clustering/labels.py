@@ -62,6 +62,29 @@ class Clusterer(ABC):
         """Names of the extra arrays :meth:`__call__` needs: ``'source_features'``, ``'true_labels'``, or none."""
         return ()
 
+    def require_images(self, num: int) -> None:  # noqa: B027 (most read nothing)
+        """Refuse before a training what it would be refused for at the first clustering.
+
+        Args:
+            num: Images of the target.
+
+        Raises:
+            InputError: What the clusterer reads is missing, broken, or of other images.
+        """
+
+    def begin(  # noqa: B027 (most need not know)
+        self, features: np.ndarray | Tensor, of_image: np.ndarray | None = None
+    ) -> None:
+        """Be told of all images, before :meth:`prepare` is given what is made of them.
+
+        Args:
+            features: float32 (N, D), of the images, on any device.
+            of_image: int64 (N,), the row of :meth:`prepare` that each becomes a part of, -1 = none; None = each is one.
+
+        Raises:
+            InputError: These are not the images that the clusterer knows of.
+        """
+
     def prepare(
         self,
         features: np.ndarray | Tensor,

@@ -17,7 +17,7 @@ from .labels import drop_small, renumber
 
 __all__ = ["AssignOutliers", "DropLooseMembers", "DropSmallClusters"]
 
-# Rows whose similarities to all centroids are looked at together.
+# Rows that are compared with centroids together.
 _BLOCK_SIZE = 2048
 
 
@@ -86,11 +86,12 @@ class DropLooseMembers:
             int64 (N,), contiguous, -1 = outlier.
         """
         features = unit_rows(features)
-        inliers = np.flatnonzero(labels >= 0)
-        own = _unit_centroids(labels, features)[labels[inliers]]
-        similarities = np.einsum("nd,nd->n", features[inliers], own)
+        centroids, inliers = _unit_centroids(labels, features), np.flatnonzero(labels >= 0)
         refined = labels.copy()
-        refined[inliers[similarities < self.min_similarity]] = -1
+        for start in range(0, len(inliers), _BLOCK_SIZE):
+            rows = inliers[start : start + _BLOCK_SIZE]
+            similarities = np.einsum("nd,nd->n", features[rows], centroids[labels[rows]])
+            refined[rows[similarities < self.min_similarity]] = -1
         return renumber(refined)
 
 

@@ -144,6 +144,7 @@ class EvidenceClustering:
         images = torch.as_tensor(check_vectors(features, "features to cluster"))
         if evidence is None:
             nodes = Nodes(images)
+            self.clusterer.begin(images)
             return replace(nodes, prepared=self._prepared(nodes, over_ranks, extras))
         mode = camera or self.chosen or "none"
         if self._asked_in_vain(mode, evidence):
@@ -157,6 +158,7 @@ class EvidenceClustering:
             numbers = np.append(constraints.groups, -1)
             nodes = replace(nodes, of_image=numbers[nodes.numbers(len(evidence))])
             constraints = constraints.contracted()
+        self.clusterer.begin(images, nodes.of_image)
         aware = nodes.first(evidence.cameras) if mode in _AWARE else None
         nodes = replace(
             nodes, features=nodes.pool(images), cameras=aware, constraints=constraints, info=info

@@ -23,7 +23,7 @@ from .knn import (
     unit_rows,
 )
 from .lists import CameraNeighbors, Neighbors
-from .neighbor_file import features_fingerprint, read_neighbors, write_neighbors
+from .neighbor_file import features_sample, read_neighbors, write_neighbors
 from .vector_index import VectorIndex
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "VectorIndex",
     "add_source_term",
     "center_cameras",
-    "features_fingerprint",
+    "features_sample",
     "find_camera_neighbors",
     "find_camera_neighbors_approximately",
     "find_neighbors",

@@ -34,7 +34,7 @@ from .compiled_search import search_rows
 from .inverted_lists import InvertedLists, inverted_bytes, nearest_lists, train_centers
 from .knn import require_neighbors, search_all
 from .lists import CameraNeighbors, Lists, Neighbors, Wanted
-from .neighbor_file import read_neighbors
+from .neighbor_file import LONGEST, NeighborFile, read_neighbors
 from .vector_index import import_faiss
 
 __all__ = [
@@ -54,8 +54,8 @@ Engine = tuple[Callable[[int], list[np.ndarray]], bool]
 
 # Rows that are searched together: a thread's, or a rank's, at a time.
 _ROWS = 8192
-# Rows whose candidates are looked up together without kernels.
-_ROWS_LOOKED_UP = 256
+# Numbers of candidates that are looked up together without kernels: 32 MiB.
+_LOOKED_UP = 1 << 23
 
 
 @checked
@@ -162,10 +162,11 @@ def find_camera_neighbors_approximately(
 def find_neighbors_in_file(
     features: np.ndarray,
     lists: Sequence[Count],
-    path: str | Path,
+    path: str | Path | NeighborFile,
     *,
     cameras: np.ndarray | None = None,
     refine: Natural = 0,
+    previous: np.ndarray | None = None,
     num_checked: Count = 1000,
     seed: int = 0,
     over_ranks: bool = False,
@@ -175,9 +176,10 @@ def find_neighbors_in_file(
     Args:
         features: As :func:`find_neighbors_approximately`.
         lists: k; with cameras ``k_intra`` and ``k_inter``.
-        path: Of :func:`read_neighbors`.
+        path: Of :func:`read_neighbors`; or what has been read.
         cameras: As :func:`find_camera_neighbors`; None finds those of all cameras together.
         refine: As :func:`find_neighbors_approximately`.
+        previous: Likewise.
         num_checked: Likewise.
         seed: Likewise.
         over_ranks: Likewise.
@@ -197,19 +199,40 @@ def find_neighbors_in_file(
         _require_kernels()
         numbers = _numbered(cameras)
         wanted = [Wanted(k, numbers, same) for k, same in zip(lists, (True, False))]
-    file = read_neighbors(path, rows)
+    file = path if isinstance(path, NeighborFile) else read_neighbors(path, rows)
     search = _Search(rows, wanted, seed, over_ranks)
 
     def name(first: int) -> list[np.ndarray]:
-        return [file.rows(first, first + _ROWS)] * len(wanted)
+        named = file.rows(first, first + _ROWS, LONGEST)
+        long = np.flatnonzero(file.lengths(first, first + _ROWS) > LONGEST)
+        lists = [named] * len(wanted)
+        if len(long):
+            # The nearest that such a row names stand for all of them.
+            room = max(named.shape[1], *(one.k for one in wanted))
+            wide = np.pad(named, ((0, 0), (0, room - named.shape[1])), constant_values=-1)
+            lists = [wide.copy() for _ in wanted]
+        for place in long.tolist():
+            candidates = file.rows(first + place, first + place + 1)
+            for one, own in zip(lists, wanted):
+                for start in range(0, candidates.shape[1], LONGEST):
+                    part = [one[place : place + 1], candidates[:, start : start + LONGEST]]
+                    best = rank_candidates(rows, first + place, np.concatenate(part, 1), own)
+                    one[place, : own.k] = best.indices[0]
+        return lists
 
-    found = search((name, True), refine)
+    found = search((name, True), refine, previous)
     recall = search.recall(found, num_checked)
     return found[0] if cameras is None else _of_cameras(found), recall
 
 
 def approximate_bytes(
-    num: int, dimensions: int, lists: Sequence[int], kind: str, nprobe: int = 64, refine: int = 0
+    num: int,
+    dimensions: int,
+    lists: Sequence[int],
+    kind: str,
+    nprobe: int = 64,
+    refine: int = 0,
+    file: NeighborFile | None = None,
 ) -> int:
     """Memory that these searches take on a CPU beside the features.
 
@@ -220,6 +243,7 @@ def approximate_bytes(
         kind: ``'ivf'``, ``'hnsw'``, ``'pq'`` or ``'file'``.
         nprobe: As :func:`find_neighbors_approximately`.
         refine: Likewise.
+        file: What is read of ``'file'``, if it has been; its candidates count.
 
     Returns:
         Bytes.
@@ -228,8 +252,10 @@ def approximate_bytes(
     threads, rows = num_threads(), min(_ROWS, num)
     places = 16 * num * sum(lists)
     candidates = 8 * threads * rows * (refine**2 + 4 * max(lists)) + 4 * num * refine
+    if not kernels_available():
+        candidates += 4 * threads * _LOOKED_UP
     if kind == "file":
-        return places + candidates
+        return places + candidates + (0 if file is None else file.num_bytes(rows, threads))
     if kind == "ivf" and kernels_available():
         return places + candidates + inverted_bytes(num, dimensions, nprobe, rows, threads)
     return places + candidates + code_bytes(num, dimensions, kind)
@@ -441,8 +467,9 @@ def rank_candidates(rows: np.ndarray, first: int, candidates: np.ndarray, wanted
         rule = (wanted.cameras, wanted.same, wanted.itself)
         kernels.rank_candidates(0, num, first, rows, ordered, *rule, lists.indices, lists.scores)
         return lists
-    for start in range(0, num, _ROWS_LOOKED_UP):
-        part = ordered[start : start + _ROWS_LOOKED_UP]
+    together = max(1, _LOOKED_UP // max(1, ordered.shape[1] * rows.shape[1]))
+    for start in range(0, num, together):
+        part = ordered[start : start + together]
         own = np.arange(first + start, first + start + len(part))[:, None]
         repeated = np.zeros(part.shape, bool)
         repeated[:, 1:] = part[:, 1:] == part[:, :-1]

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 
 from mmreid_uda.clustering import (
     HDBSCAN,
@@ -136,6 +137,44 @@ def test_a_warm_start_goes_on_where_it_was_stopped(clusterer):
     # The lists of before are worth something, or nothing was tested.
     assert through.recall == resumed.recall > cold.recall + 0.05
     assert "last_found" not in clusterer(k1=10, search="ivf").state_dict()
+
+
+def test_a_warm_start_says_that_images_were_others(features, caplog):
+    clusterer = JaccardDBSCAN(k1=10, search="ivf", warm_start=True)
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        clusterer.prepare(features)
+        clusterer.prepare(features)
+        assert "warm_start" not in caplog.text
+        found = clusterer.prepare(features[:200])["neighbors"]
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert (
+        "neighbours of 240 images or tracklets from the last clustering, and 200 now" in caplog.text
+    )
+    cold = JaccardDBSCAN(k1=10, search="ivf").prepare(features[:200])["neighbors"]
+    np.testing.assert_array_equal(found.indices, cold.indices)
+
+
+def test_what_auto_looks_at_is_no_recall_of_the_labels(monkeypatch):
+    rng = np.random.default_rng(0)
+    features = unit_rows(rng.standard_normal((3000, 16), np.float32))
+    options = dict(search="ivf", nprobe=2, warm_start=True, min_samples=2)
+    clusterer = JaccardDBSCAN(k1=10, eps="auto", **options)
+    seen = []
+    prepare = clusterer.prepare
+
+    def watched(*args, **kwargs):
+        seen.append(clusterer.last_found)
+        prepared = prepare(*args, **kwargs)
+        seen.append(clusterer.recall)
+        return prepared
+
+    monkeypatch.setattr(clusterer, "prepare", watched)
+    clusterer(features, seed=0, epoch=0)
+    assert clusterer.info["search_recall"] == seen[1] == clusterer.recall != seen[-1]
+    assert seen[::2] == [None] * 5 and len(clusterer.last_found) == 3000
 
 
 def test_what_lists_and_encodings_take_is_no_room_for_pairs(features):

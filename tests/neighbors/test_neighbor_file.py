@@ -1,11 +1,14 @@
 """Neighbours of another engine are candidates: checked when they are read, and ranked by the features."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from mmreid_uda.clustering import JaccardDBSCAN
+from mmreid_uda.clustering import EvidenceClustering, JaccardDBSCAN
 from mmreid_uda.neighbors import (
-    features_fingerprint,
+    approximate,
+    features_sample,
     find_camera_neighbors,
     find_neighbors,
     find_neighbors_in_file,
@@ -13,6 +16,8 @@ from mmreid_uda.neighbors import (
     unit_rows,
     write_neighbors,
 )
+from mmreid_uda.neighbors.neighbor_file import LONGEST, open_neighbors
+from mmreid_uda.structures import Evidence
 from mmreid_uda.utils import InputError, kernels_available
 
 RNG = np.random.default_rng(0)
@@ -82,16 +87,177 @@ def test_a_clusterer_takes_them(tmp_path):
     exact = JaccardDBSCAN(k1=10, k2=4)(FEATURES, seed=0, epoch=0)
     clusterer = JaccardDBSCAN(k1=10, k2=4, search=f"file:{tmp_path / 'found.npz'}")
     np.testing.assert_array_equal(clusterer(FEATURES, seed=0, epoch=0), exact)
-    assert clusterer.info["recall"] > 0.999 and exact.max() > 20
-    with pytest.raises(InputError, match=r"fingerprint .* of those that are clustered"):
+    assert clusterer.info["search_recall"] > 0.999 and exact.max() > 20
+    with pytest.raises(
+        InputError, match=r"other features for 2.. of 256 images .*in the order of its images"
+    ):
         clusterer(FEATURES[::-1], seed=0, epoch=0)
 
 
-def test_the_fingerprint_tells_shapes_and_rows_apart():
-    other = FEATURES.copy()
-    other[399, 3] += 1e-6
-    each = {features_fingerprint(rows) for rows in (FEATURES, other, FEATURES[:399])}
-    assert len(each) == 3 and features_fingerprint(FEATURES.copy()) in each
+@pytest.mark.parametrize("cameras", [None, np.arange(400, dtype=np.int32) % 3])
+def test_rows_of_any_length_lose_no_candidate_and_take_no_more_than_told(engine, cameras, tmp_path):
+    if cameras is not None and not kernels_available():
+        pytest.skip("cameras need kernels")
+    # One row names the same 40 images all over again, and the nearest that it names comes last.
+    long = np.append(np.resize(np.arange(40), 300_000), EXACT.indices[7, 1])
+    rows = [row[:9] for row in EXACT.indices]
+    rows[7] = long
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    path = folder_of(
+        tmp_path / "found", dict(indptr=indptr, indices=np.concatenate(rows).astype(np.int32))
+    )
+    lists = [6] if cameras is None else [6, 5]
+    short = [row if row is not long else np.unique(long) for row in rows]
+    width = max(map(len, short))
+    write_neighbors(
+        tmp_path / "short.npz",
+        np.stack([np.pad(row, (0, width - len(row)), constant_values=-1) for row in short]),
+    )
+    expected, _ = find_neighbors_in_file(FEATURES, lists, tmp_path / "short.npz", cameras=cameras)
+    file = open_neighbors(path, 400)
+    assert file.widest == len(long) > 200 * LONGEST
+    told = approximate.approximate_bytes(400, 24, lists, "file", file=file)
+    tracemalloc.start()
+    try:
+        found, _ = find_neighbors_in_file(FEATURES, lists, path, cameras=cameras)
+        assert tracemalloc.get_traced_memory()[1] < told < 4 * 400 * len(long) / 4
+    finally:
+        tracemalloc.stop()
+    both = [(found, expected)]
+    if cameras is not None:
+        both = [(found.intra, expected.intra), (found.inter, expected.inter)]
+    for ours, theirs in both:
+        np.testing.assert_array_equal(ours.indices, theirs.indices)
+        np.testing.assert_array_equal(ours.similarities, theirs.similarities)
+
+
+def test_a_budget_counts_what_is_named(tmp_path):
+    indptr = np.minimum(np.arange(401), 1) * 3_000_000
+    path = folder_of(tmp_path / "found", dict(indptr=indptr, indices=np.zeros(3_000_000, np.int32)))
+    clusterer = JaccardDBSCAN(k1=10, k2=4, search=f"file:{path}", max_memory="40MiB")
+    with pytest.raises(InputError, match=r"max_memory of 40 MiB .*name fewer than 3000000 cand"):
+        clusterer(FEATURES, seed=0, epoch=0)
+    write_neighbors(tmp_path / "few.npz", EXACT.indices)
+    clusterer.search = f"file:{tmp_path / 'few.npz'}"
+    assert clusterer(FEATURES, seed=0, epoch=0).max() > 20
+
+
+def test_images_that_are_put_together_or_left_out_have_their_candidates(tmp_path):
+    rows = np.full((6, 3), -1)
+    for image, named in enumerate([(1, 5), (0, 3), (), (2, -1, 4), (5, 0), (1,)]):
+        rows[image, : len(named)] = named
+    indptr, indices = np.arange(0, 19, 3), rows.ravel()
+    path = folder_of(tmp_path / "found", dict(indptr=indptr.astype(np.uint64), indices=indices))
+    # Images 0 and 3 are the first node, 4 shows nobody.
+    file = open_neighbors(path, 6, np.array([0, 1, 2, 0, -1, 3]))
+    named = [sorted(set(row) - {-1}) for row in file.rows(0, 9).tolist()]
+    assert named == [[1, 2, 3], [0], [], [1]]
+    np.testing.assert_array_equal(file.rows(1, 3), file.rows(0, 4)[1:3, :3])
+    assert file.widest == 6 and file.num_nodes == 4
+    assert file.rows(0, 4, longest=3).tolist()[0] == [-1] * 3
+
+
+CAMERAS = np.arange(400) % 4
+PIDS = (FEATURES @ unit_rows(CENTERS).T.astype(np.float32)).argmax(1)
+EVIDENCES = {
+    "as they are": (dict(), dict()),
+    "centered": (dict(camera="center"), dict()),
+    "any use of cameras": (dict(camera="auto"), dict()),
+    "tracklets": (dict(tracklets=True), dict(tracklets=5 * PIDS + np.arange(400) % 5)),
+    "ignored": (dict(), dict(ignored=np.arange(400) % 9 == 0)),
+}
+
+
+@pytest.mark.parametrize("name", EVIDENCES)
+def test_what_is_made_of_the_images_has_the_candidates_of_the_images(name, tmp_path):
+    if name == "any use of cameras" and not kernels_available():
+        pytest.skip("cameras need kernels")
+    options, known = EVIDENCES[name]
+    evidence = Evidence(CAMERAS, **known)
+    everyone = np.tile(np.arange(400), (400, 1))
+    write_neighbors(tmp_path / "all.npz", everyone, FEATURES)
+    labels = []
+    for search in ("exact", f"file:{tmp_path / 'all.npz'}"):
+        clustering = EvidenceClustering(
+            JaccardDBSCAN(k1=8, k2=3, min_samples=2, search=search), **options
+        )
+        if options.get("camera") == "auto":
+            choice = clustering.choose(FEATURES, evidence, seed=0, epoch=0)
+            clustering.chosen = choice[0]
+        nodes = clustering.prepare(FEATURES, evidence)
+        labels.append(clustering(nodes, seed=0, epoch=0))
+    np.testing.assert_array_equal(*labels)
+    assert labels[0].max() > 20 and clustering.clusterer.recall == 1
+
+
+def test_a_sample_is_of_the_features_that_a_run_begins_with(tmp_path):
+    path = tmp_path / "found.npz"
+    write_neighbors(path, EXACT.indices, FEATURES)
+    options = dict(k1=10, k2=4, search=f"file:{path}")
+    trained = unit_rows(FEATURES + 0.1)
+    with pytest.raises(InputError, match="other features for"):
+        EvidenceClustering(JaccardDBSCAN(**options)).prepare(trained, Evidence.unknown(400))
+    clustering = EvidenceClustering(JaccardDBSCAN(**options))
+    for features in (FEATURES, trained):
+        clustering.prepare(features, Evidence.unknown(400))
+    resumed = EvidenceClustering(JaccardDBSCAN(**options))
+    resumed.load_state_dict(clustering.state_dict())
+    resumed.prepare(trained, Evidence.unknown(400))
+    # Whoever writes new lists meanwhile says of what.
+    write_neighbors(path, EXACT.indices, FEATURES[::-1])
+    with pytest.raises(InputError, match="other features for"):
+        resumed.prepare(trained, Evidence.unknown(400))
+    write_neighbors(path, EXACT.indices, trained)
+    resumed.prepare(trained, Evidence.unknown(400))
+
+
+def test_a_warm_start_adds_to_the_candidates_of_a_file(tmp_path):
+    strangers = RNG.integers(0, 400, (400, 12))
+    halves = [np.concatenate([EXACT.indices[:, one:12:2], strangers], 1) for one in (1, 2)]
+    path = tmp_path / "half.npz"
+    warm, cold = (
+        JaccardDBSCAN(k1=10, search=f"file:{path}", warm_start=one) for one in (True, False)
+    )
+    for half in halves:
+        write_neighbors(path, half)
+        for clusterer in (warm, cold):
+            clusterer.prepare(FEATURES)
+    assert warm.recall > 0.99 and cold.recall < 0.7
+
+
+@pytest.mark.parametrize("key", ["k1", "eps"])
+def test_halves_of_features_have_no_neighbors_in_a_file(key):
+    with pytest.raises(InputError, match=f"{key}='auto' with search='file:x'.*clusterer.search"):
+        JaccardDBSCAN(search="file:x", **{key: "auto", "eps": "auto"})
+
+
+def test_a_training_is_refused_at_its_start(tmp_path):
+    write_neighbors(tmp_path / "found.npz", EXACT.indices)
+    clusterer = JaccardDBSCAN(search=f"file:{tmp_path / 'found.npz'}")
+    clusterer.require_images(400)
+    with pytest.raises(InputError, match=r"neighbours of 400 images .* the 399 that are clustered"):
+        clusterer.require_images(399)
+    with pytest.raises(InputError, match=r"named by clusterer\.search"):
+        JaccardDBSCAN(search=f"file:{tmp_path / 'none.npz'}").require_images(400)
+
+
+def test_the_sample_tells_features_apart_but_not_their_rounding(tmp_path):
+    path = tmp_path / "found.npz"
+    write_neighbors(path, EXACT.indices, 3 * FEATURES)
+    assert features_sample(FEATURES).shape == (256, 24)
+    rounded = FEATURES.astype(np.float16).astype(np.float32)
+    for same in (FEATURES, rounded, unit_rows(FEATURES * (1 + 1e-2 * RNG.random((400, 24))))):
+        read_neighbors(path, same)
+    swapped, moved = FEATURES.copy(), FEATURES.copy()
+    swapped[[0, 2]] = FEATURES[[2, 0]]  # the third is not in it
+    moved[399, 3] += 0.2
+    for other in (swapped, moved):
+        with pytest.raises(InputError, match="other features for 1 of 256 images"):
+            read_neighbors(path, other)
+    with pytest.raises(
+        InputError, match=r"shape \(256, 24\) of the sample .* expected \(256, 23\)"
+    ):
+        read_neighbors(path, FEATURES[:, :23])
 
 
 @pytest.mark.parametrize("write", ["npz", "folder"])
@@ -109,7 +275,9 @@ def test_the_fingerprint_tells_shapes_and_rows_apart():
         (dict(indptr=GOOD["indptr"][::-1]), "from 4000 to 0"),
         (dict(indices=np.where(np.arange(4000) == 77, 400, 5)), "index 400 at place 77 .* 0..399"),
         (dict(metric=np.array("l2")), "metric='l2' .* 'cosine'"),
-        (dict(fingerprint=np.array("0123")), "fingerprint '0123' .* expected '[0-9a-f]{16}'"),
+        (dict(sample=np.zeros((3, 24))), r"shape \(3, 24\) of the sample .* expected \(256, 24\)"),
+        (dict(sample=np.zeros((256, 24))), "other features for 256 of 256 images"),
+        (dict(sample=np.array("0123")), r"holds no neighbours \(sample is <U4 of shape"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_sentence(write, change, words, tmp_path):

@@ -216,7 +216,7 @@ def _work(
         cpu_seconds=cpu,
         peak=resident("VmHWM"),
         anonymous=watch.most,
-        recall=info.get("recall", 1.0),
+        recall=info.get("search_recall", 1.0),
         clusters=int(labels.max()) + 1 if rank == 0 else 0,
         outliers=float((labels < 0).mean()) if rank == 0 else 0.0,
     )
