@@ -18,9 +18,8 @@ from mmreid_uda.datasets.transforms import reid_collate
 from mmreid_uda.models.layers import cameras_of
 from mmreid_uda.utils import InputError, check_vectors, loading_processes
 from mmreid_uda.utils.dist import gather_turns, own_turns
+from mmreid_uda.utils.feature_file import FeatureFile, Place
 from mmreid_uda.utils.progress import Progress
-
-from .feature_file import FeatureFile, Place
 
 __all__ = ["extract_features", "unwrap", "with_pipeline"]
 

@@ -285,6 +285,7 @@ def evaluate_on_rank(rank: int, folder: str, num_images: int) -> dict[str, Any]:
         # The gloo group of the metric's own, and the training group.
         "cpu": (dict(ALL_STEPS, collect_device="cpu"), share),
         "gpu": (dict(rerank=dict(k1=5, k2=2, cameras=True), collect_device="gpu"), share),
+        "mapped": (dict(ALL_STEPS, feature_file=f"{folder}/features.npy"), share),
         # Everything on rank 1, nothing on rank 0.
         "lopsided": (dict(protocol="cuhk03"), images if rank else images[:0]),
         "timed": (dict(time_prior=dict(labels=write_labels(Path(folder, f"{rank}")))), share),
@@ -328,6 +329,7 @@ def test_two_ranks_equal_one_to_the_last_bit(
     assert first == second
     for name, options in {
         "cpu": ALL_STEPS,
+        "mapped": dict(ALL_STEPS, feature_file=str(tmp_path / "features.npy")),
         "gpu": dict(rerank=dict(k1=5, k2=2, cameras=True)),
         "lopsided": dict(protocol="cuhk03"),
         "timed": dict(time_prior=dict(labels=write_labels(tmp_path / "alone"))),
@@ -337,6 +339,7 @@ def test_two_ranks_equal_one_to_the_last_bit(
         expected = {key: value.hex() for key, value in metric.evaluate(NUM_SAMPLES).items()}
         assert first[name] == expected
         assert len(expected) > 5
+    assert first["mapped"] == first["cpu"] and not (tmp_path / "features.npy").exists()
 
 
 def test_an_error_is_raised_on_every_rank(run_ranks: Any, tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ from mmreid_uda.registry import HOOKS as _HOOKS
 from mmreid_uda.structures import Extract, PseudoLabelState, TrainingImages
 from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import EvidenceOptions
-from mmreid_uda.utils.dist import broadcast_buffers, run_on_rank0
+from mmreid_uda.utils.dist import broadcast_buffers, on_every_rank, run_on_rank0
+from mmreid_uda.utils.feature_file import FeaturesIn, feature_files, place_of_features
 from mmreid_uda.utils.values import Count, Fraction, Natural
 
 from ..extraction import extract_features, unwrap, with_pipeline
-from ..feature_file import FeaturesIn, feature_files, place_of_features
 from ..label_report import LABEL_METRICS, health_of, report_labels, save_labels
 from ..links import LinksFile
 from ..optim import fit_moments
@@ -140,7 +140,7 @@ class ClusterHook(Hook):
         """Check that there is a target, and enough images of it to fill a batch; and recall earlier epochs.
 
         Raises:
-            InputError: If there are too few images.
+            InputError: If there are too few images, or the clusterer cannot read what it needs.
         """
         # A hub of the same name may be that of another run in this process.
         known = runner.message_hub.runtime_info.get(LABEL_METRICS) or {}
@@ -154,6 +154,7 @@ class ClusterHook(Hook):
                 f"found {len(target)} training images, expected at least {needed * 2} to form {needed} clusters of "
                 "two; add images or lower global_batch_size."
             )
+        on_every_rank(lambda: self.clustering.clusterer.require_images(len(target)))
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Cluster, unless the labels of an earlier epoch still hold (``interval``, also after a resume)."""
@@ -247,7 +248,7 @@ class ClusterHook(Hook):
 
         Returns:
             The images with their features, which may be files and then last as long as
-            :func:`~mmreid_uda.engine.feature_file.feature_files`; and name -> array of each answer, None where the data
+            :func:`~mmreid_uda.utils.feature_file.feature_files`; and name -> array of each answer, None where the data
             have none.
 
         Raises:

@@ -14,10 +14,10 @@ from mmengine.runner import Runner
 from mmreid_uda.datasets import ReIDDataset, precision_recall
 from mmreid_uda.registry import HOOKS
 from mmreid_uda.structures import SoftLabels
+from mmreid_uda.utils.feature_file import feature_files
 from mmreid_uda.utils.files import write_arrays, write_json
 
 from ..extraction import unwrap
-from ..feature_file import feature_files
 from .cluster_hook import ClusterHook
 
 __all__ = ["SoftLabelsHook"]

@@ -31,6 +31,7 @@ from mmreid_uda.utils.dist import (
     on_every_rank,
     run_on_rank0,
 )
+from mmreid_uda.utils.feature_file import FeatureFile
 from mmreid_uda.utils.files import require_suffix, require_writable, write_arrays
 from mmreid_uda.utils.values import Count, Fraction
 
@@ -100,6 +101,8 @@ class ReIDMetric(BaseMetric):
         dump_features: Path of an ``.npz`` file to which rank 0 writes ``features``, ``pid``, ``camid``,
             ``is_query``, ``is_gallery``, ``set_id``, ``sample_idx`` and ``set_names`` at each evaluation; None writes
             nothing.
+        feature_file: Path of a ``.npy`` file, the same on all machines, with the features of all images while these
+            are evaluated, which all ranks map. None (default) gives every rank all features in memory.
         collect_device: ``'cpu'`` gathers through gloo, ``'gpu'`` through the training group.
         prefix: Put in front of the keys; only needed when two such metrics run side by side.
 
@@ -126,6 +129,7 @@ class ReIDMetric(BaseMetric):
         max_memory: str | int | None = None,
         device: str = "auto",
         dump_features: str | None = None,
+        feature_file: str | None = None,
         collect_device: str = "cpu",
         prefix: str | None = None,
     ) -> None:
@@ -152,10 +156,13 @@ class ReIDMetric(BaseMetric):
         if dump_features is not None:
             require_suffix(dump_features, ".npz")
             require_writable(dump_features)
+        if feature_file is not None:
+            require_suffix(feature_file, ".npy")
+            require_writable(feature_file)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
-        self.dump_features = dump_features
+        self.dump_features, self.feature_file = dump_features, feature_file
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the features and labels of some batches, on the CPU.
@@ -194,7 +201,12 @@ class ReIDMetric(BaseMetric):
             InputError: Images are missing, or a test set has no query with a match; raised on every rank.
         """
         features, labels = self._collect((self.dataset_meta or {}).get("num_samples", size))
-        metrics = self._figures(features, labels, over_ranks=True)
+        try:
+            metrics = self._figures(features, labels, over_ranks=True)
+            on_every_rank(lambda: None)  # on some file systems a map is lost with its file
+        finally:
+            if self.feature_file is not None and get_rank() == 0:
+                Path(self.feature_file).unlink(missing_ok=True)
         return {
             f"{self.prefix}/{key}" if self.prefix else key: value for key, value in metrics.items()
         }
@@ -331,7 +343,7 @@ class ReIDMetric(BaseMetric):
     def _collect(self, expected: int | None) -> tuple[Tensor, Tensor]:
         """Features and labels of the images of all ranks, in the order of ``sample_idx``, each once; on every rank.
 
-        A batch goes straight to its place on every rank, so that none holds all features twice.
+        A batch goes straight to its place on every rank, or in the file, so that none holds all features twice.
         """
         parts, labels = _split(self.results)
         self.results.clear()
@@ -340,7 +352,11 @@ class ReIDMetric(BaseMetric):
         order = _first_of_each(labels, expected)
         place = torch.full((len(labels),), -1).index_copy_(0, order, torch.arange(len(order)))
         shapes = [(rank, shape) for rank, (_, shapes) in enumerate(known) for shape in shapes]
-        features = torch.empty(len(order), shapes[0][1][1])
+        width = shapes[0][1][1]
+        if self.feature_file is not None:
+            before = sum(shape[0] for rank, shape in shapes if rank < get_rank())
+            return self._written(parts, place[before:], len(order), width), labels[order]
+        features = torch.empty(len(order), width)
         group = cpu_group() if self.collect_device == "cpu" else None
         start = 0
         for rank, shape in shapes:
@@ -353,6 +369,18 @@ class ReIDMetric(BaseMetric):
             features[rows[rows >= 0]] = part.cpu()[rows >= 0]
             start += len(part)
         return features, labels[order]
+
+    def _written(self, parts: list[Tensor], places: Tensor, num: int, width: int) -> Tensor:
+        """Features float32 (num, width) in a file, from the batches of each rank and their places, -1 = nowhere."""
+        file = FeatureFile(
+            Path(str(self.feature_file)), (num, width), "val_evaluator.feature_file=None"
+        )
+        rows = iter(places.tolist())
+        for part in parts:
+            for vector, row in zip(part, rows):
+                if row >= 0:
+                    file.write(row, vector[None], [f"image {row}"])
+        return file.mapped()
 
 
 def _step_options(given: bool | Mapping[str, Any]) -> dict[str, Any] | None:

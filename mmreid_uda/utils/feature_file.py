@@ -15,11 +15,12 @@ import torch
 from mmengine.dist import get_rank
 from torch import Tensor
 
-from mmreid_uda.utils import InputError, check_vectors
-from mmreid_uda.utils.dist import on_every_rank, run_on_rank0
-from mmreid_uda.utils.files import said_to_be_unwritable
-from mmreid_uda.utils.memory import machine_memory
-from mmreid_uda.utils.parallel import local_ranks
+from .dist import on_every_rank, run_on_rank0
+from .errors import InputError
+from .files import said_to_be_unwritable
+from .memory import machine_memory
+from .parallel import local_ranks
+from .vectors import check_vectors
 
 __all__ = ["FeatureFile", "FeaturesIn", "Place", "feature_files", "place_of_features"]
 
@@ -111,13 +112,19 @@ class FeatureFile:
     Args:
         path: The file; made by rank 0.
         shape: N and D, the same on every rank.
+        otherwise: What is set where ranks share no file system, for the sentence.
 
     Raises:
         InputError: There is no room for it, or another rank cannot open it; raised on every rank.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
-        self.path, self.shape = path, shape
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int],
+        otherwise: str = "default_hooks.cluster.features='memory'",
+    ) -> None:
+        self.path, self.shape, self.otherwise = path, shape, otherwise
         self._file: Any = None
         self._error: InputError | None = None
         # A row of this rank, by which the others tell that they look at the same file.
@@ -243,5 +250,5 @@ class FeatureFile:
     def _unseen(self, what: str) -> InputError:
         return InputError(
             f"found that rank {get_rank()} {what}, expected one file system for all processes: set work_dir to a "
-            "folder that all machines share, or default_hooks.cluster.features='memory'."
+            f"folder that all machines share, or {self.otherwise}."
         )

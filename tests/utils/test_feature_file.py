@@ -9,10 +9,10 @@ from torch import nn
 
 from mmreid_uda.clustering import EvidenceClustering, JaccardDBSCAN
 from mmreid_uda.engine import extract_features
-from mmreid_uda.engine import feature_file as module
-from mmreid_uda.engine.feature_file import FeatureFile, feature_files, place_of_features
 from mmreid_uda.utils import InputError, without_kernels
+from mmreid_uda.utils import feature_file as module
 from mmreid_uda.utils.dist import own_turns, run_on_rank0
+from mmreid_uda.utils.feature_file import FeatureFile, feature_files, place_of_features
 
 NUM, DIM, BATCH = 90, 8, 8
 
