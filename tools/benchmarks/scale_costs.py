@@ -16,18 +16,21 @@ from typing import Any
 
 import numpy as np
 import yaml
-from measuring import resident
+from measuring import processor, resident
+from scipy.stats import t as student
 from synthetic_features import IMAGES_PER_ID, NUM_CAMERAS, make_features
 
 from mmreid_uda.utils import InputError, num_threads
 
-__all__ = ["Law", "fit_law", "measure", "report"]
+__all__ = ["Law", "fit_law", "measure", "report", "serial_share"]
 
 _GIB = 1 << 30
 # How often the memory of a case is looked at, in seconds.
 _GLANCE = 0.05
-# 97.5 % quantiles of Student's distribution would need three sizes; with two there is no error to tell.
+# A line leaves something over for its error from three cases on.
 _TOO_FEW = 3
+# What part of the cases to come an interval shall hold.
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,31 @@ class Law:
     Args:
         factor: a.
         exponent: b.
-        error: Standard error of b; nan for fewer than three sizes.
+        error: Standard error of b; nan for fewer than three cases.
         spread: Standard deviation of the logarithms around the law; nan likewise.
+        sizes: N of the cases.
     """
 
     factor: float
     exponent: float
     error: float
     spread: float
+    sizes: tuple[int, ...]
 
     def at(self, num: int) -> float:
         """Seconds for ``num`` images."""
         return self.factor * num**self.exponent
+
+    def times(self, num: int) -> float:
+        """The factor by which one case of ``num`` images is above or below the law at most, 19 times out of 20.
+
+        It is the prediction interval of a line through the logarithms, and knows nothing of what begins to count
+        beyond the cases (caches, disks, networks).
+        """
+        count, x = len(self.sizes), np.log(self.sizes)
+        far = (np.log(num) - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()
+        quantile = student.ppf((1 + _CONFIDENCE) / 2, count - 2) if count >= _TOO_FEW else np.nan
+        return float(np.exp(quantile * self.spread * np.sqrt(1 + 1 / count + far)))
 
 
 def fit_law(sizes: Sequence[int], costs: Sequence[float]) -> Law:
@@ -68,7 +84,21 @@ def fit_law(sizes: Sequence[int], costs: Sequence[float]) -> Law:
         rest = y - (slope * x + offset)
         spread = float(np.sqrt((rest**2).sum() / (len(x) - 2)))
         error = spread / float(np.sqrt(((x - x.mean()) ** 2).sum()))
-    return Law(float(np.exp(offset)), float(slope), error, spread)
+    return Law(float(np.exp(offset)), float(slope), error, spread, tuple(map(int, sizes)))
+
+
+def serial_share(alone: float, together: float, ranks: int) -> float:
+    """The share of a step that its ranks do not divide among each other (Amdahl, AFIPS 1967).
+
+    Args:
+        alone: Seconds of one rank.
+        together: Seconds of several, each with as many cores.
+        ranks: How many, two at least.
+
+    Returns:
+        ``s`` of ``together = alone·(s + (1 - s)/ranks)``, kept within 0..1.
+    """
+    return min(1.0, max(0.0, (together / alone - 1 / ranks) / (1 - 1 / ranks)))
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -78,10 +108,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         args: The command line.
 
     Returns:
-        ``cases``, a list of rows, ``laws`` per search and number of ranks, and the circumstances.
+        ``cases``, a list of rows, ``laws`` per search, the ``outlook`` where ranks were measured, and the
+        circumstances.
     """
     options = _options(args.clusterer)
-    threads = args.threads or num_threads()
+    threads = args.threads or max(1, num_threads() // max(args.ranks))
     cases = []
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         for num in args.num_images:
@@ -93,7 +124,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 for ranks in args.ranks:
                     settings = {**options, "search": search, "max_memory": args.max_memory}
                     for _ in range(args.repetitions):
-                        row, found = _run(path, settings, ranks, max(1, threads // ranks))
+                        row, found = _run(path, settings, ranks, threads)
                         row.update(
                             images=num,
                             dim=args.dim,
@@ -105,11 +136,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                         cases.append(row)
                         print(_line(row), flush=True)
             path.unlink()
+    laws = _laws(cases)
     return {
         "cases": cases,
-        "laws": _laws(cases, args.predict),
+        "laws": [_described(*key, law, args.predict) for key, law in laws.items()],
+        "outlook": _outlook(cases, laws, args.predict, args.processes),
         "predict": args.predict,
         "threads": threads,
+        "processor": processor(),
     }
 
 
@@ -247,12 +281,13 @@ class _Watch:
         self._thread.join()
 
 
-def _laws(cases: Sequence[Mapping[str, Any]], predict: int) -> list[dict[str, Any]]:
-    """The law of every step, of the whole and of the memory, per search and number of ranks."""
-    laws = []
+def _laws(cases: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int, str], Law]:
+    """(search, ranks, step) -> the law of every step, of the whole and of the memory."""
+    laws = {}
     for search, ranks in dict.fromkeys((case["search"], case["ranks"]) for case in cases):
         own = [case for case in cases if (case["search"], case["ranks"]) == (search, ranks)]
-        if len({case["images"] for case in own}) < 2:
+        sizes = [case["images"] for case in own]
+        if len(set(sizes)) < 2:
             continue
         steps = {
             name: [case["seconds"].get(name, 0.0) for case in own] for name in own[0]["seconds"]
@@ -260,34 +295,93 @@ def _laws(cases: Sequence[Mapping[str, Any]], predict: int) -> list[dict[str, An
         steps["total"] = [case["total"] for case in own]
         steps["anonymous GiB"] = [case["anonymous"] / _GIB for case in own]
         for step, costs in steps.items():
-            if min(costs) <= 0:
-                continue
-            law = fit_law([case["images"] for case in own], costs)
-            laws.append(
-                dict(
-                    search=search,
-                    ranks=ranks,
-                    step=step,
-                    factor=law.factor,
-                    exponent=law.exponent,
-                    error=law.error,
-                    predicted=law.at(predict),
-                )
-            )
+            if min(costs) > 0:
+                laws[search, ranks, step] = fit_law(sizes, costs)
     return laws
 
 
+def _described(
+    search: str, ranks: int, step: str, law: Law, predict: Sequence[int]
+) -> dict[str, Any]:
+    return dict(
+        search=search,
+        ranks=ranks,
+        step=step,
+        factor=law.factor,
+        exponent=law.exponent,
+        error=law.error,
+        predicted={num: law.at(num) for num in predict},
+        times={num: law.times(num) for num in predict},
+    )
+
+
+def _outlook(
+    cases: Sequence[Mapping[str, Any]],
+    laws: Mapping[tuple[str, int, str], Law],
+    predict: Sequence[int],
+    processes: Sequence[int],
+) -> list[dict[str, Any]]:
+    """Seconds of more images and processes: steps by their laws, divided as far as ranks were seen to divide them."""
+    outlook = []
+    for search in dict.fromkeys(search for search, *_ in laws):
+        steps = [step for kind, ranks, step in laws if (kind, ranks) == (search, 1)]
+        shares = _serial_shares([case for case in cases if case["search"] == search])
+        steps = [step for step in steps if step in shares]
+        for num in predict if steps else ():
+            seconds = {
+                str(count): sum(
+                    laws[search, 1, step].at(num) * (shares[step] + (1 - shares[step]) / count)
+                    for step in steps
+                )
+                for count in processes
+            }
+            times = laws[search, 1, "total"].times(num)
+            outlook.append(
+                dict(search=search, images=num, seconds=seconds, times=times, serial=shares)
+            )
+    return outlook
+
+
+def _serial_shares(cases: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Step -> its serial share, by medians of the largest size that one rank and several have clustered."""
+    ranks = max(case["ranks"] for case in cases)
+    sizes = [{case["images"] for case in cases if case["ranks"] == one} for one in (1, ranks)]
+    if ranks == 1 or not sizes[0] & sizes[1]:
+        return {}
+    largest = max(sizes[0] & sizes[1])
+
+    def seconds(step: str, count: int) -> float:
+        same = [case for case in cases if (case["images"], case["ranks"]) == (largest, count)]
+        return float(np.median([case["seconds"].get(step, 0.0) for case in same]))
+
+    return {
+        step: serial_share(seconds(step, 1), seconds(step, ranks), ranks)
+        for step in cases[0]["seconds"]
+        if seconds(step, 1) > 0
+    }
+
+
 def report(metrics: dict[str, Any]) -> str:
-    """The laws; the cases were printed as they came."""
+    """The laws, and what follows for more processes; the cases were printed as they came."""
+    predict, threads = metrics["predict"], metrics["threads"]
     lines = [
-        f"laws a·N^b, and what they give for {metrics['predict']:,} images ({metrics['threads']} threads in all)",
-        f"{'search':8}{'ranks':>6}  {'step':15}{'b':>7}{'±':>7}{'predicted':>14}",
+        f"laws a·N^b, and what they give, times or divided by 19 times out of 20 ({threads} threads each, on "
+        f"{metrics['processor']})",
+        f"{'search':8}{'ranks':>6}  {'step':15}{'b':>7}{'±':>7}"
+        + "".join(f"{num:>16,}{'':9}" for num in predict),
     ]
     lines += [
         f"{law['search']:8}{law['ranks']:6}  {law['step']:15}{law['exponent']:7.2f}{law['error']:7.2f}"
-        f"{law['predicted']:14.1f}"
+        + "".join(f"{law['predicted'][num]:16.1f} ({law['times'][num]:6.2f})" for num in predict)
         for law in metrics["laws"]
     ]
+    for row in metrics["outlook"]:
+        cells = ", ".join(f"{count}: {seconds:,.0f}" for count, seconds in row["seconds"].items())
+        serial = ", ".join(f"{step} {share:.2f}" for step, share in row["serial"].items())
+        lines.append(
+            f"{row['search']} of {row['images']:,} by processes of as many threads, seconds: {cells} "
+            f"(factor {row['times']:.2f}; serial {serial}; what networks take is not in it)"
+        )
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from scale_costs import fit_law
+from scale_costs import fit_law, serial_share
 
 
 def test_a_law_is_the_line_through_the_logarithms():
@@ -19,7 +19,29 @@ def test_a_law_is_the_line_through_the_logarithms():
     error = np.sqrt(squares / 2 * np.linalg.inv(x.T @ x)[1, 1])
     law = fit_law(sizes, noisy)
     np.testing.assert_allclose([np.log(law.factor), law.exponent, law.error], [*beta, error])
-    assert np.isnan(fit_law([1, 2], [3, 4]).error)
+    few = fit_law([1, 2], [3, 4])
+    assert np.isnan(few.error) and np.isnan(few.times(3))
+    # The interval of one more case, by the matrix of the normal equations; 4.303 is of Student's table, 2 degrees.
+    far = np.array([1, np.log(1e6)])
+    width = np.sqrt(squares / 2 * (1 + far @ np.linalg.inv(x.T @ x) @ far))
+    np.testing.assert_allclose(np.log(law.times(1_000_000)), 4.303 * width, rtol=1e-4)
+
+
+def test_19_of_20_cases_to_come_are_within_the_factor():
+    rng = np.random.default_rng(0)
+    sizes = np.array([1000, 1000, 8000, 8000, 64_000, 64_000])
+    within = 0
+    for _ in range(400):
+        costs = 1e-3 * sizes**1.4 * np.exp(rng.normal(0, 0.1, 6))
+        law, cost = fit_law(sizes, costs), 1e-3 * 1e6**1.4 * np.exp(rng.normal(0, 0.1))
+        within += 1 / law.times(10**6) <= cost / law.at(10**6) <= law.times(10**6)
+    assert 0.92 * 400 < within < 0.98 * 400
+
+
+def test_what_ranks_do_not_divide():
+    assert serial_share(10, 5, 2) == 0 and serial_share(10, 10, 2) == 1
+    assert serial_share(10, 2.5 + 0.75 * 10 / 4, 4) == pytest.approx(0.25)
+    assert serial_share(10, 4, 2) == 0 and serial_share(10, 11, 2) == 1
 
 
 @pytest.mark.slow
@@ -27,10 +49,12 @@ def test_cases_are_measured_beside_the_exact_search(run_benchmark, tmp_path):
     path = tmp_path / "scale.json"
     result = run_benchmark(
         *("scale", "--num-images", 600, 900, "--dim", 16, "--exact-up-to", 700, "--search"),
-        *("exact", "ivf", "--clusterer", "k1=10", "nprobe=2", "--predict", 5000, "--json", path),
+        *("exact", "ivf", "--clusterer", "k1=10", "nprobe=2", "--ranks", 1, 2, "--json", path),
+        *("--predict", 5000, "--processes", 1, 64),
     )
     assert result.returncode == 0, result.stderr
     metrics = json.loads(path.read_text())
+    assert len(metrics["cases"]) == 6
     cases = {(case["images"], case["search"]): case for case in metrics["cases"]}
     assert set(cases) == {(600, "exact"), (600, "ivf"), (900, "ivf")}
     assert cases[600, "exact"]["recall"] == 1 > cases[600, "ivf"]["recall"] > 0
@@ -40,8 +64,17 @@ def test_cases_are_measured_beside_the_exact_search(run_benchmark, tmp_path):
     for case in metrics["cases"]:
         assert case["peak"] > case["anonymous"] > 0 and case["cpu_seconds"] > 0
         assert sum(case["seconds"].values()) == pytest.approx(case["total"], rel=0.2)
-    [total] = [law for law in metrics["laws"] if law["step"] == "total"]
-    assert total["search"] == "ivf" and total["predicted"] > 0
+    totals = [law for law in metrics["laws"] if law["step"] == "total"]
+    assert [(law["search"], law["ranks"]) for law in totals] == [("ivf", 1), ("ivf", 2)]
+    [outlook] = metrics["outlook"]
+    assert outlook["search"] == "ivf" and outlook["images"] == 5000
+    laws = {law["step"]: law for law in metrics["laws"] if law["ranks"] == 1}
+    by_hand = sum(
+        laws[step]["predicted"]["5000"] * (share + (1 - share) / 64)
+        for step, share in outlook["serial"].items()
+    )
+    assert outlook["seconds"]["64"] == pytest.approx(by_hand)
+    assert outlook["seconds"]["64"] <= outlook["seconds"]["1"]
 
 
 def test_settings_need_a_value(run_benchmark):
