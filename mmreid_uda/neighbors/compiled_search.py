@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -23,9 +23,10 @@ from .lists import Lists, Wanted, largest
 __all__ = [
     "FAR_CANDIDATES",
     "KERNEL_BLOCK",
-    "SPARE_CANDIDATES",
+    "MOST_SPARE",
+    "Coarse",
     "Precision",
-    "faster_precision",
+    "choose_coarse",
     "rank_lists",
     "search_by_kernels",
     "search_rows",
@@ -35,8 +36,12 @@ Precision = Literal["float32", "int8"]
 
 # Rows of a block, which a thread multiplies; its similarities stay in the cache (1 MiB).
 KERNEL_BLOCK = 512
-# The coarse search keeps this many candidates more than neighbours; rows that would need more are searched again.
-SPARE_CANDIDATES = 18
+# The coarse search keeps so many candidates more than neighbours; rows that would need more are searched again, which
+# takes as long as twice their share of the whole search. Of so many rows a sample finds out how many are needed, and no
+# larger share of it may need more than the most.
+MOST_SPARE = 130
+_SPARES = (18, 66, MOST_SPARE)
+_ASKED, _MOST_UNCERTAIN = 64, 0.1
 # So many where its products are in float32 all the same, and what may separate two similarities that differ by the
 # order of their sums alone: thirty times what was met at 2,048 dimensions.
 _SPARE_OF_FLOATS, _ORDER_OF_SUMS = 4, 1e-5
@@ -56,7 +61,20 @@ _ROWS_AGAIN = 256
 _TIMED, _TIMES, _GAIN, _FEWEST_DIMENSIONS = 128 * 128 * 2048, 5, 1.25, 512
 
 _clock = time.perf_counter
-_chosen: dict[int, Precision] = {}
+_faster: dict[int, Precision] = {}
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """What finds the candidates.
+
+    Args:
+        precision: Of the products.
+        spare: Candidates beyond the neighbours.
+    """
+
+    precision: Precision
+    spare: int
 
 
 def search_by_kernels(
@@ -64,7 +82,7 @@ def search_by_kernels(
     wanted: Sequence[Wanted],
     blocks: Sequence[tuple[int, int]],
     size: int,
-    coarse: Precision | None,
+    coarse: Coarse | None,
     with_min_similarity: bool,
 ) -> list[Lists]:
     """Let the similarities of blocks compete.
@@ -74,7 +92,7 @@ def search_by_kernels(
         wanted: Who competes.
         blocks: First rows and first columns.
         size: Rows of a block.
-        coarse: What candidates are found by, for :func:`rank_lists`; None finds the neighbours themselves.
+        coarse: What finds candidates for :func:`rank_lists`; None finds the neighbours themselves.
         with_min_similarity: Whether the farthest rows are asked for as well.
 
     Returns:
@@ -88,16 +106,15 @@ def search_by_kernels(
         ]
         _search(_float_product(rows.numpy(), size), searches, blocks, size)
         return searches
-    spare, far, dtype = (
-        (SPARE_CANDIDATES, FAR_CANDIDATES, np.int32)
-        if coarse == "int8"
-        else (_SPARE_OF_FLOATS, _SPARE_OF_FLOATS, np.float32)
-    )
-    searches = [Lists.empty(num, replace(one, k=min(one.k + spare, num)), dtype) for one in wanted]
+    in_bytes = coarse.precision == "int8"
+    far, dtype = (FAR_CANDIDATES, np.int32) if in_bytes else (coarse.spare, np.float32)
+    searches = [
+        Lists.empty(num, replace(one, k=min(one.k + coarse.spare, num)), dtype) for one in wanted
+    ]
     if with_min_similarity:
         farthest = Wanted(max(1, min(far, num - 1)), farthest=True)
         searches.append(Lists.empty(num, farthest, dtype))
-    product = _int8_product(rows, size) if coarse == "int8" else _float_product(rows.numpy(), size)
+    product = _int8_product(rows, size) if in_bytes else _float_product(rows.numpy(), size)
     _search(product, searches, blocks, size)
     return searches
 
@@ -127,31 +144,57 @@ def rank_lists(
     return ranked
 
 
-def faster_precision(rows: Tensor, over_ranks: bool) -> Precision | None:
-    """What finds candidates faster on this CPU; products of both are timed when D is met first.
+def choose_coarse(rows: Tensor, wanted: Sequence[Wanted], over_ranks: bool) -> Coarse | None:
+    """What finds candidates fastest: on this CPU, of these features.
 
-    Without instructions for products of bytes (avx512_vnni, avx_vnni, amx_int8) int8 gains nothing, and by torch's own
-    loop it is slower many times. The neighbours are the same bit for bit: a clock must not decide about results.
+    Products of bytes and of float32 are timed when D is met first. Without instructions for bytes (avx512_vnni,
+    avx_vnni, amx_int8) int8 gains nothing, and by torch's own loop it is slower many times. Where many similarities are
+    closer together than bytes can tell, as before any training, a sample of rows tells how many candidates are needed,
+    or that it would be too many. The neighbours are the same bit for bit: a clock must not decide about results.
 
     Args:
         rows: float32 (N, D), on the CPU.
+        wanted: Who competes.
         over_ranks: Take the choice of rank 0; all ranks must call this then.
 
     Returns:
-        ``'int8'`` where its products take less time by a quarter, else ``'float32'``; None with fewer than 512
-        dimensions, where candidates gain nothing on any CPU.
+        int8 where its products take less time by a quarter and leave few rows uncertain, else float32; None with fewer
+        than 512 dimensions, where candidates gain nothing on any CPU.
     """
     dimensions = rows.shape[1]
     if dimensions < _FEWEST_DIMENSIONS:
         return None
 
-    def choose() -> Precision:
-        if dimensions not in _chosen:
-            _chosen[dimensions] = _timed(rows)
-        return _chosen[dimensions]
+    def choose() -> Coarse:
+        if dimensions not in _faster:
+            _faster[dimensions] = _timed(rows)
+        spare = _spare_of_bytes(rows, wanted) if _faster[dimensions] == "int8" else None
+        return Coarse("int8", spare) if spare else Coarse("float32", _SPARE_OF_FLOATS)
 
-    _chosen[dimensions] = run_on_rank0(choose) if over_ranks else choose()
-    return _chosen[dimensions]
+    return run_on_rank0(choose) if over_ranks else choose()
+
+
+def _spare_of_bytes(rows: Tensor, wanted: Sequence[Wanted]) -> int | None:
+    """The fewest spare candidates that leave hardly a row of a sample uncertain; None if too many of it would be."""
+    num = len(rows)
+    chosen = np.unique(np.linspace(0, num - 1, min(_ASKED, num)).astype(np.int64))
+    margin = np.float32(_margin(rows) * _scale(rows) ** 2)
+    shares = np.zeros(len(_SPARES))
+    for one in wanted:
+        found = search_rows(rows.numpy(), chosen, replace(one, k=min(one.k + _SPARES[-1], num)))
+        last = [min(one.k + spare, num) - 1 for spare in _SPARES]
+        near = found.scores[:, last] >= found.scores[:, one.k - 1, None] - margin
+        uncertain = near & (found.indices[:, last] < num) & (np.array(last) < num - 1)
+        shares = np.maximum(shares, uncertain.mean(0))
+    enough = np.flatnonzero(shares <= _MOST_UNCERTAIN)
+    if len(enough):
+        return _SPARES[enough[0]]
+    print_log(
+        f"search in int8: {shares[-1]:.0%} of the images have more than {MOST_SPARE} others as near as bytes can tell: "
+        "float32 is taken",
+        logger="current",
+    )
+    return None
 
 
 def _timed(rows: Tensor) -> Precision:

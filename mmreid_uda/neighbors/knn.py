@@ -23,9 +23,9 @@ from mmreid_uda.utils.vectors import as_tensor
 from .compiled_search import (
     FAR_CANDIDATES,
     KERNEL_BLOCK,
-    SPARE_CANDIDATES,
+    MOST_SPARE,
     Precision,
-    faster_precision,
+    choose_coarse,
     rank_lists,
     search_by_kernels,
 )
@@ -71,8 +71,8 @@ def knn(
             float32 similarities; rows for which the rounding could have hidden a neighbour are searched anew in
             float32. The error of a rounded similarity is mostly a sum of independent rounding errors; the margin is 6.5
             of its standard deviations, or 1.25 times the largest error in a sample of rows. Where the CPU multiplies
-            bytes no faster, which is timed at the first use
-            (:func:`~mmreid_uda.neighbors.compiled_search.faster_precision`), candidates are found in float32 and ranked
+            bytes no faster, which is timed at the first use, or too many features are too alike for bytes
+            (:func:`~mmreid_uda.neighbors.compiled_search.choose_coarse`), candidates are found in float32 and ranked
             likewise: the clock changes no bit. On a GPU, without numba, or below 512 dimensions it is 'float32'.
         block_size: Rows and columns of a block of similarities (``4·block_size²`` bytes each); None chooses it.
 
@@ -108,7 +108,7 @@ def search_bytes(
         # Sortable keys, and a block with what topk makes of it.
         return 2 * places + 6 * 4 * min(TORCH_BLOCK, num) ** 2
     blocks = 4 * min(KERNEL_BLOCK, num) ** 2 * num_threads()
-    spare = 8 * num * (len(lists) * SPARE_CANDIDATES + FAR_CANDIDATES)
+    spare = 8 * num * (len(lists) * MOST_SPARE + FAR_CANDIDATES)
     coarse = places + spare + num * dimensions if precision == "int8" else 0
     return places + blocks + coarse
 
@@ -234,7 +234,7 @@ def _find(
     if over_ranks and rows.device.type == "cpu":
         require_same_kernels()
     compiled = rows.device.type == "cpu" and kernels_available()
-    coarse = faster_precision(rows, over_ranks) if compiled and precision == "int8" else None
+    coarse = choose_coarse(rows, wanted, over_ranks) if compiled and precision == "int8" else None
     size = block_size or (
         KERNEL_BLOCK if compiled else TORCH_BLOCK if rows.device.type == "cpu" else GPU_BLOCK
     )

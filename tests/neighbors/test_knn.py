@@ -13,6 +13,8 @@ from mmreid_uda.neighbors import (
     knn,
     unit_rows,
 )
+from mmreid_uda.neighbors.compiled_search import Coarse, choose_coarse
+from mmreid_uda.neighbors.lists import Wanted
 from mmreid_uda.utils import InputError, kernels_available
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -24,7 +26,7 @@ knn_module = importlib.import_module("mmreid_uda.neighbors.knn")
 @pytest.fixture(autouse=True)
 def int8_is_taken(monkeypatch):
     """Also by a CPU on which it is slow."""
-    monkeypatch.setattr(knn_module, "faster_precision", lambda *args: "int8")
+    monkeypatch.setattr(knn_module, "choose_coarse", lambda *args: Coarse("int8", 18))
 
 
 def gaussian(num, dim=32, seed=0):
@@ -195,11 +197,13 @@ def test_the_precision_that_is_faster_here_is_taken_timed_once_and_told(
     clock = Clock(*np.stack([float32, int8], 1).ravel())
     rows = torch.from_numpy(gaussian(150, 512))
     monkeypatch.setattr(compiled_search, "_clock", clock)
-    monkeypatch.setattr(compiled_search, "_chosen", {})
+    monkeypatch.setattr(compiled_search, "_faster", {})
     told = []
     monkeypatch.setattr(compiled_search, "print_log", lambda text, **_: told.append(text))
     for _ in range(2):
-        assert compiled_search.faster_precision(rows, over_ranks=False) == choice
+        assert choose_coarse(rows, [Wanted(9)], False) == Coarse(
+            choice, 18 if choice == "int8" else 4
+        )
     assert not clock.ticks
     rates = [2e-9 * 150**2 * 512 / min(times) for times in (int8, float32)]
     assert len(told) == 1
@@ -208,18 +212,40 @@ def test_the_precision_that_is_faster_here_is_taken_timed_once_and_told(
 
 def test_few_dimensions_are_not_timed(monkeypatch):
     monkeypatch.setattr(compiled_search, "_clock", Clock())
-    monkeypatch.setattr(compiled_search, "_chosen", {})
+    monkeypatch.setattr(compiled_search, "_faster", {})
     rows = torch.from_numpy(gaussian(150, 511))
-    assert compiled_search.faster_precision(rows, over_ranks=False) is None
+    assert choose_coarse(rows, [Wanted(9)], False) is None
 
 
 def test_ranks_take_the_choice_of_rank_0(monkeypatch):
     rows = torch.from_numpy(gaussian(20, 600))
-    monkeypatch.setattr(compiled_search, "_chosen", {600: "int8"})
-    monkeypatch.setattr(compiled_search, "run_on_rank0", lambda function: "float32")
-    assert compiled_search.faster_precision(rows, over_ranks=False) == "int8"
-    assert compiled_search.faster_precision(rows, over_ranks=True) == "float32"
-    assert compiled_search.faster_precision(rows, over_ranks=False) == "float32"
+    monkeypatch.setattr(compiled_search, "_faster", {600: "int8"})
+    monkeypatch.setattr(compiled_search, "run_on_rank0", lambda function: "that of rank 0")
+    assert choose_coarse(rows, [Wanted(9)], False) == Coarse("int8", 18)
+    assert choose_coarse(rows, [Wanted(9)], True) == "that of rank 0"
+
+
+@pytest.mark.parametrize("alike, spare", [(10, 18), (60, 66), (120, 130), (300, None)])
+@pytest.mark.parametrize("with_cameras", [False, True])
+def test_features_too_alike_for_bytes_take_more_candidates_or_float32(
+    alike, spare, with_cameras, monkeypatch
+):
+    """Crowds of images of which each is as near to all others as bytes can tell."""
+    if not kernels_available():
+        pytest.skip("candidates are for kernels")
+    crowds = np.repeat(gaussian(-(-600 // alike), 512), alike, axis=0)[:600]
+    rows = unit_rows(crowds + 1e-4 * gaussian(600, 512, seed=1))
+    monkeypatch.setattr(compiled_search, "_faster", {512: "int8"})
+    told = []
+    monkeypatch.setattr(compiled_search, "print_log", lambda text, **_: told.append(text))
+    wanted = [Wanted(9)]
+    if with_cameras:  # of one camera all, of the others none but a few
+        cameras = np.zeros(600, np.int32)
+        wanted = [Wanted(9, cameras, same=True), Wanted(9, cameras)]
+    chosen = choose_coarse(torch.from_numpy(rows), wanted, False)
+    assert chosen == (Coarse("int8", spare) if spare else Coarse("float32", 4))
+    assert len(told) == (spare is None)
+    assert all("100% of the images have more than 130 others" in text for text in told)
 
 
 @pytest.mark.parametrize(
@@ -243,8 +269,8 @@ def test_what_finds_the_candidates_changes_no_bit(features, with_cameras, monkey
         pytest.skip("candidates are for kernels")
     cameras = np.random.default_rng(1).integers(0, 3, len(features)).astype(np.int32)
     k, results = min(9, len(features)), []
-    for choice in ("int8", "float32"):
-        monkeypatch.setattr(knn_module, "faster_precision", lambda *args, took=choice: took)
+    for choice in (Coarse("int8", 18), Coarse("int8", 130), Coarse("float32", 4)):
+        monkeypatch.setattr(knn_module, "choose_coarse", lambda *args, took=choice: took)
         options = dict(precision="int8", with_min_similarity=True, block_size=128)
         if with_cameras:
             found = find_camera_neighbors(features, cameras, k, k, **options)
@@ -252,12 +278,13 @@ def test_what_finds_the_candidates_changes_no_bit(features, with_cameras, monkey
         else:
             parts = (find_neighbors(features, k, **options),)
         results.append([array for part in parts for array in vars(part).values()])
-    for one, other in zip(*results):
-        np.testing.assert_array_equal(one, other)
+    for one, *others in zip(*results):
+        for other in others:
+            np.testing.assert_array_equal(one, other)
 
 
 def test_int8_is_float32_with_few_dimensions(engine, monkeypatch):
-    monkeypatch.setattr(knn_module, "faster_precision", compiled_search.faster_precision)
+    monkeypatch.setattr(knn_module, "choose_coarse", choose_coarse)
     features = gaussian(300)
     for found, expected in zip(knn(features, 9, precision="int8"), knn(features, 9)):
         np.testing.assert_array_equal(found, expected)

@@ -53,7 +53,7 @@ def clustered(rank, name, kernels):
     with pytest.MonkeyPatch.context() as patch:
         # Where int8 is asked for, also if it is slow here; and several blocks for each rank.
         patch.setattr(compiled_search, "_FEWEST_DIMENSIONS", 1)
-        patch.setattr(compiled_search, "_chosen", {64: "int8"})
+        patch.setattr(compiled_search, "_faster", {64: "int8"})
         patch.setattr(knn_module, "KERNEL_BLOCK", 256)
         patch.setattr(knn_module, "TORCH_BLOCK", 256)
         if kernels:
