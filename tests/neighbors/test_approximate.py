@@ -246,7 +246,7 @@ def test_lists_within_and_across_cameras(monkeypatch):
 
 def search_without_room_for_a_copy(rank, path):
     approximate._ROWS = 64
-    compiled_search._chosen[16384] = "int8"
+    compiled_search._faster[16384] = "int8"
     mapped = np.load(path, mmap_mode="r")
     searches = [
         lambda rows: find_neighbors(unit_rows(check_vectors(rows, "features")), 5),

@@ -212,7 +212,7 @@ def test_equals_the_literal_steps_on_random_cases(seed):
 def test_lists_equal_a_full_sort_within_and_across_cameras(
     features, block_size, precision, monkeypatch
 ):
-    monkeypatch.setitem(compiled_search._chosen, features.shape[1], precision)
+    monkeypatch.setitem(compiled_search._faster, features.shape[1], precision)
     num = len(features)
     cameras = np.random.default_rng(1).choice(4, num, p=[0.6, 0.3, 0.08, 0.02]).astype(np.int32)
     found = find_camera_neighbors(
