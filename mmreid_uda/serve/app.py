@@ -18,15 +18,13 @@ from mmreid_uda import __version__
 from mmreid_uda.gallery import Gallery
 from mmreid_uda.review import Review
 
+from . import gallery_routes, review_routes, work_routes
 from .docs_page import docs_page
 from .errors import install_errors
-from .gallery_routes import gallery_routes
 from .guard import COOKIE, Guard, Sessions
-from .review_routes import review_routes
 from .schemas import Error, GalleryInfo, Health, Info, LimitsInfo, RunInfo, ThresholdInfo
 from .service import Service
 from .settings import ServerSettings
-from .work_routes import work_routes
 
 __all__ = ["create_app"]
 
@@ -111,9 +109,9 @@ def create_app(
     install_errors(app)
     for routes in (
         _common_routes(service, sessions),
-        gallery_routes(service),
-        review_routes(service),
-        work_routes(service),
+        gallery_routes.router,
+        review_routes.router,
+        work_routes.router,
     ):
         app.include_router(routes, prefix="/v1")
 

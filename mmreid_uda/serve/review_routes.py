@@ -35,136 +35,125 @@ from .review_schemas import (
     Undo,
     Written,
 )
-from .service import Service
+from .service import Served, Service
 
-__all__ = ["Some", "clustering_of", "image_infos", "review_routes"]
+__all__ = ["Some", "clustering_of", "image_infos", "router"]
 
 Some = Annotated[int, Query(ge=1, le=1000)]
 Order = Literal["worst", "size", "label"]
 
+router = APIRouter(tags=["clusters"])
 
-def review_routes(service: Service) -> APIRouter:
-    """The routes of clusters.
 
-    Args:
-        service: What is served.
+@router.get("/clusters")
+def list_clusters(
+    service: Served, order: Order = "worst", offset: Page = 0, limit: Some = 50
+) -> ClusterList:
+    """Clusters, the worst first, or by size or label."""
+    review = service.review
+    table = review.clusters()
+    place = {
+        "worst": np.arange(len(table)),
+        "size": np.argsort(-table.sizes, kind="stable"),
+        "label": np.argsort(table.labels),
+    }[order]
+    return ClusterList(
+        clusters=[_cluster_info(table, one) for one in place[offset : offset + limit]],
+        total=len(table),
+        outliers=int((review.labels < 0).sum()),
+        clustering=clustering_of(review),
+    )
 
-    Returns:
-        A router.
-    """
-    routes = APIRouter(tags=["clusters"])
 
-    @routes.get("/clusters")
-    def list_clusters(order: Order = "worst", offset: Page = 0, limit: Some = 50) -> ClusterList:
-        """Clusters, the worst first, or by size or label."""
-        review = service.review
-        table = review.clusters()
-        place = {
-            "worst": np.arange(len(table)),
-            "size": np.argsort(-table.sizes, kind="stable"),
-            "label": np.argsort(table.labels),
-        }[order]
-        return ClusterList(
-            clusters=[_cluster_info(table, one) for one in place[offset : offset + limit]],
-            total=len(table),
-            outliers=int((review.labels < 0).sum()),
-            clustering=clustering_of(review),
+@router.get("/clusters/{label}")
+def get_cluster(service: Served, label: int, offset: Page = 0, limit: Some = 100) -> MemberList:
+    """The images of a cluster, the nearest to its center first; -1 for those without a cluster."""
+    review = service.review
+    images, similarity = _members(review, label)
+    table = review.clusters()
+    row = np.flatnonzero(table.labels == label)
+    info = _cluster_info(table, row[0]) if len(row) else None
+    shown = slice(offset, offset + limit)
+    near = similarity[shown] if label >= 0 else None
+    return MemberList(
+        members=image_infos(review, images[shown], near, service.counterparts),
+        total=len(images),
+        label=label,
+        cameras=info.cameras if info else len(set(review.evidence.cameras[images]) - {-1}),
+        reasons=info.reasons if info else [],
+        nearest=info.nearest if info else [],
+        clustering=clustering_of(review),
+    )
+
+
+@router.get("/images/{number}/image", response_class=Response)
+def get_image(service: Served, request: Request, number: int) -> Response:
+    """An image of the review."""
+    return _picture(service, request, number, None)
+
+
+@router.get("/images/{number}/thumbnail", response_class=Response)
+def get_thumbnail(
+    service: Served, request: Request, number: int, size: ThumbnailSize = 128
+) -> Response:
+    """A small picture of it."""
+    return _picture(service, request, number, size)
+
+
+@router.post("/acts", status_code=201)
+def say(service: Served, request: Request, act: NewAct) -> Written:
+    """Say something; it stands in the file of links when this returns."""
+    service.require_writable()
+    review = service.review
+    of_clusters = act.kind in ("merge", "split")
+    if of_clusters and act.clustering not in (None, clustering_of(review)):
+        raise HTTPException(
+            409,
+            "found clusters that have been made anew since they were shown, expected those of now; load them "
+            "again.",
         )
+    author = act.author or request.state.who.partition("@")[0]
+    done = _say(review, act, "" if author == "local" else author)
+    service.audit(request, "act", kind=done.kind, act=done.id, links=len(done.rows))
+    return Written(act=_act_info(done), links_written=len(done.rows))
 
-    @routes.get("/clusters/{label}")
-    def get_cluster(label: int, offset: Page = 0, limit: Some = 100) -> MemberList:
-        """The images of a cluster, the nearest to its center first; -1 for those without a cluster."""
-        review = service.review
-        images, similarity = _members(review, label)
-        table = review.clusters()
-        row = np.flatnonzero(table.labels == label)
-        info = _cluster_info(table, row[0]) if len(row) else None
-        shown = slice(offset, offset + limit)
-        near = similarity[shown] if label >= 0 else None
-        return MemberList(
-            members=image_infos(review, images[shown], near, service.counterparts),
-            total=len(images),
-            label=label,
-            cameras=info.cameras if info else len(set(review.evidence.cameras[images]) - {-1}),
-            reasons=info.reasons if info else [],
-            nearest=info.nearest if info else [],
-            clustering=clustering_of(review),
+
+@router.get("/acts")
+def list_acts(service: Served) -> ActList:
+    """What was said so far, the latest first."""
+    return ActList(acts=[_act_info(one) for one in reversed(service.review.acts())])
+
+
+@router.post("/acts/{id}/undo")
+def undo(service: Served, request: Request, id: str, by: Undo | None = None) -> Written:
+    """Take an act back."""
+    service.require_writable()
+    review = service.review
+    if not any(one.id == id for one in review.acts()):
+        raise HTTPException(
+            404, "found no act of this id, expected one of the list of acts; look there."
         )
+    author = (by and by.author) or request.state.who.partition("@")[0]
+    done = review.undo(id, "" if author == "local" else author)
+    service.audit(request, "act", kind="undo", act=done.id, of=id, links=len(done.rows))
+    return Written(act=_act_info(done), links_written=len(done.rows))
 
-    @routes.get("/images/{number}/image", response_class=Response)
-    def get_image(request: Request, number: int) -> Response:
-        """An image of the review."""
-        return shown(request, number, None)
 
-    @routes.get("/images/{number}/thumbnail", response_class=Response)
-    def get_thumbnail(request: Request, number: int, size: ThumbnailSize = 128) -> Response:
-        """A small picture of it."""
-        return shown(request, number, size)
-
-    def shown(request: Request, number: int, size: int | None) -> Response:
-        paths = service.review.paths
-        if not 0 <= number < len(paths):
-            raise HTTPException(
-                404,
-                f"found no image {number}, expected 0 to {len(paths) - 1}; take one of a cluster.",
-            )
-        return picture(
-            request, Path(paths[number]), size, service.thumbnails, f"the image {number}"
-        )
-
-    @routes.post("/acts", status_code=201)
-    def say(request: Request, act: NewAct) -> Written:
-        """Say something; it stands in the file of links when this returns."""
-        service.require_writable()
-        review = service.review
-        of_clusters = act.kind in ("merge", "split")
-        if of_clusters and act.clustering not in (None, clustering_of(review)):
-            raise HTTPException(
-                409,
-                "found clusters that have been made anew since they were shown, expected those of now; load them "
-                "again.",
-            )
-        author = act.author or request.state.who.partition("@")[0]
-        done = _say(review, act, "" if author == "local" else author)
-        service.audit(request, "act", kind=done.kind, act=done.id, links=len(done.rows))
-        return Written(act=_act_info(done), links_written=len(done.rows))
-
-    @routes.get("/acts")
-    def list_acts() -> ActList:
-        """What was said so far, the latest first."""
-        return ActList(acts=[_act_info(one) for one in reversed(service.review.acts())])
-
-    @routes.post("/acts/{id}/undo")
-    def undo(request: Request, id: str, by: Undo | None = None) -> Written:
-        """Take an act back."""
-        service.require_writable()
-        review = service.review
-        if not any(one.id == id for one in review.acts()):
-            raise HTTPException(
-                404, "found no act of this id, expected one of the list of acts; look there."
-            )
-        author = (by and by.author) or request.state.who.partition("@")[0]
-        done = review.undo(id, "" if author == "local" else author)
-        service.audit(request, "act", kind="undo", act=done.id, of=id, links=len(done.rows))
-        return Written(act=_act_info(done), links_written=len(done.rows))
-
-    @routes.get("/links")
-    def list_links(offset: Page = 0, limit: Some = 1000) -> LinkList:
-        """Links that hold now."""
-        review = service.review
-        links = review.links
-        part = links.chosen(np.arange(len(links))[offset : offset + limit])
-        rows = zip(*(one.tolist() for one in (part.first, part.second, part.must, part.priority)))
-        return LinkList(
-            links=[
-                LinkInfo(first=a, second=b, kind="must" if must else "cannot", priority=priority)
-                for a, b, must, priority in rows
-            ],
-            total=len(links),
-            not_subject=np.flatnonzero(review.evidence.ignored)[:1000].tolist(),
-        )
-
-    return routes
+@router.get("/links")
+def list_links(service: Served, offset: Page = 0, limit: Some = 1000) -> LinkList:
+    """Links that hold now."""
+    review = service.review
+    links = review.links
+    part = links.chosen(np.arange(len(links))[offset : offset + limit])
+    rows = zip(*(one.tolist() for one in (part.first, part.second, part.must, part.priority)))
+    return LinkList(
+        links=[
+            LinkInfo(first=a, second=b, kind="must" if must else "cannot", priority=priority)
+            for a, b, must, priority in rows
+        ],
+        total=len(links),
+        not_subject=np.flatnonzero(review.evidence.ignored)[:1000].tolist(),
+    )
 
 
 def clustering_of(review: Review) -> str:
@@ -184,6 +173,17 @@ def _members(review: Review, label: int) -> tuple[np.ndarray, np.ndarray]:
         return review.members(label)
     except InputError as error:
         raise HTTPException(404, str(error)) from error
+
+
+def _picture(service: Service, request: Request, number: int, size: int | None) -> Response:
+    """An image, or a small picture of it."""
+    paths = service.review.paths
+    if not 0 <= number < len(paths):
+        raise HTTPException(
+            404,
+            f"found no image {number}, expected 0 to {len(paths) - 1}; take one of a cluster.",
+        )
+    return picture(request, Path(paths[number]), size, service.thumbnails, f"the image {number}")
 
 
 def _say(review: Review, act: NewAct, author: str) -> Act:

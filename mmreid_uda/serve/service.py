@@ -6,11 +6,12 @@ import os
 import re
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import HTTPException, Request
+from fastapi import Depends, HTTPException, Request
 
 from mmreid_uda.gallery import Filter, Gallery, Items, too_old
 from mmreid_uda.gallery.audit import AuditLog
@@ -19,12 +20,12 @@ from mmreid_uda.utils.files import atomic_path
 
 from .counterparts import Counterparts
 from .embedder import Embedder
-from .jobs import Jobs
+from .jobs import Job, Jobs
 from .pictures import Thumbnails, encode_jpeg
 from .settings import ServerSettings
 from .uploads import Upload
 
-__all__ = ["Service"]
+__all__ = ["Served", "Service"]
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # What is written to the folder of images; other files of it are somebody else's.
@@ -67,6 +68,8 @@ class Service:
             None if folder is None else folder / "thumbnails", settings.limits.thumbnails_bytes
         )
         self.jobs = Jobs(settings.limits.jobs)
+        self._starting = threading.Lock()
+        self.exporting = threading.Lock()
         self.counterparts = Counterparts(gallery, review)
         if gallery is not None and self.images is not None and not settings.read_only:
             self._settle(gallery)
@@ -157,6 +160,28 @@ class Service:
                 403,
                 "found a change of what is served read-only, expected none: start the server without --read-only.",
             )
+
+    def start_alone(self, kind: str, work: Callable[[Job], dict[str, Any]]) -> Job:
+        """Start a job unless one of its kind waits or runs.
+
+        Args:
+            kind: Of the job.
+            work: As of :meth:`.Jobs.start`.
+
+        Returns:
+            The job.
+
+        Raises:
+            HTTPException: There is such a job.
+            queue.Full: Too many are waiting.
+        """
+        with self._starting:
+            if self.jobs.busy(kind):
+                raise HTTPException(
+                    409,
+                    f"found a job of the kind {kind} that has not ended, expected none; wait for it.",
+                )
+            return self.jobs.start(kind, work)
 
     def audit(self, request: Request, what: str, **details: Any) -> None:
         """Write down who does what.
@@ -283,6 +308,14 @@ class Service:
         if self._gallery is not None:
             self._gallery.flush()
             self._gallery.close()
+
+
+async def _served(request: Request) -> Service:
+    return request.app.state.service
+
+
+Served = Annotated[Service, Depends(_served)]
+"""What the application serves, as a parameter of a route."""
 
 
 def _named(folder: Path, pattern: re.Pattern[str]) -> list[tuple[Path, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import sys
-import threading
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -27,170 +26,154 @@ from .review_schemas import (
     Row,
     TrainingCommand,
 )
-from .service import Service
+from .service import Served
 
-__all__ = ["work_routes"]
+__all__ = ["router"]
 
 # Figures of which it is known what is better.
 _LOWER = ("must_violated", "cannot_violated", "seen_together")
 _HIGHER = ("f_score", "nmi", "ari", "precision", "recall", "purity", "tracklet_purity")
 
+router = APIRouter(tags=["clusters"])
 
-def work_routes(service: Service) -> APIRouter:
-    """The routes of what comes of corrections.
 
-    Args:
-        service: What is served.
+@router.get("/map")
+def get_map(service: Served) -> MapPoints:
+    """All images on a plane."""
+    review = service.review
+    points = service.map_of(review)
+    return MapPoints(
+        x=rounded(points[:, 0], 4),
+        y=rounded(points[:, 1], 4),
+        label=review.labels.tolist(),
+        camera=review.evidence.named_cameras.tolist(),
+        clustering=clustering_of(review),
+    )
 
-    Returns:
-        A router.
-    """
-    routes = APIRouter(tags=["clusters"])
-    starting = threading.Lock()
 
-    @routes.get("/map")
-    def get_map() -> MapPoints:
-        """All images on a plane."""
-        review = service.review
-        points = service.map_of(review)
-        return MapPoints(
-            x=rounded(points[:, 0], 4),
-            y=rounded(points[:, 1], 4),
-            label=review.labels.tolist(),
-            camera=review.evidence.named_cameras.tolist(),
-            clustering=clustering_of(review),
+@router.get("/questions")
+def get_questions(
+    service: Served,
+    num: Annotated[int, Query(ge=1, le=200)] = 10,
+    rule: Literal["ask_me", "random"] = "ask_me",
+) -> QuestionList:
+    """Pairs whose answer tells most, or pairs at random."""
+    review = service.review
+    found = review.questions(num, rule)
+    infos = iter(image_infos(review, [i for one in found for i in (one.first, one.second)]))
+    return QuestionList(
+        questions=[
+            Question(
+                first=first,
+                second=second,
+                similarity=round(float(one.similarity), 6),
+                why=one.why,
+            )
+            for one, first, second in zip(found, infos, infos)
+        ]
+    )
+
+
+@router.post("/recluster", status_code=202)
+def recluster(service: Served, request: Request) -> JobInfo:
+    """Cluster again with the links as they are now."""
+    service.require_writable()
+    review = service.review
+
+    def work(job: Job) -> dict[str, Any]:
+        labels = review.recluster()
+        service.trained = None  # the comparison is that of the last job
+        return {
+            "clusters": len(set(labels.tolist()) - {-1}),
+            "outliers": int((labels < 0).sum()),
+        }
+
+    job = service.start_alone("recluster", work)
+    service.audit(request, "recluster")
+    return _job_info(job)
+
+
+@router.get("/jobs/{id}")
+def get_job(service: Served, id: str) -> JobInfo:
+    """How far a job is."""
+    job = service.jobs.find(id)
+    if job is None:
+        raise HTTPException(
+            404, "found no job of this id, expected one that was started; start it again."
         )
+    return _job_info(job)
 
-    @routes.get("/questions")
-    def get_questions(
-        num: Annotated[int, Query(ge=1, le=200)] = 10, rule: Literal["ask_me", "random"] = "ask_me"
-    ) -> QuestionList:
-        """Pairs whose answer tells most, or pairs at random."""
-        review = service.review
-        found = review.questions(num, rule)
-        infos = iter(image_infos(review, [i for one in found for i in (one.first, one.second)]))
-        return QuestionList(
-            questions=[
-                Question(
-                    first=first,
-                    second=second,
-                    similarity=round(float(one.similarity), 6),
-                    why=one.why,
-                )
-                for one, first, second in zip(found, infos, infos)
-            ]
+
+@router.get("/trainings")
+def get_training(service: Served) -> TrainingCommand:
+    """The command that trains again with the links."""
+    review, run = service.review, service.run
+    command = None if run is None else next_training(run, review.links_path)
+    return TrainingCommand(command=command)
+
+
+@router.post("/trainings", status_code=202)
+def train(service: Served, request: Request) -> JobInfo:
+    """Train again with the links, where the server allows it."""
+    service.require_writable()
+    review, run = service.review, service.run
+    if run is None or not service.settings.train:
+        raise HTTPException(
+            403,
+            "found a training asked for, expected none of this server; start it with --run and --train, or run "
+            "the command yourself.",
         )
+    folder = free_folder(run)
+    command = next_training(run, review.links_path, folder)
+    # That of this interpreter, wherever the shell would find another one.
+    words = [sys.executable, "-m", "mmreid_uda.cli.main", *command[1:]]
+    training = Training(words, service.jobs.stopping)
 
-    @routes.post("/recluster", status_code=202)
-    def recluster(request: Request) -> JobInfo:
-        """Cluster again with the links as they are now."""
-        service.require_writable()
-        review = service.review
+    def work(job: Job) -> dict[str, Any]:
+        training(job)
+        service.trained = folder
+        return {"work_dir": str(folder)}
 
-        def work(job: Job) -> dict[str, Any]:
-            labels = review.recluster()
-            service.trained = None  # the comparison is that of the last job
-            return {
-                "clusters": len(set(labels.tolist()) - {-1}),
-                "outliers": int((labels < 0).sum()),
-            }
+    job = service.start_alone("training", work)
+    service.audit(request, "train", command=command)
+    return _job_info(job)
 
-        with starting:
-            refuse_second("recluster")
-            job = service.jobs.start("recluster", work)
-        service.audit(request, "recluster")
-        return _job_info(job)
 
-    def refuse_second(kind: str) -> None:
-        if service.jobs.busy(kind):
-            raise HTTPException(
-                409,
-                f"found a job of the kind {kind} that has not ended, expected none; wait for it.",
-            )
-
-    @routes.get("/jobs/{id}")
-    def get_job(id: str) -> JobInfo:
-        """How far a job is."""
-        job = service.jobs.find(id)
-        if job is None:
-            raise HTTPException(
-                404, "found no job of this id, expected one that was started; start it again."
-            )
-        return _job_info(job)
-
-    @routes.get("/trainings")
-    def get_training() -> TrainingCommand:
-        """The command that trains again with the links."""
-        review, run = service.review, service.run
-        command = None if run is None else next_training(run, review.links_path)
-        return TrainingCommand(command=command)
-
-    @routes.post("/trainings", status_code=202)
-    def train(request: Request) -> JobInfo:
-        """Train again with the links, where the server allows it."""
-        service.require_writable()
-        review, run = service.review, service.run
-        if run is None or not service.settings.train:
-            raise HTTPException(
-                403,
-                "found a training asked for, expected none of this server; start it with --run and --train, or run "
-                "the command yourself.",
-            )
-        folder = free_folder(run)
-        command = next_training(run, review.links_path, folder)
-        # That of this interpreter, wherever the shell would find another one.
-        words = [sys.executable, "-m", "mmreid_uda.cli.main", *command[1:]]
-        training = Training(words, service.jobs.stopping)
-
-        def work(job: Job) -> dict[str, Any]:
-            training(job)
-            service.trained = folder
-            return {"work_dir": str(folder)}
-
-        with starting:
-            refuse_second("training")
-            job = service.jobs.start("training", work)
-        service.audit(request, "train", command=command)
-        return _job_info(job)
-
-    @routes.get("/compare")
-    def compare() -> Comparison:
-        """Figures before and after the last job: a training (of the two runs), or clustering again (of the labels)."""
-        review = service.review
-        if service.run is not None and service.trained is not None:
-            found = compare_runs(service.run, service.trained, review.links_path, review.root)
-            names = service.run.name, service.trained.name
-            return Comparison(
-                before=f"the run {names[0]}",
-                after=f"the run {names[1]}",
-                rows=[_row(*one) for one in found],
-            )
-        before = service.first_labels
-        if np.array_equal(before, review.labels):
-            return Comparison(before="", after="", rows=[])
-        old, new = review.health(before), review.health()
+@router.get("/compare")
+def compare(service: Served) -> Comparison:
+    """Figures before and after the last job: a training (of the two runs), or clustering again (of the labels)."""
+    review = service.review
+    if service.run is not None and service.trained is not None:
+        found = compare_runs(service.run, service.trained, review.links_path, review.root)
+        names = service.run.name, service.trained.name
         return Comparison(
-            before="the labels at the start of the server",
-            after="clustered again",
-            rows=[_row(name, old.get(name), new[name]) for name in new],
+            before=f"the run {names[0]}",
+            after=f"the run {names[1]}",
+            rows=[_row(*one) for one in found],
         )
+    before = service.first_labels
+    if np.array_equal(before, review.labels):
+        return Comparison(before="", after="", rows=[])
+    old, new = review.health(before), review.health()
+    return Comparison(
+        before="the labels at the start of the server",
+        after="clustered again",
+        rows=[_row(name, old.get(name), new[name]) for name in new],
+    )
 
-    exporting = threading.Lock()
 
-    @routes.get("/export/review.parquet", response_class=Response)
-    def export(request: Request) -> Response:
-        """All images as a table: path, camid, label, similarity, x, y, embedding."""
-        review = service.review
-        with exporting:
-            content = _parquet(review, service.map_of(review))
-        service.audit(request, "export", images=len(review))
-        return Response(
-            content,
-            media_type="application/vnd.apache.parquet",
-            headers={"content-disposition": 'attachment; filename="review.parquet"'},
-        )
-
-    return routes
+@router.get("/export/review.parquet", response_class=Response)
+def export(service: Served, request: Request) -> Response:
+    """All images as a table: path, camid, label, similarity, x, y, embedding."""
+    review = service.review
+    with service.exporting:
+        content = _parquet(review, service.map_of(review))
+    service.audit(request, "export", images=len(review))
+    return Response(
+        content,
+        media_type="application/vnd.apache.parquet",
+        headers={"content-disposition": 'attachment; filename="review.parquet"'},
+    )
 
 
 def _job_info(job: Job) -> JobInfo:
