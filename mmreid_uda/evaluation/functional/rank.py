@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -155,17 +155,9 @@ def evaluate_rank(
             raise InputError(
                 "evaluate_rank needs query_features and gallery_features, or distances."
             )
-        query_features = as_rows(query_features, normalize, "queries")
-        block_size = block_size or _block_size(query_features, rules, max_memory)
-        blocks = distance_blocks(
-            query_features,
-            gallery_features,
-            normalize=normalize,
-            block_size=block_size,
-            reuse_memory=True,
-            over_ranks=over_ranks,
+        distances = _distances_of(
+            query_features, gallery_features, rules, normalize, block_size, max_memory, over_ranks
         )
-        distances = Progress("ranking", rules.num_queries, "queries").watch(blocks)
     shots = SingleShot(rules, seed) if protocol == "cuhk03" else None
     pairs = PairCounter(rules) if verification else None
 
@@ -177,23 +169,8 @@ def evaluate_rank(
     by_rank, counts = zip(*(on_every_rank(rank) if over_ranks else [rank()]))
     ranked = sorted((one for some in by_rank for one in some), key=lambda one: one.start)
     require_all(((one.start, len(one.ap)) for one in ranked), rules.num_queries)
-    average_precision = np.concatenate([one.ap for one in ranked])
-    inverse_penalty = np.concatenate([one.inverse_penalty for one in ranked])
-    # In the order of the queries: a mean over drawn galleries is rounded.
-    hits = sum((one.hits for one in ranked), np.zeros(max_rank + 1))
-    num_valid = int(np.isfinite(average_precision).sum())
-    if num_valid == 0:
-        raise InputError(rules.no_match_message())
-    denominator = rules.num_queries if ap == "trapezoid" else num_valid
-    return RankResult(
-        mAP=float(np.nansum(average_precision) / denominator),
-        cmc=np.cumsum(hits[:max_rank]) / denominator,
-        mINP=float(np.nansum(inverse_penalty) / denominator),
-        num_queries=rules.num_queries,
-        num_valid=num_valid,
-        ap=average_precision,
-        verification=None if pairs is None else read_counts(counts),
-    )
+    result = _means(ranked, rules, of_all=ap == "trapezoid")
+    return result if pairs is None else replace(result, verification=read_counts(counts))
 
 
 @dataclass(frozen=True)
@@ -211,6 +188,53 @@ class _Ranked:
     ap: np.ndarray
     inverse_penalty: np.ndarray
     hits: np.ndarray
+
+
+def _distances_of(
+    query_features: Array,
+    gallery_features: Array,
+    rules: Protocol,
+    normalize: bool,
+    block_size: int | None,
+    max_memory: str | int | None,
+    over_ranks: bool,
+) -> Iterator[tuple[int, Tensor]]:
+    """Blocks of distances between features, see :func:`evaluate_rank`; each overwrites the one before."""
+    query_features = as_rows(query_features, normalize, "queries")
+    blocks = distance_blocks(
+        query_features,
+        gallery_features,
+        normalize=normalize,
+        block_size=block_size or _block_size(query_features, rules, max_memory),
+        reuse_memory=True,
+        over_ranks=over_ranks,
+    )
+    return Progress("ranking", rules.num_queries, "queries").watch(blocks)
+
+
+def _means(ranked: Sequence[_Ranked], rules: Protocol, of_all: bool) -> RankResult:
+    """Figures of all queries.
+
+    Args:
+        ranked: Those of each block, in order of the queries: a mean over drawn galleries is rounded.
+        rules: The protocol.
+        of_all: Divide by the number of all queries, not of those with a match.
+    """
+    average_precision = np.concatenate([one.ap for one in ranked])
+    inverse_penalty = np.concatenate([one.inverse_penalty for one in ranked])
+    hits = sum((one.hits for one in ranked), np.zeros_like(ranked[0].hits))
+    num_valid = int(np.isfinite(average_precision).sum())
+    if num_valid == 0:
+        raise InputError(rules.no_match_message())
+    num = rules.num_queries if of_all else num_valid
+    return RankResult(
+        mAP=float(np.nansum(average_precision) / num),
+        cmc=np.cumsum(hits[:-1]) / num,
+        mINP=float(np.nansum(inverse_penalty) / num),
+        num_queries=rules.num_queries,
+        num_valid=num_valid,
+        ap=average_precision,
+    )
 
 
 def _rank_blocks(

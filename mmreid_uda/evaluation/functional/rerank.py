@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,33 +97,24 @@ def rerank(
     """
     query, gallery, images = _unit_images(query_features, gallery_features)
     cameras = _joined_cameras(query_cameras, gallery_cameras, len(query), len(gallery))
-    if cameras is None:
-        needed = [neighbors_needed(len(images), k1, "full", k2)]
-    else:
-        if camera_lists.expansion:
-            k2 = max(k2, 2)  # here k2 = 1 switches off the plain expansion alone
-        needed = [*camera_lists.needed(cameras, k1, k2)]
+    if cameras is not None and camera_lists.expansion:
+        k2 = max(k2, 2)  # here k2 = 1 switches off the plain expansion alone
+    needed = (
+        [neighbors_needed(len(images), k1, "full", k2)]
+        if cameras is None
+        else [*camera_lists.needed(cameras, k1, k2)]
+    )
     # The features once more, what the search takes, and its lists once more.
     held = 4 * images.numel() + 8 * len(images) * sum(needed)
     held += search_bytes(len(images), images.shape[1], needed, precision)
     rows = _block_size(max_memory, held, query, gallery)
     log_memory("re-ranking", len(query), len(gallery), rows, held)
-    options: dict[str, Any] = dict(
-        precision=precision, with_min_similarity=True, over_ranks=over_ranks
-    )
-    neighbors: Neighbors | CameraNeighbors | None
-    if cameras is None:
-        neighbors = find_neighbors(images, *needed, **options)
-    else:
-        neighbors = find_camera_neighbors(images, cameras, *needed, **options)
-    shares = ALONE
-    if over_ranks:
-        neighbors = JaccardRanks(images, neighbors).neighbors
-        shares = RowShares(all(on_every_rank(kernels_available)))
-    assert neighbors is not None and neighbors.min_similarity is not None
+    neighbors = _find_neighbors(images, cameras, needed, precision, over_ranks)
+    shares = RowShares(all(on_every_rank(kernels_available))) if over_ranks else ALONE
     encodings = jaccard_encodings(
         images, neighbors, k1, k2, variant="full", camera_lists=camera_lists, shares=shares
     )
+    assert neighbors.min_similarity is not None
     nearness = neighbors.min_similarity[: len(query)]
     del neighbors
     farthest = np.maximum(2 - 2 * nearness, np.finfo(np.float32).tiny)
@@ -169,6 +160,28 @@ def _joined_cameras(
     return camera_numbers(
         np.concatenate([np.asarray(query), np.asarray(gallery)]), num_queries + num_gallery
     )
+
+
+def _find_neighbors(
+    images: Tensor,
+    cameras: np.ndarray | None,
+    needed: Sequence[int],
+    precision: Precision,
+    over_ranks: bool,
+) -> Neighbors | CameraNeighbors:
+    """Lists of ``needed`` neighbours, on every rank where the ranks share the search."""
+    options: dict[str, Any] = dict(
+        precision=precision, with_min_similarity=True, over_ranks=over_ranks
+    )
+    neighbors: Neighbors | CameraNeighbors | None
+    if cameras is None:
+        neighbors = find_neighbors(images, *needed, **options)
+    else:
+        neighbors = find_camera_neighbors(images, cameras, *needed, **options)
+    if over_ranks:
+        neighbors = JaccardRanks(images, neighbors).neighbors
+    assert neighbors is not None
+    return neighbors
 
 
 def _block_size(max_memory: str | int | None, held: int, query: Tensor, gallery: Tensor) -> int:
