@@ -211,6 +211,46 @@ def join_allowed(forest: Forest, first: np.ndarray, second: np.ndarray, once: bo
     return refused
 
 
+@register_jitable
+def _near_pairs(starts: Any, neighbors: Any, distances: Any, threshold: Any) -> Any:
+    """The heap of :func:`merge_nearest` at its start: distance of a pair, the pair, and at which join it was found."""
+    heap: Any = [(0.0, 0, 0, 0)]  # which tells numba the types
+    heap.pop()
+    for group in range(len(starts) - 1):
+        for place in range(starts[group], starts[group + 1]):
+            if group < neighbors[place] and distances[place] <= threshold:
+                heap.append((np.float64(distances[place]), group, np.int64(neighbors[place]), 0))
+    heapq.heapify(heap)
+    return heap
+
+
+@register_jitable
+def _moved(parent: Any, joined: Any, pool: Any, begin: Any, end: Any, needed: Any) -> Any:
+    """A larger pool of neighbors, without the lists of trees that are no more, and how much of it is used.
+
+    Args:
+        parent: As of :class:`Forest`.
+        joined: The former root of a tree whose list still counts.
+        pool: The lists.
+        begin: Where that of each root begins, changed in place.
+        end: Where it ends, likewise.
+        needed: Entries to leave room for.
+    """
+    alive = needed + end[joined] - begin[joined]
+    for group in range(len(parent)):
+        if parent[group] == group:
+            alive += end[group] - begin[group]
+    larger, used = np.empty(2 * alive, pool.dtype), 0
+    for group in range(len(parent)):
+        if parent[group] == group or group == joined:
+            length = end[group] - begin[group]
+            for place in range(length):
+                larger[used + place] = pool[begin[group] + place]
+            begin[group], end[group] = used, used + length
+            used += length
+    return larger, used
+
+
 def merge_nearest(
     forest: Forest,
     sums: np.ndarray,
@@ -242,13 +282,7 @@ def merge_nearest(
         were refused before, int64 (J,); and how often in all.
     """
     num = len(starts) - 1
-    heap: Any = [(0.0, 0, 0, 0)]
-    heap.pop()
-    for group in range(num):
-        for place in range(starts[group], starts[group + 1]):
-            if group < neighbors[place] and distances[place] <= threshold:
-                heap.append((np.float64(distances[place]), group, np.int64(neighbors[place]), 0))
-    heapq.heapify(heap)
+    heap = _near_pairs(starts, neighbors, distances, threshold)
     begin, end = starts[:-1].copy(), starts[1:].copy()
     pool, used = neighbors.copy(), len(neighbors)
     changed = np.zeros(num, np.int64)
@@ -283,21 +317,7 @@ def merge_nearest(
         changed[a] = met[a] = joined
         needed = end[a] - begin[a] + end[b] - begin[b]
         if used + needed > len(pool):
-            # Leave behind the lists of trees that are no more.
-            alive = needed + end[b] - begin[b]
-            for group in range(num):
-                if forest.parent[group] == group:
-                    alive += end[group] - begin[group]
-            larger = np.empty(2 * alive, pool.dtype)
-            used = 0
-            for group in range(num):
-                if forest.parent[group] == group or group == b:
-                    length = end[group] - begin[group]
-                    for place in range(length):
-                        larger[used + place] = pool[begin[group] + place]
-                    begin[group], end[group] = used, used + length
-                    used += length
-            pool = larger
+            pool, used = _moved(forest.parent, b, pool, begin, end, needed)
         start = used
         for tree in (a, b):
             for place in range(begin[tree], end[tree]):
