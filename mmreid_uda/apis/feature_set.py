@@ -11,8 +11,8 @@ from mmengine.config import Config
 
 from mmreid_uda.config import require_tests
 from mmreid_uda.datasets import ReIDDataset, ReIDTestDataset, build_dataset
-from mmreid_uda.datasets.base_reid import sorted_ids
 from mmreid_uda.datasets.files import file_numbers
+from mmreid_uda.datasets.ids import sorted_ids
 from mmreid_uda.datasets.unknown import compared_cameras, known
 from mmreid_uda.evaluation.functional import evaluate_rank
 from mmreid_uda.evaluation.functional.distance import as_sides

@@ -12,10 +12,11 @@ from .catalog import (
     register_dataset,
     short_name,
 )
+from .csv_reid import CSVReIDDataset
 from .cuhk03 import CUHK03NP
 from .digits import DigitsDataset
 from .dukemtmc import DukeMTMCreID
-from .generic import CSVReIDDataset, FolderReIDDataset
+from .folder_reid import FolderReIDDataset
 from .market1501 import Market1501, MarketStyleDataset
 from .msmt17 import MSMT17
 from .noise import NOISE_KINDS, LabelNoise, precision_recall

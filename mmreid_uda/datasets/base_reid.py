@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
@@ -28,58 +27,17 @@ from .files import (
     is_file,
     is_folder,
     listing,
-    real_paths,
     shown,
     subfolders,
 )
+from .ids import sorted_ids
 from .links import ImageFiles, read_links, resolve_links
 from .noise import LabelNoise, NoiseOptions
-from .packs import PACK_SUFFIX, SPELLED_OTHERWISE
-from .unknown import known
+from .packs import PACK_SUFFIX
+from .records import chosen_records, fingerprint_of, merge_files
+from .shared_labels import SharedLabels
 
-__all__ = ["ReIDDataset", "log_once", "plain_name", "sorted_ids"]
-
-
-# What records tell of an image, and the plural of it.
-_TOLD = {"pid": "identities", "camid": "cameras", "time": "times", "tracklet": "tracklets"}
-
-
-def natural_key(value: object) -> tuple[list[tuple[int, str]], str]:
-    """Sorting key that puts ``s2`` before ``s10`` and 2 before 10, whatever the type of the ids.
-
-    Args:
-        value: An id or a name.
-
-    Returns:
-        What compares as a key of ``sorted``.
-    """
-    text = str(value)
-    # Digits compare by number of places first: Python refuses to make an int of thousands of them.
-    parts = [
-        (len(digits := part.lstrip("0")), digits) if position % 2 else (0, part)
-        for position, part in enumerate(re.split(r"([0-9]+)", text))
-    ]
-    return parts, text
-
-
-def sorted_ids(ids: Iterable[Any]) -> list[Any]:
-    """Sort ids: integers by value, texts with the numbers inside them by value.
-
-    Args:
-        ids: In any order, possibly several times.
-
-    Returns:
-        Each once.
-    """
-    distinct = set(ids)
-    if all(isinstance(one, int) for one in distinct):
-        return sorted(distinct)
-    return sorted(distinct, key=natural_key)
-
-
-def _known_camera(camid: Any) -> int | None:
-    camid = known(camid)
-    return None if camid is None or camid < 0 else int(camid)
+__all__ = ["ReIDDataset", "log_once", "plain_name"]
 
 
 def plain_name(name: str) -> str:
@@ -103,23 +61,6 @@ def log_once(message: str, level: int = logging.INFO) -> None:
         level: Of :mod:`logging`. Defaults to ``INFO``.
     """
     print_log(message, logger="current", level=level)
-
-
-class SharedLabels:
-    """An int64 tensor in shared memory that stays one tensor when the dataset around it is copied.
-
-    ``copy.deepcopy`` of a plain tensor makes a private one, and a worker that holds it would train on the labels of
-    the first epoch for ever.
-
-    Args:
-        values: int64 (N,), the first labels.
-    """
-
-    def __init__(self, values: Tensor) -> None:
-        self.tensor = values.clone().share_memory_()
-
-    def __deepcopy__(self, memo: dict) -> SharedLabels:
-        return self
 
 
 @checked
@@ -303,7 +244,7 @@ class ReIDDataset(BaseDataset):
         Returns:
             One dict per image: ``img_path`` and ``camid``.
         """
-        records = self._select(self._merged(self.load_split()))
+        records = self._select(self.load_split())
         if self._noise is not None:
             records = self._noise(records)
         self.paths: list[str] = [record["img_path"] for record in records]
@@ -317,62 +258,22 @@ class ReIDDataset(BaseDataset):
             if self._unlabeled
             else torch.from_numpy(self.true_labels)
         )
-        self._labels = SharedLabels(labels)
-        self.fingerprint = self._hash(records)
+        self._labels = SharedLabels(labels, self.name)
+        self.fingerprint = fingerprint_of(records)
         return [
             {"img_path": path, "camid": int(camid)} for path, camid in zip(self.paths, self.camids)
         ]
 
-    def _merged(self, records: list[dict]) -> list[dict]:
-        """Sort the records by the name below the root, and keep each file once with all that is known of it."""
-        names = [self._relative(record["img_path"]) for record in records]
-        order = sorted(range(len(names)), key=names.__getitem__)
-        files = real_paths(records[place]["img_path"] for place in order)
-        kept: dict[str, dict] = {}
-        merged: list[tuple[str, str]] = []
-        for number, (place, file) in enumerate(zip(order, files)):
-            record = {"number": number, **records[place], "name": names[place]}
-            record.update(pid=known(record["pid"]), camid=_known_camera(record["camid"]))
-            first = kept.setdefault(file, record)
-            if first is record:
-                continue
-            merged.append((record["name"], first["name"]))
-            for key, what in _TOLD.items():
-                values = [one[key] for one in (first, record) if one.get(key) is not None]
-                if len(set(values)) > 1:
-                    raise InputError(
-                        f"split '{self.split}' of {self.name} in {shown(self.root)} has one file with two {what}, "
-                        f"{values[0]!r} as {shown(first['name'])} and {values[1]!r} as {shown(record['name'])}; remove "
-                        "the wrong entry, folder or link"
-                    )
-                first[key] = values[0] if values else None
+    def _select(self, records: list[dict]) -> list[dict]:
+        """Each file once, and of these what ``indices`` and ``corrupt='skip'`` leave."""
+        kept, merged = merge_files(records, self.root, f"split '{self.split}' of {self.name}")
         if merged:
             self._note(
                 f"{len(merged)} of {len(records)} entries lead to a file that is there already and were merged with "
                 f"it, such as {shown(merged[0][0])} with {shown(merged[0][1])}"
             )
-        return list(kept.values())
-
-    def _select(self, records: list[dict]) -> list[dict]:
-        """Apply ``indices`` and ``corrupt='skip'``."""
-        count, chosen = len(records), self._selection
-        if isinstance(chosen, int):
-            records = records[:chosen] if chosen >= 0 else records[chosen:]
-        elif chosen is not None:
-            try:
-                places = [range(count)[index] for index in chosen]
-            except (IndexError, TypeError) as error:
-                raise InputError(
-                    f"indices={chosen!r} was given for the {count} images of {self.name} {self.split}, expected their "
-                    f"number or a list of positions from {-count} to {count - 1}; set indices"
-                ) from error
-            if len(set(places)) < len(places):
-                raise InputError(
-                    f"indices names {len(places)} images of {self.name} {self.split} of which only {len(set(places))} "
-                    "are distinct, expected every image once; set indices"
-                )
-            records = [records[place] for place in places]
-        return self._without_corrupt(records) if self._skip_corrupt else records
+        chosen = chosen_records(kept, self._selection, f"{self.name} {self.split}")
+        return self._without_corrupt(chosen) if self._skip_corrupt else chosen
 
     def _without_corrupt(self, records: list[dict]) -> list[dict]:
         """Drop images that cannot be decoded."""
@@ -487,26 +388,6 @@ class ReIDDataset(BaseDataset):
                 "with labels='ground_truth'; check that data_root is the folder above the identities"
             )
 
-    def _relative(self, path: str) -> str:
-        """The name of an image below the root, with ``/``: the same for all spellings of path and root."""
-        prefix = os.path.join(self.root, "")
-        inner = path[len(prefix) :]
-        # os.path.relpath costs seconds on a hundred thousand paths: only for those that are spelled otherwise.
-        if not path.startswith(prefix) or SPELLED_OTHERWISE.search(inner):
-            inner = os.path.relpath(path, self.root)
-        if inner.startswith(".."):
-            folder, name = os.path.split(path)
-            place = os.path.join(os.path.realpath(folder), name)
-            inner = os.path.relpath(place, os.path.realpath(self.root))
-        return inner.replace(os.sep, "/")
-
-    def _hash(self, records: list[dict]) -> str:
-        digest = hashlib.sha256()
-        for record in records:
-            line = (record["name"], record["pid"], record["camid"])
-            digest.update(repr(line).encode())
-        return digest.hexdigest()
-
     # ------------------------------------------------------------------ labels
 
     @property
@@ -523,18 +404,7 @@ class ReIDDataset(BaseDataset):
         Raises:
             ValueError: Wrong shape, type or range, or a class without an image.
         """
-        if labels.shape != self.labels.shape or labels.dtype.is_floating_point:
-            raise ValueError(
-                f"labels of {self.name} must be integers of shape {tuple(self.labels.shape)}, "
-                f"got {labels.dtype} of shape {tuple(labels.shape)}"
-            )
-        classes = torch.unique(labels[labels >= 0]).cpu()
-        if int(labels.min()) < -1 or not torch.equal(classes.long(), torch.arange(len(classes))):
-            raise ValueError(
-                f"labels of {self.name} must be -1 or contiguous 0..K-1, got {len(classes)} classes "
-                f"between {int(labels.min())} and {int(labels.max())}"
-            )
-        self.labels.copy_(labels)
+        self._labels.write(labels)
 
     # ------------------------------------------------------------------ items
 

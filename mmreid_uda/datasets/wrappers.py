@@ -21,9 +21,10 @@ from mmreid_uda.utils import InputError, SeededIndex
 from mmreid_uda.utils.choices import SPLITS
 from mmreid_uda.utils.values import checked
 
-from .base_reid import ReIDDataset, sorted_ids
+from .base_reid import ReIDDataset
 from .catalog import build_dataset
 from .files import file_numbers, shown
+from .ids import sorted_ids
 from .statistics import log_statistics
 from .unknown import compared_cameras
 

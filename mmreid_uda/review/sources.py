@@ -15,7 +15,7 @@ from mmreid_uda.apis.feature_set import target_images
 from mmreid_uda.checkpoint import find_checkpoint, find_labels, load_from_local, run_config
 from mmreid_uda.config import load_config
 from mmreid_uda.datasets import ReIDDataset
-from mmreid_uda.datasets.base_reid import sorted_ids
+from mmreid_uda.datasets.ids import sorted_ids
 from mmreid_uda.engine.hooks import ClusterHook
 from mmreid_uda.gallery import Gallery, Items
 from mmreid_uda.registry import HOOKS

@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from mmreid_uda.datasets import Market1501, ReIDDataset
-from mmreid_uda.datasets.base_reid import sorted_ids
+from mmreid_uda.datasets.ids import sorted_ids
 from mmreid_uda.registry import TRANSFORMS
 from mmreid_uda.utils import InputError, SeededIndex, make_rng
 
