@@ -21,8 +21,7 @@ from mmreid_uda.cli import (
 )
 from mmreid_uda.cli.launch import num_processes
 from mmreid_uda.utils import InputError
-from mmreid_uda.utils import dist as utils_dist
-from mmreid_uda.utils.dist import rank0_says
+from mmreid_uda.utils.dist import groups, rank0_says
 
 
 def test_bad_input_is_one_sentence_and_an_exit_status(capsys):
@@ -160,7 +159,7 @@ def test_of_ranks_that_have_not_joined_the_first_tells(capsys, monkeypatch):
         num_processes("pytorch")
         raise InputError("found nothing")
 
-    monkeypatch.setattr(utils_dist, "_launched", 0)
+    monkeypatch.setattr(groups, "_launched", 0)
     for rank, said in (("0", "error: found nothing\n"), ("1", "")):
         monkeypatch.setenv("RANK", rank)
         monkeypatch.setenv("WORLD_SIZE", "2")
