@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from measuring import resident
+from measuring import resident, show
 from synthetic_features import IMAGES_PER_ID, NUM_CAMERAS, make_features
 
 from mmreid_uda.cli import ToolParser, at_least, run_tool, writable
 from mmreid_uda.utils import num_threads
-from mmreid_uda.utils.files import write_json
 
 if TYPE_CHECKING:
     from mmreid_uda.gallery import Gallery, Items
@@ -253,10 +252,7 @@ def report(metrics: dict[str, Any]) -> str:
 def main() -> None:
     """Run the tool."""
     args = parse_args()
-    metrics = measure(args)
-    print(report(metrics))
-    if args.json:
-        write_json(args.json, metrics)
+    show(args, measure(args), report)
 
 
 if __name__ == "__main__":
