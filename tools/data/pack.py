@@ -28,8 +28,9 @@ from mmreid_uda.utils import InputError
 __all__ = ["pack_folder"]
 
 _BLOCK = 1024
-# Videos and archives that lie beside the images are no part of a dataset.
+# Videos and archives that lie beside the images are no part of a dataset, but tables of any size are.
 _LARGEST = 64 << 20
+_TABLES = (".csv", ".tsv", ".txt", ".json", ".xml", ".mat")
 _QUALITY = 95
 
 
@@ -207,7 +208,7 @@ def _copy(folder: str, out: str, names: Sequence[str]) -> list[str]:
         source, place = os.path.join(folder, name), os.path.join(out, name)
         with said_unreadable(), open(source, "rb"):
             size = os.path.getsize(source)
-        if size > _LARGEST:
+        if size > _LARGEST and not name.lower().endswith(_TABLES):
             large.append(name)
             continue
         os.makedirs(os.path.dirname(place), exist_ok=True)
