@@ -1,5 +1,6 @@
 """Packs: read as the folders they were made of, to the last bit, by whoever reads images."""
 
+import errno
 import multiprocessing
 import os
 import pickle
@@ -307,6 +308,30 @@ def test_images_that_changed_since_a_packing_was_cut_off_are_read_again(tmp_path
     (tmp_path / ".junk.pack.part" / packs.IMAGES).write_bytes(b"no database" * 1000)
     pack_folder(str(tmp_path / "crops"), str(tmp_path / "junk.pack"))
     assert read_file(f"{tmp_path}/crops.pack/a.jpg") == (tmp_path / "crops" / "a.jpg").read_bytes()
+
+
+def test_images_are_joined_up_to_a_size_and_written_from_time_to_time(tmp_path, monkeypatch):
+    lmdb = pytest.importorskip("lmdb")
+    monkeypatch.setattr(pack_writer, "_CHUNK_BYTES", 100)
+    monkeypatch.setattr(pack_writer, "_COMMIT_BYTES", 160)
+    writer = pack_writer.PackWriter(str(tmp_path), list("abcdefg"), range(7), "plan")
+    chunks = []
+    # With 8 bytes before each: just one chunk, one byte too many, and what is written ends a chunk.
+    for size in (42, 42, 42, 43, 42, 42, 42):
+        writer.add(bytes(size))
+        chunks.append(writer._env.stat()["entries"] - 1)
+    assert chunks == [0, 0, 0, 3, 3, 3, 3]
+    writer.commit()
+    assert writer._env.stat()["entries"] - 1 == 5
+
+    class Full:
+        def begin(self, write):
+            raise lmdb.DiskError("no room")
+
+    monkeypatch.setattr(writer, "_env", Full())
+    with pytest.raises(OSError) as error:
+        writer.finish()
+    assert error.value.errno == errno.ENOSPC
 
 
 def _packed_without_room(crops, out, said):

@@ -1,6 +1,7 @@
 """Features in a file: the rows of all ranks at their places, labels as of those in memory, and who cannot see it."""
 
 import errno
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -95,7 +96,8 @@ def wrong_on_a_rank(rank, folder):
 
 def sentence(rank, folder, kind):
     rows = Rows().rows.clone()
-    rows[12, 3] = torch.nan if kind == "nan" else 0
+    if kind == "nan":
+        rows[12, 3] = rows[27, 0] = torch.nan  # in two batches of one rank: the first is told
     path = folder / f"{kind}.npy"
     if rank and kind != "nan":  # another disk
         path = folder / f"{kind}_of_another.npy"
@@ -148,6 +150,16 @@ def test_what_a_killed_run_has_left_makes_room_and_files_of_others_stay(tmp_path
             assert place(1).name == f"clustering-{number}.npy"
             place(1).touch()
     assert sorted(path.name for path in folder.iterdir()) == ["0.npy", "gallery.npz"]
+
+
+def test_rows_that_the_system_takes_a_part_at_a_time_are_whole(tmp_path):
+    file = FeatureFile(tmp_path / "0.npy", (NUM, DIM))
+    raw = file._file
+    file._file = SimpleNamespace(
+        seek=raw.seek, write=lambda rows: raw.write(rows[:99]), close=raw.close
+    )
+    file.write(0, Rows().rows)
+    assert torch.equal(file.mapped(), Rows().rows)
 
 
 def test_no_room_is_told_before_the_work(tmp_path, monkeypatch):

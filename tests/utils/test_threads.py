@@ -61,7 +61,7 @@ def test_a_process_looks_for_itself_at_what_the_one_that_has_started_it_has_foun
 
 
 @pytest.mark.parametrize(
-    "name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "LOCAL_RANK"]
+    "name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "LOCAL_RANK", "SLURM_PROCID"]
 )
 def test_what_is_set_or_inside_a_rank_stays(bare, name):
     bare(4.0).setenv(name, "7")
@@ -77,6 +77,16 @@ def test_ranks_share_the_cores_whatever_the_load(bare):
         del os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]
     settle_threads(ranks=2)
     assert chosen() == dict(OMP_NUM_THREADS="2", MKL_NUM_THREADS="2")
+    del os.environ["OMP_NUM_THREADS"]
+    os.environ["MKL_NUM_THREADS"] = "3"
+    settle_threads(ranks=8)
+    assert chosen() == dict(OMP_NUM_THREADS="1", MKL_NUM_THREADS="3")
+
+
+def test_one_thread_waits_for_nobody(bare):
+    bare(4.0).setenv("OMP_NUM_THREADS", "1")
+    settle_threads()
+    assert chosen() == dict(OMP_NUM_THREADS="1")
 
 
 def test_a_container_of_fewer_cores_than_torch_sees_limits_the_threads(bare):
