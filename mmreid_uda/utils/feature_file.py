@@ -152,12 +152,14 @@ class FeatureFile:
         path, width = run_on_rank0(lambda: (place(4 * num_rows * width), width))
         return None if path is None else cls(path, (num_rows, width))
 
-    def write(self, start: int, rows: Tensor, names: Sequence[Any] | None = None) -> None:
+    def write(
+        self, start: int | Sequence[int], rows: Tensor, names: Sequence[Any] | None = None
+    ) -> None:
         """Put rows to their places. Those that are not finite are told of when all ranks have come to :meth:`mapped`.
 
         Args:
-            start: Index of the first.
-            rows: float32 (rows, D), on any device.
+            start: Index of the first; or of each, where they do not follow each other.
+            rows: float32 (rows, D), at least one, on any device.
             names: Of the rows, such as paths, for the sentence about them.
 
         Raises:
@@ -169,11 +171,12 @@ class FeatureFile:
         except InputError as error:
             self._error = self._error or error
         with said_to_be_unwritable(self.path):
-            self._file.seek(self._offset + 4 * self.shape[1] * start)
-            left = array.data.cast("B")
-            while left:
-                left = left[self._file.write(left) :]
-        self._sign = start, array[0].tobytes()
+            for first, block in [(start, array)] if isinstance(start, int) else zip(start, array):
+                self._file.seek(self._offset + 4 * self.shape[1] * first)
+                left = block.data.cast("B")
+                while left:
+                    left = left[self._file.write(left) :]
+        self._sign = first, block.reshape(-1, self.shape[1])[0].tobytes()
 
     def mapped(self) -> Tensor:
         """The rows of all ranks, when each has written its own; all ranks call this together.

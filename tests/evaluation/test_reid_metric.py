@@ -288,6 +288,10 @@ def evaluate_on_rank(rank: int, folder: str, num_images: int) -> dict[str, Any]:
         "mapped": (dict(ALL_STEPS, feature_file=f"{folder}/features.npy"), share),
         # Everything on rank 1, nothing on rank 0.
         "lopsided": (dict(protocol="cuhk03"), images if rank else images[:0]),
+        "lopsided, mapped": (
+            dict(protocol="cuhk03", feature_file=f"{folder}/features.npy"),
+            images if rank else images[:0],
+        ),
         "timed": (dict(time_prior=dict(labels=write_labels(Path(folder, f"{rank}")))), share),
     }
     for name, (options, own) in cases.items():
@@ -339,7 +343,8 @@ def test_two_ranks_equal_one_to_the_last_bit(
         expected = {key: value.hex() for key, value in metric.evaluate(NUM_SAMPLES).items()}
         assert first[name] == expected
         assert len(expected) > 5
-    assert first["mapped"] == first["cpu"] and not (tmp_path / "features.npy").exists()
+    assert first["mapped"] == first["cpu"] and first["lopsided, mapped"] == first["lopsided"]
+    assert not (tmp_path / "features.npy").exists()
 
 
 def test_an_error_is_raised_on_every_rank(run_ranks: Any, tmp_path: Path) -> None:

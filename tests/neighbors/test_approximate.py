@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmreid_uda.clustering import JaccardDBSCAN, cluster_quality
+from mmreid_uda.clustering import DropLooseMembers, JaccardDBSCAN, cluster_quality, refiners
 from mmreid_uda.neighbors import (
     approximate,
     compiled_search,
@@ -263,6 +263,8 @@ def search_without_room_for_a_copy(rank, path):
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     with pytest.raises(MemoryError):
         np.array(mapped)
+    refiners._BLOCK_SIZE = 64
+    assert not (DropLooseMembers(0.01)(np.arange(1024) // 256, mapped) < 0).any()
     return [search(mapped).indices for search in searches]
 
 

@@ -375,11 +375,11 @@ class ReIDMetric(BaseMetric):
         file = FeatureFile(
             Path(str(self.feature_file)), (num, width), "val_evaluator.feature_file=None"
         )
-        rows = iter(places.tolist())
-        for part in parts:
-            for vector, row in zip(part, rows):
-                if row >= 0:
-                    file.write(row, vector[None], [f"image {row}"])
+        lengths = [len(part) for part in parts]
+        for part, rows in zip(parts, places[: sum(lengths)].split(lengths)):
+            if (known := rows >= 0).any():
+                own = rows[known].tolist()
+                file.write(own, part[known], [f"image {row}" for row in own])
         return file.mapped()
 
 
