@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -173,7 +174,7 @@ class JaccardClusterer(Clusterer):
     def require_images(self, num: int) -> None:
         """Refuse a file of neighbours that cannot be read, or is of another number of images."""
         if self.path:
-            open_neighbors(self.path, num)
+            self._opened(num)
 
     def begin(self, features: np.ndarray | Tensor, of_image: np.ndarray | None = None) -> None:
         """Compare the sample in a file with the features, unless it was theirs in an earlier call.
@@ -233,11 +234,20 @@ class JaccardClusterer(Clusterer):
 
     def _file(self, rows: np.ndarray | Tensor) -> NeighborFile:
         """The file of neighbours, of these rows or of the images that they were made of."""
-        num = len(rows) if self._of_image is None else len(self._of_image)
-        file = open_neighbors(self.path, num, self._of_image)
+        file = self._opened(len(rows) if self._of_image is None else len(self._of_image))
         if _digest(file.sample) not in ("", self.seen_sample):
             require_features(self.path, file.sample, _rows_in_memory(rows))
         return file
+
+    def _opened(self, num: int) -> NeighborFile:
+        size = os.path.getsize(self.path) if os.path.isfile(self.path) else 0
+        if self.max_memory is not None and size > self.max_memory:
+            raise InputError(
+                f"found max_memory of {self.max_memory / 2**20:.0f} MiB for {type(self).__name__}, expected more than "
+                f"the {size / 2**20:.0f} MiB of {self.path!r}, which is read into memory: raise it, or name a folder "
+                "with a .npy file for each array, which stay on the disk."
+            )
+        return open_neighbors(self.path, num, self._of_image)
 
     def _approximately(
         self,

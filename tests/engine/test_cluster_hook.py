@@ -105,6 +105,18 @@ def test_persistent_workers_see_every_relabel(tiny, tmp_path, start_method):
     runner.train_dataloader._iterator._shutdown_workers()
 
 
+def test_a_clusterer_refuses_before_anything_is_extracted(tiny, tmp_path, monkeypatch):
+    def refuse(self, num):
+        raise InputError(f"found a file of other images than {num}")
+
+    monkeypatch.setattr(ScriptedLabels, "require_images", refuse)
+    monkeypatch.setattr(ClusterHook, "collect", None)
+    runner = make_runner(tiny, tmp_path, ["good"])
+    num = len(runner.train_dataloader.dataset.target)
+    with pytest.raises(InputError, match=f"other images than {num}"):
+        runner.train()
+
+
 def test_images_that_show_no_subject_are_no_outliers(tiny, tmp_path):
     options = {"relabel.max_outlier_ratio": 0.5, "relabel.min_clusters": 2}
     runner = make_runner(tiny, tmp_path, ["good"], **options)

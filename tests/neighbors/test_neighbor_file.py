@@ -137,6 +137,10 @@ def test_a_budget_counts_what_is_named(tmp_path):
     clusterer = JaccardDBSCAN(k1=10, k2=4, search=f"file:{path}", max_memory="40MiB")
     with pytest.raises(InputError, match=r"max_memory of 40 MiB .*name fewer than 3000000 cand"):
         clusterer(FEATURES, seed=0, epoch=0)
+    np.savez(tmp_path / "all.npz", indptr=indptr, indices=np.zeros(12_000_000, np.int32))
+    clusterer.search = f"file:{tmp_path / 'all.npz'}"
+    with pytest.raises(InputError, match=r"more than the 46 MiB .* a folder with a \.npy file"):
+        clusterer.require_images(400)
     write_neighbors(tmp_path / "few.npz", EXACT.indices)
     clusterer.search = f"file:{tmp_path / 'few.npz'}"
     assert clusterer(FEATURES, seed=0, epoch=0).max() > 20
