@@ -110,12 +110,12 @@ def _from_dinov3(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-# How the four neighbors of a merged patch are ordered: (row, column) = 00, 01, 10, 11 here, 00, 10, 01, 11 in timm.
+# How the four neighbours of a merged patch are ordered: (row, column) = 00, 01, 10, 11 here, 00, 10, 01, 11 in timm.
 _NEIGHBORS = [0, 2, 1, 3]
 
 
 def _from_solider(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """SOLIDER's Swin: the merging layers see four neighbors, channel by channel there and neighbor by neighbor in timm.
+    """SOLIDER's Swin: merging layers see four neighbours, channel by channel there and neighbour by neighbour in timm.
 
     Its semantic controller is left out: these are the features without it.
     """

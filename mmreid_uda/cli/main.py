@@ -78,7 +78,7 @@ def main() -> None:
             script = tools / "launch.py"
     ToolParser.program = f"mmreid {command}"
     sys.argv = [str(script), *words]
-    sys.path.insert(0, str(script.parent))  # as `python SCRIPT` does: tools import their neighbors
+    sys.path.insert(0, str(script.parent))  # as `python SCRIPT` does: tools import their neighbours
     runpy.run_path(str(script), run_name="__main__")
 
 

@@ -226,7 +226,7 @@ def _near_pairs(starts: Any, neighbors: Any, distances: Any, threshold: Any) -> 
 
 @register_jitable
 def _moved(parent: Any, joined: Any, pool: Any, begin: Any, end: Any, needed: Any) -> Any:
-    """A larger pool of neighbors, without the lists of trees that are no more, and how much of it is used.
+    """A larger pool of neighbours, without the lists of trees that are no more, and how much of it is used.
 
     Args:
         parent: As of :class:`Forest`.
@@ -264,13 +264,13 @@ def merge_nearest(
     """Average linkage: join the two nearest trees, again and again, unless they exclude each other.
 
     The mean cosine distance of all pairs between two trees is one less the product of their mean vectors: it is exact,
-    and nothing but sums is kept. Looked at are trees of which two groups are neighbors.
+    and nothing but sums is kept. Looked at are trees of which two groups are neighbours.
 
     Args:
         forest: Changed in place.
         sums: float32 (G, D), sum of the unit vectors of each group; that of a root becomes the tree's.
         weights: float64 (G,), how many vectors that is, likewise.
-        starts: int64 (G + 1,), where the neighbors of a group begin.
+        starts: int64 (G + 1,), where the neighbours of a group begin.
         neighbors: int32 (E,), both directions of every edge, without the group itself.
         distances: float32 (E,), of each of them.
         threshold: Join trees up to this distance.

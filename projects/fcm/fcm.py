@@ -1,10 +1,10 @@
-"""FCM: features are averaged with their nearest neighbors before they are clustered.
+"""FCM: features are averaged with their nearest neighbours before they are clustered.
 
 Source: Li et al., "Catalyst for Clustering-based Unsupervised Object Re-Identification: Feature Calibration",
 AAAI 2024, released code.
 
 Two images of a person are often farther apart than one of them is from a stranger, by chance of pose and crop. A mean
-of neighbors varies less. What is averaged are only the features of the clustering step; images are trained as ever.
+of neighbours varies less. What is averaged are only the features of the clustering step; images are trained as ever.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mmreid_uda.structures import Extract, TrainingImages
 from mmreid_uda.utils.dist import run_on_rank0
 from mmreid_uda.utils.values import Count, Natural, NonNegative, Positive, checked
 
-# Rows averaged together: half a GiB of 64 neighbors with 2,048 numbers each.
+# Rows averaged together: half a GiB of 64 neighbours with 2,048 numbers each.
 _ROWS = 1024
 
 
@@ -42,7 +42,7 @@ def calibrate(
     Args:
         features: float (N, D), no zero rows; they are scaled to unit norm.
         num_neighbors: k; all images, if there are fewer.
-        temperature: T > 0. At 1 the neighbors weigh nearly the same, near 0 the image itself is all.
+        temperature: T > 0. At 1 the neighbours weigh nearly the same, near 0 the image itself is all.
         own_weight: w, at least 0: what the image has beside its part in the mean.
         layers: How often; 0 changes nothing but the norm.
 
@@ -62,7 +62,7 @@ def calibrate(
 
 
 def _nearest(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Neighbors and similarities (N, k), the same on every rank."""
+    """Neighbours and similarities (N, k), the same on every rank."""
     found = find_neighbors(rows, k, over_ranks=True)
 
     def arrays() -> tuple[np.ndarray, np.ndarray]:

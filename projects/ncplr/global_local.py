@@ -1,9 +1,9 @@
-"""Global-local NCPLR: the whole image and its halves, with common neighbors, refine each other's labels.
+"""Global-local NCPLR: the whole image and its halves, with common neighbours, refine each other's labels.
 
 Source: the released code of Cheng et al., arXiv 2211.16847, folder ``GL-NCPLR``.
 
 The whole map and its upper and lower half each have a pooling, a neck, a memory and a classifier. Clusters and
-neighbors come from a mix of their three Jaccard distances, and each soft label takes over from the others as far as
+neighbours come from a mix of their three Jaccard distances, and each soft label takes over from the others as far as
 they say the same.
 """
 
@@ -81,7 +81,7 @@ class GlobalLocalDBSCAN(JaccardClusterer):
 
     Args:
         eps: Radius, 0 < eps < 1. Defaults to 0.5.
-        min_samples: Neighbors of a core image, itself included. Defaults to 4.
+        min_samples: Neighbours of a core image, itself included. Defaults to 4.
         part_weight: w, in [0, 0.5]. Defaults to 0.2.
         **kwargs: As for :class:`JaccardClusterer`.
 
@@ -145,7 +145,7 @@ class GlobalLocalDBSCAN(JaccardClusterer):
             one.data = np.float32(share) * (1 - one.data)
             similar = one if similar is None else similar + one
         assert similar is not None
-        # What is not stored in one of them has no neighbor in common there, distance 1, or is out of reach.
+        # What is not stored in one of them has no neighbour in common there, distance 1, or is out of reach.
         pairs = similar.tocoo()
         distances = np.maximum(1 - pairs.data, 0)
         near = distances <= max_distance
@@ -186,7 +186,7 @@ def mix_labels(soft: Tensor, temperature: float) -> Tensor:
 class GlobalLocalNCPLR(NCPLR):
     """NCPLR of the whole image and of both halves: ``L = sum_b s_b (L_contrast,b + w L_refined,b)``.
 
-    Each branch has its memory and its classifier; neighbors are those of the mixed distance for all of them, and their
+    Each branch has its memory and its classifier; neighbours are those of the mixed distance for all of them, and their
     soft labels are mixed, see :func:`mix_labels`. The encoder is a :class:`GlobalLocalEncoder`, the clusterer a
     :class:`GlobalLocalDBSCAN`.
 
@@ -265,7 +265,7 @@ class GlobalLocalNCPLR(NCPLR):
         return self._rows[:, 2].contiguous()
 
     def on_relabel(self, state: PseudoLabelState) -> None:
-        """New memories, classifiers and neighbors, of the features of each branch."""
+        """New memories, classifiers and neighbours, of the features of each branch."""
         assert self._rows is not None
         super().on_relabel(state)
         for number, parts in enumerate(zip(self.part_heads, self.part_classifiers), 1):

@@ -1,4 +1,4 @@
-"""NCPLR: an image's label is refined by what the classifier says of its neighbors in the batch.
+"""NCPLR: an image's label is refined by what the classifier says of its neighbours in the batch.
 
 Source: Cheng et al., "Neighbour Consistency Guided Pseudo-Label Refinement for Unsupervised Person Re-Identification",
 arXiv 2211.16847, released code.
@@ -27,11 +27,11 @@ from mmreid_uda.utils import full_precision
 from mmreid_uda.utils.dist import gather_batch
 from mmreid_uda.utils.values import Fraction, NonNegative, Positive, PositiveFraction
 
-# ---- neighbors in the batch
+# ---- neighbours in the batch
 
 
 class NeighborTable(ResizingBuffers):
-    """Distances between neighbors among all training images, looked up for the pairs of a batch."""
+    """Distances between neighbours among all training images, looked up for the pairs of a batch."""
 
     num: Tensor
     pairs: Tensor
@@ -45,7 +45,7 @@ class NeighborTable(ResizingBuffers):
         self.register_buffer("distances", torch.zeros(0))
 
     def reset(self, graph: sparse.csr_array) -> None:
-        """Take over a sparse float32 (N, N) matrix with sorted indices, of which all stored pairs are neighbors."""
+        """Take over a sparse float32 (N, N) matrix with sorted indices, of which all stored pairs are neighbours."""
         num = graph.shape[0]
         rows = np.repeat(np.arange(num, dtype=np.int64), np.diff(graph.indptr))
         device = self.pairs.device
@@ -54,9 +54,9 @@ class NeighborTable(ResizingBuffers):
         self.distances = torch.from_numpy(graph.data.astype(np.float32)).to(device)
 
     def among(self, index: Tensor) -> Tensor:
-        """Distances to the neighbors in a batch: float32 (B, B) of int64 (B,) images, inf = no neighbor.
+        """Distances to the neighbours in a batch: float32 (B, B) of int64 (B,) images, inf = no neighbour.
 
-        Every image is its own neighbor, at distance 0. One that is there several times is so at its first place.
+        Every image is its own neighbour, at distance 0. One that is there several times is so at its first place.
         """
         same = index.unsqueeze(1) == index
         wanted = index.unsqueeze(1) * self.num + index
@@ -71,10 +71,10 @@ class NeighborTable(ResizingBuffers):
 
 @full_precision
 def neighbor_weights(distances: Tensor, sign: int, temperature: float) -> Tensor:
-    """``w_ij = softmax_j(sign J_ij / T)`` over the neighbors j of image i.
+    """``w_ij = softmax_j(sign J_ij / T)`` over the neighbours j of image i.
 
     Args:
-        distances: float (B, B), inf where j is no neighbor of i; every row has one.
+        distances: float (B, B), inf where j is no neighbour of i; every row has one.
         sign: 0 = all weigh the same, 1 = farther ones weigh more, -1 = nearer ones do.
         temperature: T > 0.
 
@@ -108,7 +108,7 @@ def refined_cross_entropy(logits: Tensor, labels: Tensor, soft: Tensor, alpha: f
 
 @MODELS.register_module()
 class NCPLR(ClusterContrast):
-    """``L = L_contrast + w L_refined``: Cluster-Contrast, and a classifier that its neighbors teach.
+    """``L = L_contrast + w L_refined``: Cluster-Contrast, and a classifier that its neighbours teach.
 
     ``q_i = sum_j w_ij softmax(z_j)`` over the images j of the global batch with ``J_ij <= max_distance``, image i
     itself among them, whatever their clusters; see :func:`neighbor_weights` and :func:`refined_cross_entropy`. The rows
@@ -117,9 +117,9 @@ class NCPLR(ClusterContrast):
 
     Args:
         *args: As for :class:`ClusterContrast`.
-        max_distance: Largest Jaccard distance of neighbors, in (0, 1]. Defaults to 0.2.
-        weigh: Which neighbors weigh more: the ``'farther'`` (default), as released; the ``'nearer'``, as the paper says
-            in words; or ``'none'``.
+        max_distance: Largest Jaccard distance of neighbours, in (0, 1]. Defaults to 0.2.
+        weigh: Which neighbours weigh more: the ``'farther'`` (default), as released; the ``'nearer'``, as the paper
+            says in words; or ``'none'``.
         temperature: T of these weights, above 0. Defaults to 1.
         alpha: Share of the pseudo-label in the target. Defaults to 0.1.
         refined_weight: w, at least 0. Defaults to 1.
@@ -148,7 +148,7 @@ class NCPLR(ClusterContrast):
         self.alpha, self.refined_weight = alpha, refined_weight
 
     def build_networks(self, encoder: dict[str, Any], head: dict[str, Any] | None) -> None:
-        """Beside encoder and memory, a classifier and what is known of neighbors."""
+        """Beside encoder and memory, a classifier and what is known of neighbours."""
         super().build_networks(encoder, head)
         self.classifier = ClassifierHead(self.encoder.embed_dim)
         self.neighbors = NeighborTable()
@@ -167,7 +167,7 @@ class NCPLR(ClusterContrast):
         return neighbor_weights(distances, self.sign, self.temperature)
 
     def on_relabel(self, state: PseudoLabelState) -> None:
-        """New memory, classifier rows and neighbors; how many there are is among the figures of the log."""
+        """New memory, classifier rows and neighbours; how many there are is among the figures of the log."""
         super().on_relabel(state)
         self.classifier.on_relabel(state)
         graph = state.distances(self.max_distance)

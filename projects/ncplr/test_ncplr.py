@@ -28,7 +28,7 @@ CONFIG = "projects/ncplr/configs/ncplr_mbv2_synthb.py"
 GLOBAL_LOCAL = "projects/ncplr/configs/ncplr-gl_mbv2_synthb.py"
 SIGNS = dict(none=0, farther=1, nearer=-1)
 
-# ---- the example: three images in a chain of neighbors
+# ---- the example: three images in a chain of neighbours
 
 LOGITS = torch.tensor([[2.0, 0, 0], [1, 1, 0], [0, 0, 2]])
 LABELS = torch.tensor([0, 0, 2])
@@ -301,7 +301,7 @@ def test_a_clusterer_without_distances_is_refused_when_the_run_starts(config):
 
 # ---- life cycle
 
-# Labels stay for three epochs, so a run that goes on within them needs the neighbors of the one before.
+# Labels stay for three epochs, so a run that goes on within them needs the neighbours of the one before.
 TINY = """
 test = [dict(name="synthb", num_train_ids=12, num_test_ids=6, images_per_id=6)]
 iters_per_epoch = 2
@@ -317,7 +317,7 @@ custom_hooks = [dict(type="StopAfterEpoch", epoch=2)]
 
 
 class WatchNeighbors(Hook):
-    """Compares the neighbors that the model knows with the distances of the features that were clustered."""
+    """Compares the neighbours that the model knows with the distances of the features that were clustered."""
 
     priority = "LOWEST"
 

@@ -6,6 +6,6 @@ _base_ = [
 ]
 
 target = "synthb"
-# Ten images per person, where Market-1501 has seventeen: fewer neighbors, in the distance and in the mean.
+# Ten images per person, where Market-1501 has seventeen: fewer neighbours, in the distance and in the mean.
 clusterer = dict(eps=0.55, k1=10, k2=4)
 model = dict(num_neighbors=8)

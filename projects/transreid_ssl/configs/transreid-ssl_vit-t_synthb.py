@@ -6,5 +6,5 @@ _base_ = [
 ]
 
 target = "synthb"
-# Ten images per person: fewer neighbors than on Market-1501, where there are seventeen.
+# Ten images per person: fewer neighbours than on Market-1501, where there are seventeen.
 clusterer = dict(eps=0.55, k1=10, k2=4)

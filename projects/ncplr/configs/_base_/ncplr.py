@@ -1,4 +1,4 @@
-# NCPLR: Cluster-Contrast, and a classifier that learns from the neighbors of each image within a Jaccard distance.
+# NCPLR: Cluster-Contrast, and a classifier that learns from the neighbours of each image within a Jaccard distance.
 _base_ = [
     "../../../../configs/_base_/default_runtime.py",
     "../../../../configs/_base_/datasets/reid.py",
