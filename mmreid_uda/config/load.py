@@ -19,7 +19,7 @@ from mmreid_uda.utils.values import checked, closest
 from .check import check_components, check_settings, check_types, known_keys
 from .file import import_plugins, read_config_file
 from .index import find_model
-from .recipe import apply_recipe, gather_clustering
+from .recipe import FILLED, apply_recipe, gather_clustering, names_datasets
 from .required_hooks import add_required_hooks
 
 __all__ = ["finish_config", "load_config", "read_config"]
@@ -122,7 +122,7 @@ def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
     """Merge dotted keys into a config; one below a name, such as ``target.noise`` of a set's name, says how.
 
     Raises:
-        InputError: For a key that nothing reads, or that cannot be in the config.
+        InputError: For a key that nothing reads, that a recipe key overwrites, or that cannot be in the config.
     """
     gather_clustering(cfg)  # an option of its recipe keys has the last word
     for key in options:
@@ -131,6 +131,11 @@ def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
             raise InputError(
                 f"found the option `{key}`, which nothing reads: expected {_whole_key(key, cfg)}."
             )
+        for place, recipe_key in FILLED.items():
+            if f"{key}.".startswith(f"{place}.") and names_datasets(cfg):
+                raise InputError(
+                    f"found the option `{key}`, which `{recipe_key}` would overwrite: set {recipe_key} instead."
+                )
         name = cfg.get(top)
         if below and isinstance(name, str) and f"{top}._delete_" not in options:
             raise InputError(

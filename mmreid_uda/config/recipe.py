@@ -50,7 +50,26 @@ from mmreid_uda.utils import InputError
 from mmreid_uda.utils.choices import DOMAIN_NAMES
 from mmreid_uda.utils.values import arguments_of
 
-__all__ = ["apply_recipe", "gather_clustering", "require_tests", "test_sets"]
+__all__ = [
+    "FILLED",
+    "apply_recipe",
+    "gather_clustering",
+    "names_datasets",
+    "require_tests",
+    "test_sets",
+]
+
+FILLED = {
+    "train_dataloader.batch_size": "global_batch_size",
+    "train_dataloader.batch_sampler.num_instances": "num_instances",
+    "train_dataloader.batch_sampler.iters_per_epoch": "iters_per_epoch",
+    "train_dataloader.dataset.source": "source",
+    "train_dataloader.dataset.target": "target",
+    "val_dataloader.dataset.sets": "test",
+    "val_dataloader.dataset.data_root": "data_root",
+    "val_dataloader.dataset.pipeline": "test_pipeline",
+}
+"""Where a recipe key writes its value, whatever stood there -> the key."""
 
 # The papers of most recipes trained on four GPUs.
 _REFERENCE_GPUS = 4
@@ -74,7 +93,7 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
         own = cfg.model.get("data_preprocessor") or {}
         cfg.model.data_preprocessor = {"type": "ReIDDataPreprocessor", **cfg.normalization, **own}
     # A config that names no dataset in the recipe's way (images of other kinds) has loaders of its own.
-    if any(key in cfg for key in ("source", "target", "test")):
+    if names_datasets(cfg):
         _require_recipe(cfg)
         size = _input_size(cfg)
         for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
@@ -86,6 +105,18 @@ def apply_recipe(cfg: Config, world_size: int = 1) -> None:
     if "val_dataloader" in cfg:
         _require(cfg, "val_evaluator", needed_by="val_dataloader")
         cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
+
+
+def names_datasets(cfg: Config) -> bool:
+    """Whether a config names datasets in the recipe's way, which fills its loaders.
+
+    Args:
+        cfg: Any.
+
+    Returns:
+        Whether one of the recipe's keys for them is there.
+    """
+    return any(key in cfg for key in ("source", "target", "test"))
 
 
 def gather_clustering(cfg: Config) -> None:

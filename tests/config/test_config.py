@@ -1,11 +1,13 @@
 """Recipe keys reach mmengine's dictionaries; misspelt keys are named before anything is built."""
 
+import functools
 from pathlib import Path
 
 import pytest
 
 from mmreid_uda.cli import parse_options
-from mmreid_uda.config import apply_recipe, load_config
+from mmreid_uda.config import apply_recipe, finish_config, load_config, read_config
+from mmreid_uda.config.recipe import FILLED
 from mmreid_uda.utils import InputError
 
 MARKET = "configs/ise/ise_r50_market.py"
@@ -200,6 +202,17 @@ def test_a_key_of_a_class_without_any_is_named():
     options = {"stage1": None, "default_hooks.ema.momentum": 0.99}
     with pytest.raises(InputError, match=r"`default_hooks\.ema\.momentum` .* EMAHook takes no key"):
         load_config("configs/mmt/mmt-dbscan_mbv2_syntha2synthb.py", options)
+
+
+@pytest.mark.parametrize("place", FILLED)
+def test_an_option_that_a_recipe_key_would_overwrite_is_refused(place):
+    with pytest.raises(InputError, match=f"set {FILLED[place]} instead"):
+        load_config(MARKET, {place: 8})
+    # Each of them is indeed overwritten.
+    cfg = read_config(MARKET)
+    cfg.merge_from_dict({place: 7, "source": "personx"})
+    finish_config(cfg)
+    assert functools.reduce(lambda node, key: node[key], place.split("."), cfg) != 7
 
 
 def test_an_option_below_a_name_says_what_to_write():

@@ -103,13 +103,12 @@ class DomainBatchSampler(Sampler[list[int]]):
         if instances is None:
             raise InputError(
                 f"num_instances has no value for the {name}, of which the dataset has images, expected an int or "
-                "dict(source=..., target=...); set train_dataloader.batch_sampler.num_instances"
+                "dict(source=..., target=...); set num_instances"
             )
         if instances and self.batch_size % instances:
             raise InputError(
                 f"a rank's batch_size={self.batch_size} of the {name} is no multiple of num_instances={instances}, "
-                "expected whole identities in every rank's batch; set train_dataloader.batch_size or "
-                "train_dataloader.batch_sampler.num_instances"
+                "expected whole identities in every rank's batch; set global_batch_size or num_instances"
             )
         return int(instances)
 
@@ -121,8 +120,7 @@ class DomainBatchSampler(Sampler[list[int]]):
         if self.drop_last and batches < 1:
             raise InputError(
                 f"the {DOMAIN_NAMES[domain]} has {images} images, expected at least one global batch of "
-                f"{self.global_batch_size}; lower train_dataloader.batch_size or set "
-                "train_dataloader.batch_sampler.iters_per_epoch"
+                f"{self.global_batch_size}; lower global_batch_size or set iters_per_epoch"
             )
         return int(batches) if self.drop_last else math.ceil(batches)
 
@@ -208,12 +206,12 @@ class DomainBatchSampler(Sampler[list[int]]):
         needed, hint = "images", ""
         if instances:
             needed = f"{batch // instances} identities × {instances}"
-            hint = " or raise train_dataloader.batch_sampler.num_instances"
+            hint = " or raise num_instances"
         if instances and domain:
             hint += ", or change the clusterer's eps or min_samples"
         return InputError(
             f"the {DOMAIN_NAMES[domain]} has {found} {labels.size} images, expected enough for a global batch of "
-            f"{batch} ({needed}); lower train_dataloader.batch_size{hint}"
+            f"{batch} ({needed}); lower global_batch_size{hint}"
         )
 
 
