@@ -13,11 +13,13 @@ Examples:
     python tools/benchmarks/scale.py --json scale.json
     python tools/benchmarks/scale.py --num-images 1000000 --search ivf --max-memory 12GiB
     python tools/benchmarks/scale.py --num-images 32768 65536 131072 --search exact ivf --ranks 1 2
+    python tools/benchmarks/scale.py --num-images 2000000 --search ivf --cases scale.json
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from measuring import add_output_options, show
 
@@ -30,10 +32,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--num-images",
         type=at_least(100),
-        nargs="+",
+        nargs="*",
         default=[32_768, 131_072, 1_000_000],
         metavar="N",
-        help="sizes",
+        help="sizes; none with --cases alone",
     )
     parser.add_argument(
         "--search",
@@ -83,6 +85,14 @@ def parse_args() -> argparse.Namespace:
         help="carry them on to so many processes",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the features")
+    parser.add_argument(
+        "--cases",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files of --json: laws are fitted to their cases, too; of the same settings and machine",
+    )
     add_output_options(parser, 1)
     return parser.parse_args()
 

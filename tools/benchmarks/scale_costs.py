@@ -113,7 +113,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """
     options = _options(args.clusterer)
     threads = args.threads or max(1, num_threads() // max(args.ranks))
-    cases = []
+    cases = [case for path in args.cases for case in _earlier(path)]
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         for num in args.num_images:
             path, identities = _write_features(Path(folder), num, args.dim, args.seed)
@@ -130,6 +130,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                             dim=args.dim,
                             search=search,
                             ranks=ranks,
+                            threads=threads,
                             **_agreement(found, identities, labels.get("exact")),
                         )
                         labels.setdefault(search, found)
@@ -139,12 +140,23 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     laws = _laws(cases)
     return {
         "cases": cases,
-        "laws": [_described(*key, law, args.predict) for key, law in laws.items()],
+        "laws": [_described(kind, law, args.predict) for kind, law in laws.items()],
         "outlook": _outlook(cases, laws, args.predict, args.processes),
         "predict": args.predict,
         "threads": threads,
         "processor": processor(),
     }
+
+
+def _earlier(path: Path) -> list[dict[str, Any]]:
+    """The cases of an earlier measurement, by its ``--json``."""
+    try:
+        metrics = json.loads(path.read_text())
+        return [{"threads": metrics["threads"], **case} for case in metrics["cases"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"cannot take cases from {path}, expected a file of --json: {error}."
+        ) from error
 
 
 def _options(words: Sequence[str]) -> dict[str, Any]:
@@ -281,11 +293,11 @@ class _Watch:
         self._thread.join()
 
 
-def _laws(cases: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int, str], Law]:
-    """(search, ranks, step) -> the law of every step, of the whole and of the memory."""
+def _laws(cases: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int, int, str], Law]:
+    """(search, ranks, threads of each, step) -> the law of every step, of the whole and of the memory."""
     laws = {}
-    for search, ranks in dict.fromkeys((case["search"], case["ranks"]) for case in cases):
-        own = [case for case in cases if (case["search"], case["ranks"]) == (search, ranks)]
+    for kind in dict.fromkeys(map(_kind, cases)):
+        own = [case for case in cases if _kind(case) == kind]
         sizes = [case["images"] for case in own]
         if len(set(sizes)) < 2:
             continue
@@ -296,66 +308,92 @@ def _laws(cases: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int, str], Law]
         steps["anonymous GiB"] = [case["anonymous"] / _GIB for case in own]
         for step, costs in steps.items():
             if min(costs) > 0:
-                laws[search, ranks, step] = fit_law(sizes, costs)
+                laws[(*kind, step)] = fit_law(sizes, costs)
     return laws
 
 
-def _described(
-    search: str, ranks: int, step: str, law: Law, predict: Sequence[int]
-) -> dict[str, Any]:
+def _kind(case: Mapping[str, Any]) -> tuple[str, int, int]:
+    """What cases of one law have in common: search, ranks, and threads of each."""
+    return case["search"], case["ranks"], case["threads"]
+
+
+def _described(kind: tuple[str, int, int, str], law: Law, predict: Sequence[int]) -> dict[str, Any]:
+    search, ranks, threads, step = kind
     return dict(
         search=search,
         ranks=ranks,
+        threads=threads,
         step=step,
         factor=law.factor,
         exponent=law.exponent,
         error=law.error,
-        predicted={num: law.at(num) for num in predict},
-        times={num: law.times(num) for num in predict},
+        largest=max(law.sizes),
+        predicted={str(num): law.at(num) for num in predict},
+        times={str(num): law.times(num) for num in predict},
     )
 
 
 def _outlook(
     cases: Sequence[Mapping[str, Any]],
-    laws: Mapping[tuple[str, int, str], Law],
+    laws: Mapping[tuple[str, int, int, str], Law],
     predict: Sequence[int],
     processes: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """Seconds of more images and processes: steps by their laws, divided as far as ranks were seen to divide them."""
+    """Seconds of more images and processes: steps by their laws, divided as far as ranks were seen to divide them.
+
+    The laws are those of one rank that reach furthest.
+    """
     outlook = []
     for search in dict.fromkeys(search for search, *_ in laws):
-        steps = [step for kind, ranks, step in laws if (kind, ranks) == (search, 1)]
         shares = _serial_shares([case for case in cases if case["search"] == search])
-        steps = [step for step in steps if step in shares]
-        for num in predict if steps else ():
+        reach = {
+            threads: max(law.sizes)
+            for (kind, ranks, threads, _), law in laws.items()
+            if (kind, ranks) == (search, 1)
+        }
+        if not shares or not reach:
+            continue
+        threads = max(reach, key=lambda count: reach[count])
+        own = {step: laws.get((search, 1, threads, step)) for step in (*shares, "total")}
+        for num in predict:
             seconds = {
                 str(count): sum(
-                    laws[search, 1, step].at(num) * (shares[step] + (1 - shares[step]) / count)
-                    for step in steps
+                    law.at(num) * (shares[step] + (1 - shares[step]) / count)
+                    for step, law in own.items()
+                    if law and step in shares
                 )
                 for count in processes
             }
-            times = laws[search, 1, "total"].times(num)
+            total = own["total"]
             outlook.append(
-                dict(search=search, images=num, seconds=seconds, times=times, serial=shares)
+                dict(
+                    search=search,
+                    threads=threads,
+                    images=num,
+                    seconds=seconds,
+                    times=total.times(num) if total else float("nan"),
+                    serial=shares,
+                )
             )
     return outlook
 
 
 def _serial_shares(cases: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Step -> its serial share, by medians of the largest size that one rank and several have clustered."""
-    ranks = max(case["ranks"] for case in cases)
-    sizes = [{case["images"] for case in cases if case["ranks"] == one} for one in (1, ranks)]
-    if ranks == 1 or not sizes[0] & sizes[1]:
+    """Step -> its serial share, by medians of the largest size that one rank and several with as many threads had."""
+    compared: dict[tuple[int, int], dict[int, list[Mapping[str, Any]]]] = {}
+    for case in cases:
+        same = compared.setdefault((case["images"], case["threads"]), {})
+        same.setdefault(case["ranks"], []).append(case)
+    both = [size for size, same in compared.items() if 1 in same and max(same) > 1]
+    if not both:
         return {}
-    largest = max(sizes[0] & sizes[1])
+    same = compared[max(both)]
 
     def seconds(step: str, count: int) -> float:
-        same = [case for case in cases if (case["images"], case["ranks"]) == (largest, count)]
-        return float(np.median([case["seconds"].get(step, 0.0) for case in same]))
+        return float(np.median([case["seconds"].get(step, 0.0) for case in same[count]]))
 
     return {
-        step: serial_share(seconds(step, 1), seconds(step, ranks), ranks)
+        step: serial_share(seconds(step, 1), seconds(step, max(same)), max(same))
         for step in cases[0]["seconds"]
         if seconds(step, 1) > 0
     }
@@ -363,15 +401,15 @@ def _serial_shares(cases: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def report(metrics: dict[str, Any]) -> str:
     """The laws, and what follows for more processes; the cases were printed as they came."""
-    predict, threads = metrics["predict"], metrics["threads"]
+    predict = list(map(str, metrics["predict"]))
     lines = [
-        f"laws a·N^b, and what they give, times or divided by 19 times out of 20 ({threads} threads each, on "
-        f"{metrics['processor']})",
-        f"{'search':8}{'ranks':>6}  {'step':15}{'b':>7}{'±':>7}"
-        + "".join(f"{num:>16,}{'':9}" for num in predict),
+        f"laws a·N^b on {metrics['processor']}, and what they give, times or divided by 19 times out of 20",
+        f"{'search':8}{'ranks':>6}{'threads':>8}  {'step':15}{'b':>7}{'±':>7}"
+        + "".join(f"{int(num):>16,}{'':9}" for num in predict),
     ]
     lines += [
-        f"{law['search']:8}{law['ranks']:6}  {law['step']:15}{law['exponent']:7.2f}{law['error']:7.2f}"
+        f"{law['search']:8}{law['ranks']:6}{law['threads']:8}  {law['step']:15}"
+        f"{law['exponent']:7.2f}{law['error']:7.2f}"
         + "".join(f"{law['predicted'][num]:16.1f} ({law['times'][num]:6.2f})" for num in predict)
         for law in metrics["laws"]
     ]
@@ -379,7 +417,7 @@ def report(metrics: dict[str, Any]) -> str:
         cells = ", ".join(f"{count}: {seconds:,.0f}" for count, seconds in row["seconds"].items())
         serial = ", ".join(f"{step} {share:.2f}" for step, share in row["serial"].items())
         lines.append(
-            f"{row['search']} of {row['images']:,} by processes of as many threads, seconds: {cells} "
+            f"{row['search']} of {row['images']:,} by processes of {row['threads']} threads, seconds: {cells} "
             f"(factor {row['times']:.2f}; serial {serial}; what networks take is not in it)"
         )
     return "\n".join(lines)

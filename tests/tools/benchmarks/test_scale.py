@@ -75,6 +75,18 @@ def test_cases_are_measured_beside_the_exact_search(run_benchmark, tmp_path):
     )
     assert outlook["seconds"]["64"] == pytest.approx(by_hand)
     assert outlook["seconds"]["64"] <= outlook["seconds"]["1"]
+    # Laws of earlier cases alone are the same.
+    again = run_benchmark(
+        *("scale", "--num-images", "--cases", path, "--predict", 5000, "--processes", 1, 64)
+    )
+    assert again.returncode == 0 and again.stdout == result.stdout[-len(again.stdout) :]
+
+
+def test_cases_come_from_a_file_of_json(run_benchmark, tmp_path):
+    path = tmp_path / "other.json"
+    path.write_text("[]")
+    result = run_benchmark("scale", "--num-images", "--cases", path)
+    assert result.returncode == 2 and "expected a file of --json" in result.stderr
 
 
 def test_settings_need_a_value(run_benchmark):
