@@ -27,13 +27,12 @@ from mmreid_uda.utils.dist import (
 from mmreid_uda.utils.parallel import single_threaded_products
 from mmreid_uda.utils.progress import Progress
 from mmreid_uda.utils.values import Count, Natural, checked
-from mmreid_uda.utils.vectors import as_tensor
 
+from .candidates import LOOKED_UP, available, exact_candidates, rank_candidates
 from .code_index import build_codes, code_bytes, search_codes
-from .compiled_search import search_rows
 from .inverted_lists import InvertedLists, inverted_bytes, nearest_lists, train_centers
-from .knn import require_neighbors, search_all
-from .lists import CameraNeighbors, Lists, Neighbors, Wanted
+from .knn import require_neighbors
+from .lists import CameraNeighbors, Neighbors, Wanted
 from .neighbor_file import LONGEST, NeighborFile, read_neighbors
 from .vector_index import import_faiss
 
@@ -43,7 +42,6 @@ __all__ = [
     "find_camera_neighbors_approximately",
     "find_neighbors_approximately",
     "find_neighbors_in_file",
-    "rank_candidates",
 ]
 
 ApproximateKind = Literal["ivf", "hnsw", "pq"]
@@ -54,8 +52,6 @@ Engine = tuple[Callable[[int], list[np.ndarray]], bool]
 
 # Rows that are searched together: a thread's, or a rank's, at a time.
 _ROWS = 8192
-# Numbers of candidates that are looked up together without kernels: 32 MiB.
-_LOOKED_UP = 1 << 23
 
 
 @checked
@@ -253,7 +249,7 @@ def approximate_bytes(
     places = 16 * num * sum(lists)
     candidates = 8 * threads * rows * (refine**2 + 4 * max(lists)) + 4 * num * refine
     if not kernels_available():
-        candidates += 4 * threads * _LOOKED_UP
+        candidates += 4 * threads * LOOKED_UP
     if kind == "file":
         return places + candidates + (0 if file is None else file.num_bytes(rows, threads))
     if kind == "ivf" and kernels_available():
@@ -376,9 +372,9 @@ class _Search:
             if complete:
                 short = np.flatnonzero((lists.indices == len(self.rows)).any(1))
                 found = (lists.indices[short] < len(self.rows)).sum(1)
-                short = short[found < _available(wanted, first + short, len(self.rows))]
+                short = short[found < available(wanted, first + short, len(self.rows))]
                 if len(short):
-                    exact = _exact_candidates(self.rows, first + short, wanted)
+                    exact = exact_candidates(self.rows, first + short, wanted)
                     for row, one in zip(short.tolist(), exact):
                         again = rank_candidates(self.rows, first + row, one[None], wanted)
                         lists.indices[row], lists.scores[row] = again.indices, again.scores
@@ -433,7 +429,7 @@ class _Search:
         def measure() -> list[np.ndarray]:
             shares = []
             for wanted, lists in zip(self.wanted, found):
-                exact = _exact_candidates(self.rows, checked, wanted)
+                exact = exact_candidates(self.rows, checked, wanted)
                 for row, true in zip(checked.tolist(), exact):
                     true = true[(true != row) & (true < num)]
                     if len(true):
@@ -442,70 +438,6 @@ class _Search:
 
         [share] = share_from_rank0(measure) if self.over_ranks else measure()
         return float(share[0])
-
-
-def rank_candidates(rows: np.ndarray, first: int, candidates: np.ndarray, wanted: Wanted) -> Lists:
-    """The nearest of some candidates, by the similarities of the float32 rows.
-
-    Args:
-        rows: float32 (N, D).
-        first: Row whose candidates are the first.
-        candidates: int32 (n, c), in any order; what is outside 0..N-1 is nobody, and who is named twice counts once.
-        wanted: Who competes.
-
-    Returns:
-        Lists (n, k), the row itself first, with similarity +inf, where it stands in its own list; N and -inf where the
-        candidates have ended.
-    """
-    num = len(candidates)
-    lists = Lists.empty(num, wanted, np.float32)
-    lists.indices[:] = len(rows)
-    ordered = np.sort(candidates, 1)
-    if kernels_available():
-        from . import kernels
-
-        rule = (wanted.cameras, wanted.same, wanted.itself)
-        kernels.rank_candidates(0, num, first, rows, ordered, *rule, lists.indices, lists.scores)
-        return lists
-    together = max(1, _LOOKED_UP // max(1, ordered.shape[1] * rows.shape[1]))
-    for start in range(0, num, together):
-        part = ordered[start : start + together]
-        own = np.arange(first + start, first + start + len(part))[:, None]
-        repeated = np.zeros(part.shape, bool)
-        repeated[:, 1:] = part[:, 1:] == part[:, :-1]
-        nobody = repeated | (part < 0) | (part >= len(rows)) | (part == own)
-        looked_up = rows[np.where(nobody, 0, part)]
-        scores = np.einsum("nd,ncd->nc", rows[own[:, 0]], looked_up)
-        scores[nobody] = -np.inf
-        part, scores = (
-            np.concatenate([own, part], 1),
-            np.pad(scores, ((0, 0), (1, 0)), constant_values=np.inf),
-        )
-        order = np.lexsort((part, -scores))[:, : wanted.k]
-        width, at = order.shape[1], slice(start, start + len(part))
-        lists.scores[at, :width] = np.take_along_axis(scores, order, 1)
-        lists.indices[at, :width] = np.take_along_axis(part, order, 1)
-    lists.indices[np.isneginf(lists.scores)] = len(rows)
-    return lists
-
-
-def _available(wanted: Wanted, chosen: np.ndarray, num: int) -> np.ndarray:
-    """How many neighbours there are for the lists of some rows, int64 (M,)."""
-    there = np.full(len(chosen), num)
-    if wanted.cameras.size:
-        there = np.bincount(wanted.cameras)[wanted.cameras[chosen]]
-        there = there if wanted.same else num - there
-    return np.minimum(there, wanted.k)
-
-
-def _exact_candidates(rows: np.ndarray, chosen: np.ndarray, wanted: Wanted) -> np.ndarray:
-    """The true neighbours of some rows, int32 (M, k); N where there are no more."""
-    if kernels_available():
-        lists = search_rows(rows, chosen, wanted)
-        lists.indices[np.isneginf(lists.scores)] = len(rows)
-        return lists.indices
-    vectors, own = as_tensor(rows), torch.from_numpy(chosen)
-    return search_all(vectors[own], vectors, wanted.k, own)[1].astype(np.int32)
 
 
 def _num_gpus() -> int:

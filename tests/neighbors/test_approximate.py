@@ -19,6 +19,7 @@ from mmreid_uda.neighbors import (
     inverted_lists,
     unit_rows,
 )
+from mmreid_uda.neighbors.candidates import rank_candidates
 from mmreid_uda.neighbors.lists import Wanted
 from mmreid_uda.utils import InputError, check_vectors, kernels_available, without_kernels
 
@@ -148,7 +149,7 @@ def test_candidates_are_ranked_by_the_rows_whoever_names_them(engine, cameras):
     if cameras is not None and engine == "plain":
         pytest.skip("cameras need kernels")
     for rule in rules:
-        lists = approximate.rank_candidates(features, 30, candidates, Wanted(12, **rule))
+        lists = rank_candidates(features, 30, candidates, Wanted(12, **rule))
         expected = slow_ranking(features, 30, candidates, 12, **rule)
         np.testing.assert_array_equal(lists.indices, expected)
         known = (expected < 90) & (expected != np.arange(30, 50)[:, None])
