@@ -319,13 +319,11 @@ class JaccardDBSCAN(JaccardClusterer):
     ) -> Choice:
         """What ``'auto'`` stands for: cluster with all candidates, also halves of the features."""
         views, rng = [(features, neighbors)], make_rng(seed, "halves of features")
-        kept = self.last_found, self.recall
         for half in (half for _ in range(SPLITS) for half in split_features(features, rng)):
-            self.last_found = None  # halves know nothing of each other
             rows = unit_rows(half)
-            prepared = self.prepare(rows, cameras=extras.get("cameras")) or {}
+            with self.aside():  # halves know nothing of each other
+                prepared = self.prepare(rows, cameras=extras.get("cameras")) or {}
             views.append((rows, self.found(rows, seed, prepared.get("neighbors"))))
-        self.last_found, self.recall = kept
         settings = [(self.k1, self.k2)]
         if self.auto_k1:
             settings = [(k1, k2_for(k1)) for k1 in k1_candidates(len(features))]

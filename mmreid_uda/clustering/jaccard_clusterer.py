@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -302,6 +303,19 @@ class JaccardClusterer(Clusterer):
         self.seen_sample = state.get("seen_sample", "")
         found = state.get("last_found")
         self.last_found = found.cpu().numpy() if self.warm_start and found is not None else None
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Inside, the neighbours of other features of the same images are searched.
+
+        Yields:
+            Nothing; what is noted of the search before, and of no other, holds afterwards.
+        """
+        kept, self.last_found = (self.last_found, self.recall), None
+        try:
+            yield
+        finally:
+            self.last_found, self.recall = kept
 
     def lists_searched(self, num: int) -> tuple[CameraLists, ...]:
         """The lists of camera-aware distances that a search must serve.

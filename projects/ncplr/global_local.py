@@ -133,7 +133,8 @@ class GlobalLocalDBSCAN(JaccardClusterer):
         """The mixed distances up to a limit; as in :meth:`JaccardClusterer.graph`."""
         branches = [(1 - 2 * self.part_weight, features, neighbors)]
         for name in self.requires:
-            found = self.prepare(extras[name], cameras=extras.get("cameras")) or {}
+            with self.aside():
+                found = self.prepare(extras[name], cameras=extras.get("cameras")) or {}
             branches.append((self.part_weight, extras[name], found.get("neighbors")))
         similar = None
         for share, rows, nearest in branches:

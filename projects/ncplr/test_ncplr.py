@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from scipy import sparse
 from sklearn.cluster import DBSCAN
 
-from mmreid_uda.clustering import EvidenceClustering
+from mmreid_uda.clustering import EvidenceClustering, JaccardDBSCAN
 from mmreid_uda.config import load_config
 from mmreid_uda.engine import build_runner
 from mmreid_uda.models.encoders import EncoderOutput
@@ -268,6 +268,18 @@ def test_mixed_distances_and_their_clusters_equal_the_sum_of_dense_ones(cameras)
     labels = clusterer(rows[0], **options)
     np.testing.assert_array_equal(labels, expected)
     assert 5 < labels.max() < 15
+
+
+def test_what_a_search_has_missed_and_starts_from_is_that_of_the_whole():
+    rng = np.random.default_rng(0)
+    rows = [people(200, 6, noise, rng) for noise in (0.9, 2.0, 2.0)]
+    parts = dict(upper_features=rows[1], lower_features=rows[2])
+    options = dict(k1=8, k2=3, search="ivf", nprobe=2, warm_start=True)
+    clusterer, plain = GlobalLocalDBSCAN(**options), JaccardDBSCAN(**options)
+    clusterer(rows[0], seed=0, epoch=0, **parts)
+    plain(rows[0], seed=0, epoch=0)
+    assert clusterer.info["search_recall"] == plain.info["search_recall"] < 1
+    np.testing.assert_array_equal(clusterer.last_found, plain.last_found)
 
 
 def test_halves_of_a_tracklet_are_put_together_like_the_whole():
