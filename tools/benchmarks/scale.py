@@ -24,6 +24,7 @@ from pathlib import Path
 from measuring import add_output_options, show
 
 from mmreid_uda.cli import ToolParser, at_least, run_tool
+from mmreid_uda.utils import InputError
 
 
 def parse_args() -> argparse.Namespace:
@@ -102,7 +103,10 @@ def main() -> None:
     args = parse_args()
     from scale_costs import measure, report
 
-    show(args, measure(args), report)
+    metrics = measure(args)
+    show(args, metrics, report)
+    if metrics["failed"]:
+        raise InputError(metrics["failed"][0])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """The benchmark of very many images, run small: cases are measured and compared, and laws are those of the figures."""
 
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
-from scale_costs import fit_law, serial_share
+import scale_costs
+from scale_costs import fit_law, measure, report, serial_share
+
+from mmreid_uda.utils import InputError
 
 
 def test_a_law_is_the_line_through_the_logarithms():
@@ -44,6 +48,32 @@ def test_what_ranks_do_not_divide():
     assert serial_share(10, 4, 2) == 0 and serial_share(10, 11, 2) == 1
 
 
+def test_a_case_that_fails_costs_no_other_and_memory_grows_from_where_it_stood(monkeypatch):
+    def run(path, settings, ranks, threads):
+        num = int(path.stem)
+        if (settings["search"], num) == ("ivf", 300):
+            raise InputError("no room")
+        figures = dict.fromkeys(("cpu_seconds", "peak", "recall", "clusters", "outliers"), 1)
+        seconds = dict(seconds=dict(search=num / 50), total=num / 50)
+        return figures | seconds | dict(anonymous=2**30 + num, added=num), np.arange(num) % 3
+
+    monkeypatch.setattr(scale_costs, "_run", run)
+    args = dict(num_images=[100, 200, 300], dim=4, seed=0, ranks=[1], threads=1, repetitions=2)
+    args |= dict(
+        search=["exact", "ivf"], exact_up_to=300, clusterer=[], max_memory="1GiB", cases=[]
+    )
+    metrics = measure(Namespace(**args, predict=[1000], processes=[1]))
+    assert len(metrics["cases"]) == 10
+    assert metrics["failed"] == ["300 x 4 ivf 1 rank(s): no room"]
+    added = [law for law in metrics["laws"] if law["step"] == "added GiB"]
+    assert [law["exponent"] for law in added] == pytest.approx([1, 1])
+    assert "added GiB" in report(metrics)
+    with pytest.raises(InputError, match="no room"):
+        measure(
+            Namespace(**args | dict(num_images=[300], search=["ivf"]), predict=[], processes=[])
+        )
+
+
 @pytest.mark.slow
 def test_cases_are_measured_beside_the_exact_search(run_benchmark, tmp_path):
     path = tmp_path / "scale.json"
@@ -62,7 +92,7 @@ def test_cases_are_measured_beside_the_exact_search(run_benchmark, tmp_path):
         0 < cases[600, "ivf"]["ari_with_exact"] <= 1 and "ari_with_exact" not in cases[900, "ivf"]
     )
     for case in metrics["cases"]:
-        assert case["peak"] > case["anonymous"] > 0 and case["cpu_seconds"] > 0
+        assert case["peak"] > case["anonymous"] > case["added"] >= 0 and case["cpu_seconds"] > 0
         assert sum(case["seconds"].values()) == pytest.approx(case["total"], rel=0.2)
     totals = [law for law in metrics["laws"] if law["step"] == "total"]
     assert [(law["search"], law["ranks"]) for law in totals] == [("ivf", 1), ("ivf", 2)]
