@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--num-workers", type=at_least(0), default=0, help="loading processes")
     add_config_options(parser)
-    add_output_options(parser, 1)
+    add_output_options(parser)
     return parser.parse_args()
 
 

@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
         "--folder", help="where both are made, and found again (default: a temporary one)"
     )
     parser.add_argument("--batch-size", type=at_least(1), default=64, help="images per batch")
-    add_output_options(parser, 1)
+    add_output_options(parser, 3)
     return parser.parse_args()
 
 

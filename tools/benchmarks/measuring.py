@@ -37,15 +37,20 @@ FORGET_PEAK = Path("/proc/self/clear_refs")
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "sve")
 
 
-def add_output_options(parser: ToolParser, repetitions: int, figure: bool = False) -> None:
-    """Add what every benchmark knows: ``--repetitions`` and ``--json``, and ``--figure`` if it draws.
+def add_output_options(
+    parser: ToolParser, repetitions: int | None = None, figure: bool = False
+) -> None:
+    """Add what every benchmark knows: ``--json``, ``--repetitions`` if it repeats, and ``--figure`` if it draws.
 
     Args:
         parser: Of the benchmark.
-        repetitions: The default.
+        repetitions: The default; None for a benchmark that runs once.
         figure: Whether it draws.
     """
-    parser.add_argument("--repetitions", type=at_least(1), default=repetitions, help="repetitions")
+    if repetitions is not None:
+        parser.add_argument(
+            "--repetitions", type=at_least(1), default=repetitions, help="repetitions"
+        )
     parser.add_argument(
         "--json", type=writable(), metavar="FILE", help="write the figures to this file"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -174,9 +175,15 @@ def measure_place(folder: str, places: Sequence[str], args: argparse.Namespace) 
     random = make_rng(0, "order").permutation(len(dataset))[:sample].tolist()
     load(dataset, list(range(min(sample, 256))), args.batch_size)  # warms up what is compiled
     for name, order in (("random", random), ("in order", list(range(sample)))):
-        forget(places)
-        for state in ("cold", "warm"):
-            result[f"{state}, {name}"] = load(dataset, order, args.batch_size)
+        turns: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
+        for _ in range(args.repetitions):
+            forget(places)
+            for state in turns:
+                turns[state].append(load(dataset, order, args.batch_size))
+        for state, loads in turns.items():
+            result[f"{state}, {name}"] = {
+                key: statistics.median(one[key] for one in loads) for key in loads[0]
+            }
     return result
 
 
@@ -192,6 +199,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         write_pack(pack, args.images)
         metrics: dict[str, Any] = {
             "images": args.images,
+            "repetitions": args.repetitions,
             "sample": min(args.sample, args.images),
             "write_cpu": time.process_time() - start,
             "rows": {"pack": measure_place(str(pack), [str(pack / IMAGES)], args)},
@@ -208,7 +216,8 @@ def report(metrics: dict[str, Any]) -> str:
     """Lay the figures out as a table."""
     rows = metrics["rows"]
     lines = [
-        f"{metrics['images']:,} thumbnails of {SIZE[0]}×{SIZE[1]}, {metrics['sample']:,} of them loaded",
+        f"{metrics['images']:,} thumbnails of {SIZE[0]}×{SIZE[1]}, {metrics['sample']:,} of them loaded, "
+        f"median of {metrics['repetitions']}",
         f"{'':36}" + "".join(f"{name:>12}" for name in rows),
     ]
 
