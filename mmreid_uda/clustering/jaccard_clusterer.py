@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -245,8 +246,8 @@ class JaccardClusterer(Clusterer):
         if self.max_memory is not None and size > self.max_memory:
             raise InputError(
                 f"found max_memory of {self.max_memory / 2**20:.0f} MiB for {type(self).__name__}, expected more than "
-                f"the {size / 2**20:.0f} MiB of {self.path!r}, which is read into memory: raise it, or name a folder "
-                "with a .npy file for each array, which stay on the disk."
+                f"the {math.ceil(size / 2**20)} MiB of {self.path!r}, which is read into memory: raise it, or name a "
+                "folder with a .npy file for each array, which stay on the disk."
             )
         return open_neighbors(self.path, num, self._of_image)
 
@@ -452,7 +453,7 @@ class JaccardClusterer(Clusterer):
                 less = f"lower k1, or name fewer than {file.widest} candidates in {self.path!r}"
             raise InputError(
                 f"found max_memory of {self.max_memory / 2**20:.0f} MiB for {type(self).__name__}, expected at least "
-                f"{needed / 2**20:.0f} MiB to find the neighbours of {num} images: raise it, {less}."
+                f"{math.ceil(needed / 2**20)} MiB to find the neighbours of {num} images: raise it, {less}."
             )
 
 

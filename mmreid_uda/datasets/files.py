@@ -450,11 +450,13 @@ def listing(folder: str, limit: int = 8) -> str:
         Names and the number of the others, as the middle of a sentence.
     """
     try:
-        names = sorted(_packed_names(folder) or os.listdir(folder))
+        names = _packed_names(folder) or os.listdir(folder)
     except OSError as error:
         return f"what cannot be read ({error.strerror})"
     if not names:
         return "nothing"
+    # Hidden files, such as locks, tell least.
+    names = sorted(names, key=lambda name: (name.startswith("."), name))
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(shown(name) for name in names[:limit]) + more
 

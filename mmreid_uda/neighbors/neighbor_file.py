@@ -172,7 +172,7 @@ def write_neighbors(
         features: float32 (N, D), which they were found for, of which a sample is kept; None leaves it out.
 
     Raises:
-        InputError: The name has another suffix, or the indices are no matrix of whole numbers.
+        InputError: The name has another suffix, the indices are no matrix of whole numbers, or of other images.
     """
     require_suffix(path, ".npz")
     found = np.asarray(indices)
@@ -180,6 +180,11 @@ def write_neighbors(
         raise InputError(
             f"found neighbours of type {found.dtype} and shape {found.shape}, expected whole numbers (images, "
             "neighbours): give what the engine has found."
+        )
+    if features is not None and len(features) != len(found):
+        raise InputError(
+            f"found neighbours of {len(found)} images beside features of {len(features)}, expected those of the same: "
+            "give what the engine has found for these features, a row for each."
         )
     there = (found >= 0) & (found < len(found))
     content: dict[str, Any] = {

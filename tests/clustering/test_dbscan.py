@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -284,8 +285,12 @@ def test_a_budget_that_suffices_changes_nothing_and_one_that_does_not_is_named()
     expected = JaccardDBSCAN()(features, seed=0, epoch=0)
     generous = JaccardDBSCAN(max_memory="1GiB")
     np.testing.assert_array_equal(generous(features, seed=0, epoch=0), expected)
-    with pytest.raises(InputError, match=r"max_memory of 0 MiB.*at least \d+ MiB.*300 images"):
+    with pytest.raises(
+        InputError, match=r"max_memory of 0 MiB.*at least \d+ MiB.*300 images"
+    ) as raised:
         JaccardDBSCAN(max_memory="100KB")(features, seed=0, epoch=0)
+    named = JaccardDBSCAN(max_memory=re.search(r"least (\d+ MiB)", str(raised.value))[1])
+    np.testing.assert_array_equal(named(features, seed=0, epoch=0), expected)
 
 
 def test_a_graph_that_outgrows_the_budget_is_given_up():

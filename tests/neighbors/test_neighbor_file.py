@@ -298,5 +298,7 @@ def test_no_file_and_no_neighbors_are_one_sentence(tmp_path):
         read_neighbors(tmp_path / "none.npz", FEATURES)
     with pytest.raises(InputError, match="type float64"):
         write_neighbors(tmp_path / "found.npz", np.zeros((3, 2)))
+    with pytest.raises(InputError, match=r"neighbours of 3 images beside features of \d+"):
+        write_neighbors(tmp_path / "found.npz", np.zeros((3, 2), int), FEATURES)
     with pytest.raises(InputError, match=r"search='fast' .*'file:PATH'"):
         JaccardDBSCAN(search="fast")
