@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 
 from mmreid_uda.utils import (
     InputError,
@@ -294,6 +295,8 @@ class _Search:
             require_same_kernels()
         starts = range(0, len(rows), _ROWS)
         self.own = own_turns(starts) if over_ranks else starts
+        # Rows of this process with too few candidates, block by block.
+        self.short: list[int] = []
 
     def __call__(
         self, engine: Engine, refine: int, previous: np.ndarray | None = None
@@ -337,6 +340,12 @@ class _Search:
                 return self._ranked(first, named, complete=True)
 
             found = self._in_turns("looking at neighbours of neighbours", improve, True)
+        if self.short:
+            print_log(
+                f"finding neighbours: {sum(self.short)} lists had too few candidates and were searched among all "
+                f"{len(self.rows)} images, which takes long if they are many: name more candidates, or raise nprobe",
+                logger="current",
+            )
         found[0].similarities[:, 0] = np.einsum("nd,nd->n", self.rows, self.rows)
         return found
 
@@ -374,6 +383,7 @@ class _Search:
                 found = (lists.indices[short] < len(self.rows)).sum(1)
                 short = short[found < available(wanted, first + short, len(self.rows))]
                 if len(short):
+                    self.short.append(len(short))
                     exact = exact_candidates(self.rows, first + short, wanted)
                     for row, one in zip(short.tolist(), exact):
                         again = rank_candidates(self.rows, first + row, one[None], wanted)

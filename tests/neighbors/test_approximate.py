@@ -103,7 +103,11 @@ def test_inverted_files_repeat_themselves_and_differ_between_seeds():
     assert (first.indices != other.indices).any()
 
 
-def test_rows_that_the_index_leaves_short_are_searched_exactly():
+def test_rows_that_the_index_leaves_short_are_searched_exactly_and_counted(monkeypatch):
+    told = []
+    monkeypatch.setattr(approximate, "print_log", lambda text, **_: told.append(text))
+    find_neighbors_approximately(FEATURES, 20, nprobe=20)
+    assert not told
     # A list holds 39 images and more; hardly a row finds 200 neighbours in one.
     found, recall = find_neighbors_approximately(FEATURES, 200, nprobe=1, num_checked=2000)
     assert (found.indices >= 0).all()
@@ -111,6 +115,9 @@ def test_rows_that_the_index_leaves_short_are_searched_exactly():
     exact = find_neighbors(FEATURES, 200)
     same = np.isclose(found.similarities, exact.similarities, atol=1e-6).all(1)
     assert same.mean() > 0.9
+    [text] = told
+    number = int(text.split()[2])
+    assert same.sum() >= number > 0.9 * len(FEATURES) and f"all {len(FEATURES)} images" in text
 
 
 @pytest.mark.parametrize("index", ["ivf", "pq", "hnsw"])
