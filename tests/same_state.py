@@ -3,6 +3,10 @@
 import torch
 
 
+def load(path):
+    return torch.load(path, map_location="cpu", weights_only=False)
+
+
 def assert_same_state(first, second, where="checkpoint"):
     """Every tensor of two nested structures is equal, bit for bit."""
     assert type(first) is type(second), where
@@ -23,9 +27,7 @@ def assert_same_state(first, second, where="checkpoint"):
 
 def assert_same_run(one, other, epoch):
     """Two checkpoints are of runs that have come to one point in one way."""
-    first, second = (
-        torch.load(path, map_location="cpu", weights_only=False) for path in (one, other)
-    )
+    first, second = load(one), load(other)
     for part in ("state_dict", "optimizer", "param_schedulers", "pseudo_labels"):
         assert_same_state(first[part], second[part], part)
     assert first["meta"]["epoch"] == second["meta"]["epoch"] == epoch

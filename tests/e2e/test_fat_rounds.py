@@ -6,8 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from same_state import assert_same_state, load
 from test_ranks import losses
-from test_resume import assert_same_state, load
 
 from mmreid_uda.config import load_config
 from mmreid_uda.datasets.transforms import reid_collate

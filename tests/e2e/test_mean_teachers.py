@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from same_state import assert_same_state, load
 from test_ranks import losses
-from test_resume import assert_same_state, load
 
 from mmreid_uda.config import load_config
 from mmreid_uda.registry import MODELS

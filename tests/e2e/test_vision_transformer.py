@@ -3,7 +3,7 @@
 import pytest
 import torch
 from deployment import call_tool
-from test_resume import compare
+from same_state import assert_same_run
 
 from mmreid_uda.apis import ReIDInferencer
 
@@ -34,7 +34,7 @@ def test_a_transformer_trains_resumes_is_exported_and_searches(
     status, _ = run_tool("tools/train.py", stop, "--work-dir", halves, "--amp", check=False)
     assert status != 0
     run_tool("tools/train.py", config, "--work-dir", halves, "--amp", "--resume")
-    compare(whole / "epoch_4.pth", halves / "epoch_4.pth")
+    assert_same_run(whole / "epoch_4.pth", halves / "epoch_4.pth", 4)
     assert results(whole) == results(halves)
 
     first, last = (
