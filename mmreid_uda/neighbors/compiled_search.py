@@ -36,9 +36,8 @@ Precision = Literal["float32", "int8"]
 
 # Rows of a block, which a thread multiplies; its similarities stay in the cache (1 MiB).
 KERNEL_BLOCK = 512
-# The coarse search keeps so many candidates more than neighbours; rows that would need more are searched again, which
-# takes as long as twice their share of the whole search. Of so many rows a sample finds out how many are needed, and no
-# larger share of it may need more than the most.
+# The coarse search keeps one of these numbers of candidates more than neighbours. Rows that would need more are
+# searched again, each for two of the whole search. So many rows are asked first, and so large a share of them may.
 MOST_SPARE = 130
 _SPARES = (18, 66, MOST_SPARE)
 _ASKED, _MOST_UNCERTAIN = 64, 0.1
